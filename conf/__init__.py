@@ -1,0 +1,1 @@
+"""The YAML that ships with hcr: values only, no code."""

@@ -1,0 +1,206 @@
+"""From overrides to a checked config, by Hydra's composition, before Hydra acts on anything."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.gate import RunConfig, parse_config
+from hcr.config.hydra_node import check_hydra_node
+from hcr.config.schema import did_you_mean, unknown_key
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+CONFIG_MODULE = "pkg://hcr.conf"
+CONFIG_NAME = "config"
+
+
+class Composer:
+    """Composes configs from `hcr.conf`, and from a user's own folder of YAML behind it.
+
+    Args:
+        config_dir: a folder laid out like `conf/`; None finds one as `user_config_dir` does.
+        config_name: the primary config.
+
+    Raises:
+        ConfigError: `config_dir` is no folder.
+    """
+
+    def __init__(self, config_dir: str | Path | None = None, config_name: str = CONFIG_NAME) -> None:
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from hydra._internal.utils import create_config_search_path
+        from hydra.core.config_search_path import SearchPathQuery
+
+        search_path = create_config_search_path(CONFIG_MODULE)
+        folder = config_dir or user_config_dir()
+        if folder is not None:
+            if not Path(folder).is_dir():
+                raise ConfigError(f"--config-dir: expected a folder, got {str(folder)!r}")
+            search_path.prepend("command-line", f"file://{Path(folder).absolute()}", SearchPathQuery("schema", None))
+        self._loader = ConfigLoaderImpl(config_search_path=search_path)
+        self._config_name = config_name
+
+    def check(self, overrides: Sequence[str], *, multirun: bool = False) -> list[RunConfig]:
+        """Every run that `overrides` ask for, through the gate: one, or with `multirun` one per combination.
+
+        Hydra's own node has been checked when this returns.
+        """
+        whole = self.compose(overrides, multirun=multirun)
+        if not (multirun or str(whole.hydra.mode).endswith("MULTIRUN")):
+            return [self._parse(whole)]
+        configs = []
+        for point in self._points(overrides, whole):
+            try:
+                configs.append(self._parse(self.compose(point)))
+            except ConfigError as error:
+                raise ConfigError(f"{error} (in the combination {' '.join(point)})") from error
+        return configs
+
+    def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+        """The whole composed config, with a checked `hydra` node; the rest has yet to pass the gate.
+
+        Raises:
+            ConfigError: an override that cannot be read or applied, an unknown group or name, a bad `hydra` node.
+        """
+        try:
+            whole = self._load(overrides, multirun)
+        except Exception as error:
+            # Composition has many ways to fail, each with a class of its own; all of them are the user's.
+            raise self._explain(error, overrides, multirun) from error
+        check_hydra_node(whole.hydra)
+        return whole
+
+    def _load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
+        from hydra.types import RunMode
+
+        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        # As Hydra itself finds the mode: MULTIRUN may be asked for in YAML, so sweeps are let through first.
+        whole = self._loader.load_configuration(
+            self._config_name, list(overrides), run_mode=mode, validate_sweep_overrides=False
+        )
+        if not multirun and not str(whole.hydra.mode).endswith("MULTIRUN"):
+            whole = self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
+        return whole
+
+    def _parse(self, whole: DictConfig) -> RunConfig:
+        with open_dict(whole):
+            job = {key: whole._get_node(key) for key in whole if key != "hydra"}
+        return parse_config(DictConfig(job))
+
+    def _points(self, overrides: Sequence[str], whole: DictConfig) -> list[list[str]]:
+        """The overrides of each job of Hydra's basic sweeper, with those of `hydra.sweeper.params`."""
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        params = whole.hydra.sweeper.get("params") or {}
+        own = [override for override in overrides if not override.lstrip("+~").startswith("hydra")]
+        asked = [f"{key}={value}" for key, value in params.items()] + own
+        parser = OverridesParser.create(config_loader=self._loader)
+        try:
+            batches = BasicSweeper.split_arguments(parser.parse_overrides(asked), max_batch_size=None)
+        except HydraException as error:
+            raise ConfigError(one_line(error)) from error
+        return [point for batch in batches for point in batch]
+
+    def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
+        """Hydra's error in one line of ours, naming the key."""
+        from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+
+        if isinstance(error, OverrideParseException):
+            return ConfigError(_unreadable(error.override, one_line(error)))
+        if isinstance(error, MissingConfigException):
+            return _explain_missing(error)
+        if isinstance(error, HydraException):
+            unknown = self._find_unknown_key(overrides, multirun)
+            return ConfigError(unknown or one_line(error).removesuffix(".") + _cause(error))
+        if isinstance(error, OmegaConfBaseException):
+            return ConfigError(f"{error.full_key or 'config'}: {one_line(error)}")
+        return ConfigError(f"config: {one_line(error)}")
+
+    def _find_unknown_key(self, overrides: Sequence[str], multirun: bool) -> str | None:
+        """The message for the first override whose key is not in the config composed without it."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
+        good: list[str] = []
+        for override in parsed:
+            try:
+                self._load([*good, str(override.input_line)], multirun)
+                good.append(str(override.input_line))
+            except Exception:  # which one it is, is all that is asked here: the caller has the error
+                return _unknown_override(override, self._load(good, multirun))
+        return None
+
+
+def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> RunConfig:
+    """The checked config that `hcr train OVERRIDES` would run.
+
+    Raises:
+        ConfigError: as `parse_config`, and for overrides that cannot be read or applied.
+    """
+    (cfg,) = Composer(config_dir).check(list(overrides))
+    return cfg
+
+
+def user_config_dir() -> Path | None:
+    """A user's own YAML: HCR_CONF_DIR, else `./conf` where there is one.
+
+    Raises:
+        ConfigError: HCR_CONF_DIR is no folder.
+    """
+    named = os.environ.get("HCR_CONF_DIR")
+    if named:
+        if not Path(named).is_dir():
+            raise ConfigError(f"HCR_CONF_DIR: expected a folder, got {named!r}")
+        return Path(named)
+    return Path("conf") if Path("conf").is_dir() else None
+
+
+def _unknown_override(override: "Override", whole: DictConfig) -> str:
+    key, _, value = str(override.input_line).lstrip("+~").partition("=")
+    if override.is_sweep_override():
+        return f"{key}: {value} is several values; add -m to run each of them, or write [{value}] for a list"
+    if not key:
+        return _unreadable(str(override.input_line), "KEY=VALUE or GROUP=NAME")
+    group, _, package = key.partition("@")
+    known = [name for name in whole if isinstance(name, str) and name != "hydra"]
+    parent, _, _ = group.rpartition(".")
+    if parent:
+        from omegaconf import OmegaConf
+
+        node = OmegaConf.select(whole, parent, throw_on_missing=False)
+        if isinstance(node, DictConfig):
+            known = [f"{parent}.{name}" for name in node]
+        elif node is None:
+            return f"{group}: unknown key{did_you_mean(parent, known)}"
+    if group in known and not package:
+        if override.is_add():
+            return f"{group}: is in the config already; write {group}=... without the +"
+        return f"{group}: cannot be set to {value!r}"
+    return unknown_key(group, known)
+
+
+def _unreadable(override: str, why: str) -> str:
+    detail = why if "=" in override else "KEY=VALUE, GROUP=NAME or a flag"
+    return f"{override!r}: expected an override ({detail})"
+
+
+def _explain_missing(error: Exception) -> ConfigError:
+    missing = str(getattr(error, "missing_cfg_file", None) or "")
+    options = list(getattr(error, "options", None) or [])
+    group, _, name = missing.rpartition("/")
+    if group and options:
+        return ConfigError(f"{group}: no {name!r} here{did_you_mean(name, options)} (one of {', '.join(options)})")
+    # A file of the user's own that names what is not there.
+    return ConfigError(re.sub(r"\s+", " ", one_line(error)))
+
+
+def _cause(error: Exception) -> str:
+    return f" ({one_line(error.__cause__)})" if isinstance(error.__cause__, OmegaConfBaseException) else ""

@@ -1,0 +1,160 @@
+"""The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hcr.config.data import AUGMENTATIONS, DATASETS, SPLITS, AugmentationConfig, DatasetConfig, SplitConfig
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.model import MODELS, ModelConfig
+from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
+from hcr.config.schema import build, choose, join, require
+from hcr.config.tracking import TrackingConfig
+from hcr.config.training import TrainingConfig
+
+# What picks the best epoch, and whether more of it is better. All of them are measured on validation.
+MONITORS: Mapping[str, bool] = MappingProxyType({"val/loss": False, "val/accuracy": True})
+
+# A group whose kind is chosen by name: the key that holds the name, and the kinds there are.
+CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
+    {
+        "dataset": ("format", DATASETS),
+        "split": ("name", SPLITS),
+        "augmentation": ("name", AUGMENTATIONS),
+        "model": ("name", MODELS),
+        "optimizer": ("name", OPTIMIZERS),
+        "schedule": ("name", SCHEDULES),
+    }
+)
+
+# What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
+INSTANTIATE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run, checked: every key known, typed and in range, and the parts fit together."""
+
+    seed: int
+    monitor: str
+    score_test: bool
+    check_only: bool
+    notes: str | None
+    tags: dict[str, str | bool | int | float] | None
+    dataset: DatasetConfig
+    split: SplitConfig
+    augmentation: AugmentationConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    training: TrainingConfig
+    tracking: TrackingConfig
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "seed", "an integer from 0 to 4294967295", self.seed)
+        if self.monitor.startswith("test"):
+            raise ConfigError(
+                f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {self.monitor!r};"
+                " test is scored once, at the end, and chooses nothing"
+            )
+        choose(MONITORS, self.monitor, key="monitor")
+        for name in self.tags or {}:
+            if name.startswith(("hcr.", "mlflow.")):
+                raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
+        if self.split.name == "official" and not self.dataset.has_official_test:
+            raise ConfigError(
+                f"split.name: expected a data set with test images of its own, and {self.dataset.name!r} has none;"
+                " use split=stratified"
+            )
+        self.model.check_image(self.dataset.image_shape)
+
+
+def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
+    """The gate.
+
+    Args:
+        raw: a composed config, without Hydra's own node; interpolations are resolved here.
+
+    Raises:
+        ConfigError: one line that names the key, what was expected and what came.
+    """
+    values = _plain(raw)
+    for key in _keys(values):
+        if key.rsplit(".", 1)[-1] in INSTANTIATE_KEYS:
+            raise ConfigError(f"{key}: not allowed; YAML names things (model.name, ...), it never imports them")
+    for group, (selector, table) in CHOICES.items():
+        chosen = values.get(group)
+        if isinstance(chosen, Mapping):
+            key = join(group, selector)
+            if selector not in chosen:
+                raise ConfigError(f"{key}: missing; expected one of {', '.join(sorted(table))}")
+            values[group] = build(choose(table, chosen[selector], key=key), chosen, key=group)
+    return build(RunConfig, values)
+
+
+def to_dict(cfg: RunConfig) -> dict[str, Any]:
+    """The resolved config as plain values, lists for tuples: what YAML and MLflow get."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return {key: plain(value) for key, value in asdict(cfg).items()}
+
+
+def to_yaml(cfg: RunConfig) -> str:
+    """The resolved config as YAML that the gate takes back."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(cfg)))
+
+
+def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
+    """Dotted keys to leaves; lists and empty groups are leaves."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = join(parent, name)
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, key)
+        else:
+            flat[key] = value
+    return flat
+
+
+def read_config(path: Path) -> RunConfig:
+    """The config that a run kept in its folder, through the gate."""
+    try:
+        raw = OmegaConf.load(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a readable config ({one_line(error)})") from error
+    if not isinstance(raw, DictConfig):
+        raise ConfigError(f"{path}: expected a group of settings")
+    return parse_config(raw)
+
+
+def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Interpolations resolved, nothing missing."""
+    node = raw if isinstance(raw, DictConfig) else OmegaConf.create(dict(raw))
+    try:
+        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "config"
+        raise ConfigError(f"{key}: {one_line(error)}") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _keys(values: object, parent: str = "") -> Iterator[str]:
+    """Every dotted key at every depth, inside lists too."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            key = join(parent, str(name))
+            yield key
+            yield from _keys(value, key)
+    elif isinstance(values, list):
+        for i, value in enumerate(values):
+            yield from _keys(value, f"{parent}[{i}]")

@@ -1,0 +1,84 @@
+"""The typed config of architectures. Each refuses an image that it would shrink to nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from hcr.config.errors import ConfigError
+from hcr.config.schema import require
+
+Activation = Literal["relu", "elu", "gelu", "silu", "leaky_relu", "tanh"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What every architecture has."""
+
+    name: str
+
+    def check_image(self, image_shape: tuple[int, ...]) -> None:
+        """Raise a ConfigError where images of `image_shape`, (height, width, channels), are too small."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnConfig(ModelConfig):
+    """`depth` convolution blocks, then dense layers, then softmax."""
+
+    depth: int
+    filters: int | tuple[int, ...]
+    kernel_size: int
+    batch_norm: bool
+    pooling: Literal["max", "average", "none"]
+    dense_units: tuple[int, ...]
+    dropout: float
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        require(self.depth >= 1, "model.depth", "1 or more", self.depth)
+        if isinstance(self.filters, tuple) and len(self.filters) != self.depth:
+            raise ConfigError(
+                f"model.filters: expected {self.depth} numbers, one per block (model.depth={self.depth}),"
+                f" got {list(self.filters)}"
+            )
+        require(min(self.filters_per_block) >= 1, "model.filters", "1 or more", self.filters)
+        require(self.kernel_size >= 1, "model.kernel_size", "1 or more", self.kernel_size)
+        require(min(self.dense_units, default=1) >= 1, "model.dense_units", "1 or more each", list(self.dense_units))
+        require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
+
+    @property
+    def filters_per_block(self) -> tuple[int, ...]:
+        """Filters of each block: the list as given, or one number doubled from block to block."""
+        if isinstance(self.filters, tuple):
+            return self.filters
+        return tuple(self.filters * 2**block for block in range(self.depth))
+
+    def check_image(self, image_shape: tuple[int, ...]) -> None:
+        height, width, _ = image_shape
+        if self.pooling != "none" and min(height, width) < 2**self.depth:
+            deepest = min(height, width).bit_length() - 1
+            raise ConfigError(
+                f"model.depth: {self.depth} poolings shrink a {height}x{width} image below 1x1;"
+                f" expected at most {deepest} (or model.pooling=none)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KerasConvnetConfig(ModelConfig):
+    """The convnet of the Keras MNIST example."""
+
+    dropout: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
+
+    def check_image(self, image_shape: tuple[int, ...]) -> None:
+        height, width, _ = image_shape
+        if min(height, width) < 10:  # 10 -> conv 8 -> pool 4 -> conv 2 -> pool 1
+            raise ConfigError(
+                f"model.name: keras_convnet shrinks a {height}x{width} image below 1x1;"
+                f" expected images of 10x10 or more (model=cnn takes smaller ones)"
+            )
+
+
+MODELS: Mapping[str, type[ModelConfig]] = MappingProxyType({"cnn": CnnConfig, "keras_convnet": KerasConvnetConfig})

@@ -1,0 +1,55 @@
+"""The typed config of tracking, and the places on disk that everything uses."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hcr.config.schema import require
+
+URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where a run is recorded, and under what name."""
+
+    uri: str | None
+    experiment_name: str
+    run_name: str | None
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if self.uri is not None:
+            check_tracking_uri("tracking.uri", self.uri)
+        require(bool(self.experiment_name.strip()), "tracking.experiment_name", "a name", self.experiment_name)
+        require(self.run_name != "", "tracking.run_name", "a name or null", self.run_name)
+        require(self.timeout_s > 0, "tracking.timeout_s", "a number of seconds over 0", self.timeout_s)
+
+
+def check_tracking_uri(key: str, uri: str) -> None:
+    """Raise a ConfigError unless `uri` names a server or a database; MLflow's file store is no more."""
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    require(
+        scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri
+    )
+
+
+def output_root() -> Path:
+    """Where runs and the default store are kept: HCR_OUTPUT_DIR, else `./hcr-output`; absolute."""
+    return Path(os.environ.get("HCR_OUTPUT_DIR") or "hcr-output").absolute()
+
+
+def tracking_uri(configured: str | None) -> str:
+    """The store to use: the configured one, else MLFLOW_TRACKING_URI, else SQLite under the output root.
+
+    Raises:
+        ConfigError: the environment's URI names no server and no database.
+    """
+    if configured is not None:
+        return configured
+    from_environment = os.environ.get("MLFLOW_TRACKING_URI")
+    if from_environment:
+        check_tracking_uri("MLFLOW_TRACKING_URI", from_environment)
+        return from_environment
+    return f"sqlite:///{output_root() / 'mlflow.db'}"

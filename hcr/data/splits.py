@@ -1,0 +1,98 @@
+"""Which images are for training, for validation and for the sealed test."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcr.config.data import DatasetConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
+from hcr.config.errors import DataError, one_line
+from hcr.data.dataset import Dataset, Images, Labels
+from hcr.data.sources import load_dataset
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Images (N, H, W, C) uint8 and labels (N,) int64, in canonical order."""
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three subsets, and the digests (SHA-256, hex) of the data set and of who is where."""
+
+    train: Subset
+    val: Subset
+    test: Subset
+    class_names: tuple[str, ...]
+    dataset_digest: str
+    split_digest: str
+
+
+def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits:
+    """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
+
+    Raises:
+        DataError: files that are absent or damaged, a class that training lacks, an empty subset.
+    """
+    data = load_dataset(dataset)
+    train, val, test = (np.sort(part) for part in SPLITTERS[type(split)](data, split, seed))
+    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
+    sha = hashlib.sha256(data.digest.encode())
+    for part in (train, val, test):
+        sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    subsets = [Subset(data.images[part], data.labels[part]) for part in (train, val, test)]
+    return Splits(*subsets, dataset.class_names, data.digest, sha.hexdigest())
+
+
+def split_official(data: Dataset, cfg: OfficialSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
+    """The data set's own test images; validation drawn from its training images, each class in proportion."""
+    assert data.is_test is not None  # the gate refuses this split of a data set without test images
+    train, val = _stratify(np.flatnonzero(~data.is_test), data.labels, cfg.validation, seed)
+    return train, val, np.flatnonzero(data.is_test)
+
+
+def split_stratified(data: Dataset, cfg: StratifiedSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
+    """Test, then validation drawn at random, each class in proportion; both fractions are of all images."""
+    rest, test = _stratify(np.arange(len(data.labels)), data.labels, cfg.test, seed)
+    train, val = _stratify(rest, data.labels, cfg.validation / (1 - cfg.test), seed)
+    return train, val, test
+
+
+def _stratify(indices: Indices, labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """`indices` in two, the second with `fraction` of them, each class in proportion."""
+    from sklearn.model_selection import train_test_split
+
+    try:
+        rest, drawn = train_test_split(
+            indices, test_size=fraction, stratify=labels[indices], random_state=seed, shuffle=True
+        )
+    except ValueError as error:
+        raise DataError(f"split: {len(indices)} images cannot be split so ({one_line(error)})") from error
+    return rest, drawn
+
+
+def _check_parts(data: Dataset, dataset: DatasetConfig, parts: Mapping[str, Indices]) -> None:
+    for name, part in parts.items():
+        if len(part) == 0:
+            raise DataError(f"split: {name} is empty; expected at least one image of {len(data.labels)}")
+    present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
+    if not present.all():
+        absent = ", ".join(dataset.class_names[k] for k in np.flatnonzero(~present))
+        raise DataError(f"dataset={dataset.name}: expected every class among the training images; there is no {absent}")
+
+
+SPLITTERS: Mapping[type[SplitConfig], Callable[[Dataset, Any, int], tuple[Indices, Indices, Indices]]] = (
+    MappingProxyType({OfficialSplitConfig: split_official, StratifiedSplitConfig: split_stratified})
+)

@@ -1,0 +1,1 @@
+"""Metrics and statistics, plots (numbers first, ink second), reports."""

@@ -1,0 +1,7 @@
+"""The training loop, and what it shows while it runs."""
+
+from hcr.training.loop import EpochMetrics, TrainingState, fit
+from hcr.training.predict import predict_probabilities
+from hcr.training.threads import configure_threads
+
+__all__ = ["EpochMetrics", "TrainingState", "configure_threads", "fit", "predict_probabilities"]

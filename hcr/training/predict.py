@@ -1,0 +1,40 @@
+"""Probabilities from a model, in slices, without tracing twice."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from hcr.data.dataset import Images
+
+SLICE = 1_000  # images a call: large enough to keep the cores busy, small enough for the caches
+
+_compiled: "WeakKeyDictionary[keras.Model, Callable[[Any], Any]]" = WeakKeyDictionary()
+
+
+def predict_probabilities(model: keras.Model, images: Images) -> NDArray[np.float32]:
+    """What `model` says of `images`.
+
+    Args:
+        model: from uint8 images to probabilities over K classes.
+        images: (N, H, W, C), 0..255.
+
+    Returns:
+        (N, K), rows sum to 1.
+    """
+    predict = _predict_function(model)
+    slices = [predict(images[start : start + SLICE]).numpy() for start in range(0, len(images), SLICE)]
+    return np.concatenate(slices) if slices else np.zeros((0, model.output_shape[-1]), np.float32)
+
+
+def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
+    """One traced function a model, kept as long as the model is."""
+    if model not in _compiled:
+        weak = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+        # The function must not keep its own key alive, so it holds the call and not the model's entry here.
+        _compiled[model] = tf.function(lambda x: model(x, training=False), input_signature=[weak])
+    return _compiled[model]
