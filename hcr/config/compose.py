@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 CONFIG_MODULE = "pkg://hcr.conf"
 CONFIG_NAME = "config"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The runs that a command line asks for, and whether it asks for several (even if it is one)."""
+
+    configs: list[RunConfig]
+    multirun: bool
 
 
 class Composer:
@@ -46,21 +55,21 @@ class Composer:
         self._loader = ConfigLoaderImpl(config_search_path=search_path)
         self._config_name = config_name
 
-    def check(self, overrides: Sequence[str], *, multirun: bool = False) -> list[RunConfig]:
+    def check(self, overrides: Sequence[str], *, multirun: bool = False) -> Checked:
         """Every run that `overrides` ask for, through the gate: one, or with `multirun` one per combination.
 
         Hydra's own node has been checked when this returns.
         """
         whole = self.compose(overrides, multirun=multirun)
         if not (multirun or str(whole.hydra.mode).endswith("MULTIRUN")):
-            return [self._parse(whole)]
+            return Checked([self._parse(whole)], multirun=False)
         configs = []
         for point in self._points(overrides, whole):
             try:
                 configs.append(self._parse(self.compose(point)))
             except ConfigError as error:
                 raise ConfigError(f"{error} (in the combination {' '.join(point)})") from error
-        return configs
+        return Checked(configs, multirun=True)
 
     def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         """The whole composed config, with a checked `hydra` node; the rest has yet to pass the gate.
@@ -145,7 +154,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     Raises:
         ConfigError: as `parse_config`, and for overrides that cannot be read or applied.
     """
-    (cfg,) = Composer(config_dir).check(list(overrides))
+    (cfg,) = Composer(config_dir).check(list(overrides)).configs
     return cfg
 
 
@@ -177,7 +186,7 @@ def _unknown_override(override: "Override", whole: DictConfig) -> str:
 
         node = OmegaConf.select(whole, parent, throw_on_missing=False)
         if isinstance(node, DictConfig):
-            known = [f"{parent}.{name}" for name in node]
+            known = [f"{parent}.{name!s}" for name in node]
         elif node is None:
             return f"{group}: unknown key{did_you_mean(parent, known)}"
     if group in known and not package:

@@ -33,9 +33,7 @@ def code_version() -> str:
     """SHA-256 of the sources that decide numbers and of the versions of the libraries that do."""
     package = Path(__file__).parents[1]
     files = sorted(file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py"))
-    sources = {
-        file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
+    sources = {file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return _digest([sources, {name: version(name) for name in DECIDING_PACKAGES}])
 
 

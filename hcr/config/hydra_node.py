@@ -66,6 +66,8 @@ def _leaves(values: Any, parent: str) -> Iterator[tuple[str, str, Any]]:
                 yield key, str(name), value
     elif isinstance(values, list):
         for i, value in enumerate(values):
-            yield from _leaves(value, f"{parent}[{i}]") if isinstance(value, Mapping | list) else [
-                (f"{parent}[{i}]", "", value)
-            ]
+            yield from (
+                _leaves(value, f"{parent}[{i}]")
+                if isinstance(value, Mapping | list)
+                else [(f"{parent}[{i}]", "", value)]
+            )

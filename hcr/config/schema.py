@@ -40,7 +40,7 @@ def build(cls: type[T], raw: object, *, key: str = "") -> T:
     return cls(**values)
 
 
-def convert(hint: Any, value: object, *, key: str) -> Any:  # noqa: PLR0911 - one return a type
+def convert(hint: Any, value: object, *, key: str) -> Any:
     """`value` as the annotation `hint` asks, or a ConfigError that names `key`. Nothing is coerced but int to float."""
     origin = get_origin(hint)
     if is_dataclass(hint):

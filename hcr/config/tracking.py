@@ -30,9 +30,7 @@ class TrackingConfig:
 def check_tracking_uri(key: str, uri: str) -> None:
     """Raise a ConfigError unless `uri` names a server or a database; MLflow's file store is no more."""
     scheme = urlsplit(uri).scheme.split("+")[0]
-    require(
-        scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri
-    )
+    require(scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri)
 
 
 def output_root() -> Path:

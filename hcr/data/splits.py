@@ -19,10 +19,11 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8 and labels (N,) int64, in canonical order."""
+    """Images (N, H, W, C) uint8 and labels (N,) int64, and where each stands in the canonical order (N,)."""
 
     images: Images
     labels: Labels
+    index: Indices
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,8 +53,18 @@ def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits
     sha = hashlib.sha256(data.digest.encode())
     for part in (train, val, test):
         sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-    subsets = [Subset(data.images[part], data.labels[part]) for part in (train, val, test)]
-    return Splits(*subsets, dataset.class_names, data.digest, sha.hexdigest())
+    return Splits(
+        train=_subset(data, train),
+        val=_subset(data, val),
+        test=_subset(data, test),
+        class_names=dataset.class_names,
+        dataset_digest=data.digest,
+        split_digest=sha.hexdigest(),
+    )
+
+
+def _subset(data: Dataset, part: Indices) -> Subset:
+    return Subset(data.images[part], data.labels[part], part)
 
 
 def split_official(data: Dataset, cfg: OfficialSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:

@@ -45,9 +45,7 @@ def build_cnn(cfg: CnnConfig, x: keras.KerasTensor) -> keras.KerasTensor:
     """
     for block, filters in enumerate(cfg.filters_per_block, start=1):
         # Batch norm has a shift of its own, so the convolution before it needs none.
-        x = layers.Conv2D(
-            filters, cfg.kernel_size, padding="same", use_bias=not cfg.batch_norm, name=f"conv{block}"
-        )(x)
+        x = layers.Conv2D(filters, cfg.kernel_size, padding="same", use_bias=not cfg.batch_norm, name=f"conv{block}")(x)
         if cfg.batch_norm:
             x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"norm{block}")(x)
         x = layers.Activation(cfg.activation, name=f"act{block}")(x)

@@ -20,6 +20,7 @@ from hcr.training.predict import predict_probabilities
 
 EpochMetrics = dict[str, float]
 Arrays = list[NDArray[Any]]
+OnSteps = Callable[[int, int, int, float, float], None]  # epoch, steps done, steps in all, loss, accuracy
 
 STEPS_PER_CALL = 16  # steps in one call of the traced function: often enough for a display, too rare to cost
 
@@ -68,7 +69,7 @@ def fit(
     seed: int,
     state: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
-    on_steps: Callable[[int, int, float, float], None] | None = None,
+    on_steps: OnSteps | None = None,
 ) -> TrainingState:
     """Train `model`, and leave it with the weights of its best epoch.
 
@@ -82,7 +83,8 @@ def fit(
         seed: decides the order of the images, with the epoch's number.
         state: where to go on from; None starts.
         on_epoch: called after each epoch.
-        on_steps: called every few steps with the epoch (from 1), steps done in it, and its loss and accuracy so far.
+        on_steps: called every few steps with the epoch (from 1), the steps done in it, the steps it has, and its
+            loss and accuracy so far.
 
     Returns:
         The state after the last epoch.
@@ -109,7 +111,7 @@ def fit(
             "train/accuracy": train_accuracy,
             "val/loss": cross_entropy(probabilities, val.labels),
             "val/accuracy": accuracy(probabilities, val.labels),
-            "lr": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+            "lr": float(optimizer.learning_rate.numpy()),
             "time/epoch_s": time.perf_counter() - start,
             "time/images_per_s": len(train) / (trained - start),
         }
@@ -129,23 +131,25 @@ def _train_epoch(
     batch_size: int,
     epoch: int,
     seed: int,
-    on_steps: Callable[[int, int, float, float], None] | None,
+    on_steps: OnSteps | None,
 ) -> tuple[float, float]:
     """Mean loss and accuracy over the epoch's images, measured as they were trained on."""
     order = np.random.default_rng([seed, epoch]).permutation(num_images).astype(np.int32)
+    num_steps = steps_per_epoch(num_images, batch_size)
     loss_sum, correct, seen, steps_done = 0.0, 0, 0, 0
     for start in range(0, num_images, batch_size * STEPS_PER_CALL):
         part = order[start : start + batch_size * STEPS_PER_CALL]
         losses, sizes, right = (np.asarray(value) for value in run_steps(part))
-        if not np.isfinite(losses).all():
-            step = steps_done + int(np.argmin(np.isfinite(losses))) + 1
-            raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[~np.isfinite(losses)][0]}; {_REMEDY}")
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            step = steps_done + int(bad[0]) + 1
+            raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[bad[0]]}; {_REMEDY}")
         loss_sum += float(np.dot(losses.astype(np.float64), sizes))
         correct += int(right)
         seen += len(part)
         steps_done += len(losses)
         if on_steps is not None:
-            on_steps(epoch, steps_done, loss_sum / seen, correct / seen)
+            on_steps(epoch, steps_done, num_steps, loss_sum / seen, correct / seen)
     return loss_sum / seen, correct / seen
 
 
@@ -199,8 +203,8 @@ def _advance(
     if state.best_epoch == 0 or is_better(metrics[monitor], state.best_value, monitor, min_delta):
         state.best_epoch, state.best_value = state.epoch, metrics[monitor]
         state.best_weights = model.get_weights()
-    state.variables = [np.array(variable) for variable in model.variables]
-    state.optimizer_variables = [np.array(variable) for variable in optimizer.variables]
+    state.variables = [np.array(variable.numpy()) for variable in model.variables]
+    state.optimizer_variables = [np.array(variable.numpy()) for variable in optimizer.variables]
 
 
 def is_better(value: float, best: float, monitor: str, min_delta: float) -> bool:

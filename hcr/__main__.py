@@ -1,0 +1,7 @@
+"""`python -m hcr`."""
+
+import sys
+
+from hcr.cli import main
+
+sys.exit(main())

@@ -1,0 +1,50 @@
+"""`check_only=true`: everything but training."""
+
+from rich.console import Console
+from rich.table import Table
+
+from hcr.config import RunConfig
+from hcr.config.gate import to_dict
+from hcr.data import load_splits
+from hcr.runner import build
+from hcr.training.loop import steps_per_epoch
+
+
+def print_check(cfg: RunConfig, console: Console | None = None) -> None:
+    """Load the data, build the model, and print what would run.
+
+    Raises:
+        DataError: as the run would.
+    """
+    console = console or Console(highlight=False)
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    model, _ = build(cfg, len(splits.train))
+
+    layers = Table("layer", "kind", "output", title=f"model {cfg.model.name}", title_justify="left")
+    layers.add_column("parameters", justify="right")
+    for layer in model.layers:
+        shape = "x".join("N" if size is None else str(size) for size in layer.output.shape)
+        layers.add_row(layer.name, type(layer).__name__, shape, f"{layer.count_params():,}")
+    layers.add_section()
+    layers.add_row("in all", "", "", f"{model.count_params():,}")
+    console.print(layers)
+
+    images = Table("split", title=f"data set {cfg.dataset.name}, split {cfg.split.name}", title_justify="left")
+    images.add_column("images", justify="right")
+    for name, subset in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        images.add_row(name, f"{len(subset):,}")
+    console.print(images)
+
+    steps = steps_per_epoch(len(splits.train), cfg.training.batch_size)
+    values = to_dict(cfg)
+    console.print(
+        f"optimizer {_settings(values['optimizer'])}; schedule {_settings(values['schedule'])}\n"
+        f"at most {cfg.training.epochs} epochs of {steps} steps of {cfg.training.batch_size} images,"
+        f" best epoch by {cfg.monitor}, {cfg.training.num_threads} threads, seed {cfg.seed}\n"
+        "the config is good; nothing was trained (check_only=true)"
+    )
+
+
+def _settings(values: dict[str, object]) -> str:
+    rest = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
+    return f"{values['name']} ({rest})" if rest else str(values["name"])

@@ -1,0 +1,101 @@
+"""`hcr ui`: MLflow's pages over the store that runs go to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.error import URLError
+
+from hcr.commands.arguments import OneLineParser
+from hcr.config.errors import HcrError, TrackingError
+from hcr.config.tracking import output_root, tracking_uri
+
+LONGEST_START_S = 120.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Start the UI, print its address once it answers, and stay until interrupted.
+
+    Raises:
+        HcrError: no store yet, a port that is taken, or a server that does not start.
+    """
+    parser = OneLineParser(
+        prog="hcr ui",
+        description="Open MLflow's UI on the runs that hcr has recorded.",
+        epilog="examples: hcr ui    hcr ui --port 8080",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: 5000, or the next that is free)")
+    arguments = parser.parse_args(argv)
+    uri = tracking_uri(None)
+    if uri.startswith("http"):
+        print(f"runs are on the server at {uri}")
+        return 0
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")
+    port = arguments.port or _free_port(arguments.host)
+    if not _is_free(arguments.host, port):
+        raise TrackingError(f"--port: expected a free port, and {port} is taken")
+    return _serve(uri, arguments.host, port)
+
+
+def _serve(uri: str, host: str, port: int) -> int:
+    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    command += ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    if uri.startswith("sqlite:"):
+        command += ["--default-artifact-root", str(output_root() / "artifacts")]
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **os.environ,
+    }
+    # A session of its own, so that stopping it stops its workers, and Ctrl-C comes to us alone.
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        _wait_until_up(server, f"http://{host}:{port}/health")
+        print(f"MLflow's UI is at http://{host}:{port} (Ctrl-C stops it)", flush=True)
+        _, _ = server.communicate()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=10)
+    return server.returncode
+
+
+def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
+    deadline = time.monotonic() + LONGEST_START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            _, told = server.communicate()
+            lines = told.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+            raise TrackingError(f"hcr ui: MLflow's server did not start ({lines[-1]})")
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except (URLError, OSError):  # not listening yet
+            time.sleep(0.1)
+    raise HcrError(f"hcr ui: {address} did not answer within {LONGEST_START_S:g} s")
+
+
+def _free_port(host: str) -> int:
+    return next(port for port in range(5000, 5100) if _is_free(host, port))
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

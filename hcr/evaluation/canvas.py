@@ -1,0 +1,95 @@
+"""What every picture shares: a page measured in pixels, one palette, sizes of text, and the PNG.
+
+Only Matplotlib's objects, never pyplot: no global state, so figures may be drawn in several threads.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+# Blue, amber and vermillion after Okabe and Ito 2008, "Color Universal Design", darkened until they can be read
+# as text on white.
+PAPER, INK, MUTED, LINE = "#ffffff", "#24292f", "#626a73", "#dfe3e8"
+FIRST, SECOND = "#0b5fa5", "#d98a00"
+MISTAKE = "#b84300"
+
+DPI = 128  # a power of two, so that a whole number of pixels is exact in inches
+SMALL, TEXT, TITLE = 7.5, 9.0, 10.5  # points: 13, 16 and 19 pixels
+MARGIN = 24  # pixels around a page
+HEADER = 76  # pixels from the top to the first thing below title and note
+DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
+ABOVE: dict[str, Any] = {"loc": "left", "size": TEXT, "color": INK, "pad": 8}  # the title of one axes of several
+
+
+def new_figure(width: int, height: int) -> Figure:
+    """An empty page of so many pixels."""
+    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
+
+
+def add_axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
+    """Axes at a place in pixels, counted from the page's top left; light grid, no box."""
+    page_width, page_height = figure.get_size_inches() * DPI
+    bottom = page_height - top - height
+    axes = figure.add_axes(
+        (left / page_width, bottom / page_height, width / page_width, height / page_height), facecolor=PAPER
+    )
+    axes.set_axisbelow(True)
+    axes.grid(True, color=LINE, linewidth=0.6)
+    axes.tick_params(length=0, pad=5, labelsize=SMALL, labelcolor=INK)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(LINE)
+    return axes
+
+
+def write_header(figure: Figure, title: str, note: str = "") -> None:
+    """A title at the page's top left, and a smaller line below it that says how to read the picture."""
+    width, height = figure.get_size_inches() * DPI
+    for text, top, size, color in ((title, 16, TITLE, INK), (note, 44, SMALL, MUTED)):
+        figure.text(
+            MARGIN / width,
+            1 - top / height,
+            text,
+            size=size,
+            color=color,
+            va="top",
+            parse_math=False,
+        )
+
+
+@lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
+def text_width(text: str, size: float) -> float:
+    """Pixels that `text` takes in the default font at `size` points."""
+    font = get_font(findfont(FontProperties()))
+    font.set_size(size, DPI)
+    font.set_text(text, 0.0)
+    return float(font.get_width_height()[0]) / 64  # FreeType counts in 64ths of a pixel
+
+
+def widest(texts: Sequence[str], size: float) -> float:
+    """Pixels of the longest of `texts`; 0 for none."""
+    return max((text_width(text, size) for text in texts), default=0.0)
+
+
+def shorten(text: str, size: float, width: float) -> str:
+    """`text`, cut and ended with "…" where it would take more than `width` pixels at `size` points."""
+    if text_width(text, size) <= width:
+        return text
+    fits, too_long = 1, len(text)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if text_width(text[:middle] + "…", size) <= width:
+            fits = middle
+        else:
+            too_long = middle
+    return text[:fits].rstrip() + "…"
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path` as PNG; the same figure gives the same bytes: no date, no version."""
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,251 @@
+"""Pictures of each class' scores: confusion, balance and F1.
+
+Numbers first (`*_info`), ink second (`draw_*`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from hcr.evaluation.canvas import (
+    ABOVE,
+    DASHED,
+    DPI,
+    FIRST,
+    HEADER,
+    INK,
+    LINE,
+    MARGIN,
+    MISTAKE,
+    MUTED,
+    PAPER,
+    SMALL,
+    TEXT,
+    add_axes,
+    new_figure,
+    shorten,
+    text_width,
+    widest,
+    write_header,
+)
+from hcr.evaluation.metrics import ClassScore, Evaluation, Labels
+
+MOST_LABELS = 64  # more class names than this do not fit along one side of a page
+MOST_COUNTS = 30  # classes up to which a cell of the confusion matrix has room for its count
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Who is taken for whom.
+
+    Attributes:
+        class_names: K names.
+        counts: (K, K) images, row the actual class, column the predicted one.
+        mistaken_share: (K, K), fraction of the actual class' images taken for that other; 0 on the diagonal.
+    """
+
+    class_names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    mistaken_share: NDArray[np.float64]
+    accuracy: float
+    num_images: int
+    num_wrong: int
+
+
+def confusion_info(evaluation: Evaluation) -> Confusion:
+    """The confusion matrix, and each mistake's share of its class; 0 for a class without images."""
+    counts = evaluation.confusion
+    wrong = counts - np.diag(np.diag(counts))
+    return Confusion(
+        class_names=tuple(score.name for score in evaluation.classes),
+        counts=counts,
+        mistaken_share=wrong / np.maximum(counts.sum(axis=1, keepdims=True), 1),
+        accuracy=evaluation.accuracy,
+        num_images=evaluation.num_images,
+        num_wrong=int(wrong.sum()),
+    )
+
+
+_SHARES = LinearSegmentedColormap.from_list("shares", [PAPER, "#f3c19c", "#dd7a35", MISTAKE, "#7a2a00"])
+
+
+def draw_confusion(info: Confusion) -> Figure:
+    """Colour shows mistakes only, so that the diagonal, which is grey, does not drown them."""
+    num_classes = len(info.class_names)
+    cell = min(110, max(1, (780 if num_classes <= 15 else 900) // num_classes))
+    side = cell * num_classes if num_classes <= 900 else 900
+    names = [shorten(name, SMALL, 120) for name in info.class_names]
+    labels = int(widest(names, SMALL))
+    left = MARGIN + 34 + labels
+    turned = labels > cell
+    figure = new_figure(
+        max(900, left + side + (130 if info.num_wrong else MARGIN)), HEADER + side + (labels if turned else 20) + 54
+    )
+    write_header(
+        figure,
+        f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} wrong of {info.num_images:,}",
+        "Colour: share of the actual class that was taken for another. Grey: right." if info.num_wrong else "",
+    )
+    axes = add_axes(figure, left, HEADER, side, side)
+    axes.grid(False)
+    highest = float(info.mistaken_share.max()) or 1.0
+    image = axes.imshow(info.mistaken_share, cmap=_SHARES, vmin=0, vmax=highest, aspect="auto")
+    every = np.arange(num_classes)
+    diagonal = np.where(np.eye(num_classes, dtype=bool)[..., np.newaxis], [0.89, 0.9, 0.91, 1.0], 0.0)
+    axes.imshow(diagonal, aspect="auto", interpolation="nearest")
+    if num_classes <= MOST_LABELS:
+        edges = np.arange(num_classes + 1) - 0.5
+        axes.hlines(edges, -0.5, num_classes - 0.5, color=LINE, linewidth=0.6, clip_on=False)
+        axes.vlines(edges, -0.5, num_classes - 0.5, color=LINE, linewidth=0.6, clip_on=False)
+    if num_classes <= MOST_COUNTS:
+        _write_counts(axes, info, cell, highest)
+    shown = every[:: -(-num_classes // MOST_LABELS)]
+    size = min(SMALL, SMALL * cell * len(every) / len(shown) / 14)
+    style: dict[str, Any] = {"size": size, "parse_math": False}
+    axes.set_xticks(shown, [names[k] for k in shown], rotation=90 if turned else 0, **style)
+    axes.set_yticks(shown, [names[k] for k in shown], **style)
+    axes.set_xlabel("predicted", size=TEXT, color=MUTED)
+    axes.set_ylabel("actual", size=TEXT, color=MUTED)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if info.num_wrong:
+        scale = add_axes(figure, left + side + 28, HEADER, 14, min(side, 300))
+        bar = figure.colorbar(image, cax=scale, format=FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
+        bar.outline.set_visible(False)
+        bar.locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+    return figure
+
+
+def _write_counts(axes: Axes, info: Confusion, cell: int, highest: float) -> None:
+    size = min(TEXT, TEXT * (cell - 3) / text_width(str(info.counts.max()), TEXT))
+    for row, column in zip(*np.nonzero(info.counts), strict=True):
+        color = PAPER if info.mistaken_share[row, column] > 0.6 * highest else INK
+        count = str(info.counts[row, column])
+        axes.text(column, row, count, size=size, color=color, ha="center", va="center_baseline")
+
+
+@dataclass(frozen=True)
+class ClassBalance:
+    """Images of each class in each split: `counts` is (S, K)."""
+
+    splits: tuple[str, ...]
+    class_names: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether some class has over 50 times the images of another, which a linear axis would hide."""
+        return any(row.any() and row.max() > 50 * row[row > 0].min() for row in self.counts)
+
+
+def class_balance_info(labels_by_split: Mapping[str, Labels], class_names: Sequence[str]) -> ClassBalance:
+    """How many images of each of K classes each split has; labels are integers in [0, K)."""
+    counts = [np.bincount(labels, minlength=len(class_names)) for labels in labels_by_split.values()]
+    return ClassBalance(tuple(labels_by_split), tuple(class_names), np.stack(counts))
+
+
+def draw_class_balance(info: ClassBalance) -> Figure:
+    """A row of bars a split, each on its own axis: a test set a tenth of the training set stays readable."""
+    num_classes, height, gap = len(info.class_names), 130, 52
+    names = [shorten(name, SMALL, 120) for name in info.class_names]
+    slot = 890 / num_classes
+    turned = widest(names, SMALL) > slot - 1
+    labels = int(widest(names, SMALL)) if turned else 18
+    figure = new_figure(1000, 88 + len(info.splits) * (height + gap) - gap + labels + 28)
+    write_header(figure, "Images of each class (log scale)" if info.is_log else "Images of each class")
+    shown = np.arange(num_classes)[:: -(-num_classes // MOST_LABELS)]
+    for i, (split, counts) in enumerate(zip(info.splits, info.counts, strict=True)):
+        axes = add_axes(figure, 86, 88 + i * (height + gap), 890, height)
+        axes.grid(False, axis="x")
+        # Thick lines, not bars: one artist instead of one a class.
+        width = 0.72 * slot * 72 / DPI
+        axes.vlines(np.arange(num_classes), 0.01, np.maximum(counts, 0.01), color=FIRST, linewidth=width, alpha=0.85)
+        few, many = (f"{counts[k]:,} ({names[k]})" for k in (counts.argmin(), counts.argmax()))
+        title = f"{split}: {counts.sum():,} images, from {few} to {many}"
+        axes.set_title(title, **ABOVE, parse_math=False)
+        top = max(1, counts.max())
+        if info.is_log:
+            axes.set(yscale="log", ylim=(0.7, top * 2))
+            axes.yaxis.set_major_locator(LogLocator(numticks=5))
+            axes.yaxis.set_minor_locator(NullLocator())
+        else:
+            axes.set_ylim(0, top * 1.08)
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_xlim(-0.6, num_classes - 0.4)
+        axes.set_xticks([])
+        for k in np.flatnonzero(counts == 0)[:MOST_LABELS]:
+            axes.text(float(k), 0.75 if info.is_log else 0, "0", size=SMALL, color=MISTAKE, ha="center")
+    axes.set_xticks(shown, [names[k] for k in shown], rotation=90 if turned else 0, parse_math=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class ClassF1:
+    """F1 a class, the worst first; classes without an image, whose F1 means nothing, are only named.
+
+    Attributes:
+        scores: of classes that have images, by rising F1.
+        absent: names of the others.
+        macro_f1: mean over all classes.
+        axis_floor: where the axis starts, in [0, 1).
+    """
+
+    scores: tuple[ClassScore, ...]
+    absent: tuple[str, ...]
+    macro_f1: float
+    axis_floor: float
+
+
+def class_f1_info(evaluation: Evaluation) -> ClassF1:
+    """Each class' F1, and an axis that starts just below the worst, so that 0.95 and 0.99 differ."""
+    scores = sorted((score for score in evaluation.classes if score.support), key=lambda score: score.f1)
+    missing = 1 - scores[0].f1
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if missing <= 5 * step)
+    return ClassF1(
+        scores=tuple(scores),
+        absent=tuple(score.name for score in evaluation.classes if not score.support),
+        macro_f1=evaluation.macro_f1,
+        axis_floor=round(max(0.0, 1 - step * np.floor(missing / step + 1)), 2),
+    )
+
+
+def draw_class_f1(info: ClassF1) -> Figure:
+    """A dot a class; dots, because a bar on an axis that does not start at 0 would lie about its length."""
+    scores = info.scores[:MOST_LABELS]
+    row = int(np.clip(560 / len(scores), 18, 34))
+    names = [shorten(score.name, SMALL, 150) for score in scores]
+    left = MARGIN + 12 + int(widest(names, SMALL))
+    figure = new_figure(900, HEADER + 22 + row * len(scores) + 62)
+    note = "Worst first; dashed: mean of all classes"
+    if len(scores) < len(info.scores):
+        note += f"; only the worst {len(scores)} of {len(info.scores)}"
+    if info.absent:
+        note += f"; no images, so 0 in the mean: {', '.join(info.absent)}"
+    write_header(figure, f"F1 of each class, mean {info.macro_f1:.4f}", shorten(note, SMALL, 850))
+    axes = add_axes(figure, left, HEADER + 22, 900 - left - 190, row * len(scores))
+    rows = np.arange(len(scores))
+    axes.plot([score.f1 for score in scores], rows, "o", color=FIRST, markersize=min(6, row / 4), clip_on=False)
+    if info.macro_f1 >= info.axis_floor:
+        axes.axvline(info.macro_f1, **DASHED)
+    axes.set(ylim=(len(scores) - 0.5, -0.5), xlim=(info.axis_floor, 1 + 0.02 * (1 - info.axis_floor)))
+    axes.set_yticks(rows, names, parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    start = f" (the axis starts at {info.axis_floor:g})" if info.axis_floor > 0 else ""
+    axes.set_xlabel(f"F1{start}", size=TEXT, color=MUTED)
+    place: dict[str, Any] = {"size": SMALL, "ha": "right", "va": "center_baseline"}
+    place["transform"] = axes.get_yaxis_transform()  # x in parts of the axes, y in rows
+    for x, title in ((1.11, "F1"), (1.25, "images")):
+        axes.text(x, -0.5 - 14 / row, title, color=MUTED, **place)
+    for y, score in enumerate(scores):
+        axes.text(1.11, y, f"{score.f1:.4f}", color=INK, **place)
+        axes.text(1.25, y, f"{score.support:,}", color=MUTED, **place)
+    return figure

@@ -1,0 +1,203 @@
+"""Pictures of a whole model's scores: training curves and reliability.
+
+Numbers first (`*_info`), ink second (`draw_*`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from hcr.evaluation.canvas import (
+    ABOVE,
+    DASHED,
+    FIRST,
+    HEADER,
+    INK,
+    MISTAKE,
+    MUTED,
+    PAPER,
+    SECOND,
+    SMALL,
+    TEXT,
+    add_axes,
+    new_figure,
+    text_width,
+    write_header,
+)
+from hcr.evaluation.metrics import Labels, Probabilities, expected_calibration_error, reliability_bins
+
+FEW_IMAGES = 20  # below this a bin's accuracy is mostly chance: a standard error of up to 0.11
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Loss and accuracy of each epoch.
+
+    Attributes:
+        values: by public name ("train/loss", ...), (E,).
+        best_epoch: counted from 1.
+        monitor: the name that chose it.
+        loss_is_log: the losses span so much that a linear axis would hide the later epochs.
+        accuracy_floor: where the accuracy axis starts; earlier epochs may lie below it.
+    """
+
+    values: Mapping[str, NDArray[np.float64]]
+    best_epoch: int
+    monitor: str
+    loss_is_log: bool
+    accuracy_floor: float
+
+    @property
+    def num_epochs(self) -> int:
+        return len(self.values[self.monitor])
+
+
+def curves_info(history: Sequence[Mapping[str, float]], best_epoch: int, monitor: str) -> Curves:
+    """The curves of one training.
+
+    Args:
+        history: of each of E epochs, E at least 1: train/loss, train/accuracy, val/loss, val/accuracy.
+        best_epoch: in 1..E.
+        monitor: one of those names.
+    """
+    names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+    values = {name: np.array([epoch[name] for epoch in history], dtype=np.float64) for name in names}
+    losses = np.concatenate([values["train/loss"], values["val/loss"]])
+    losses = losses[np.isfinite(losses)]  # a diverged training has losses that no axis holds
+    accuracies = np.stack([values["train/accuracy"], values["val/accuracy"]])
+    lowest = float(accuracies.min())
+    # The first tenth of the epochs may leave the axis if this at least halves it: what matters is at the end.
+    if len(history) >= 5:
+        later = float(accuracies[:, max(1, len(history) // 10) :].min())
+        if accuracies.max() - later < (accuracies.max() - lowest) / 2:
+            lowest = later
+    return Curves(
+        values=values,
+        best_epoch=best_epoch,
+        monitor=monitor,
+        loss_is_log=len(losses) > 0 and 0 < 5 * losses.min() < losses.max(),
+        accuracy_floor=lowest,
+    )
+
+
+def draw_curves(info: Curves) -> Figure:
+    """Loss at the left, accuracy at the right, the best epoch marked in both."""
+    figure = new_figure(1000, 440)
+    best = info.values[info.monitor][info.best_epoch - 1]
+    write_header(figure, f"Best epoch {info.best_epoch} of {info.num_epochs}, by {info.monitor} = {best:.4f}")
+    for left, metric in ((78, "loss"), (588, "accuracy")):
+        axes = add_axes(figure, left, HEADER + 10, 388, 290)
+        _draw_epochs(axes, info, metric)
+    loss_axes, accuracy_axes = figure.axes
+    if info.loss_is_log:
+        loss_axes.set_yscale("log")
+        loss_axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
+        loss_axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        loss_axes.set_ylim(bottom=0)
+    loss_axes.set_title("loss (log scale)" if info.loss_is_log else "loss", **ABOVE)
+    accuracies = np.stack([info.values["train/accuracy"], info.values["val/accuracy"]])
+    pad = max(0.06 * (accuracies.max() - info.accuracy_floor), 0.002)
+    accuracy_axes.set_ylim(info.accuracy_floor - pad, accuracies.max() + pad)
+    accuracy_axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    below = " (the first epochs lie below)" if accuracies.min() < info.accuracy_floor else ""
+    accuracy_axes.set_title(f"accuracy{below}", **ABOVE)
+    for axes in figure.axes:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    handles, _ = loss_axes.get_legend_handles_labels()
+    figure.legend(handles=handles, loc="upper right", ncols=3, frameon=False, fontsize=SMALL, labelcolor=INK)
+    return figure
+
+
+def _draw_epochs(axes: Axes, info: Curves, metric: str) -> None:
+    epochs = np.arange(1, info.num_epochs + 1)
+    marker = "o" if info.num_epochs <= 20 else ""
+    axes.axvline(info.best_epoch, **DASHED, label="best epoch")
+    for split, color in (("train", SECOND), ("val", FIRST)):
+        curve = info.values[f"{split}/{metric}"]
+        axes.plot(epochs, curve, color=color, linewidth=1.4, marker=marker, markersize=3.2, label=split)
+    chosen = info.values[f"val/{metric}"][info.best_epoch - 1]
+    axes.plot(info.best_epoch, chosen, "o", color=FIRST, markersize=7, mfc=PAPER, markeredgewidth=1.4)
+    pad = max(0.5, 0.02 * info.num_epochs)
+    axes.set_xlim(max(0.1, 1 - pad), info.num_epochs + pad)
+    axes.margins(y=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlabel("epoch", size=SMALL, color=MUTED)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against accuracy; each array is (B,), only bins that have images.
+
+    Attributes:
+        low: where the bin starts; it is `width` wide.
+        images, confidence, accuracy: how many images, their mean confidence, the fraction right.
+        ece: expected calibration error, in [0, 1].
+    """
+
+    low: NDArray[np.float64]
+    width: float
+    images: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    ece: float
+
+
+def reliability_info(probabilities: Probabilities, labels: Labels, num_bins: int = 15) -> Reliability:
+    """Bins of equal width over [0, 1], those without images left out.
+
+    Args:
+        probabilities: (N, K), rows sum to 1.
+        labels: (N,), integers in [0, K).
+
+    Raises:
+        ValueError: N = 0.
+    """
+    ece = expected_calibration_error(probabilities, labels, num_bins)
+    bins = reliability_bins(probabilities, labels, num_bins)
+    there = np.flatnonzero(bins[:, 0])
+    return Reliability(
+        low=there / num_bins,
+        width=1 / num_bins,
+        images=bins[there, 0].astype(np.int64),
+        confidence=bins[there, 1],
+        accuracy=bins[there, 2],
+        ece=ece,
+    )
+
+
+def draw_reliability(info: Reliability) -> Figure:
+    """Above, accuracy at each bin's mean confidence; below, how many images that is."""
+    figure = new_figure(900, 708)
+    write_header(
+        figure,
+        f"Calibration error (ECE) {info.ece:.4f}",
+        f"Below the diagonal: surer than right. Hollow: fewer than {FEW_IMAGES} images, mostly chance.",
+    )
+    axes = add_axes(figure, 92, HEADER + 8, 778, 410)
+    axes.plot([0, 1], [0, 1], **DASHED)
+    axes.vlines(info.confidence, info.accuracy, info.confidence, color=MISTAKE, linewidth=1.6, alpha=0.6)
+    enough = info.images >= FEW_IMAGES
+    axes.plot(info.confidence, info.accuracy, color=FIRST, linewidth=1, alpha=0.35)
+    axes.plot(info.confidence[enough], info.accuracy[enough], "o", color=FIRST, markersize=6)
+    axes.plot(info.confidence[~enough], info.accuracy[~enough], "o", color=FIRST, markersize=6, mfc=PAPER)
+    axes.set(xlim=(0, 1.01), ylim=(-0.03, 1.03), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel("accuracy", size=TEXT, color=MUTED)
+    below = add_axes(figure, 92, HEADER + 438, 778, 120)
+    below.bar(info.low, info.images, info.width * 0.9, align="edge", color=FIRST, alpha=0.75)
+    below.set(xlim=(0, 1.01), xticks=np.linspace(0, 1, 6), yscale="log", ylim=(0.7, info.images.max() * 4))
+    below.yaxis.set_minor_locator(NullLocator())
+    below.yaxis.set_major_locator(LogLocator(numticks=4))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    below.set_ylabel("images (log)", size=SMALL, color=MUTED)
+    below.set_xlabel("confidence: probability of the predicted class", size=TEXT, color=MUTED)
+    if info.width * 778 > text_width(f"{info.images.max():,}", SMALL):
+        for middle, images in zip(info.low + info.width * 0.45, info.images, strict=True):
+            below.text(middle, images * 1.2, f"{images:,}", size=SMALL, color=INK, ha="center")
+    return figure

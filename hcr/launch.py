@@ -1,0 +1,191 @@
+"""`hcr train`: the gate first, then Hydra, which calls back once for each job."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from omegaconf import DictConfig
+
+from hcr.config import ConfigError, HcrError, RunConfig, parse_config
+from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
+from hcr.config.errors import one_line
+from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
+
+if TYPE_CHECKING:
+    from hcr.runner import RunResult
+    from hcr.tracking.journal import Journal
+
+
+def train(argv: Sequence[str]) -> int:
+    """Check everything that `argv` asks for, then let Hydra run it; returns the exit code.
+
+    Raises:
+        ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
+    """
+    flags = _parse_flags(argv)
+    config_dir = flags.config_dir or user_config_dir()
+    checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME))
+    sys.argv = ["hcr train", *argv]
+    if config_dir is not None and flags.config_dir is None:
+        sys.argv += ["--config-dir", str(config_dir)]
+    signal.signal(signal.SIGTERM, _interrupt)
+    if checked.multirun and not checked.configs[0].check_only:
+        return _train_many(checked.configs, flags.overrides)
+    return _call_hydra(_job(parent=None, num_jobs=len(checked.configs)))
+
+
+def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
+    """Every config as a run of its own under one parent run, which ends FAILED if one of them does."""
+    with _recorded(configs[0].tracking, parent=None) as journal:
+        journal.begin(name=" ".join(overrides) or "multirun", tags={"hcr.sweep": journal.key})
+        code = _call_hydra(_job(parent=journal.key, num_jobs=len(configs)))
+        if code != 0:
+            journal.tags({"hcr.error": "at least one of its runs failed"})
+            journal.end("FAILED")
+    return code
+
+
+def _job(*, parent: str | None, num_jobs: int) -> Callable[[DictConfig], float | None]:
+    """What Hydra calls, with a composed config, once for each job."""
+
+    def job(raw: DictConfig) -> float | None:
+        from hydra.errors import CompactHydraException
+
+        class Refused(CompactHydraException):
+            """Hydra prints these without a traceback, exits with 1, and lets other jobs finish."""
+
+        try:
+            return _run_job(parse_config(raw), parent, num_jobs)
+        except HcrError as error:
+            if os.environ.get("HCR_TRACEBACK") == "1":
+                raise
+            raise Refused(f"hcr: {one_line(error)}") from None
+
+    return job
+
+
+def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra_node = HydraConfig.get()
+    overrides = list(hydra_node.overrides.task)
+    if num_jobs > 1:
+        print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
+    with _without_greetings():
+        from hcr.runner import run
+    if cfg.check_only:
+        from hcr.commands.check import print_check
+
+        print_check(cfg)
+        return None
+    from hcr.training.progress import ProgressDisplay
+
+    with _recorded(cfg.tracking, parent) as journal, ProgressDisplay(cfg.training.epochs) as display:
+        result = run(
+            cfg,
+            journal,
+            name=" ".join(overrides) if parent is not None else None,
+            overrides=overrides,
+            on_epoch=display.on_epoch,
+            on_steps=display.on_steps,
+        )
+        _print_result(result, journal)
+    return result.objective
+
+
+@contextmanager
+def _recorded(tracking: TrackingConfig, parent: str | None) -> Iterator["Journal"]:
+    """A journal, replayed into MLflow while it is written; says so where the store did not take all of it."""
+    from hcr.tracking.journal import Journal
+    from hcr.tracking.replay import ReplayThread
+
+    uri = tracking_uri(tracking.uri)
+    journal = Journal(output_root(), uri=uri, experiment=tracking.experiment_name, parent=parent)
+    replay = ReplayThread(journal.folder, tracking.timeout_s)
+    journal.on_event = replay.wake
+    try:
+        with replay, journal:
+            yield journal
+    finally:
+        journal.release()
+        if replay.undelivered is not None:
+            print(
+                f"hcr: not all of it is in MLflow yet ({replay.undelivered}); nothing is lost, `hcr sync` delivers it",
+                file=sys.stderr,
+            )
+
+
+@contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself; unless the import fails.
+
+    It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            stderr.write(said.read())
+            raise
+        finally:
+            os.dup2(stderr.fileno(), 2)
+
+
+def _print_result(result: "RunResult", journal: "Journal") -> None:
+    shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
+    print(
+        f"{shown} accuracy {score.accuracy:.4f} (95 % interval {score.accuracy_low:.4f} to"
+        f" {score.accuracy_high:.4f}, {score.num_images:,} images)\n"
+        f"run {journal.key} is in {journal.folder}\n"
+        "see it in MLflow: hcr ui",
+        flush=True,
+    )
+
+
+def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
+    """Hydra's own flags."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"hcr train: {message}")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    flags = parser.parse_args(list(argv))
+    if flags.config_path is not None:
+        raise ConfigError("--config-path: hcr's own config cannot be replaced; --config-dir adds a folder of yours")
+    if getattr(flags, "experimental_rerun", None) is not None:
+        raise ConfigError("--experimental-rerun: not allowed; it runs code from a pickle")
+    return flags
+
+
+def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:
+    if flags.shell_completion:  # the line is not finished, and nothing in it is acted on
+        return Checked([], multirun=False)
+    if flags.help or flags.hydra_help or flags.cfg or flags.info:
+        composer.compose(flags.overrides, multirun=flags.multirun)
+        return Checked([], multirun=False)
+    return composer.check(flags.overrides, multirun=flags.multirun)
+
+
+def _call_hydra(job: Callable[[DictConfig], float | None]) -> int:
+    import hydra
+
+    try:
+        hydra.main(version_base="1.3", config_path=CONFIG_MODULE, config_name=CONFIG_NAME)(job)()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

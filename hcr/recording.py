@@ -1,0 +1,172 @@
+"""What a run tells its journal: who it is, what it predicted, how good that was, in numbers, reports and pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from hcr.config import RunConfig
+from hcr.config.fingerprint import code_version, fingerprint
+from hcr.config.gate import flatten, to_dict, to_yaml
+from hcr.data import Splits, Subset
+from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
+from hcr.tracking.journal import Journal
+from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
+from hcr.training import TrainingState
+
+Probabilities = NDArray[np.float32]
+
+
+def record_start(
+    journal: Journal,
+    cfg: RunConfig,
+    splits: Splits,
+    model: keras.Model,
+    name: str | None,
+    overrides: Sequence[str],
+) -> None:
+    """Open the run: its name and tags, the whole config, its data and its code."""
+    code = code_version()
+    identity = fingerprint(cfg, dataset_digest=splits.dataset_digest, split_digest=splits.split_digest, code=code)
+    tags = {str(name): str(value) for name, value in (cfg.tags or {}).items()} | {
+        "hcr.fingerprint": identity,
+        "hcr.dataset_digest": splits.dataset_digest,
+        "hcr.split_digest": splits.split_digest,
+        "hcr.code": code,
+        "hcr.test_looks": "0",
+        "hcr.version": version("hcr"),
+        "mlflow.source.name": " ".join(["hcr train", *overrides]),
+        "mlflow.source.type": "LOCAL",
+    }
+    commit = git_commit()
+    if commit is not None:
+        tags["mlflow.source.git.commit"] = commit
+    if cfg.notes is not None:
+        tags["mlflow.note.content"] = cfg.notes
+    default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
+    journal.begin(name=cfg.tracking.run_name or name or default_name, tags=tags)
+    journal.params({key: _as_param(value) for key, value in flatten(to_dict(cfg)).items()})
+    for context, subset in (("training", splits.train), ("validation", splits.val), ("testing", splits.test)):
+        if context != "testing" or cfg.score_test:
+            _record_dataset(journal, cfg, splits, context, subset)
+    _write(journal, "config/config.yaml", to_yaml(cfg))
+    _write(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    _write(journal, "code/requirements.txt", frozen_requirements())
+    patch = git_patch()
+    if patch:
+        _write(journal, "code/patch.diff", patch)
+    write_sources(journal.artifact("code/source.tar.gz"))
+    journal.artifact_written("code/source.tar.gz")
+    journal.metrics({"model/params": float(model.count_params())}, step=0)
+
+
+def record_artifacts(
+    journal: Journal,
+    model: keras.Model,
+    splits: Splits,
+    state: TrainingState,
+    cfg: RunConfig,
+    probabilities: Mapping[str, Probabilities],
+    evaluations: Mapping[str, Evaluation | None],
+) -> None:
+    """Predictions, reports, pictures and the model."""
+    from hcr.tracking.keras_model import save_keras_model
+
+    subsets = {"val": splits.val, "test": splits.test}
+    for name, values in probabilities.items():
+        subset = subsets[name]
+        path = journal.artifact(f"predictions/{name}.npz")
+        np.savez(path, probabilities=values, labels=subset.labels, index=subset.index)
+        journal.artifact_written(f"predictions/{name}.npz")
+    # What is shown of a run is what it is judged by: test where it was scored, else validation.
+    shown = "test" if evaluations["test"] is not None else "val"
+    evaluation = evaluations[shown]
+    assert evaluation is not None
+    report = {"scored_on": shown} | classification_report(evaluation)
+    _write(journal, "reports/classification_report.txt", classification_report_text(evaluation))
+    _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
+    _record_plots(journal, splits.train, subsets[shown], probabilities[shown], evaluation, state, cfg)
+    save_keras_model(model, journal.artifact("model"))
+    journal.artifact_written("model")
+
+
+def _record_plots(
+    journal: Journal,
+    train: Subset,
+    shown: Subset,
+    probabilities: Probabilities,
+    evaluation: Evaluation,
+    state: TrainingState,
+    cfg: RunConfig,
+) -> None:
+    """Every picture of a run, under `plots/`."""
+    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.class_plots import confusion_info, draw_confusion
+    from hcr.evaluation.pictures import (
+        draw_mistakes,
+        draw_predictions,
+        draw_samples,
+        mistakes_info,
+        predictions_info,
+        samples_info,
+    )
+    from hcr.evaluation.plots import curves_info, draw_curves, draw_reliability, reliability_info
+
+    names = cfg.dataset.class_names
+    seen = (shown.images, shown.labels, probabilities, names)
+    figures = {
+        "samples": draw_samples(samples_info(train.images, train.labels, names)),
+        "curves": draw_curves(curves_info(state.history, state.best_epoch, cfg.monitor)),
+        "confusion_matrix": draw_confusion(confusion_info(evaluation)),
+        "predictions": draw_predictions(predictions_info(*seen)),
+        "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
+        "reliability": draw_reliability(reliability_info(probabilities, shown.labels)),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, journal.artifact(f"plots/{name}.png"))
+        journal.artifact_written(f"plots/{name}.png")
+
+
+def record_metrics(
+    journal: Journal, model: keras.Model, state: TrainingState, test: Evaluation | None, *, total_s: float
+) -> None:
+    """The numbers at the end, by their public names."""
+    metrics = {
+        "best/epoch": float(state.best_epoch),
+        "best/val_loss": state.best["val/loss"],
+        "best/val_accuracy": state.best["val/accuracy"],
+        "time/total_s": total_s,
+    }
+    if test is not None:
+        metrics |= {
+            "test/loss": test.loss,
+            "test/accuracy": test.accuracy,
+            "test/top2_accuracy": test.top2_accuracy,
+            "test/macro_f1": test.macro_f1,
+            "test/ece": test.ece,
+        }
+    journal.metrics(metrics, step=state.epoch)
+
+
+def _record_dataset(journal: Journal, cfg: RunConfig, splits: Splits, context: str, subset: Subset) -> None:
+    journal.dataset(
+        name=cfg.dataset.name,
+        digest=splits.dataset_digest,
+        source=getattr(cfg.dataset, "file", None) or cfg.dataset.format,
+        schema={"images": len(subset), "image_shape": list(cfg.dataset.image_shape), "dtype": "uint8"},
+        context=context,
+    )
+
+
+def _as_param(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+
+
+def _write(journal: Journal, path: str, text: str) -> None:
+    journal.artifact(path).write_text(text)
+    journal.artifact_written(path)

@@ -1,0 +1,91 @@
+"""One run, from a checked config to everything that is told of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from hcr.config import RunConfig
+from hcr.data import load_splits
+from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.model import build_model, build_optimizer
+from hcr.recording import record_artifacts, record_metrics, record_start
+from hcr.tracking.journal import Journal
+from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
+from hcr.training.loop import OnSteps, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. `objective` is the monitored validation metric of the best epoch; `test` may be unscored."""
+
+    objective: float
+    state: TrainingState
+    val: Evaluation
+    test: Evaluation | None
+
+
+def run(
+    cfg: RunConfig,
+    journal: Journal,
+    *,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    on_epoch: Callable[[TrainingState], None] | None = None,
+    on_steps: OnSteps | None = None,
+) -> RunResult:
+    """Train, evaluate and record one model.
+
+    Nothing is recorded before data and model are known to be good; test is scored once, with the best weights.
+
+    Args:
+        cfg: what to run.
+        journal: where to tell it; not begun yet. Its `with` is the caller's, and decides the run's status.
+        name: what MLflow shows, where the config names none; None: data set, model and seed.
+        overrides: what was written on the command line, for the record.
+        on_epoch, on_steps: as for `fit`.
+
+    Raises:
+        DataError: before anything is recorded.
+        TrainingError: the loss became NaN.
+    """
+    start = time.perf_counter()
+    configure_threads(cfg.training.num_threads)
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    model, optimizer = build(cfg, len(splits.train))
+    record_start(journal, cfg, splits, model, name, overrides)
+
+    def record_epoch(state: TrainingState) -> None:
+        journal.metrics(state.history[-1], step=state.epoch)
+        if on_epoch is not None:
+            on_epoch(state)
+
+    state = fit(
+        model,
+        optimizer,
+        splits.train,
+        splits.val,
+        cfg.training,
+        monitor=cfg.monitor,
+        seed=cfg.seed,
+        on_epoch=record_epoch,
+        on_steps=on_steps,
+    )
+    probabilities = {"val": predict_probabilities(model, splits.val.images)}
+    val = evaluate(probabilities["val"], splits.val.labels, splits.class_names)
+    test = None
+    if cfg.score_test:
+        journal.tags({"hcr.test_looks": "1"})
+        probabilities["test"] = predict_probabilities(model, splits.test.images)
+        test = evaluate(probabilities["test"], splits.test.labels, splits.class_names)
+    record_artifacts(journal, model, splits, state, cfg, probabilities, {"val": val, "test": test})
+    record_metrics(journal, model, state, test, total_s=time.perf_counter() - start)
+    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test)
+
+
+def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """Model and optimizer, for `num_train` training images."""
+    model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
+    total_steps = steps_per_epoch(num_train, cfg.training.batch_size) * cfg.training.epochs
+    return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)

@@ -1,0 +1,188 @@
+"""The journal: everything a run has to say, on disk before anything is sent anywhere.
+
+A run's folder is `<output root>/runs/<key>/`:
+
+    journal.jsonl    one event a line, appended and synced; a line without its newline was never written
+    artifacts/       files, laid out as in the store
+    lock             held (flock) by the process that runs or replays it
+    delivered.json   how far the journal has been carried to the store
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+from hcr.config.errors import HcrError, TrackingError, one_line
+
+Event = dict[str, Any]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+JOURNAL = "journal.jsonl"
+ARTIFACTS = "artifacts"
+LOCK = "lock"
+
+
+class Journal:
+    """Writes the events of one run. Nothing is on disk before `begin`.
+
+    As a context manager it ends the run: FINISHED, FAILED with the error as a tag, or KILLED when interrupted.
+
+    Args:
+        root: the output root.
+        uri: the store that the run belongs to.
+        experiment: the MLflow experiment.
+        parent: the key of the run under which this one is nested.
+        on_event: called after each event is on disk.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        uri: str,
+        experiment: str,
+        parent: str | None = None,
+        on_event: Callable[[], None] | None = None,
+    ) -> None:
+        self.key = secrets.token_hex(6)
+        self.folder = root / "runs" / self.key
+        self.on_event = on_event
+        self._header = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
+        self._root = root
+        self._file: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has begun and not ended."""
+        return self._file is not None
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder whose files `artifact` names."""
+        return self.folder / ARTIFACTS
+
+    def begin(self, *, name: str, tags: Mapping[str, str]) -> None:
+        """Make the run's folder and write its first event.
+
+        Raises:
+            TrackingError: the folder cannot be written.
+        """
+        try:
+            self.artifacts.mkdir(parents=True)
+            self._lock = lock_run(self.folder)
+            self._file = (self.folder / JOURNAL).open("ab")
+        except OSError as error:
+            raise TrackingError(f"{self._root}: expected a folder that can be written ({one_line(error)})") from error
+        self._write("run", **self._header, name=name, tags={**tags, "hcr.key": self.key})
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Metrics of one step, stamped with now."""
+        self._write("metrics", step=step, values=dict(values))
+
+    def params(self, values: Mapping[str, str]) -> None:
+        """Params, once each."""
+        self._write("params", values=dict(values))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tags; a later value replaces an earlier one."""
+        self._write("tags", values=dict(values))
+
+    def dataset(self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], context: str) -> None:
+        """An input of the run, such as its training images."""
+        self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), context=context)
+
+    def artifact(self, path: str) -> Path:
+        """Where to write the artifact called `path`; `artifact_written` hands it over."""
+        target = self.artifacts / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def artifact_written(self, path: str) -> None:
+        """The file or folder `path` under `artifacts` is complete."""
+        self._write("artifact", path=path)
+
+    def end(self, status: Status) -> None:
+        """The last event."""
+        self._write("end", status=status)
+        assert self._file is not None
+        self._file.close()
+        self._file = None
+
+    def release(self) -> None:
+        """Give up the run's lock: whoever replays what is left may have it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.is_open:
+            return
+        if error is None:
+            self.end("FINISHED")
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            self.tags({"hcr.error": "interrupted"})
+            self.end("KILLED")
+        else:
+            told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
+            self.tags({"hcr.error": told})
+            self.end("FAILED")
+
+    def _write(self, event: str, **values: Any) -> None:
+        assert self._file is not None, "begin() comes first"
+        line = json.dumps({"event": event, "time_ms": time.time_ns() // 1_000_000, **values}) + "\n"
+        self._file.write(line.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self.on_event is not None:
+            self.on_event()
+
+
+def lock_run(folder: Path) -> IO[bytes]:
+    """Take the run's lock, until the file that is returned is closed or the process ends.
+
+    Raises:
+        BlockingIOError: another process has it: the run is alive.
+    """
+    file = (folder / LOCK).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """The events of a run from byte `offset` on, each with the offset behind it.
+
+    A last line without its newline is left for the next time.
+
+    Raises:
+        TrackingError: a complete line that is no event.
+    """
+    path = folder / JOURNAL
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = json.loads(line)
+                if not isinstance(event, dict) or "event" not in event:
+                    raise ValueError("not an event")
+            except ValueError as error:
+                raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
+            yield event, offset

@@ -1,0 +1,218 @@
+"""Carries a journal to MLflow: during the run in a thread of its own, or later from what is on disk.
+
+Every event can be delivered twice without harm, so a replay may stop anywhere and begin again: metrics and params
+repeat what is there, tags, inputs and artifacts overwrite it, and a run is created only where none has its key.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from hcr.config.errors import TrackingError, one_line
+from hcr.tracking.journal import ARTIFACTS, Event, read_events
+from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+POSITION = "delivered.json"
+BATCH = 100  # params, tags or metrics MLflow takes in one request
+LONGEST_PARAM = 6_000  # characters; MLflow's own limit
+LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
+
+
+class Replay:
+    """Delivers one run's journal from where the last delivery stopped.
+
+    Args:
+        folder: the run's folder; its lock is held by the caller.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        position = _read_position(folder)
+        self._offset: int = position.get("offset", 0)
+        self._run_id: str | None = position.get("run_id")
+        self.ended: bool = position.get("ended", False)
+        self._client: MlflowClient | None = None
+
+    def deliver(self) -> bool:
+        """Deliver what the journal holds by now; whether that was anything.
+
+        Raises:
+            Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
+        """
+        before = self._offset
+        for event, offset in read_events(self._folder, self._offset):
+            if self._client is None:
+                self._client = open_store(self._header()["uri"])
+            HANDLERS[event["event"]](self, self._client, event)
+            self._offset = offset
+            self.ended = event["event"] == "end"
+            self._save_position()
+        return self._offset > before
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in MLflow, once it has one."""
+        assert self._run_id is not None, "the first event makes the run"
+        return self._run_id
+
+    def create_run(self, client: "MlflowClient", event: Event) -> None:
+        """Find the run by its key, or create it."""
+        experiment = experiment_id(client, event["experiment"], event["uri"])
+        found = find_runs(client, experiment, event["key"])
+        if not found:
+            tags = dict(event["tags"])
+            if event["parent"] is not None:
+                parents = find_runs(client, experiment, event["parent"])
+                if not parents:
+                    raise TrackingError(f"its parent run {event['parent']} is not in the store yet")
+                tags["mlflow.parentRunId"] = parents[0]
+            client.create_run(experiment, start_time=event["time_ms"], tags=tags, run_name=event["name"])
+            # A request that seemed to fail may have made a run after all: the oldest is the run, others go.
+            found = find_runs(client, experiment, event["key"])
+            for extra in found[1:]:
+                client.delete_run(extra)
+        self._run_id = found[0]
+
+    def log_metrics(self, client: "MlflowClient", event: Event) -> None:
+        """One epoch's metrics, in one request."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
+        client.log_batch(self.run_id, metrics=metrics)
+
+    def log_params(self, client: "MlflowClient", event: Event) -> None:
+        """Params; one too long for MLflow says where it is whole."""
+        from mlflow.entities import Param
+
+        params = [
+            Param(name, value if len(value) <= LONGEST_PARAM else "too long to show; see config/config.yaml")
+            for name, value in event["values"].items()
+        ]
+        for start in range(0, len(params), BATCH):
+            client.log_batch(self.run_id, params=params[start : start + BATCH])
+
+    def log_tags(self, client: "MlflowClient", event: Event) -> None:
+        """Tags."""
+        from mlflow.entities import RunTag
+
+        client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in event["values"].items()])
+
+    def log_dataset(self, client: "MlflowClient", event: Event) -> None:
+        """An input, with as much of our digest as MLflow has room for."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=event["name"],
+            digest=event["digest"][:LONGEST_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": event["source"]}),
+            schema=json.dumps(event["schema"]),
+        )
+        context = InputTag("mlflow.data.context", event["context"])
+        client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+
+    def log_artifact(self, client: "MlflowClient", event: Event) -> None:
+        """A file, or a folder with all that is in it."""
+        path = Path(event["path"])
+        local = self._folder / ARTIFACTS / path
+        if local.is_dir():
+            client.log_artifacts(self.run_id, str(local), path.as_posix())
+        else:
+            parent = path.parent.as_posix()
+            client.log_artifact(self.run_id, str(local), None if parent == "." else parent)
+
+    def end_run(self, client: "MlflowClient", event: Event) -> None:
+        """The status, as the last thing: FINISHED says that all of the above is there."""
+        client.set_terminated(self.run_id, event["status"], event["time_ms"])
+
+    def _header(self) -> Event:
+        event, _ = next(read_events(self._folder))
+        return event
+
+    def _save_position(self) -> None:
+        path = self._folder / POSITION
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps({"offset": self._offset, "run_id": self._run_id, "ended": self.ended}))
+        new.replace(path)
+
+
+HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
+    "run": Replay.create_run,
+    "metrics": Replay.log_metrics,
+    "params": Replay.log_params,
+    "tags": Replay.log_tags,
+    "dataset": Replay.log_dataset,
+    "artifact": Replay.log_artifact,
+    "end": Replay.end_run,
+}
+
+
+class ReplayThread:
+    """Replays a run's journal while it is written. Leaving the `with` waits, within bounds, for the rest.
+
+    Args:
+        folder: the run's folder; the thread starts with the first event in it.
+        timeout_s: how long the end waits while nothing gets through, in seconds.
+    """
+
+    def __init__(self, folder: Path, timeout_s: float) -> None:
+        self.undelivered: str | None = None
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._wake = threading.Event()
+        self._closing = False
+        self._last_progress = time.monotonic()
+        self._trouble = "the store does not answer"
+        self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
+
+    def wake(self) -> None:
+        """There is a new event; the first one starts the thread."""
+        if not self._thread.is_alive() and not self._closing:
+            self._thread.start()
+        self._wake.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._last_progress = time.monotonic()
+        self._wake.set()
+        while self._thread.is_alive() and time.monotonic() - self._last_progress < self._timeout_s:
+            self._thread.join(0.05)
+        if self._thread.is_alive():
+            self.undelivered = self._trouble
+
+    def _run(self) -> None:
+        import_mlflow()  # seconds, beside training
+        self._last_progress = time.monotonic()
+        replay = Replay(self._folder)
+        wait_s = SHORTEST_WAIT_S
+        while not (replay.ended and self._closing):
+            self._wake.wait(wait_s)
+            self._wake.clear()
+            try:
+                if replay.deliver():
+                    self._last_progress = time.monotonic()
+                wait_s = SHORTEST_WAIT_S
+            except Exception as error:  # every failure of a store is an outage: tried again until time is up
+                self._trouble = one_line(error)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _read_position(folder: Path) -> dict[str, Any]:
+    try:
+        position = json.loads((folder / POSITION).read_text())
+    except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
+        return {}
+    return position if isinstance(position, dict) else {}

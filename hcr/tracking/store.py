@@ -1,0 +1,87 @@
+"""The MLflow store: opened without races, and asked for runs by our own keys."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcr.config.errors import TrackingError
+from hcr.config.tracking import output_root
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+# With a server gone, MLflow's own defaults retry for minutes; our replay tries again by itself.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def import_mlflow() -> Any:
+    """MLflow, quiet and impatient."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of the store at `uri`, whose tables exist when this returns."""
+    mlflow = import_mlflow()
+    with _alone(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
+    """The id of the experiment called `name`, made if there is none; a local one keeps its artifacts beside the store.
+
+    Raises:
+        TrackingError: it has been deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = str(output_root() / "artifacts") if uri.startswith("sqlite:") else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was first
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"tracking.experiment_name: {name!r} has been deleted in the store;"
+            " restore it with `mlflow experiments restore`, or choose another name"
+        )
+    return str(found.experiment_id)
+
+
+def find_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
+    """The ids of the runs tagged with our `key` in the experiment of that id, oldest first."""
+    runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", order_by=["attributes.start_time ASC"])
+    return [run.info.run_id for run in runs]
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time: several that make the tables of a fresh SQLite file at once crash."""
+    if not uri.startswith("sqlite:"):
+        yield
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

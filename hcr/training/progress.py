@@ -1,0 +1,84 @@
+"""What training shows while it runs: a live line where there is a terminal, a line an epoch everywhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from hcr.training.loop import TrainingState
+
+
+class ProgressDisplay:
+    """Shows epoch, loss, accuracy, images per second and the time left.
+
+    Its `on_steps` and `on_epoch` are what `fit` calls.
+
+    Args:
+        epochs: how many there will be at most.
+        console: where to; standard output by default. Without a terminal only finished epochs are printed.
+    """
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self._epochs = epochs
+        self._steps = 1
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._started: float | None = None
+        self._first_epoch = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[numbers]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_steps(self, epoch: int, steps_done: int, num_steps: int, loss: float, accuracy: float) -> None:
+        """Move the live line."""
+        self._steps = num_steps
+        if self._started is None:
+            self._started, self._first_epoch = time.monotonic(), epoch - 1
+        if self._progress.disable:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task("", total=self._steps, numbers="")
+        done = (epoch - 1 - self._first_epoch) * self._steps + steps_done
+        self._progress.update(
+            self._task,
+            description=f"epoch {epoch}/{self._epochs}",
+            completed=steps_done,
+            numbers=f"loss {loss:.4f}  accuracy {accuracy:.4f}  {self._left(done)} left",
+        )
+
+    def on_epoch(self, state: TrainingState) -> None:
+        """Print the epoch that has just ended."""
+        metrics = state.history[-1]
+        width = len(str(self._epochs))
+        done = (state.epoch - self._first_epoch) * self._steps
+        best = "  best" if state.best_epoch == state.epoch else ""
+        self._console.print(
+            f"epoch {state.epoch:{width}d}/{self._epochs}"
+            f"  loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.4f}"
+            f"  val loss {metrics['val/loss']:.4f}  val accuracy {metrics['val/accuracy']:.4f}"
+            f"  {metrics['time/images_per_s']:,.0f} images/s  {self._left(done)} left{best}"
+        )
+
+    def _left(self, steps_done: int) -> str:
+        """Minutes and seconds until the last epoch would end, at the pace so far."""
+        assert self._started is not None
+        total = (self._epochs - self._first_epoch) * self._steps
+        elapsed_s = time.monotonic() - self._started
+        minutes, seconds = divmod(round(elapsed_s * (total - steps_done) / max(1, steps_done)), 60)
+        return f"{minutes}:{seconds:02d}"

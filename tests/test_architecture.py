@@ -1,0 +1,115 @@
+"""The house: imports only go down, and nothing heavy is imported before a config is accepted."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "hcr"
+
+# Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
+FLOORS = {
+    "hcr": 0,
+    "hcr.config": 0,
+    "hcr.data": 1,
+    "hcr.model": 1,
+    "hcr.evaluation.metrics": 1,
+    "hcr.evaluation.statistics": 1,
+    "hcr.evaluation": 2,
+    "hcr.training": 2,
+    "hcr.tracking": 2,
+    "hcr.recording": 3,
+    "hcr.runner": 4,
+    "hcr.commands": 5,
+    "hcr.launch": 6,
+    "hcr.cli": 7,
+    "hcr.__main__": 8,
+}
+# Within a floor: these belong together, the lower one first.
+SAME_FLOOR = {("hcr.evaluation.metrics", "hcr.evaluation.statistics")}
+
+KNOWS = {
+    "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},
+    "tensorflow": {"hcr.training", "hcr.model"},
+    "keras": {"hcr.training", "hcr.model", "hcr.recording", "hcr.runner", "hcr.tracking.keras_model"},
+    "matplotlib": {"hcr.evaluation"},
+    "hydra": {"hcr.config.compose", "hcr.launch"},
+    "rich": {"hcr.training.progress", "hcr.commands"},
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Every module that `file` imports, inside functions too; what only type checkers read does not count."""
+    tree = ast.parse(file.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("hcr")}
+    return names
+
+
+def room(module: str) -> str:
+    return max((name for name in FLOORS if f"{module}.".startswith(f"{name}.")), key=len)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_only_go_down(module: str) -> None:
+    own = room(module)
+    known = modules()
+    for imported in imports(known[module]):
+        if imported not in known or room(imported) == own or imported == "hcr":
+            continue
+        other = room(imported)
+        assert FLOORS[other] < FLOORS[own] or (own, other) in SAME_FLOOR, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("library", sorted(KNOWS))
+def test_a_library_is_known_only_in_its_rooms(library: str) -> None:
+    users = {module for module, file in modules().items() for name in imports(file) if name.split(".")[0] == library}
+    strangers = {m for m in users if not any(f"{m}.".startswith(f"{known}.") for known in KNOWS[library])}
+    assert users, f"nothing imports {library} any more: take it off the list"
+    assert strangers == set()
+
+
+def test_no_module_is_called_utils() -> None:
+    assert [name for name in modules() if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")] == []
+
+
+@pytest.mark.parametrize("statement", ["import hcr.cli", "import hcr.launch", "from hcr.config.compose import Composer"])
+def test_nothing_heavy_is_imported_before_a_config_is_accepted(statement: str) -> None:
+    heavy = "{'tensorflow', 'keras', 'mlflow', 'sklearn', 'matplotlib', 'scipy', 'numpy', 'rich'}"
+    code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
+    import tomllib
+
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
+    to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core"}
+    ours = {"hcr", *sys.stdlib_module_names}
+    used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
+    assert {to_distribution.get(name, name) for name in used} == declared

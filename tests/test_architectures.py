@@ -1,0 +1,82 @@
+"""Architectures: raw pixels in, probabilities out, the layers that were asked for."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from hcr.config.compose import compose
+from hcr.config.model import CnnConfig
+from hcr.model import build_model
+from hcr.training import predict_probabilities
+
+CNN = compose().model
+assert isinstance(CNN, CnnConfig)
+
+
+def of_type(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def test_raw_pixels_go_in_and_probabilities_come_out() -> None:
+    model = build_model(CNN, (8, 8, 1), 10, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+    probabilities = predict_probabilities(model, images)
+    assert model.input.dtype == "uint8"
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_scaling_to_0_1_is_the_first_layer() -> None:
+    model = build_model(CNN, (8, 8, 1), 10, seed=0)
+    scaled = model.layers[1](np.array([[[[0], [255]]]], np.uint8))
+    np.testing.assert_allclose(np.array(scaled).ravel(), [0.0, 1.0])
+
+
+def test_one_number_of_filters_doubles_from_block_to_block() -> None:
+    model = build_model(replace(CNN, depth=3, filters=8), (28, 28, 1), 10, seed=0)
+    assert [layer.filters for layer in of_type(model, keras.layers.Conv2D)] == [8, 16, 32]
+
+
+def test_a_list_gives_each_block_its_own_filters() -> None:
+    model = build_model(replace(CNN, depth=2, filters=(5, 7)), (28, 28, 1), 10, seed=0)
+    assert [layer.filters for layer in of_type(model, keras.layers.Conv2D)] == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "kind"), [("max", keras.layers.MaxPooling2D), ("average", keras.layers.AveragePooling2D)]
+)
+def test_pooling_halves_the_image_once_a_block(pooling: str, kind: type) -> None:
+    model = build_model(replace(CNN, depth=2, pooling=pooling), (28, 28, 1), 10, seed=0)
+    assert [layer.output.shape[1:3] for layer in of_type(model, kind)] == [(14, 14), (7, 7)]
+
+
+def test_without_pooling_the_image_keeps_its_size_at_any_depth() -> None:
+    model = build_model(replace(CNN, depth=5, filters=2, pooling="none"), (8, 8, 1), 10, seed=0)
+    assert model.get_layer("act5").output.shape[1:3] == (8, 8)
+
+
+def test_batch_norm_dropout_and_dense_layers_come_and_go_with_their_settings() -> None:
+    full = build_model(replace(CNN, dense_units=(16, 8), dropout=0.5), (8, 8, 1), 10, seed=0)
+    bare = build_model(replace(CNN, dense_units=(), dropout=0.0, batch_norm=False), (8, 8, 1), 10, seed=0)
+    assert [layer.units for layer in of_type(full, keras.layers.Dense)] == [16, 8, 10]
+    assert [layer.rate for layer in of_type(full, keras.layers.Dropout)] == [0.5, 0.5, 0.5]
+    assert len(of_type(full, keras.layers.BatchNormalization)) == 2
+    assert [layer.units for layer in of_type(bare, keras.layers.Dense)] == [10]
+    assert of_type(bare, keras.layers.Dropout) == of_type(bare, keras.layers.BatchNormalization) == []
+
+
+def test_the_keras_example_has_its_published_size() -> None:
+    cfg = compose(["experiment=keras_example"])
+    assert build_model(cfg.model, (28, 28, 1), 10, seed=0).count_params() == 34_826
+
+
+def test_the_seed_decides_the_initial_weights_whatever_was_built_before() -> None:
+    first = build_model(CNN, (8, 8, 1), 10, seed=3)
+    build_model(CNN, (28, 28, 1), 26, seed=1)
+    again = build_model(CNN, (8, 8, 1), 10, seed=3)
+    other = build_model(CNN, (8, 8, 1), 10, seed=4)
+    assert [layer.name for layer in first.layers] == [layer.name for layer in again.layers]
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))

@@ -1,0 +1,63 @@
+"""Every YAML file that ships: composed, parsed, built, and explained line by line."""
+
+from pathlib import Path
+
+import pytest
+
+from hcr.config.compose import Composer
+from hcr.config.gate import RunConfig
+
+CONF = Path(__file__).parents[1] / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF]
+
+# A choice that only works beside another one.
+WITH = {"split/official.yaml": ["dataset=mnist"], "model/keras_convnet.yaml": ["dataset=mnist"]}
+
+
+def overrides_of(choice: Path) -> list[str]:
+    return [*WITH.get(choice.as_posix(), []), f"{choice.parent}={choice.stem}"]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_every_file_passes_the_gate(choice: Path) -> None:
+    (cfg,) = Composer().check(overrides_of(choice)).configs
+    assert isinstance(cfg, RunConfig)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_every_file_builds_a_model_and_an_optimizer(choice: Path) -> None:
+    from hcr.runner import build
+
+    (cfg,) = Composer().check(overrides_of(choice)).configs
+    model, optimizer = build(cfg, num_train=1000)
+    assert model.input_shape == (None, *cfg.dataset.image_shape)
+    assert model.output_shape == (None, cfg.dataset.num_classes)
+    assert 0 <= float(optimizer.learning_rate.numpy()) <= cfg.optimizer.learning_rate * 1.0001
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())
+def test_every_value_has_a_comment_of_its_own(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    if file.parent.name == "experiment":  # only what differs, headed by what it is
+        assert lines[0] == "# @package _global_"
+        assert lines[1].startswith("# hcr train experiment=" + file.stem)
+        return
+    bare = []
+    in_block = False
+    for line in lines:
+        if line.startswith("    template: |"):
+            in_block = True
+        key, _, value = line.partition(":")
+        has_value = bool(value.strip()) and not key.strip().startswith(("#", "-"))
+        if has_value and not in_block and "  # " not in line:
+            bare.append(line)
+    assert bare == []
+
+
+def test_the_choices_listed_in_comments_are_the_choices_there_are() -> None:
+    for line in (CONF / "config.yaml").read_text().splitlines():
+        if line.startswith("  - ") and "  # " in line and "null" not in line:
+            group = line.split("-", 1)[1].split(":")[0].strip()
+            listed = {name.strip() for name in line.split("# ")[1].split(",")}
+            assert listed == {file.stem for file in (CONF / group).glob("*.yaml")}, group

@@ -1,0 +1,130 @@
+"""The journal: on disk before anything else, whole lines only, ended by what happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hcr.config import DataError, TrackingError
+from hcr.tracking.journal import JOURNAL, Journal, lock_run, read_events
+
+
+def new_journal(root: Path) -> Journal:
+    return Journal(root, uri="sqlite:////nowhere.db", experiment="tests")
+
+
+def events(journal: Journal) -> list[dict[str, object]]:
+    return [event for event, _ in read_events(journal.folder)]
+
+
+def test_nothing_is_on_disk_before_a_run_begins(tmp_path: Path) -> None:
+    with pytest.raises(DataError), new_journal(tmp_path):
+        raise DataError("no file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_written_is_read_back_in_order(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={"x": "y"})
+        journal.metrics({"val/loss": 0.5}, step=1)
+        journal.params({"seed": "0"})
+    kinds = [event["event"] for event in events(journal)]
+    assert kinds == ["run", "metrics", "params", "end"]
+    first = events(journal)[0]
+    assert first["tags"] == {"x": "y", "hcr.key": journal.key}
+    assert events(journal)[1]["values"] == {"val/loss": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (None, "FINISHED", None),
+        (DataError("no file"), "FAILED", "no file"),
+        (ZeroDivisionError("oops"), "FAILED", "ZeroDivisionError: oops"),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+)
+def test_the_last_event_says_how_the_run_ended(
+    tmp_path: Path, error: BaseException | None, status: str, told: str | None
+) -> None:
+    journal = new_journal(tmp_path)
+    try:
+        with journal:
+            journal.begin(name="a run", tags={})
+            if error is not None:
+                raise error
+    except BaseException as raised:
+        assert raised is error
+    assert events(journal)[-1]["status"] == status
+    tags = [event["values"] for event in events(journal) if event["event"] == "tags"]
+    assert tags == ([] if told is None else [{"hcr.error": told}])
+
+
+def test_a_line_cut_short_is_not_read_until_it_is_whole(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={})
+    path = journal.folder / JOURNAL
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "met')
+    assert len(events(journal)) == 2
+    path.write_bytes(whole + b'{"event": "metrics"}\n')
+    assert len(events(journal)) == 3
+
+
+def test_a_damaged_line_is_refused_by_name_and_place(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={})
+    with (journal.folder / JOURNAL).open("ab") as file:
+        file.write(b"garbage\n")
+    with pytest.raises(TrackingError, match=r"journal\.jsonl: damaged before byte"):
+        events(journal)
+
+
+def test_reading_goes_on_from_where_it_stopped(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={})
+        (_, offset), *_ = read_events(journal.folder)
+        journal.params({"seed": "0"})
+        assert [event["event"] for event, _ in read_events(journal.folder, offset)] == ["params"]
+
+
+def test_the_lock_is_held_while_the_run_lives_and_free_after(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={})
+        with pytest.raises(BlockingIOError):
+            lock_run(journal.folder)
+    journal.release()
+    lock_run(journal.folder).close()
+
+
+def test_events_survive_a_killed_process_and_its_lock_does_not(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from hcr.tracking.journal import Journal\n"
+        f"journal = Journal(Path({str(tmp_path)!r}), uri='sqlite:////nowhere.db', experiment='tests')\n"
+        "journal.begin(name='a run', tags={}); journal.metrics({'val/loss': 0.5}, step=1)\n"
+        "print(journal.key, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    folder = tmp_path / "runs" / done.stdout.strip()
+    assert [event["event"] for event, _ in read_events(folder)] == ["run", "metrics"]
+    lock_run(folder).close()
+
+
+def test_an_output_root_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrackingError, match="expected a folder that can be written"):
+        new_journal(tmp_path / "file").begin(name="a run", tags={})
+
+
+def test_each_event_is_one_line_of_json_whatever_is_in_it(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="two\nlines", tags={"ü": "\u2028"})
+    lines = (journal.folder / JOURNAL).read_bytes().split(b"\n")
+    assert json.loads(lines[0])["name"] == "two\nlines"
+    assert len(lines) == 3
+    assert os.stat(journal.folder / JOURNAL).st_size > 0

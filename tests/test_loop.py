@@ -1,0 +1,155 @@
+"""The training loop: it learns, stops, restores, resumes and refuses NaN."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcr.config import RunConfig, TrainingError
+from hcr.config.compose import compose
+from hcr.data import Splits, Subset, load_splits
+from hcr.runner import build
+from hcr.training import TrainingState, fit, predict_probabilities
+from hcr.training.loop import is_better, steps_per_epoch
+
+CFG = compose(
+    ["training.epochs=4", "training.batch_size=32", "model.filters=8", "model.dense_units=[]", "optimizer.learning_rate=0.01"]
+)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load_splits(CFG.dataset, CFG.split, seed=0)
+
+
+def train(splits: Splits, cfg: RunConfig = CFG, *, state: TrainingState | None = None, **hooks: Any) -> tuple[Any, Any]:
+    model, optimizer = build(cfg, len(splits.train))
+    done = fit(
+        model,
+        optimizer,
+        splits.train,
+        splits.val,
+        cfg.training,
+        monitor=cfg.monitor,
+        seed=cfg.seed,
+        state=state,
+        **hooks,
+    )
+    return model, done
+
+
+def with_training(**settings: Any) -> RunConfig:
+    return replace(CFG, training=replace(CFG.training, **settings))
+
+
+def numbers(state: TrainingState) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in state.history]
+
+
+def test_real_digits_are_learned(splits: Splits) -> None:
+    _, state = train(splits)
+    assert [row["train/loss"] for row in state.history] == sorted(
+        (row["train/loss"] for row in state.history), reverse=True
+    )
+    assert state.best["val/accuracy"] > 0.8
+
+
+def test_the_public_metrics_are_there_for_every_epoch(splits: Splits) -> None:
+    _, state = train(splits, with_training(epochs=2))
+    names = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "time/epoch_s", "time/images_per_s"}
+    assert [set(row) for row in state.history] == [names, names]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(splits: Splits) -> None:
+    (first, a), (again, b), (other, _) = train(splits), train(splits), train(splits, replace(CFG, seed=1))
+    assert numbers(a) == numbers(b)
+    assert all(np.array_equal(x, y) for x, y in zip(first.get_weights(), again.get_weights(), strict=True))
+    assert not all(np.array_equal(x, y) for x, y in zip(first.get_weights(), other.get_weights(), strict=True))
+
+
+def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Splits) -> None:
+    whole, uninterrupted = train(splits)
+
+    class Stop(Exception):
+        pass
+
+    kept: list[TrainingState] = []
+
+    def stop_after_two(state: TrainingState) -> None:
+        if state.epoch == 2:
+            kept.append(state)
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(splits, on_epoch=stop_after_two)
+    resumed, state = train(splits, state=kept[0])
+    assert numbers(state) == numbers(uninterrupted)
+    assert all(np.array_equal(x, y) for x, y in zip(whole.get_weights(), resumed.get_weights(), strict=True))
+
+
+def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> None:
+    seen: list[float] = []
+    # A rate at which the loss jumps about, so that the best epoch is seldom the last.
+    cfg = replace(with_training(epochs=6), optimizer=replace(CFG.optimizer, learning_rate=0.1))
+    model, state = train(splits, cfg, on_epoch=lambda state: seen.append(state.history[-1]["val/loss"]))
+    probabilities = predict_probabilities(model, splits.val.images)
+    loss = -np.log(np.clip(probabilities[np.arange(len(splits.val)), splits.val.labels], 1e-7, 1)).mean()
+    assert state.best_epoch == int(np.argmin(seen)) + 1 < 6
+    assert loss == pytest.approx(min(seen), rel=1e-5)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(splits: Splits) -> None:
+    # No epoch improves by 100, so the first stays the best.
+    _, state = train(splits, with_training(epochs=10, patience=2, min_delta=100.0))
+    assert (state.epoch, state.best_epoch) == (3, 1)
+
+
+def test_a_monitored_accuracy_is_better_when_higher_and_a_loss_when_lower() -> None:
+    assert is_better(0.9, 0.8, "val/accuracy", 0.0)
+    assert not is_better(0.9, 0.8, "val/loss", 0.0)
+    assert not is_better(0.85, 0.8, "val/accuracy", 0.1)
+    assert not is_better(0.8, 0.8, "val/loss", 0.0)
+
+
+def test_a_loss_that_becomes_nan_stops_at_its_step_with_a_clear_error(splits: Splits) -> None:
+    cfg = replace(CFG, optimizer=replace(CFG.optimizer, learning_rate=1e30), schedule=compose(["schedule=constant"]).schedule)
+    ended: list[int] = []
+    with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss became (nan|inf).*optimizer\.learning_rate"):
+        train(splits, cfg, on_epoch=lambda state: ended.append(state.epoch))
+    assert ended == []
+
+
+def test_label_smoothing_raises_the_training_loss_and_not_what_validation_measures(splits: Splits) -> None:
+    _, plain = train(splits)
+    _, smooth = train(splits, with_training(label_smoothing=0.3))
+    assert smooth.history[-1]["train/loss"] > plain.history[-1]["train/loss"] + 0.5
+
+
+def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_rest(splits: Splits) -> None:
+    few = Subset(splits.train.images[:150], splits.train.labels[:150], splits.train.index[:150])
+    calls: list[tuple[int, int, int]] = []
+    cfg = with_training(epochs=1, batch_size=64)
+    model, optimizer = build(cfg, 150)
+    fit(
+        model,
+        optimizer,
+        few,
+        splits.val,
+        cfg.training,
+        monitor=cfg.monitor,
+        seed=0,
+        on_steps=lambda epoch, done, steps, loss, accuracy: calls.append((epoch, done, steps)),
+    )
+    assert steps_per_epoch(150, 64) == 3
+    assert calls == [(1, 3, 3)]
+    assert int(optimizer.iterations) == 3
+
+
+def test_predictions_do_not_depend_on_how_many_are_asked_for(splits: Splits) -> None:
+    model, _ = build(CFG, len(splits.train))
+    images = np.concatenate([splits.train.images, splits.train.images])[:2300]
+    whole = predict_probabilities(model, images)
+    assert whole.shape == (2300, 10)
+    np.testing.assert_allclose(whole[1990:2010], predict_probabilities(model, images[1990:2010]), rtol=1e-5)
+    assert predict_probabilities(model, images[:0]).shape == (0, 10)

@@ -1,0 +1,50 @@
+"""Optimizers and schedules: what was asked for, step by step."""
+
+import math
+
+import keras
+import pytest
+
+from hcr.config.compose import compose
+from hcr.model import build_optimizer
+
+
+def rates(overrides: list[str], total_steps: int, steps: list[int]) -> list[float]:
+    """The learning rate at each of `steps`."""
+    cfg = compose(overrides)
+    optimizer = build_optimizer(cfg.optimizer, cfg.schedule, total_steps)
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate.numpy()))
+    return found
+
+
+def test_adam_has_the_settings_of_its_config() -> None:
+    cfg = compose(["optimizer=adam", "optimizer.beta_1=0.8", "optimizer.beta_2=0.95", "optimizer.epsilon=0.001"])
+    optimizer = build_optimizer(cfg.optimizer, cfg.schedule, 10)
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.8, 0.95, 0.001)
+
+
+def test_sgd_has_nesterov_momentum() -> None:
+    cfg = compose(["optimizer=sgd", "optimizer.momentum=0.7"])
+    optimizer = build_optimizer(cfg.optimizer, cfg.schedule, 10)
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert (optimizer.momentum, optimizer.nesterov) == (0.7, True)
+
+
+def test_a_constant_schedule_keeps_the_rate() -> None:
+    assert rates(["schedule=constant", "optimizer.learning_rate=0.25"], 100, [0, 50, 100]) == [0.25, 0.25, 0.25]
+
+
+def test_cosine_warms_up_in_a_line_and_falls_by_half_a_cosine() -> None:
+    overrides = ["schedule=cosine", "schedule.warmup_fraction=0.2", "optimizer.learning_rate=1.0"]
+    found = rates([*overrides, "schedule.final_fraction=0.1"], 100, [0, 10, 20, 40, 60, 100])
+    fall = [0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2 for share in (0.0, 0.25, 0.5, 1.0)]
+    assert found == pytest.approx([0.0, 0.5, *fall], abs=1e-6)
+
+
+def test_cosine_without_warm_up_starts_at_the_peak() -> None:
+    overrides = ["schedule=cosine", "schedule.warmup_fraction=0", "optimizer.learning_rate=0.5"]
+    assert rates(overrides, 100, [0, 100]) == pytest.approx([0.5, 0.0], abs=1e-7)

@@ -1,0 +1,46 @@
+"""What training shows."""
+
+import io
+
+from rich.console import Console
+
+from hcr.training import TrainingState
+from hcr.training.progress import ProgressDisplay
+
+METRICS = {
+    "train/loss": 0.5,
+    "train/accuracy": 0.75,
+    "val/loss": 0.25,
+    "val/accuracy": 0.875,
+    "lr": 0.1,
+    "time/epoch_s": 2.0,
+    "time/images_per_s": 12345.0,
+}
+
+
+def shown(*, terminal: bool) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=160, highlight=False, soft_wrap=True)
+    with ProgressDisplay(epochs=3, console=console) as display:
+        display.on_steps(1, 10, 20, 0.7, 0.6)
+        display.on_steps(1, 20, 20, 0.5, 0.75)
+        display.on_epoch(TrainingState(epoch=1, history=[METRICS], best_epoch=1))
+        display.on_epoch(TrainingState(epoch=2, history=[METRICS, METRICS], best_epoch=1))
+    return out.getvalue()
+
+
+def test_without_a_terminal_there_is_one_plain_line_an_epoch() -> None:
+    lines = shown(terminal=False).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("epoch 1/3  loss 0.5000  accuracy 0.7500  val loss 0.2500  val accuracy 0.8750")
+    assert "12,345 images/s" in lines[0]
+    assert lines[0].endswith("best")
+    assert lines[1].endswith("left")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_terminal_gets_a_live_line_between_the_epochs() -> None:
+    text = shown(terminal=True)
+    assert "\x1b[" in text
+    assert "loss 0.7000" in text or "loss 0.5000" in text
+    assert text.count("val loss 0.2500") == 2

@@ -1,0 +1,188 @@
+"""Replay into a real SQLite store: exactly once, whatever was delivered before."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from hcr.tracking.journal import Journal
+from hcr.tracking.replay import POSITION, Replay, ReplayThread
+from hcr.tracking.store import open_store
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}"
+
+
+def write_run(root: Path, uri: str, *, parent: str | None = None) -> Journal:
+    """A journal with one of everything."""
+    with Journal(root, uri=uri, experiment="tests", parent=parent) as journal:
+        journal.begin(name="a run", tags={"team": "ocr"})
+        journal.params({"seed": "0", "long": "x" * 7000} | {f"p{i}": str(i) for i in range(150)})
+        for epoch in (1, 2, 3):
+            journal.metrics({"val/loss": 1 / epoch, "val/accuracy": epoch / 4}, step=epoch)
+        journal.tags({"hcr.test_looks": "1"})
+        journal.dataset(name="digits", digest="ab" * 32, source="digits", schema={"images": 3}, context="training")
+        journal.artifact("plots/curves.png").write_bytes(b"png")
+        journal.artifact_written("plots/curves.png")
+        (journal.artifact("model/MLmodel")).write_text("model")
+        (journal.artifact("model/data/weights")).write_text("weights")
+        journal.artifact_written("model")
+    journal.release()
+    return journal
+
+
+def only_run(uri: str) -> tuple[MlflowClient, Run]:
+    client = open_store(uri)
+    experiment = client.get_experiment_by_name("tests")
+    (run,) = client.search_runs([experiment.experiment_id])
+    return client, run
+
+
+def artifacts(client: MlflowClient, run_id: str, path: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for entry in client.list_artifacts(run_id, path):
+        found |= artifacts(client, run_id, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def everything(uri: str) -> dict[str, Any]:
+    client, run = only_run(uri)
+    return {
+        "info": (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time),
+        "params": run.data.params,
+        "tags": run.data.tags,
+        "history": {
+            name: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        },
+        "inputs": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
+        "artifacts": artifacts(client, run.info.run_id),
+    }
+
+
+def test_all_that_was_journalled_is_in_the_store(tmp_path: Path, uri: str) -> None:
+    journal = write_run(tmp_path / "output", uri)
+    replay = Replay(journal.folder)
+    assert replay.deliver()
+    assert replay.ended
+    found = everything(uri)
+    assert found["info"][:2] == ("a run", "FINISHED")
+    assert found["params"]["seed"] == "0"
+    assert len(found["params"]) == 152
+    assert found["params"]["long"] == "too long to show; see config/config.yaml"
+    assert found["tags"]["hcr.key"] == journal.key
+    assert found["tags"]["team"] == "ocr"
+    assert [(step, value) for step, value, _ in found["history"]["val/accuracy"]] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert found["inputs"] == [("digits", ("ab" * 32)[:36], "training")]
+    assert found["artifacts"] == {"plots/curves.png", "model/MLmodel", "model/data/weights"}
+
+
+def test_delivering_twice_changes_nothing(tmp_path: Path, uri: str) -> None:
+    journal = write_run(tmp_path / "output", uri)
+    Replay(journal.folder).deliver()
+    once = everything(uri)
+    assert not Replay(journal.folder).deliver()
+    (journal.folder / POSITION).unlink()
+    assert Replay(journal.folder).deliver()
+    assert everything(uri) == once
+
+
+def test_a_replay_cut_off_after_any_event_is_completed_by_the_next(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = write_run(tmp_path / "output", uri.replace("mlflow.db", "control.db"))
+    Replay(control.folder).deliver()
+    expected = everything(uri.replace("mlflow.db", "control.db"))
+    journal = write_run(tmp_path / "output", uri)
+
+    save = Replay._save_position
+
+    class Cut(Exception):
+        pass
+
+    def cut_before_saving(replay: Replay) -> None:
+        raise Cut  # the event is delivered, and nobody knows
+
+    def cut_after_saving(replay: Replay) -> None:
+        save(replay)
+        raise Cut
+
+    while not Replay(journal.folder).ended:
+        for cut in (cut_before_saving, cut_after_saving):
+            monkeypatch.setattr(Replay, "_save_position", cut)
+            with pytest.raises(Cut):
+                Replay(journal.folder).deliver()
+    found = everything(uri)
+    for name in ("params", "inputs", "artifacts"):
+        assert found[name] == expected[name]
+    assert {k: [row[:2] for row in v] for k, v in found["history"].items()} == {
+        k: [row[:2] for row in v] for k, v in expected["history"].items()
+    }
+
+
+def test_a_child_waits_for_its_parent_and_is_nested_under_it(tmp_path: Path, uri: str) -> None:
+    root = tmp_path / "output"
+    parent = write_run(root, uri)
+    child = write_run(root, uri, parent=parent.key)
+    with pytest.raises(Exception, match="parent run"):
+        Replay(child.folder).deliver()
+    Replay(parent.folder).deliver()
+    Replay(child.folder).deliver()
+    client = open_store(uri)
+    experiment = client.get_experiment_by_name("tests")
+    runs = {run.data.tags["hcr.key"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs[child.key].data.tags["mlflow.parentRunId"] == runs[parent.key].info.run_id
+
+
+def test_a_run_made_by_a_request_that_seemed_to_fail_is_taken_not_doubled(tmp_path: Path, uri: str) -> None:
+    journal = write_run(tmp_path / "output", uri)
+    client = open_store(uri)
+    experiment = client.create_experiment("tests")
+    made = client.create_run(experiment, tags={"hcr.key": journal.key})
+    Replay(journal.folder).deliver()
+    _, run = only_run(uri)
+    assert run.info.run_id == made.info.run_id
+    assert run.info.status == "FINISHED"
+
+
+def test_the_thread_delivers_while_the_run_is_written(tmp_path: Path, uri: str) -> None:
+    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
+    thread = ReplayThread(journal.folder, timeout_s=60)
+    journal.on_event = thread.wake
+    with thread, journal:
+        journal.begin(name="a run", tags={})
+        journal.metrics({"val/loss": 0.5}, step=1)
+    assert thread.undelivered is None
+    assert everything(uri)["info"][1] == "FINISHED"
+
+
+def test_a_store_that_is_not_there_is_said_and_costs_no_event(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
+    journal = Journal(tmp_path / "output", uri=nowhere, experiment="tests")
+    thread = ReplayThread(journal.folder, timeout_s=1)
+    journal.on_event = thread.wake
+    with thread, journal:
+        journal.begin(name="a run", tags={})
+    assert thread.undelivered
+    assert not Replay(journal.folder).ended
+
+
+def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
+    client = open_store(uri)
+    client.delete_experiment(client.create_experiment("tests"))
+    journal = write_run(tmp_path / "output", uri)
+    with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' has been deleted"):
+        Replay(journal.folder).deliver()
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, uri: str) -> None:
+    code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [(process.wait(), process.stderr.read()[-300:]) for process in started] == [(0, b"")] * 4
