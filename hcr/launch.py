@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig
@@ -19,6 +20,8 @@ from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
 if TYPE_CHECKING:
     from hcr.runner import RunResult
     from hcr.tracking.journal import Journal
+
+SEE = "see it in MLflow: hcr ui"
 
 
 def train(argv: Sequence[str]) -> int:
@@ -36,35 +39,51 @@ def train(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     if checked.multirun and not checked.configs[0].check_only:
         return _train_many(checked.configs, flags.overrides)
-    return _call_hydra(_job(parent=None, num_jobs=len(checked.configs)))
+    return _train_one()
+
+
+def _train_one() -> int:
+    errors: list[HcrError] = []
+    code = _call_hydra(_job(errors, parent=None, num_jobs=1))
+    if errors:
+        raise errors[0]
+    return code
 
 
 def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
     """Every config as a run of its own under one parent run, which ends FAILED if one of them does."""
+    errors: list[HcrError] = []
     with _recorded(configs[0].tracking, parent=None) as journal:
         journal.begin(name=" ".join(overrides) or "multirun", tags={"hcr.sweep": journal.key})
-        code = _call_hydra(_job(parent=journal.key, num_jobs=len(configs)))
-        if code != 0:
-            journal.tags({"hcr.error": "at least one of its runs failed"})
+        code = _call_hydra(_job(errors, parent=journal.key, num_jobs=len(configs)))
+        if errors or code != 0:
+            journal.tags({"hcr.error": one_line(errors[0]) if errors else "at least one of its runs failed"})
             journal.end("FAILED")
-    return code
+    print(
+        f"\n{len(configs) - len(errors)} of {len(configs)} runs finished, under the parent run {journal.key}\n{SEE}",
+        flush=True,
+    )
+    return 1 if errors else code
 
 
-def _job(*, parent: str | None, num_jobs: int) -> Callable[[DictConfig], float | None]:
-    """What Hydra calls, with a composed config, once for each job."""
+def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callable[[DictConfig], float | None]:
+    """What Hydra calls, with a composed config, once for each job.
+
+    A user's error is printed as the one line it is and kept in `errors`, and the other jobs go on: raised through
+    Hydra it would be wrapped in two lines more. In a process of its own a job has nobody to keep it for, and raises.
+    """
+    own_process = os.getpid()
 
     def job(raw: DictConfig) -> float | None:
-        from hydra.errors import CompactHydraException
-
-        class Refused(CompactHydraException):
-            """Hydra prints these without a traceback, exits with 1, and lets other jobs finish."""
-
         try:
             return _run_job(parse_config(raw), parent, num_jobs)
         except HcrError as error:
-            if os.environ.get("HCR_TRACEBACK") == "1":
+            if os.getpid() != own_process or os.environ.get("HCR_TRACEBACK") == "1":
                 raise
-            raise Refused(f"hcr: {one_line(error)}") from None
+            if parent is not None:
+                print(f"hcr: {one_line(error)}", file=sys.stderr, flush=True)
+            errors.append(error)
+            return None
 
     return job
 
@@ -74,8 +93,11 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
 
     hydra_node = HydraConfig.get()
     overrides = list(hydra_node.overrides.task)
-    if num_jobs > 1:
+    if parent is not None:
         print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
+    if cfg.score_test is None:
+        # The runs of a sweep are there to be chosen from, and nothing is chosen by test.
+        cfg = replace(cfg, score_test=parent is None)
     with _without_greetings():
         from hcr.runner import run
     if cfg.check_only:
@@ -94,7 +116,9 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
             on_epoch=display.on_epoch,
             on_steps=display.on_steps,
         )
-        _print_result(result, journal)
+        print(_summary(result, journal), flush=True)
+    if parent is None:
+        print(SEE, flush=True)
     return result.objective
 
 
@@ -140,14 +164,12 @@ def _without_greetings() -> Iterator[None]:
             os.dup2(stderr.fileno(), 2)
 
 
-def _print_result(result: "RunResult", journal: "Journal") -> None:
+def _summary(result: "RunResult", journal: "Journal") -> str:
     shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
-    print(
+    return (
         f"{shown} accuracy {score.accuracy:.4f} (95 % interval {score.accuracy_low:.4f} to"
         f" {score.accuracy_high:.4f}, {score.num_images:,} images)\n"
-        f"run {journal.key} is in {journal.folder}\n"
-        "see it in MLflow: hcr ui",
-        flush=True,
+        f"run {journal.key} is in {journal.folder}"
     )
 
 

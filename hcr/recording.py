@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from getpass import getuser
 from importlib.metadata import version
 from typing import Any
 
@@ -42,6 +43,7 @@ def record_start(
         "hcr.version": version("hcr"),
         "mlflow.source.name": " ".join(["hcr train", *overrides]),
         "mlflow.source.type": "LOCAL",
+        "mlflow.user": getuser(),
     }
     commit = git_commit()
     if commit is not None:
@@ -51,9 +53,13 @@ def record_start(
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     journal.begin(name=cfg.tracking.run_name or name or default_name, tags=tags)
     journal.params({key: _as_param(value) for key, value in flatten(to_dict(cfg)).items()})
-    for context, subset in (("training", splits.train), ("validation", splits.val), ("testing", splits.test)):
-        if context != "testing" or cfg.score_test:
-            _record_dataset(journal, cfg, splits, context, subset)
+    journal.dataset(
+        name=cfg.dataset.name,
+        digest=splits.dataset_digest,
+        source=getattr(cfg.dataset, "file", None) or cfg.dataset.format,
+        schema={"image_shape": list(cfg.dataset.image_shape), "dtype": "uint8", "num_classes": cfg.dataset.num_classes},
+        profile={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
+    )
     _write(journal, "config/config.yaml", to_yaml(cfg))
     _write(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     _write(journal, "code/requirements.txt", frozen_requirements())
@@ -153,18 +159,9 @@ def record_metrics(
     journal.metrics(metrics, step=state.epoch)
 
 
-def _record_dataset(journal: Journal, cfg: RunConfig, splits: Splits, context: str, subset: Subset) -> None:
-    journal.dataset(
-        name=cfg.dataset.name,
-        digest=splits.dataset_digest,
-        source=getattr(cfg.dataset, "file", None) or cfg.dataset.format,
-        schema={"images": len(subset), "image_shape": list(cfg.dataset.image_shape), "dtype": "uint8"},
-        context=context,
-    )
-
-
 def _as_param(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+    """As YAML and the command line write it: null, true, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _write(journal: Journal, path: str, text: str) -> None:

@@ -65,7 +65,8 @@ def test_a_first_epoch_far_above_the_others_gives_a_logarithmic_loss_axis():
 def test_a_loss_of_zero_or_nan_keeps_the_axis_linear_or_is_ignored():
     assert not curves_info(history(1.0, 0.0), 2, "val/loss").loss_is_log
     assert not curves_info(history(1.0, float("nan")), 1, "val/loss").loss_is_log
-    assert curves_info(history(1.0, float("inf"), 0.1), 3, "val/loss").loss_is_log
+    assert curves_info(history(5.0, float("nan"), 0.1), 3, "val/loss").loss_is_log
+    assert not curves_info(history(1.0, float("inf")), 1, "val/loss").loss_is_log
     assert not curves_info(history(float("nan")), 1, "val/loss").loss_is_log
 
 

@@ -42,7 +42,7 @@ class RunConfig:
 
     seed: int
     monitor: str
-    score_test: bool
+    score_test: bool | None
     check_only: bool
     notes: str | None
     tags: dict[str, str | bool | int | float] | None

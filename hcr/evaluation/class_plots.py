@@ -85,9 +85,8 @@ def draw_confusion(info: Confusion) -> Figure:
     labels = int(widest(names, SMALL))
     left = MARGIN + 34 + labels
     turned = labels > cell
-    figure = new_figure(
-        max(900, left + side + (130 if info.num_wrong else MARGIN)), HEADER + side + (labels if turned else 20) + 54
-    )
+    width = left + side + (130 if info.num_wrong else MARGIN)  # room for the scale of colours
+    figure = new_figure(max(900, width), HEADER + side + (labels if turned else 20) + 54)
     write_header(
         figure,
         f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} wrong of {info.num_images:,}",
@@ -182,7 +181,7 @@ def draw_class_balance(info: ClassBalance) -> Figure:
         axes.set_xlim(-0.6, num_classes - 0.4)
         axes.set_xticks([])
         for k in np.flatnonzero(counts == 0)[:MOST_LABELS]:
-            axes.text(float(k), 0.75 if info.is_log else 0, "0", size=SMALL, color=MISTAKE, ha="center")
+            axes.text(float(k), 1.2 if info.is_log else 0, "0", size=SMALL, color=MISTAKE, ha="center")
     axes.set_xticks(shown, [names[k] for k in shown], rotation=90 if turned else 0, parse_math=False)
     return figure
 
@@ -213,7 +212,7 @@ def class_f1_info(evaluation: Evaluation) -> ClassF1:
         scores=tuple(scores),
         absent=tuple(score.name for score in evaluation.classes if not score.support),
         macro_f1=evaluation.macro_f1,
-        axis_floor=round(max(0.0, 1 - step * np.floor(missing / step + 1)), 2),
+        axis_floor=max(0.0, round(1 - step * (int(missing / step + 1e-9) + 1), 2)),
     )
 
 
@@ -232,7 +231,9 @@ def draw_class_f1(info: ClassF1) -> Figure:
     write_header(figure, f"F1 of each class, mean {info.macro_f1:.4f}", shorten(note, SMALL, 850))
     axes = add_axes(figure, left, HEADER + 22, 900 - left - 190, row * len(scores))
     rows = np.arange(len(scores))
-    axes.plot([score.f1 for score in scores], rows, "o", color=FIRST, markersize=min(6, row / 4), clip_on=False)
+    values = [score.f1 for score in scores]
+    dot = min(6, row / 4)
+    axes.plot(values, rows, "o", color=FIRST, markersize=dot, clip_on=False, zorder=3)
     if info.macro_f1 >= info.axis_floor:
         axes.axvline(info.macro_f1, **DASHED)
     axes.set(ylim=(len(scores) - 0.5, -0.5), xlim=(info.axis_floor, 1 + 0.02 * (1 - info.axis_floor)))

@@ -246,8 +246,9 @@ def filters_info(kernels: NDArray[np.floating[Any]]) -> Filters:
     return Filters(values, kernels.shape[3], kernels.shape[2], float(finite.max(initial=0.0)) or 1.0)
 
 
-_DIVERGING = LinearSegmentedColormap.from_list("diverging", [FIRST, "#8db8dc", "#f7f7f7", "#e9a97f", MISTAKE])
-_DIVERGING.set_bad(MUTED)
+_DIVERGING = LinearSegmentedColormap.from_list(
+    "diverging", [FIRST, "#8db8dc", "#f7f7f7", "#e9a97f", MISTAKE]
+).with_extremes(bad=MUTED)
 
 
 def draw_filters(info: Filters) -> Figure:

@@ -94,9 +94,11 @@ class Journal:
         """Tags; a later value replaces an earlier one."""
         self._write("tags", values=dict(values))
 
-    def dataset(self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], context: str) -> None:
-        """An input of the run, such as its training images."""
-        self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), context=context)
+    def dataset(
+        self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
+    ) -> None:
+        """The data set that the run learns from: what an image is, and how many there are in each split."""
+        self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
 
     def artifact(self, path: str) -> Path:
         """Where to write the artifact called `path`; `artifact_written` hands it over."""

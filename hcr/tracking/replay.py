@@ -115,8 +115,9 @@ class Replay:
             source_type="local",
             source=json.dumps({"uri": event["source"]}),
             schema=json.dumps(event["schema"]),
+            profile=json.dumps(event["profile"]),
         )
-        context = InputTag("mlflow.data.context", event["context"])
+        context = InputTag("mlflow.data.context", "training")
         client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:
