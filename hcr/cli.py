@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
     try:
-        return choose(VERBS, words[0], key="hcr")(words[1:])
+        return choose(VERBS, words[0], key="verb")(words[1:])
     except HcrError as error:
         if os.environ.get("HCR_TRACEBACK") == "1":
             raise

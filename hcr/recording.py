@@ -1,6 +1,7 @@
 """What a run tells its journal: who it is, what it predicted, how good that was, in numbers, reports and pictures."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from getpass import getuser
 from importlib.metadata import version
@@ -41,7 +42,7 @@ def record_start(
         "hcr.code": code,
         "hcr.test_looks": "0",
         "hcr.version": version("hcr"),
-        "mlflow.source.name": " ".join(["hcr train", *overrides]),
+        "mlflow.source.name": shlex.join(["hcr", "train", *overrides]),
         "mlflow.source.type": "LOCAL",
         "mlflow.user": getuser(),
     }

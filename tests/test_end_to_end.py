@@ -1,0 +1,322 @@
+"""Whole runs through the command line, read back from MLflow."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Hcr, run_hcr
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from omegaconf import OmegaConf
+
+from hcr.config.gate import flatten, parse_config, to_dict
+from hcr.tracking.store import open_store
+
+PER_EPOCH = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "time/epoch_s", "time/images_per_s"}
+AT_THE_END = {"best/epoch", "best/val_loss", "best/val_accuracy", "model/params", "time/total_s"}
+ON_TEST = {"test/loss", "test/accuracy", "test/top2_accuracy", "test/macro_f1", "test/ece"}
+TAGS = {
+    "hcr.key",
+    "hcr.fingerprint",
+    "hcr.dataset_digest",
+    "hcr.split_digest",
+    "hcr.code",
+    "hcr.test_looks",
+    "mlflow.source.name",
+    "mlflow.user",
+}
+ARTIFACTS = {
+    "config/config.yaml",
+    "config/overrides.yaml",
+    "code/source.tar.gz",
+    "code/requirements.txt",
+    "reports/classification_report.txt",
+    "reports/classification_report.json",
+    "predictions/val.npz",
+    "predictions/test.npz",
+    "model/MLmodel",
+    "plots/samples.png",
+    "plots/curves.png",
+    "plots/confusion_matrix.png",
+    "plots/predictions.png",
+    "plots/worst_mistakes.png",
+    "plots/reliability.png",
+}
+QUICK = ("training.epochs=2", "model.filters=8")
+
+
+class Store:
+    """The MLflow store under a folder, asked as a user would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.client: MlflowClient = open_store(f"sqlite:///{folder / 'output' / 'mlflow.db'}")
+
+    def runs(self) -> list[Run]:
+        ids = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        return list(self.client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+    def artifacts(self, run: Run, path: str | None = None) -> set[str]:
+        found: set[str] = set()
+        for entry in self.client.list_artifacts(run.info.run_id, path):
+            found |= self.artifacts(run, entry.path) if entry.is_dir else {entry.path}
+        return found
+
+    def file(self, run: Run, path: str) -> Path:
+        return Path(self.client.download_artifacts(run.info.run_id, path))
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The default run on the bundled digits: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("digits")
+    done = run_hcr("train", "notes=why not", "tags={team: ocr}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_default_run_reads_real_digits_well_and_finishes(digits_run: tuple[Path, str]) -> None:
+    (run,) = Store(digits_run[0]).runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/accuracy"] >= 0.975
+
+
+def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[Path, str]) -> None:
+    folder, printed = digits_run
+    *_, accuracy, where, how = printed.splitlines()
+    (run,) = Store(folder).runs()
+    key = run.data.tags["hcr.key"]
+    assert accuracy.startswith(f"test accuracy {run.data.metrics['test/accuracy']:.4f} (95 % interval ")
+    assert where == f"run {key} is in {folder / 'output' / 'runs' / key}"
+    assert how == "see it in MLflow: hcr ui"
+
+
+def test_every_public_name_is_in_the_store(digits_run: tuple[Path, str]) -> None:
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    assert set(run.data.metrics) == PER_EPOCH | AT_THE_END | ON_TEST
+    assert set(run.data.tags) >= TAGS
+    assert store.artifacts(run) >= ARTIFACTS
+
+
+def test_each_metric_has_one_value_an_epoch(digits_run: tuple[Path, str]) -> None:
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    histories = {name: store.client.get_metric_history(run.info.run_id, name) for name in PER_EPOCH}
+    steps = {name: [metric.step for metric in history] for name, history in histories.items()}
+    last = max(steps["val/loss"])
+    assert all(found == list(range(1, last + 1)) for found in steps.values())
+    losses = [metric.value for metric in histories["val/loss"]]
+    assert run.data.metrics["best/epoch"] == int(np.argmin(losses)) + 1
+    assert run.data.metrics["best/val_loss"] == min(losses)
+
+
+def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_run: tuple[Path, str]) -> None:
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    cfg = parse_config(OmegaConf.load(store.file(run, "config/config.yaml")))
+    assert set(run.data.params) == set(flatten(to_dict(cfg)))
+    assert run.data.params["model.depth"] == str(cfg.model.depth)
+    assert run.data.params["tracking.uri"] == "null"
+
+
+def test_notes_tags_and_command_say_why_and_how(digits_run: tuple[Path, str]) -> None:
+    (run,) = Store(digits_run[0]).runs()
+    assert run.data.tags["mlflow.note.content"] == "why not"
+    assert run.data.tags["team"] == "ocr"
+    assert run.data.tags["mlflow.source.name"] == "hcr train 'notes=why not' 'tags={team: ocr}'"
+
+
+def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) -> None:
+    (run,) = Store(digits_run[0]).runs()
+    (found,) = run.inputs.dataset_inputs
+    assert found.dataset.name == "digits"
+    assert run.data.tags["hcr.dataset_digest"].startswith(found.dataset.digest)
+    assert json.loads(found.dataset.profile) == {"train": 1257, "val": 180, "test": 360}
+
+
+def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Path, str]) -> None:
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    with np.load(store.file(run, "predictions/test.npz")) as arrays:
+        right = arrays["probabilities"].argmax(axis=1) == arrays["labels"]
+        assert len(set(arrays["index"])) == 360
+    assert run.data.metrics["test/accuracy"] == pytest.approx(right.mean())
+    report = json.loads(store.file(run, "reports/classification_report.json").read_text())
+    assert report["scored_on"] == "test"
+    assert np.trace(report["confusion"]) == right.sum()
+
+
+def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tuple[Path, str]) -> None:
+    import mlflow
+    from sklearn.datasets import load_digits
+
+    from hcr.config.compose import compose
+    from hcr.data import load_splits
+
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    cfg = compose()
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    model = mlflow.pyfunc.load_model(str(store.file(run, "model")))
+    with np.load(store.file(run, "predictions/test.npz")) as arrays:
+        np.testing.assert_allclose(model.predict(splits.test.images), arrays["probabilities"], atol=1e-5)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="uint8"):
+        model.predict(load_digits().images[:2, ..., np.newaxis] / 16)
+
+
+def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
+    store = Store(digits_run[0])
+    (run,) = store.runs()
+    with tarfile.open(store.file(run, "code/source.tar.gz")) as tar:
+        names = set(tar.getnames())
+    assert {"hcr/runner.py", "hcr/config/gate.py", "conf/config.yaml", "conf/model/cnn.yaml"} <= names
+    assert not [name for name in names if name.endswith(".pyc")]
+    assert "tensorflow==" in store.file(run, "code/requirements.txt").read_text()
+
+
+def test_the_journal_alone_is_a_faithful_copy(digits_run: tuple[Path, str]) -> None:
+    folder, _ = digits_run
+    store = Store(folder)
+    (run,) = store.runs()
+    local = folder / "output" / "runs" / run.data.tags["hcr.key"] / "artifacts"
+    files = {file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file()}
+    assert files == store.artifacts(run)
+
+
+def test_two_processes_with_one_seed_give_the_same_bits(tmp_path: Path) -> None:
+    digests = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        done = run_hcr("train", *QUICK, cwd=tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        (predictions,) = (tmp_path / name / "output" / "runs").glob("*/artifacts/predictions/test.npz")
+        with np.load(predictions) as arrays:
+            digests.append(hashlib.sha256(arrays["probabilities"].tobytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
+def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr("train", "-m", "model.depth=1,2", "seed=0,1", "training=smoke", "model.filters=4")
+    assert done.returncode == 0, done.stderr
+    parent, *children = Store(tmp_path).runs()
+    assert len(children) == 4
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    points = {(run.data.params["model.depth"], run.data.params["seed"]) for run in children}
+    assert points == {("1", "0"), ("1", "1"), ("2", "0"), ("2", "1")}
+    assert all(not set(run.data.metrics) & ON_TEST for run in children)
+    assert {run.data.tags["hcr.test_looks"] for run in children} == {"0"}
+
+
+def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr("train", "-m", "optimizer.learning_rate=1e35,0.001", "schedule=constant", "training=smoke")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "the loss became" in done.stderr
+    parent, *children = Store(tmp_path).runs()
+    assert [run.info.status for run in children] == ["FAILED", "FINISHED"]
+    assert parent.info.status == "FAILED"
+    assert "the loss became" in children[0].data.tags["hcr.error"]
+
+
+def test_a_missing_file_is_one_line_and_leaves_no_run(hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr("train", "dataset=mnist", env={"HCR_DATA_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("hcr: dataset=mnist: mnist-original.mat not found; put it into " + str(tmp_path))
+    assert "dataset=digits needs no file" in line
+    assert not (tmp_path / "output" / "runs").exists()
+
+
+def test_check_only_shows_layers_parameters_and_images_and_records_nothing(hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr("train", "check_only=true", env={"COLUMNS": "120"})
+    assert done.returncode == 0, done.stderr
+    for told in ("conv1", "Conv2D", "in all", "train", "1,257", "val", "180", "test", "360", "nothing was trained"):
+        assert told in done.stdout
+    assert not (tmp_path / "output").exists()
+
+
+def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(tmp_path: Path) -> None:
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hcr", "train", "training.epochs=10000", "training.patience=null"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    store = Store(tmp_path)
+    (run,) = store.runs()
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["val/loss"] > 0
+
+
+def test_runs_that_a_store_missed_are_delivered_by_sync_once(tmp_path: Path) -> None:
+    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = run_hcr("train", *QUICK, "tracking.timeout_s=1", cwd=tmp_path, env=away)
+    assert done.returncode == 0
+    assert "`hcr sync` delivers it" in done.stderr
+    (journal,) = (tmp_path / "output" / "runs").glob("*/journal.jsonl")
+    home = f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}"
+    journal.write_text(journal.read_text().replace("http://127.0.0.1:9", home))
+    first, second = run_hcr("sync", cwd=tmp_path), run_hcr("sync", cwd=tmp_path)
+    assert first.stdout == "1 delivered, 0 still running, 0 not delivered\n"
+    assert second.stdout == "0 delivered, 0 still running, 0 not delivered\n"
+    (run,) = Store(tmp_path).runs()
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_mnist_takes_every_override(mnist_dir: Path, tmp_path: Path) -> None:
+    done = run_hcr(
+        "train",
+        "dataset=mnist",
+        "model.depth=2",
+        "model.filters=[4,8]",
+        "optimizer=sgd",
+        "optimizer.learning_rate=0.05",
+        "split.validation=0.2",
+        "training=smoke",
+        cwd=tmp_path,
+        env={"HCR_DATA_DIR": str(mnist_dir)},
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = Store(tmp_path).runs()
+    expected: dict[str, Any] = {
+        "dataset.name": "mnist",
+        "split.name": "official",
+        "split.validation": "0.2",
+        "model.depth": "2",
+        "model.filters": "[4, 8]",
+        "optimizer.name": "sgd",
+        "optimizer.nesterov": "true",
+        "optimizer.learning_rate": "0.05",
+        "training.epochs": "1",
+    }
+    assert {name: run.data.params[name] for name in expected} == expected
+    (found,) = run.inputs.dataset_inputs
+    assert json.loads(found.dataset.profile) == {"train": 48_000, "val": 12_000, "test": 10_000}
+    # Conv 4 and 8 with batch norm, then 7*7*8 features into the dense layer and ten logits.
+    dense = int(json.loads(run.data.params["model.dense_units"])[0])
+    convolutions = 9 * 4 + 4 * 4 + 9 * 4 * 8 + 4 * 8
+    assert run.data.metrics["model/params"] == convolutions + (7 * 7 * 8 + 1) * dense + (dense + 1) * 10
+    assert run.data.metrics["test/accuracy"] > 0.9
+

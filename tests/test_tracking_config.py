@@ -1,0 +1,77 @@
+"""Where runs are kept: config, then environment, then the folder one is in."""
+
+from pathlib import Path
+
+import pytest
+
+from hcr.config.errors import ConfigError
+from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
+
+GOOD = ["http://host:5000", "https://host", "sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@h/db"]
+BAD = ["./mlruns", "mlruns", "file:///tmp/mlruns", "", "ftp://host", "/absolute/mlruns"]
+
+
+def tracking(uri: str | None = None, name: str = "hcr", run_name: str | None = None, timeout_s: float = 10.0) -> TrackingConfig:
+    return TrackingConfig(uri=uri, experiment_name=name, run_name=run_name, timeout_s=timeout_s)
+
+
+@pytest.fixture(autouse=True)
+def _no_places_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HCR_OUTPUT_DIR", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("uri", [*GOOD, None])
+def test_servers_and_databases_are_accepted(uri: str | None) -> None:
+    assert tracking(uri).uri == uri
+
+
+@pytest.mark.parametrize("uri", ["databricks", "databricks://profile"])
+def test_databricks_is_accepted_in_both_of_its_forms(uri: str) -> None:
+    assert tracking(uri).uri == uri
+
+
+@pytest.mark.parametrize("uri", BAD)
+def test_file_stores_and_other_things_are_refused_by_key(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"^tracking\.uri: expected a URI such as"):
+        tracking(uri)
+
+
+def test_names_that_are_empty_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^tracking\.experiment_name: "):
+        tracking(name=" ")
+    with pytest.raises(ConfigError, match=r"^tracking\.run_name: "):
+        tracking(run_name="")
+
+
+def test_the_output_root_is_here_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert output_root() == tmp_path / "hcr-output"
+    monkeypatch.setenv("HCR_OUTPUT_DIR", "elsewhere")
+    assert output_root() == tmp_path / "elsewhere"
+    monkeypatch.setenv("HCR_OUTPUT_DIR", "")
+    assert output_root() == tmp_path / "hcr-output"
+
+
+def test_asking_for_places_creates_none(tmp_path: Path) -> None:
+    assert (output_root().exists(), tracking_uri(None).startswith("sqlite:///")) == (False, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_is_the_configured_one_then_the_environment_s_then_sqlite_in_the_output_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri(None) == f"sqlite:///{tmp_path}/hcr-output/mlflow.db"
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "out"))
+    assert tracking_uri(None) == f"sqlite:///{tmp_path}/out/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+    assert tracking_uri(None) == "http://there:5000"
+    assert tracking_uri("http://here:5000") == "http://here:5000"
+
+
+def test_a_bad_store_in_the_environment_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI: expected a URI .* got '\./mlruns'"):
+        tracking_uri(None)

@@ -1,0 +1,139 @@
+"""`hcr ui` and the model server, with a real browser and real requests."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import Hcr, run_hcr
+
+from hcr.tracking.store import open_store
+
+CHROMIUM = shutil.which("chromium")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with one finished run, and the run's id."""
+    folder = tmp_path_factory.mktemp("ui")
+    done = run_hcr("train", "training.epochs=3", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    client = open_store(f"sqlite:///{folder / 'output' / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    return folder, run.info.run_id
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(command: list[str], folder: Path, **env: str) -> Iterator["subprocess.Popen[str]"]:
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output"), **env}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_without_a_run_there_is_one_line_that_says_how_to_make_one(hcr: Hcr) -> None:
+    done = hcr("ui")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no runs yet; `hcr train` makes the first" in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_hcr("ui", "--port", str(port), cwd=recorded[0])
+    assert (done.returncode, done.stderr) == (1, f"hcr: --port: expected a free port, and {port} is taken\n")
+
+
+@pytest.mark.slow
+def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    from playwright.sync_api import expect, sync_playwright
+
+    folder, run_id = recorded
+    port = free_port()
+    with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], folder) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+            page = browser.new_page(viewport={"width": 1400, "height": 1800})
+            page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
+            page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{run_id}")
+            expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("Finished").first).to_be_visible()
+            expect(page.get_by_text("val/accuracy").first).to_be_visible()
+            page.screenshot(path=tmp_path / "run.png")
+            page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{run_id}/artifacts/plots/curves.png")
+            picture = page.locator("img[src*='curves.png'], img[src^='blob:']").first
+            expect(picture).to_be_visible(timeout=60_000)
+            page.wait_for_function("element => element.naturalWidth > 800", arg=picture.element_handle())
+            page.screenshot(path=tmp_path / "plot.png")
+            browser.close()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=30) == 0
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived `hcr ui`"
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_model_on_raw_pixels(recorded: tuple[Path, str]) -> None:
+    folder, run_id = recorded
+    port = free_port()
+    uri = f"sqlite:///{folder / 'output' / 'mlflow.db'}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"runs:/{run_id}/model"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    image = [[[0] for _ in range(8)] for _ in range(8)]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps({"inputs": [image, image]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with serving(command, folder, MLFLOW_TRACKING_URI=uri) as server:
+        for _ in range(600):
+            assert server.poll() is None, server.communicate()
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    predictions = json.load(answer)["predictions"]
+                break
+            except OSError:  # not up yet
+                time.sleep(0.1)
+        else:
+            pytest.fail("the server did not answer within a minute")
+        os.killpg(server.pid, signal.SIGTERM)
+    assert len(predictions) == 2
+    assert sum(predictions[0]) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,42 @@
+"""The wheel: built from the tree, installed where nothing of ours is, run from elsewhere."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_a_wheel_in_a_clean_environment_trains_like_the_tree(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(PROJECT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("hcr-*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
+    lock = ["--require-hashes", "-r", str(PROJECT / "requirements.lock")]
+    subprocess.run([*install, *lock], check=True, capture_output=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True, capture_output=True)
+
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment["HCR_OUTPUT_DIR"] = str(tmp_path / "output")
+    here = "import hcr, hcr.conf; print(hcr.__file__); print(list(hcr.conf.__path__)[0])"
+    places = subprocess.run([python, "-c", here], cwd="/", env=environment, capture_output=True, text=True, check=True)
+    assert all(place.startswith(str(tmp_path / "venv")) for place in places.stdout.split())
+    done = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "hcr"), "train"],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy = float(done.stdout.split("test accuracy ")[1].split()[0])
+    assert accuracy >= 0.975
