@@ -45,9 +45,7 @@ def node(values: dict[str, Any]) -> DictConfig:
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_what_hydra_would_import_or_call_is_refused_and_leaves_nothing_on_disk(
-    overrides: list[str], key: str
-) -> None:
+def test_what_hydra_would_import_or_call_is_refused_and_leaves_nothing_on_disk(overrides: list[str], key: str) -> None:
     with pytest.raises(ConfigError) as refused:
         Composer().check(overrides)
     assert str(refused.value).startswith(f"{key}: ")

@@ -11,7 +11,9 @@ GOOD = ["http://host:5000", "https://host", "sqlite:////folder/mlflow.db", "post
 BAD = ["./mlruns", "mlruns", "file:///tmp/mlruns", "", "ftp://host", "/absolute/mlruns"]
 
 
-def tracking(uri: str | None = None, name: str = "hcr", run_name: str | None = None, timeout_s: float = 10.0) -> TrackingConfig:
+def tracking(
+    uri: str | None = None, name: str = "hcr", run_name: str | None = None, timeout_s: float = 10.0
+) -> TrackingConfig:
     return TrackingConfig(uri=uri, experiment_name=name, run_name=run_name, timeout_s=timeout_s)
 
 

@@ -123,7 +123,8 @@ def test_mlflow_serves_the_model_on_raw_pixels(recorded: tuple[Path, str]) -> No
         json.dumps({"inputs": [image, image]}).encode(),
         {"Content-Type": "application/json"},
     )
-    with serving(command, folder, MLFLOW_TRACKING_URI=uri) as server:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment
+    with serving(command, folder, MLFLOW_TRACKING_URI=uri, PATH=path) as server:
         for _ in range(600):
             assert server.poll() is None, server.communicate()
             try:

@@ -1,0 +1,67 @@
+"""The README says what is true: its commands run, its errors are ours, its tables are complete."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import DATA_DIR, Hcr
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+COMMANDS = sorted(
+    {line.split("  #")[0].strip() for line in README.splitlines() if re.match(r"hcr train .*  #", line)}
+)
+REFUSALS = re.findall(r"^\$ (hcr train .*)\n(hcr: .*)$", README, flags=re.MULTILINE)
+
+
+def test_the_readme_has_commands_and_refusals_to_check() -> None:
+    assert len(COMMANDS) >= 6
+    assert len(REFUSALS) >= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_passes_the_gate(command: str, hcr: Hcr) -> None:
+    # `--cfg job` composes and prints; that the printed config is accepted, test_conf.py shows for every choice.
+    _, *arguments = shlex.split(command)
+    plain = [word for word in arguments if word not in ("-m", "check_only=true", "--cfg", "job")]
+    done = hcr(*plain, *(["-m"] if "-m" in arguments else []), "--cfg", "job") if "-m" not in arguments else None
+    if done is None:
+        from hcr.config.compose import Composer
+
+        assert len(Composer().check(plain[1:], multirun=True).configs) == 6
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("command", "answer"), REFUSALS)
+def test_every_refusal_of_the_readme_is_what_hcr_says(command: str, answer: str, hcr: Hcr) -> None:
+    done = hcr(*shlex.split(command)[1:])
+    assert (done.returncode, done.stderr) == (1, answer + "\n")
+
+
+def test_the_readme_lists_every_choice_of_every_group() -> None:
+    table = {row[1]: row[2] for row in re.findall(r"^(\| (`[a-z`, ]+`) \| (.*) \|)$", README, flags=re.MULTILINE)}
+    listed = {group.strip("` "): text for groups, text in table.items() for group in groups.split(",")}
+    for folder in sorted(path for path in (PROJECT / "conf").iterdir() if path.is_dir() and path.name != "__pycache__"):
+        for file in folder.glob("*.yaml"):
+            assert f"`{file.stem}`" in listed[folder.name], f"{folder.name}={file.stem}"
+
+
+def test_the_yaml_shown_is_the_yaml_there_is() -> None:
+    shown = re.findall(r"^.{55}((?:name|depth|filters|dense_units|dropout): \S+)", README, flags=re.MULTILINE)
+    real = (PROJECT / "conf" / "model" / "cnn.yaml").read_text()
+    assert len(shown) == 5
+    assert [line for line in shown if f"\n{line}" not in real] == []
+
+
+def test_no_address_of_a_package_index_is_in_a_lock_file() -> None:
+    for name in ("requirements.lock", "tests/requirements.lock"):
+        text = (PROJECT / name).read_text()
+        assert "--hash=sha256:" in text
+        assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+
+
+def test_the_real_data_stays_outside_the_project() -> None:
+    assert not str(DATA_DIR.resolve()).startswith(str(PROJECT))
+    assert [path for pattern in ("*.mat", "*.npz") for path in PROJECT.glob(f"[!.]*/**/{pattern}")] == []

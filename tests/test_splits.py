@@ -1,0 +1,131 @@
+"""Who is in training, validation and test: everyone once, each class in proportion, decided by the seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from hcr.config.compose import compose
+from hcr.config.data import MatConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
+from hcr.config.errors import DataError
+from hcr.data import Splits, load_dataset, load_splits
+from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.splits import split_official, split_stratified
+
+STRATIFIED = StratifiedSplitConfig(name="stratified", validation=0.1, test=0.2)
+OFFICIAL = OfficialSplitConfig(name="official", validation=0.1)
+DIGITS = compose([]).dataset
+
+
+def parts(splits: Splits) -> list[np.ndarray]:
+    return [splits.train.index, splits.val.index, splits.test.index]
+
+
+def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.mat") -> MatConfig:
+    """90 images of 3 classes, the last 30 of the file for test; `order` shuffles within each side."""
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (90, 12), dtype=np.uint8)
+    label = np.arange(90) % 3
+    order = np.arange(90) if order is None else order
+    path = folder / name
+    scipy.io.savemat(path, {"data": data[order].T, "label": label[order].astype(float)[np.newaxis]})
+    return MatConfig(
+        name="small",
+        format="mat",
+        path=str(path),
+        file="small.mat",
+        train_images=60,
+        image_shape=(4, 3, 1),
+        num_classes=3,
+        class_names=("a", "b", "c"),
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4294967295])
+@pytest.mark.parametrize("split", [STRATIFIED, StratifiedSplitConfig(name="stratified", validation=0.3, test=0.5)])
+def test_everyone_is_in_exactly_one_part(split: SplitConfig, seed: int) -> None:
+    splits = load_splits(DIGITS, split, seed)
+    assert np.sort(np.concatenate(parts(splits))).tolist() == list(range(1797))
+    data = load_dataset(DIGITS)
+    for subset in (splits.train, splits.val, splits.test):
+        assert (subset.images == data.images[subset.index]).all()
+        assert (subset.labels == data.labels[subset.index]).all()
+        assert len(subset) == len(subset.labels)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_each_class_has_its_proportion_within_one_image(seed: int) -> None:
+    splits = load_splits(DIGITS, STRATIFIED, seed)
+    of_class = np.bincount(load_dataset(DIGITS).labels)
+    for subset, fraction in ((splits.val, 0.1), (splits.test, 0.2), (splits.train, 0.7)):
+        counts = np.bincount(subset.labels, minlength=10)
+        assert np.abs(counts - fraction * of_class).max() <= 1, (subset, fraction)
+        assert abs(len(subset) - fraction * 1797) <= 2
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+    first, again, other = (load_splits(DIGITS, STRATIFIED, seed) for seed in (3, 3, 4))
+    assert first.split_digest == again.split_digest
+    assert all((a == b).all() for a, b in zip(parts(first), parts(again), strict=True))
+    assert first.split_digest != other.split_digest
+    assert first.dataset_digest == other.dataset_digest
+    assert set(first.test.index) != set(other.test.index)
+
+
+def test_another_fraction_has_another_split_digest() -> None:
+    wider = StratifiedSplitConfig(name="stratified", validation=0.11, test=0.2)
+    assert load_splits(DIGITS, wider, 0).split_digest != load_splits(DIGITS, STRATIFIED, 0).split_digest
+
+
+@pytest.mark.parametrize("split", [STRATIFIED, OFFICIAL], ids=lambda split: split.name)
+def test_any_order_of_the_file_gives_the_same_split(tmp_path: Path, split: SplitConfig) -> None:
+    rng = np.random.default_rng(7)
+    order = np.concatenate([rng.permutation(60), 60 + rng.permutation(30)])
+    usual = load_splits(small_mat(tmp_path), split, 0)
+    mixed = load_splits(small_mat(tmp_path, order, "mixed.mat"), split, 0)
+    assert (mixed.dataset_digest, mixed.split_digest) == (usual.dataset_digest, usual.split_digest)
+    assert all((a == b).all() for a, b in zip(parts(mixed), parts(usual), strict=True))
+    assert (mixed.train.images == usual.train.images).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_official_test_is_the_data_set_s_own_whatever_the_seed(tmp_path: Path, seed: int) -> None:
+    cfg = small_mat(tmp_path)
+    splits = load_splits(cfg, OFFICIAL, seed)
+    data = load_dataset(cfg)
+    assert data.is_test is not None
+    assert splits.test.index.tolist() == np.flatnonzero(data.is_test).tolist()
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (54, 6, 30)
+    assert np.bincount(splits.val.labels).tolist() == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_the_official_test_of_the_real_mnist_is_exactly_the_last_10_000_of_the_file(mnist_dir: Path) -> None:
+    path = mnist_dir / "mnist-original.mat"
+    splits = load_splits(compose(["dataset=mnist", f"dataset.path={path}"]).dataset, OFFICIAL, 0)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (54000, 6000, 10000)
+    pixels = np.ascontiguousarray(scipy.io.loadmat(path, variable_names=["data"])["data"].T)
+    last = sorted(image.tobytes() for image in pixels[60000:])
+    assert sorted(image.tobytes() for image in splits.test.images) == last
+
+
+def test_a_data_set_too_small_for_its_fractions_is_refused() -> None:
+    data = small_data(num_images=4)
+    with pytest.raises(DataError, match=r"^split: "):
+        split_stratified(data, STRATIFIED, 0)
+
+
+def test_the_splitters_return_indices_that_do_not_overlap() -> None:
+    data = small_data(num_images=60)
+    for found in (split_stratified(data, STRATIFIED, 0), split_official(data, OFFICIAL, 0)):
+        together = np.concatenate(found)
+        assert len(set(together.tolist())) == len(together) == 60
+
+
+def small_data(num_images: int) -> Dataset:
+    """A data set of 2 classes whose last third is for test."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (num_images, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(num_images) % 2
+    return make_dataset(images, labels, np.arange(num_images) >= num_images * 2 // 3, DIGITS, "a file")
