@@ -30,7 +30,7 @@ def train(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
     """
-    flags = _parse_flags(argv)
+    flags, argv = _parse_flags(argv)
     config_dir = flags.config_dir or user_config_dir()
     checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME))
     sys.argv = ["hcr train", *argv]
@@ -59,10 +59,10 @@ def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
         if errors or code != 0:
             journal.tags({"hcr.error": one_line(errors[0]) if errors else "at least one of its runs failed"})
             journal.end("FAILED")
-    print(
-        f"\n{len(configs) - len(errors)} of {len(configs)} runs finished, under the parent run {journal.key}\n{SEE}",
-        flush=True,
+    failed = (
+        f"{len(errors) or 'some'} of {len(configs)} runs failed" if errors or code else f"{len(configs)} runs finished"
     )
+    print(f"\n{failed}, under the parent run {journal.key}\n{SEE}", flush=True)
     return 1 if errors else code
 
 
@@ -173,8 +173,8 @@ def _summary(result: "RunResult", journal: "Journal") -> str:
     )
 
 
-def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
-    """Hydra's own flags."""
+def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's own flags, wherever they stand, and the same words with the flags first, as Hydra wants them."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
@@ -182,12 +182,15 @@ def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    flags = parser.parse_args(list(argv))
+    flags = parser.parse_intermixed_args(list(argv))
     if flags.config_path is not None:
         raise ConfigError("--config-path: hcr's own config cannot be replaced; --config-dir adds a folder of yours")
     if getattr(flags, "experimental_rerun", None) is not None:
         raise ConfigError("--experimental-rerun: not allowed; it runs code from a pickle")
-    return flags
+    words = list(argv)
+    for override in flags.overrides:
+        words.remove(override)
+    return flags, [*words, *flags.overrides]
 
 
 def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:

@@ -35,7 +35,7 @@ KNOWS = {
     "tensorflow": {"hcr.training", "hcr.model"},
     "keras": {"hcr.training", "hcr.model", "hcr.recording", "hcr.runner", "hcr.tracking.keras_model"},
     "matplotlib": {"hcr.evaluation"},
-    "hydra": {"hcr.config.compose", "hcr.launch"},
+    "hydra": {"hcr.config.compose", "hcr.config.hydra_node", "hcr.launch"},
     "rich": {"hcr.training.progress", "hcr.commands"},
 }
 
@@ -93,13 +93,15 @@ def test_a_library_is_known_only_in_its_rooms(library: str) -> None:
 
 
 def test_no_module_is_called_utils() -> None:
-    assert [name for name in modules() if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")] == []
+    assert [
+        name for name in modules() if name.rpartition(".")[2] in ("utils", "util", "helpers", "common", "misc")
+    ] == []
 
 
-@pytest.mark.parametrize("statement", ["import hcr.cli", "import hcr.launch", "from hcr.config.compose import Composer"])
-def test_nothing_heavy_is_imported_before_a_config_is_accepted(statement: str) -> None:
+@pytest.mark.parametrize("module", ["hcr.cli", "hcr.launch", "hcr.config.compose"])
+def test_nothing_heavy_is_imported_before_a_config_is_accepted(module: str) -> None:
     heavy = "{'tensorflow', 'keras', 'mlflow', 'sklearn', 'matplotlib', 'scipy', 'numpy', 'rich'}"
-    code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

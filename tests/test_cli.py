@@ -63,4 +63,4 @@ def test_help_of_the_other_verbs_has_examples(hcr: Hcr) -> None:
 def test_a_traceback_is_there_for_who_asks(hcr: Hcr) -> None:
     done = hcr("train", "model.depth=0", env={"HCR_TRACEBACK": "1"})
     assert "Traceback" in done.stderr
-    assert "ConfigError: model.depth: expected 1 or more, got 0" in done.stderr
+    assert "ConfigError: model.depth: expected 1 to 64, got 0" in done.stderr

@@ -9,9 +9,7 @@ from conftest import DATA_DIR, Hcr
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
-COMMANDS = sorted(
-    {line.split("  #")[0].strip() for line in README.splitlines() if re.match(r"hcr train .*  #", line)}
-)
+COMMANDS = sorted({line.split("  #")[0].strip() for line in README.splitlines() if re.match(r"hcr train .*  #", line)})
 REFUSALS = re.findall(r"^\$ (hcr train .*)\n(hcr: .*)$", README, flags=re.MULTILINE)
 
 

@@ -319,4 +319,3 @@ def test_mnist_takes_every_override(mnist_dir: Path, tmp_path: Path) -> None:
     convolutions = 9 * 4 + 4 * 4 + 9 * 4 * 8 + 4 * 8
     assert run.data.metrics["model/params"] == convolutions + (7 * 7 * 8 + 1) * dense + (dense + 1) * 10
     assert run.data.metrics["test/accuracy"] > 0.9
-

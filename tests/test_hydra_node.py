@@ -75,8 +75,8 @@ def test_a_factory_that_is_not_on_the_list_is_refused(where: str) -> None:
 
 
 def test_a_target_is_found_inside_lists_and_at_any_depth() -> None:
-    with pytest.raises(ConfigError, match=r"^hydra\.a\[0\]\.b\[1\]\._target_: 'os\.system'"):
-        check_hydra_node(node({"a": [{"b": [1, {"_target_": "os.system"}]}]}))
+    with pytest.raises(ConfigError, match=r"^hydra\.help\.a\[0\]\.b\[1\]\._target_: 'os\.system'"):
+        check_hydra_node(node({"help": {"a": [{"b": [1, {"_target_": "os.system"}]}]}}))
 
 
 def test_an_unknown_key_of_hydra_s_is_refused_behind_a_plus_too() -> None:

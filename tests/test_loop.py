@@ -14,7 +14,13 @@ from hcr.training import TrainingState, fit, predict_probabilities
 from hcr.training.loop import is_better, steps_per_epoch
 
 CFG = compose(
-    ["training.epochs=4", "training.batch_size=32", "model.filters=8", "model.dense_units=[]", "optimizer.learning_rate=0.01"]
+    [
+        "training.epochs=4",
+        "training.batch_size=32",
+        "model.filters=8",
+        "model.dense_units=[]",
+        "optimizer.learning_rate=0.01",
+    ]
 )
 
 
@@ -113,7 +119,9 @@ def test_a_monitored_accuracy_is_better_when_higher_and_a_loss_when_lower() -> N
 
 
 def test_a_loss_that_becomes_nan_stops_at_its_step_with_a_clear_error(splits: Splits) -> None:
-    cfg = replace(CFG, optimizer=replace(CFG.optimizer, learning_rate=1e30), schedule=compose(["schedule=constant"]).schedule)
+    cfg = replace(
+        CFG, optimizer=replace(CFG.optimizer, learning_rate=1e30), schedule=compose(["schedule=constant"]).schedule
+    )
     ended: list[int] = []
     with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss became (nan|inf).*optimizer\.learning_rate"):
         train(splits, cfg, on_epoch=lambda state: ended.append(state.epoch))

@@ -63,7 +63,7 @@ ROWS = [
     row("number for text", "notes=3", "notes: expected text or null, got 3"),
     row("list for tags", "tags=[a]", "tags: expected a group of settings or null, got ['a']"),
     # Ranges.
-    row("depth 0", "model.depth=0", "model.depth: expected 1 or more, got 0"),
+    row("depth 0", "model.depth=0", "model.depth: expected 1 to 64, got 0"),
     row("dropout 1", "model.dropout=1", "model.dropout: expected a fraction in [0, 1), got 1.0"),
     row("learning rate 0", "optimizer.learning_rate=0", "optimizer.learning_rate: expected a number over 0, got 0.0"),
     row("seed -1", "seed=-1", "seed: expected an integer from 0 to 4294967295, got -1"),
@@ -74,7 +74,7 @@ ROWS = [
     row("reserved tag", "tags={hcr.key: x}", "tags: expected names of your own, got 'hcr.key'"),
     # Parts that do not fit.
     row("too deep", "model.depth=4", "model.depth: 4 poolings shrink a 8x8 image", "at most 3"),
-    row("absurdly deep", "model.depth=99999999999999999999", "model.depth: ", "at most 3"),
+    row("absurdly deep", "model.depth=99999999999999999999", "model.depth: ", "expected 1 to 64"),
     row("too deep for mnist", "dataset=mnist\tmodel.depth=5", "model.depth: 5 poolings", "28x28", "at most 4"),
     row("filters per block", "model.filters=[8,16,32]", "model.filters: expected 2 numbers", "[8, 16, 32]"),
     row("too small for the convnet", "model=keras_convnet", "model.name: keras_convnet", "8x8", "10x10"),

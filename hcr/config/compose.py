@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import RunConfig, parse_config
-from hcr.config.hydra_node import check_hydra_node
+from hcr.config.hydra_node import check_hydra_node, check_search_path
 from hcr.config.schema import did_you_mean, unknown_key
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Composer:
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from hydra._internal.utils import create_config_search_path
         from hydra.core.config_search_path import SearchPathQuery
+        from hydra.core.utils import setup_globals
 
+        setup_globals()  # Hydra's own resolvers, such as ${now:%H}
         search_path = create_config_search_path(CONFIG_MODULE)
         folder = config_dir or user_config_dir()
         if folder is not None:
@@ -61,12 +63,12 @@ class Composer:
         Hydra's own node has been checked when this returns.
         """
         whole = self.compose(overrides, multirun=multirun)
-        if not (multirun or str(whole.hydra.mode).endswith("MULTIRUN")):
+        if not (multirun or _asks_for_multirun(whole)):
             return Checked([self._parse(whole)], multirun=False)
         configs = []
         for point in self._points(overrides, whole):
             try:
-                configs.append(self._parse(self.compose(point)))
+                configs.append(self._parse(self.compose(point, multirun=True)))
             except ConfigError as error:
                 raise ConfigError(f"{error} (in the combination {' '.join(point)})") from error
         return Checked(configs, multirun=True)
@@ -78,7 +80,10 @@ class Composer:
             ConfigError: an override that cannot be read or applied, an unknown group or name, a bad `hydra` node.
         """
         try:
+            self._check_search_path(overrides)
             whole = self._load(overrides, multirun)
+        except ConfigError:
+            raise
         except Exception as error:
             # Composition has many ways to fail, each with a class of its own; all of them are the user's.
             raise self._explain(error, overrides, multirun) from error
@@ -88,14 +93,25 @@ class Composer:
     def _load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
         from hydra.types import RunMode
 
+        if not multirun:
+            # As Hydra itself finds the mode: MULTIRUN may be asked for in YAML, so sweeps are let through first.
+            tried = self._loader.load_configuration(
+                self._config_name, list(overrides), run_mode=RunMode.MULTIRUN, validate_sweep_overrides=False
+            )
+            multirun = _asks_for_multirun(tried)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-        # As Hydra itself finds the mode: MULTIRUN may be asked for in YAML, so sweeps are let through first.
-        whole = self._loader.load_configuration(
-            self._config_name, list(overrides), run_mode=mode, validate_sweep_overrides=False
-        )
-        if not multirun and not str(whole.hydra.mode).endswith("MULTIRUN"):
-            whole = self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
-        return whole
+        return self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
+
+    def _check_search_path(self, overrides: Sequence[str]) -> None:
+        """Before composing, which would import what is in it."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        primary = self._loader.repository.load_config(self._config_name)
+        if primary is not None:
+            check_search_path(OmegaConf.select(primary.config, "hydra.searchpath") or [])
+        for override in overrides:
+            if override.partition("=")[0].lstrip("+~") == "hydra.searchpath":
+                check_search_path(OverridesParser.create().parse_override(override).value())
 
     def _parse(self, whole: DictConfig) -> RunConfig:
         with open_dict(whole):
@@ -109,14 +125,20 @@ class Composer:
         from hydra.errors import HydraException
 
         params = whole.hydra.sweeper.get("params") or {}
-        own = [override for override in overrides if not override.lstrip("+~").startswith("hydra")]
-        asked = [f"{key}={value}" for key, value in params.items()] + own
-        parser = OverridesParser.create(config_loader=self._loader)
+        asked = [f"{key}={value}" for key, value in params.items()] + list(whole.hydra.overrides.task)
+        parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(asked)
+        for override in parsed:
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise ConfigError(
+                    f"{override.get_key_element()}: expected values to try, such as 1,2,3 or range(1,4);"
+                    f" got {str(override.input_line).partition('=')[2]}, which is a space to search"
+                )
         try:
-            batches = BasicSweeper.split_arguments(parser.parse_overrides(asked), max_batch_size=None)
+            batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         except HydraException as error:
             raise ConfigError(one_line(error)) from error
-        return [point for batch in batches for point in batch]
+        of_hydra = list(whole.hydra.overrides.hydra)
+        return [[*of_hydra, *point] for batch in batches for point in batch]
 
     def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
         """Hydra's error in one line of ours, naming the key."""
@@ -125,16 +147,30 @@ class Composer:
         if isinstance(error, OverrideParseException):
             return ConfigError(_unreadable(error.override, one_line(error)))
         if isinstance(error, MissingConfigException):
-            return _explain_missing(error)
-        if isinstance(error, HydraException):
-            unknown = self._find_unknown_key(overrides, multirun)
-            return ConfigError(unknown or one_line(error).removesuffix(".") + _cause(error))
+            return self._explain_missing(error)
+        mark = getattr(error, "problem_mark", None)
+        if mark is not None:
+            return ConfigError(f"{mark.name}, line {mark.line + 1}: expected YAML ({getattr(error, 'problem', error)})")
         if isinstance(error, OmegaConfBaseException):
             return ConfigError(f"{error.full_key or 'config'}: {one_line(error)}")
-        return ConfigError(f"config: {one_line(error)}")
+        found = self._explain_override(overrides, multirun)
+        if found is None and isinstance(error, HydraException):
+            found = one_line(error).removesuffix(".") + _cause(error)
+        return ConfigError(found or f"config: {one_line(error)}")
 
-    def _find_unknown_key(self, overrides: Sequence[str], multirun: bool) -> str | None:
-        """The message for the first override whose key is not in the config composed without it."""
+    def _explain_missing(self, error: Exception) -> ConfigError:
+        missing = str(getattr(error, "missing_cfg_file", None) or "")
+        options = list(getattr(error, "options", None) or [])
+        group, _, name = missing.rpartition("/")
+        if group and options:
+            return ConfigError(f"{group}: no {name!r} here{did_you_mean(name, options)} (one of {', '.join(options)})")
+        if missing == self._config_name:
+            return ConfigError(f"--config-name: no {missing!r} in the config folders")
+        # A file of the user's own that names what is not there.
+        return ConfigError(re.sub(r"\s+", " ", one_line(error)))
+
+    def _explain_override(self, overrides: Sequence[str], multirun: bool) -> str | None:
+        """The message for the first override that cannot be applied to the config composed without it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
@@ -144,7 +180,7 @@ class Composer:
                 self._load([*good, str(override.input_line)], multirun)
                 good.append(str(override.input_line))
             except Exception:  # which one it is, is all that is asked here: the caller has the error
-                return _unknown_override(override, self._load(good, multirun))
+                return _explain_key(override, self._load(good, multirun))
         return None
 
 
@@ -172,7 +208,11 @@ def user_config_dir() -> Path | None:
     return Path("conf") if Path("conf").is_dir() else None
 
 
-def _unknown_override(override: "Override", whole: DictConfig) -> str:
+def _asks_for_multirun(whole: DictConfig) -> bool:
+    return str(whole.hydra.mode).endswith("MULTIRUN")
+
+
+def _explain_key(override: "Override", whole: DictConfig) -> str:
     key, _, value = str(override.input_line).lstrip("+~").partition("=")
     if override.is_sweep_override():
         return f"{key}: {value} is several values; add -m to run each of them, or write [{value}] for a list"
@@ -182,14 +222,14 @@ def _unknown_override(override: "Override", whole: DictConfig) -> str:
     known = [name for name in whole if isinstance(name, str) and name != "hydra"]
     parent, _, _ = group.rpartition(".")
     if parent:
-        from omegaconf import OmegaConf
-
         node = OmegaConf.select(whole, parent, throw_on_missing=False)
         if isinstance(node, DictConfig):
             known = [f"{parent}.{name!s}" for name in node]
         elif node is None:
             return f"{group}: unknown key{did_you_mean(parent, known)}"
-    if group in known and not package:
+    if package:
+        return f"{key}: unknown group or package"
+    if group in known:
         if override.is_add():
             return f"{group}: is in the config already; write {group}=... without the +"
         return f"{group}: cannot be set to {value!r}"
@@ -199,16 +239,6 @@ def _unknown_override(override: "Override", whole: DictConfig) -> str:
 def _unreadable(override: str, why: str) -> str:
     detail = why if "=" in override else "KEY=VALUE, GROUP=NAME or a flag"
     return f"{override!r}: expected an override ({detail})"
-
-
-def _explain_missing(error: Exception) -> ConfigError:
-    missing = str(getattr(error, "missing_cfg_file", None) or "")
-    options = list(getattr(error, "options", None) or [])
-    group, _, name = missing.rpartition("/")
-    if group and options:
-        return ConfigError(f"{group}: no {name!r} here{did_you_mean(name, options)} (one of {', '.join(options)})")
-    # A file of the user's own that names what is not there.
-    return ConfigError(re.sub(r"\s+", " ", one_line(error)))
 
 
 def _cause(error: Exception) -> str:

@@ -32,6 +32,9 @@ class DatasetConfig:
                 f"dataset.class_names: expected {self.num_classes} names, one per class, got {len(self.class_names)}"
             )
 
+        different = len(set(self.class_names)) == self.num_classes
+        require(different, "dataset.class_names", "names that differ", list(self.class_names))
+
     @property
     def has_official_test(self) -> bool:
         """Whether the data set says itself which images are for test."""

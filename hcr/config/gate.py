@@ -1,8 +1,8 @@
 """The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +31,8 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
         "schedule": ("name", SCHEDULES),
     }
 )
+
+TAG_NAME = re.compile(r"[\w\-.: /]{1,250}")  # what MLflow takes
 
 # What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
 INSTANTIATE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
@@ -66,6 +68,9 @@ class RunConfig:
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
                 raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
+            require(
+                TAG_NAME.fullmatch(name) is not None, "tags", "names of letters, digits and _ - . : / and spaces", name
+            )
         if self.split.name == "official" and not self.dataset.has_official_test:
             raise ConfigError(
                 f"split.name: expected a data set with test images of its own, and {self.dataset.name!r} has none;"
@@ -93,8 +98,20 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
             key = join(group, selector)
             if selector not in chosen:
                 raise ConfigError(f"{key}: missing; expected one of {', '.join(sorted(table))}")
-            values[group] = build(choose(table, chosen[selector], key=key), chosen, key=group)
+            kind = choose(table, chosen[selector], key=key)
+            _check_kind(group, key, kind, table, chosen)
+            values[group] = build(kind, chosen, key=group)
     return build(RunConfig, values)
+
+
+def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
+    """Refuse a name changed alone: the group's other settings are still those of another kind."""
+    others = [name for name, other in table.items() if {field.name for field in fields(other)} == set(chosen)]
+    if others and table[others[0]] is not kind and {field.name for field in fields(kind)} != set(chosen):
+        raise ConfigError(
+            f"{key}: the other settings here are those of {others[0]!r}; choose the whole group ({group}=...)"
+            f" to have those of {chosen[key.rpartition('.')[2]]!r}"
+        )
 
 
 def to_dict(cfg: RunConfig) -> dict[str, Any]:
@@ -110,7 +127,14 @@ def to_dict(cfg: RunConfig) -> dict[str, Any]:
 
 def to_yaml(cfg: RunConfig) -> str:
     """The resolved config as YAML that the gate takes back."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_dict(cfg)))
+
+    def escape(value: Any) -> Any:
+        """Text that looks like an interpolation, and is none any more."""
+        if isinstance(value, dict):
+            return {key: escape(item) for key, item in value.items()}
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+    return OmegaConf.to_yaml(OmegaConf.create(escape(to_dict(cfg))))
 
 
 def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
@@ -123,17 +147,6 @@ def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
-
-
-def read_config(path: Path) -> RunConfig:
-    """The config that a run kept in its folder, through the gate."""
-    try:
-        raw = OmegaConf.load(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not a readable config ({one_line(error)})") from error
-    if not isinstance(raw, DictConfig):
-        raise ConfigError(f"{path}: expected a group of settings")
-    return parse_config(raw)
 
 
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,41 @@
 """Hydra's own node, behind the gate: what Hydra would import or call for a config has to be on a list of ours.
 
 Hydra acts on this node before any task function runs: it instantiates callbacks, launcher and sweeper, hands the
-logging nodes to `logging.config.dictConfig` (which imports what `()`, `class` and `ext://` name), and sets
-environment variables. So it is checked after composing and before Hydra proper is started.
+logging nodes to `logging.config.dictConfig` (which imports what `()`, `class` and `ext://` name), sets environment
+variables, and imports packages named in the search path. So it is checked after composing (the search path before),
+and before Hydra proper is started.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hcr.config.errors import ConfigError
-from hcr.config.schema import join
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.schema import join, unknown_key
 
-PLUGINS = frozenset(
-    {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-    }
-)
-LOG_CLASSES = frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.Formatter"})
-LOG_FACTORIES = frozenset({"colorlog.ColoredFormatter"})
+# The values that Hydra, or `dictConfig`, would import: for each key what may stand there.
+ALLOWED: Mapping[str, frozenset[str]] = {
+    "_target_": frozenset(
+        {
+            "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+            "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+            "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+        }
+    ),
+    "class": frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "logging.NullHandler"}),
+    "()": frozenset({"colorlog.ColoredFormatter"}),
+}
 LOG_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
-LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
+
+# Nodes that Hydra hands on to be instantiated: groups, in which an interpolation may only name another hydra value,
+# so that what is checked here is what Hydra sees.
+HANDED_ON = ("callbacks", "hydra_logging", "job_logging", "launcher", "sweeper")
+PLAIN_REFERENCE = re.compile(r"\$\{hydra\.[\w.]+\}")
+PLACES = ("run.dir", "sweep.dir", "output_subdir")
 
 
 def check_hydra_node(node: DictConfig) -> None:
@@ -32,42 +44,65 @@ def check_hydra_node(node: DictConfig) -> None:
     Raises:
         ConfigError: names the key.
     """
+    from hydra.conf import HydraConf
+
     values = OmegaConf.to_container(node, resolve=False)
     assert isinstance(values, dict)
+    known = [*HydraConf.__dataclass_fields__, "env"]
+    for name in map(str, values):
+        if name not in known:
+            raise ConfigError(unknown_key(f"hydra.{name}", [f"hydra.{key}" for key in known]))
+    for name in HANDED_ON:
+        if not isinstance(values.get(name) or {}, Mapping):
+            raise ConfigError(f"hydra.{name}: expected a group of settings, got {values[name]!r}")
     if values.get("callbacks"):
         raise ConfigError("hydra.callbacks: not allowed; Hydra would import and call what it names")
     if (values.get("job") or {}).get("env_set"):
         raise ConfigError("hydra.job.env_set: not allowed in a config; set the environment where you call hcr")
     for key, name, value in _leaves(values, "hydra"):
-        if name == "_target_" and value not in PLUGINS:
-            raise ConfigError(f"{key}: {value!r} is not allowed (expected one of {', '.join(sorted(PLUGINS))})")
-        if key.startswith(("hydra.job_logging.", "hydra.hydra_logging.")):
-            _check_logging(key, name, value)
+        _check_leaf(key, name, value)
+    batch_size = values["sweeper"].get("max_batch_size")
+    if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
+        raise ConfigError(f"hydra.sweeper.max_batch_size: expected 1 or more, or null, got {batch_size!r}")
+    for place in PLACES:
+        try:
+            OmegaConf.select(node, place)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"hydra.{place}: {one_line(error)}") from error
 
 
-def _check_logging(key: str, name: str, value: Any) -> None:
-    allowed: frozenset[str] | None = {"class": LOG_CLASSES, "()": LOG_FACTORIES}.get(name)
+def check_search_path(entries: object) -> None:
+    """Refuse a `hydra.searchpath` that is not a list of folders: `pkg://` would import a package.
+
+    Raises:
+        ConfigError: names the entry.
+    """
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise ConfigError(f"hydra.searchpath: expected a list of folders, got {entries!r}")
+    for entry in entries:
+        folder = str(entry).removeprefix("file://")
+        if "://" in folder or not Path(folder).is_dir():
+            raise ConfigError(f"hydra.searchpath: expected folders, such as file:///home/you/conf, got {str(entry)!r}")
+
+
+def _check_leaf(key: str, name: str, value: Any) -> None:
+    allowed = ALLOWED.get(name)
     if allowed is not None and value not in allowed:
         raise ConfigError(f"{key}: {value!r} is not allowed (expected one of {', '.join(sorted(allowed))})")
-    if isinstance(value, str) and "://" in value and value not in LOG_STREAMS:
+    if not isinstance(value, str):
+        return
+    if value.startswith(("ext://", "cfg://")) and value not in LOG_STREAMS:
         raise ConfigError(f"{key}: {value!r} is not allowed (expected one of {', '.join(sorted(LOG_STREAMS))})")
-    if isinstance(value, str) and "${" in value and value != LOG_FILE:
-        raise ConfigError(f"{key}: {value!r} is not allowed; logging takes no interpolations")
+    if "${" in PLAIN_REFERENCE.sub("", value) and key.split(".")[1] in HANDED_ON:
+        raise ConfigError(f"{key}: {value!r} is not allowed; here ${{hydra.KEY}} is the only interpolation")
 
 
 def _leaves(values: Any, parent: str) -> Iterator[tuple[str, str, Any]]:
-    """Dotted key, last name and value of everything that is not a group."""
-    if isinstance(values, Mapping):
-        for name, value in values.items():
-            key = join(parent, str(name))
-            if isinstance(value, Mapping | list):
-                yield from _leaves(value, key)
-            else:
-                yield key, str(name), value
-    elif isinstance(values, list):
-        for i, value in enumerate(values):
-            yield from (
-                _leaves(value, f"{parent}[{i}]")
-                if isinstance(value, Mapping | list)
-                else [(f"{parent}[{i}]", "", value)]
-            )
+    """Dotted key, last name and value of everything that is not a group or a list."""
+    named = values.items() if isinstance(values, Mapping) else ((f"[{i}]", value) for i, value in enumerate(values))
+    for name, value in named:
+        key = join(parent, str(name)) if isinstance(values, Mapping) else f"{parent}{name}"
+        if isinstance(value, Mapping | list):
+            yield from _leaves(value, key)
+        else:
+            yield key, str(name), value

@@ -8,6 +8,10 @@ from typing import Literal
 from hcr.config.errors import ConfigError
 from hcr.config.schema import require
 
+# Beyond these a number is a slip of the finger, and building the model would take the machine down.
+DEEPEST = 64
+WIDEST = 65_536
+
 Activation = Literal["relu", "elu", "gelu", "silu", "leaky_relu", "tanh"]
 
 
@@ -35,15 +39,19 @@ class CnnConfig(ModelConfig):
     activation: Activation
 
     def __post_init__(self) -> None:
-        require(self.depth >= 1, "model.depth", "1 or more", self.depth)
+        require(1 <= self.depth <= DEEPEST, "model.depth", f"1 to {DEEPEST}", self.depth)
         if isinstance(self.filters, tuple) and len(self.filters) != self.depth:
             raise ConfigError(
                 f"model.filters: expected {self.depth} numbers, one per block (model.depth={self.depth}),"
                 f" got {list(self.filters)}"
             )
+        widest = max(self.filters_per_block)
         require(min(self.filters_per_block) >= 1, "model.filters", "1 or more", self.filters)
-        require(self.kernel_size >= 1, "model.kernel_size", "1 or more", self.kernel_size)
-        require(min(self.dense_units, default=1) >= 1, "model.dense_units", "1 or more each", list(self.dense_units))
+        if widest > WIDEST:
+            raise ConfigError(f"model.filters: expected at most {WIDEST} in a block, got {widest} in the widest")
+        require(1 <= self.kernel_size <= WIDEST, "model.kernel_size", f"1 to {WIDEST}", self.kernel_size)
+        within = all(1 <= units <= WIDEST for units in self.dense_units)
+        require(within, "model.dense_units", f"1 to {WIDEST} each", list(self.dense_units))
         require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
 
     @property

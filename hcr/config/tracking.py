@@ -29,7 +29,7 @@ class TrackingConfig:
 
 def check_tracking_uri(key: str, uri: str) -> None:
     """Raise a ConfigError unless `uri` names a server or a database; MLflow's file store is no more."""
-    scheme = urlsplit(uri).scheme.split("+")[0]
+    scheme = urlsplit(uri).scheme.split("+")[0] or uri  # databricks is a word of its own
     require(scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri)
 
 
@@ -44,10 +44,8 @@ def tracking_uri(configured: str | None) -> str:
     Raises:
         ConfigError: the environment's URI names no server and no database.
     """
-    if configured is not None:
-        return configured
-    from_environment = os.environ.get("MLFLOW_TRACKING_URI")
-    if from_environment:
-        check_tracking_uri("MLFLOW_TRACKING_URI", from_environment)
-        return from_environment
-    return f"sqlite:///{output_root() / 'mlflow.db'}"
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_root() / 'mlflow.db'}"
+    check_tracking_uri("tracking.uri" if configured else "MLFLOW_TRACKING_URI", uri)
+    if uri.startswith("sqlite:///"):  # relative to where we are now, not to where a server or a worker is later
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return uri
