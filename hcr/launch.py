@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig
@@ -95,9 +94,6 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
     overrides = list(hydra_node.overrides.task)
     if parent is not None:
         print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
-    if cfg.score_test is None:
-        # The runs of a sweep are there to be chosen from, and nothing is chosen by test.
-        cfg = replace(cfg, score_test=parent is None)
     with _without_greetings():
         from hcr.runner import run
     if cfg.check_only:

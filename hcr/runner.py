@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from hcr.config import RunConfig
+from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.model import build_model, build_optimizer
@@ -51,6 +52,7 @@ def run(
         TrainingError: the loss became NaN.
     """
     start = time.perf_counter()
+    cfg = resolve(cfg, in_sweep=journal.parent is not None)
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))
@@ -67,6 +69,7 @@ def run(
         splits.train,
         splits.val,
         cfg.training,
+        cfg.augmentation,
         monitor=cfg.monitor,
         seed=cfg.seed,
         on_epoch=record_epoch,
@@ -86,6 +89,8 @@ def run(
 
 def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Model and optimizer, for `num_train` training images."""
+    # Computed in bfloat16, kept in float32; set for every run, since it outlives one.
+    keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
     model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
     total_steps = steps_per_epoch(num_train, cfg.training.batch_size) * cfg.training.epochs
     return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)

@@ -80,3 +80,36 @@ def test_the_seed_decides_the_initial_weights_whatever_was_built_before() -> Non
     assert [layer.name for layer in first.layers] == [layer.name for layer in again.layers]
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
+
+
+def test_lenet5_has_the_layers_of_its_paper() -> None:
+    model = build_model(compose(["dataset=mnist", "model=lenet5"]).model, (28, 28, 1), 10, seed=0)
+    assert model.get_layer("pool2").output.shape[1:] == (5, 5, 16)
+    # 156 + 2,416 in the convolutions, 400 to 120 to 84 to 10 behind them.
+    assert model.count_params() == 156 + 2_416 + 401 * 120 + 121 * 84 + 85 * 10
+
+
+def test_an_mlp_without_hidden_layers_is_a_linear_model() -> None:
+    cfg = compose(["model=mlp", "model.dense_units=[]"]).model
+    assert build_model(cfg, (8, 8, 1), 10, seed=0).count_params() == 65 * 10
+
+
+def test_a_resnet_halves_the_image_at_every_stage_but_the_first_and_has_its_blocks() -> None:
+    cfg = compose(["model=resnet", "model.filters=[4,8,16]", "model.blocks=2"]).model
+    model = build_model(cfg, (28, 28, 1), 10, seed=0)
+    sizes = [model.get_layer(f"stage{stage}_block2_add").output.shape[1:] for stage in (1, 2, 3)]
+    assert sizes == [(28, 28, 4), (14, 14, 8), (7, 7, 16)]
+    assert len(of_type(model, keras.layers.Add)) == 6
+    # A shortcut is a convolution only where the shape changes.
+    assert [layer.name for layer in model.layers if "shortcut" in layer.name] == [
+        "stage2_block1_shortcut",
+        "stage3_block1_shortcut",
+    ]
+
+
+@pytest.mark.parametrize("size", [(5, 3), (8, 8), (29, 17)])
+def test_mlp_and_resnet_take_images_of_any_size(size: tuple[int, int]) -> None:
+    for name in ("mlp", "resnet"):
+        model = build_model(compose([f"model={name}"]).model, (*size, 3), 7, seed=0)
+        probabilities = predict_probabilities(model, np.zeros((2, *size, 3), np.uint8))
+        assert probabilities.shape == (2, 7)

@@ -12,16 +12,10 @@ from hcr.data import Splits, Subset, load_splits
 from hcr.runner import build
 from hcr.training import TrainingState, fit, predict_probabilities
 from hcr.training.loop import is_better, steps_per_epoch
+from hcr.training.steps import balanced_class_weights
 
-CFG = compose(
-    [
-        "training.epochs=4",
-        "training.batch_size=32",
-        "model.filters=8",
-        "model.dense_units=[]",
-        "optimizer.learning_rate=0.01",
-    ]
-)
+SMALL = ["model.filters=8", "model.dense_units=[]"]
+CFG = compose([*SMALL, "training.epochs=4", "training.batch_size=32", "optimizer.learning_rate=0.01"])
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +31,7 @@ def train(splits: Splits, cfg: RunConfig = CFG, *, state: TrainingState | None =
         splits.train,
         splits.val,
         cfg.training,
+        cfg.augmentation,
         monitor=cfg.monitor,
         seed=cfg.seed,
         state=state,
@@ -74,8 +69,23 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(splits: 
     assert not all(np.array_equal(x, y) for x, y in zip(first.get_weights(), other.get_weights(), strict=True))
 
 
-def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Splits) -> None:
-    whole, uninterrupted = train(splits)
+EVERYTHING = compose(
+    [
+        *SMALL,
+        "training.epochs=4",
+        "model.dropout=0.5",
+        "augmentation=affine",
+        "schedule=onecycle",
+        "optimizer=muon",
+        "training.average_decay=0.9",
+        "training.class_weights=balanced",
+    ]
+)
+
+
+@pytest.mark.parametrize("cfg", [CFG, EVERYTHING], ids=["plain", "everything"])
+def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Splits, cfg: RunConfig) -> None:
+    whole, uninterrupted = train(splits, cfg)
 
     class Stop(Exception):
         pass
@@ -88,10 +98,43 @@ def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Spl
             raise Stop
 
     with pytest.raises(Stop):
-        train(splits, on_epoch=stop_after_two)
-    resumed, state = train(splits, state=kept[0])
+        train(splits, cfg, on_epoch=stop_after_two)
+    resumed, state = train(splits, cfg, state=kept[0])
     assert numbers(state) == numbers(uninterrupted)
     assert all(np.array_equal(x, y) for x, y in zip(whole.get_weights(), resumed.get_weights(), strict=True))
+
+
+def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits) -> None:
+    model, state = train(splits, with_training(average_decay=0.9))
+    plain, _ = train(splits)
+    assert not all(np.array_equal(x, y) for x, y in zip(plain.get_weights(), model.get_weights(), strict=True))
+    assert all(np.array_equal(x, y) for x, y in zip(model.get_weights(), state.best_weights, strict=True))
+    if state.best_epoch == state.epoch:
+        assert all(np.array_equal(x, y) for x, y in zip(state.average, state.best_weights, strict=True))
+    probabilities = predict_probabilities(model, splits.val.images)
+    assert (probabilities.argmax(axis=1) == splits.val.labels).mean() == pytest.approx(state.best["val/accuracy"])
+    # The weights that are trained on are the model's own: training goes the same way with an average and without.
+    _, without = train(splits)
+    assert [row["train/loss"] for row in state.history] == [row["train/loss"] for row in without.history]
+
+
+def test_balanced_class_weights_make_classes_count_alike() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2], np.int64)
+    weights = balanced_class_weights(labels, 3)
+    np.testing.assert_allclose(weights, [0.5, 1.5, 3.0])
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+def test_balanced_class_weights_help_a_rare_class(splits: Splits) -> None:
+    rare = np.flatnonzero(splits.train.labels == 3)[6:]
+    keep = np.setdiff1d(np.arange(len(splits.train)), rare)
+    few = replace(splits, train=Subset(splits.train.images[keep], splits.train.labels[keep], splits.train.index[keep]))
+    recall = {}
+    for name in ("none", "balanced"):
+        model, _ = train(few, with_training(class_weights=name))
+        predicted = predict_probabilities(model, splits.val.images).argmax(axis=1)
+        recall[name] = (predicted == 3)[splits.val.labels == 3].mean()
+    assert recall["balanced"] > recall["none"]
 
 
 def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> None:
@@ -145,6 +188,7 @@ def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_re
         few,
         splits.val,
         cfg.training,
+        cfg.augmentation,
         monitor=cfg.monitor,
         seed=0,
         on_steps=lambda epoch, done, steps, loss, accuracy: calls.append((epoch, done, steps)),

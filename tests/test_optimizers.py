@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import pytest
 
 from hcr.config.compose import compose
@@ -48,3 +49,38 @@ def test_cosine_warms_up_in_a_line_and_falls_by_half_a_cosine() -> None:
 def test_cosine_without_warm_up_starts_at_the_peak() -> None:
     overrides = ["schedule=cosine", "schedule.warmup_fraction=0", "optimizer.learning_rate=0.5"]
     assert rates(overrides, 100, [0, 100]) == pytest.approx([0.5, 0.0], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", keras.optimizers.AdamW), ("rmsprop", keras.optimizers.RMSprop), ("lion", keras.optimizers.Lion)],
+)
+def test_the_others_are_keras_own(name: str, kind: type) -> None:
+    cfg = compose([f"optimizer={name}"])
+    assert type(build_optimizer(cfg.optimizer, cfg.schedule, 10)) is kind
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+def test_kernels_decay_and_biases_and_norms_do_not(name: str) -> None:
+    cfg = compose(
+        [f"optimizer={name}", "optimizer.weight_decay=0.5", "optimizer.learning_rate=0.1", "schedule=constant"]
+    )
+    optimizer = build_optimizer(cfg.optimizer, cfg.schedule, 10)
+    variables = [keras.Variable(np.ones(3, np.float32), name=name) for name in ("kernel", "bias", "gamma", "beta")]
+    optimizer.apply([keras.ops.zeros(3)] * 4, variables)
+    kernel, *others = (variable.numpy()[0] for variable in variables)
+    assert kernel == pytest.approx(1 - 0.1 * 0.5)
+    assert others == [1, 1, 1]
+
+
+def test_one_cycle_is_a_triangle() -> None:
+    overrides = ["schedule=onecycle", "schedule.warmup_fraction=0.2", "schedule.start_fraction=0.1"]
+    found = rates(
+        [*overrides, "schedule.final_fraction=0.05", "optimizer.learning_rate=1.0"], 100, [0, 10, 20, 60, 100]
+    )
+    assert found == pytest.approx([0.1, 0.55, 1.0, 0.525, 0.05], abs=1e-6)
+
+
+def test_exponential_falls_by_the_same_factor_at_every_step() -> None:
+    overrides = ["schedule=exponential", "schedule.final_fraction=0.01", "optimizer.learning_rate=1.0"]
+    assert rates(overrides, 100, [0, 50, 100]) == pytest.approx([1.0, 0.1, 0.01], rel=1e-5)

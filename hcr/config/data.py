@@ -1,4 +1,4 @@
-"""The typed config of images: data set, split, augmentation."""
+"""The typed config of images: data set and split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,17 +105,9 @@ class StratifiedSplitConfig(SplitConfig):
             raise ConfigError(f"split.validation + split.test: expected less than 1, got {total:g}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """What is done to training images, and to no others."""
-
-    name: str
-
-
 DATASETS: Mapping[str, type[DatasetConfig]] = MappingProxyType(
     {"sklearn_digits": SklearnDigitsConfig, "mat": MatConfig}
 )
 SPLITS: Mapping[str, type[SplitConfig]] = MappingProxyType(
     {"official": OfficialSplitConfig, "stratified": StratifiedSplitConfig}
 )
-AUGMENTATIONS: Mapping[str, type[AugmentationConfig]] = MappingProxyType({"none": AugmentationConfig})

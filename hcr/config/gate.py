@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hcr.config.data import AUGMENTATIONS, DATASETS, SPLITS, AugmentationConfig, DatasetConfig, SplitConfig
+from hcr.config.augmentation import AUGMENTATIONS, AugmentationConfig
+from hcr.config.data import DATASETS, SPLITS, DatasetConfig, SplitConfig
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig

@@ -89,4 +89,58 @@ class KerasConvnetConfig(ModelConfig):
             )
 
 
-MODELS: Mapping[str, type[ModelConfig]] = MappingProxyType({"cnn": CnnConfig, "keras_convnet": KerasConvnetConfig})
+@dataclass(frozen=True, kw_only=True)
+class LeNet5Config(ModelConfig):
+    """LeCun et al. 1998, with the padding that brings 28x28 images to its own 32x32."""
+
+    activation: Activation
+
+    def check_image(self, image_shape: tuple[int, ...]) -> None:
+        height, width, _ = image_shape
+        if min(height, width) < 12:  # 12 -> pool 6 -> conv 2 -> pool 1
+            raise ConfigError(
+                f"model.name: lenet5 shrinks a {height}x{width} image below 1x1; expected images of 12x12 or more"
+                " (model=cnn takes smaller ones)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig(ModelConfig):
+    """Dense layers alone."""
+
+    dense_units: tuple[int, ...]
+    batch_norm: bool
+    dropout: float
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        within = all(1 <= units <= WIDEST for units in self.dense_units)
+        require(within, "model.dense_units", f"1 to {WIDEST} each", list(self.dense_units))
+        require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetConfig(ModelConfig):
+    """Residual blocks in stages; each stage but the first halves the image and has filters of its own."""
+
+    filters: tuple[int, ...]
+    blocks: int
+    dropout: float
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        within = bool(self.filters) and all(1 <= filters <= WIDEST for filters in self.filters)
+        require(within, "model.filters", f"a number of filters for each stage, 1 to {WIDEST}", list(self.filters))
+        require(1 <= self.blocks <= DEEPEST, "model.blocks", f"1 to {DEEPEST}", self.blocks)
+        require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
+
+
+MODELS: Mapping[str, type[ModelConfig]] = MappingProxyType(
+    {
+        "cnn": CnnConfig,
+        "keras_convnet": KerasConvnetConfig,
+        "lenet5": LeNet5Config,
+        "mlp": MlpConfig,
+        "resnet": ResNetConfig,
+    }
+)

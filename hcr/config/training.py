@@ -2,6 +2,8 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from hcr.config.schema import require
 
@@ -19,6 +21,9 @@ class TrainingConfig:
     label_smoothing: float
     patience: int | None
     min_delta: float
+    class_weights: Literal["none", "balanced"]
+    average_decay: float | None
+    precision: Literal["float32", "bfloat16"]
     threads: int | None
 
     def __post_init__(self) -> None:
@@ -27,6 +32,8 @@ class TrainingConfig:
         require(0 <= self.label_smoothing < 1, "training.label_smoothing", "a fraction in [0, 1)", self.label_smoothing)
         require(self.patience is None or self.patience >= 1, "training.patience", "1 or more, or null", self.patience)
         require(self.min_delta >= 0, "training.min_delta", "0 or more", self.min_delta)
+        decay = self.average_decay
+        require(decay is None or 0 < decay < 1, "training.average_decay", "a number in (0, 1), or null", decay)
         if self.threads is None:
             object.__setattr__(self, "threads", available_cores())
         require(self.num_threads >= 1, "training.threads", "1 or more, or null", self.threads)
@@ -43,3 +50,12 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself (AVX512-BF16 or AMX); elsewhere it is far slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux: nothing says so
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

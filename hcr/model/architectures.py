@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from hcr.config.model import CnnConfig, KerasConvnetConfig, ModelConfig
+from hcr.config.model import CnnConfig, KerasConvnetConfig, LeNet5Config, MlpConfig, ModelConfig, ResNetConfig
 
 # Keras' 0.99 forgets the initial statistics only after some 500 steps, which small data sets never reach.
 NORM_MOMENTUM = 0.9
@@ -47,7 +47,7 @@ def build_cnn(cfg: CnnConfig, x: keras.KerasTensor) -> keras.KerasTensor:
         # Batch norm has a shift of its own, so the convolution before it needs none.
         x = layers.Conv2D(filters, cfg.kernel_size, padding="same", use_bias=not cfg.batch_norm, name=f"conv{block}")(x)
         if cfg.batch_norm:
-            x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"norm{block}")(x)
+            x = _norm(x, f"norm{block}")
         x = layers.Activation(cfg.activation, name=f"act{block}")(x)
         if cfg.pooling == "max":
             x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
@@ -80,6 +80,80 @@ def build_keras_convnet(cfg: KerasConvnetConfig, x: keras.KerasTensor) -> keras.
     return x
 
 
+def build_lenet5(cfg: LeNet5Config, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Convolutions of 6 and 16 filters with average pooling, dense layers of 120 and 84.
+
+    Input: scaled images (N, H, W, C), 12x12 or larger. Output: features (N, 84).
+
+    Source:
+        LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", section II.B; without its
+        partial connections and radial basis output. Its third convolution is the first dense layer here.
+    """
+    x = layers.Conv2D(6, 5, padding="same", activation=cfg.activation, name="conv1")(x)
+    x = layers.AveragePooling2D(2, name="pool1")(x)
+    x = layers.Conv2D(16, 5, activation=cfg.activation, name="conv2")(x)
+    x = layers.AveragePooling2D(2, name="pool2")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(120, activation=cfg.activation, name="dense1")(x)
+    return layers.Dense(84, activation=cfg.activation, name="dense2")(x)
+
+
+def build_mlp(cfg: MlpConfig, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Dense layers on the flattened image, each with batch norm and dropout if asked for.
+
+    Input: scaled images (N, H, W, C). Output: features (N, F).
+    """
+    x = layers.Flatten(name="flatten")(x)
+    for i, units in enumerate(cfg.dense_units, start=1):
+        x = layers.Dense(units, use_bias=not cfg.batch_norm, name=f"dense{i}")(x)
+        x = _norm(x, f"norm{i}") if cfg.batch_norm else x
+        x = layers.Activation(cfg.activation, name=f"act{i}")(x)
+        x = layers.Dropout(cfg.dropout, name=f"drop{i}")(x) if cfg.dropout else x
+    return x
+
+
+def build_resnet(cfg: ResNetConfig, x: keras.KerasTensor) -> keras.KerasTensor:
+    """A 3x3 stem, stages of residual blocks, and the mean over what is left of the image.
+
+    Input: scaled images (N, H, W, C). Output: features (N, filters of the last stage).
+
+    Source:
+        He et al. 2016, "Identity Mappings in Deep Residual Networks", fig. 1b: norm and activation come first.
+    """
+    x = layers.Conv2D(cfg.filters[0], 3, padding="same", use_bias=False, name="stem")(x)
+    for stage, filters in enumerate(cfg.filters, start=1):
+        for block in range(1, cfg.blocks + 1):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = _residual_block(cfg, x, filters, strides, f"stage{stage}_block{block}")
+    x = layers.Activation(cfg.activation, name="act")(_norm(x, "norm"))
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    return layers.Dropout(cfg.dropout, name="drop")(x) if cfg.dropout else x
+
+
+def _residual_block(
+    cfg: ResNetConfig, x: keras.KerasTensor, filters: int, strides: int, name: str
+) -> keras.KerasTensor:
+    """Two convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+    y = layers.Activation(cfg.activation, name=f"{name}_act1")(_norm(x, f"{name}_norm1"))
+    shortcut = x
+    if strides != 1 or x.shape[-1] != filters:
+        shortcut = layers.Conv2D(filters, 1, strides, use_bias=False, name=f"{name}_shortcut")(y)
+    y = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv1")(y)
+    y = layers.Activation(cfg.activation, name=f"{name}_act2")(_norm(y, f"{name}_norm2"))
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv2")(y)
+    return layers.Add(name=f"{name}_add")([shortcut, y])
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=name)(x)
+
+
 BUILDERS: Mapping[type[ModelConfig], Callable[[Any, keras.KerasTensor], keras.KerasTensor]] = MappingProxyType(
-    {CnnConfig: build_cnn, KerasConvnetConfig: build_keras_convnet}
+    {
+        CnnConfig: build_cnn,
+        KerasConvnetConfig: build_keras_convnet,
+        LeNet5Config: build_lenet5,
+        MlpConfig: build_mlp,
+        ResNetConfig: build_resnet,
+    }
 )

@@ -1,0 +1,127 @@
+"""The steps of training, traced once: gather, augment, forward, backward, update, average."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from hcr.config.augmentation import AugmentationConfig
+from hcr.config.training import TrainingConfig
+from hcr.data.splits import Subset
+from hcr.model import build_augmentation
+
+
+class TrainingSteps:
+    """Steps of one model on one set of images.
+
+    Args:
+        model, optimizer: what is trained; the optimizer is built here.
+        train: the images, held once as uint8.
+        training: batch size, label smoothing, class weights, decay of the average of weights.
+        augmentation: what is done to a batch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        train: Subset,
+        training: TrainingConfig,
+        augmentation: AugmentationConfig,
+    ) -> None:
+        optimizer.build(model.trainable_variables)
+        self._model = model
+        self._optimizer = optimizer
+        self._images = tf.constant(train.images)
+        self._labels = tf.constant(train.labels.astype(np.int32))
+        self._num_classes = int(model.output_shape[-1])
+        self._batch_size = training.batch_size
+        self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
+        self._augment = build_augmentation(augmentation)
+        self._class_weights = None
+        if training.class_weights == "balanced":
+            self._class_weights = tf.constant(balanced_class_weights(train.labels, self._num_classes))
+        self._decay = training.average_decay
+        # An average of all weights, those of batch norm too; empty where none is asked for.
+        self.average = [tf.Variable(weight, trainable=False) for weight in model.weights] if self._decay else []
+        self._traced = tf.function(
+            self._run, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int64)]
+        )
+
+    def run(self, order: NDArray[np.int32], seed_and_step: list[int]) -> Any:
+        """Train on the images of the indices `order`, a batch after the other.
+
+        Args:
+            order: (n,), indices of images.
+            seed_and_step: the run's seed, and the number of the first step here since the run began.
+
+        Returns:
+            The loss of each step, the images in each, and how many images were right in all.
+        """
+        return self._traced(order, np.array(seed_and_step, np.int64))
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """The model with the average of its weights, where one is kept; with its own again afterwards."""
+        if not self.average:
+            yield
+            return
+        own = self._model.get_weights()
+        self._model.set_weights([variable.numpy() for variable in self.average])
+        yield
+        self._model.set_weights(own)
+
+    def _run(self, order: Any, seed_and_step: Any) -> Any:
+        steps = (tf.size(order) + self._batch_size - 1) // self._batch_size
+        losses = tf.TensorArray(tf.float32, steps)
+        sizes = tf.TensorArray(tf.int32, steps)
+        right = tf.constant(0)
+        for step in tf.range(steps):
+            index = order[step * self._batch_size : (step + 1) * self._batch_size]
+            number = seed_and_step + tf.cast(tf.stack([0, step]), tf.int64)
+            loss, probabilities, classes = self._step(index, number)
+            losses = losses.write(step, loss)
+            sizes = sizes.write(step, tf.size(index))
+            right += tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
+        return losses.stack(), sizes.stack(), right
+
+    def _step(self, index: Any, number: Any) -> Any:
+        batch, classes = tf.gather(self._images, index), tf.gather(self._labels, index)
+        if self._augment is not None:
+            batch = self._augment(batch, number)
+        weights = None if self._class_weights is None else tf.gather(self._class_weights, classes)
+        with tf.GradientTape() as tape:
+            probabilities = self._model(batch, training=True)
+            loss = self._loss(tf.one_hot(classes, self._num_classes), probabilities, weights)
+            total = tf.add_n([loss, *self._model.losses])
+        gradients = tape.gradient(total, self._model.trainable_variables)
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        self._update_average(number[1])
+        return loss, probabilities, classes
+
+    def _update_average(self, step: Any) -> None:
+        """An exponential average, which early on decays faster, so that the initial weights are soon forgotten."""
+        if not self.average:
+            return
+        done = tf.cast(step, tf.float32) + 1
+        decay = tf.minimum(tf.constant(self._decay, tf.float32), (1 + done) / (10 + done))
+        for average, weight in zip(self.average, self._model.weights, strict=True):
+            average.assign(decay * average + (1 - decay) * tf.cast(weight, tf.float32))
+
+
+def balanced_class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
+    """Weights (K,) with which every class counts for the same in all, and the mean over images is 1.
+
+    Args:
+        labels: (N,), integers in [0, K), each of them there.
+        num_classes: K.
+
+    Source:
+        King & Zeng 2001, "Logistic Regression in Rare Events Data", section 3: N / (K * images of the class).
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    return (len(labels) / (num_classes * counts)).astype(np.float32)
