@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hcr.config import RunConfig
-from hcr.config.fingerprint import code_version, fingerprint
+from hcr.config.extensions import extra_metrics
+from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
+from hcr.model import build_augmentation
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import TrainingState
 
 Probabilities = NDArray[np.float32]
+
+AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
 
 
 def record_start(
@@ -33,7 +37,7 @@ def record_start(
     overrides: Sequence[str],
 ) -> None:
     """Open the run: its name and tags, the whole config, its data and its code."""
-    code = code_version()
+    code = code_version(cfg)
     identity = fingerprint(cfg, dataset_digest=splits.dataset_digest, split_digest=splits.split_digest, code=code)
     tags = {str(name): str(value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
@@ -67,7 +71,7 @@ def record_start(
     patch = git_patch()
     if patch:
         _write(journal, "code/patch.diff", patch)
-    write_sources(journal.artifact("code/source.tar.gz"))
+    write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
     journal.artifact_written("code/source.tar.gz")
     journal.metrics({"model/params": float(model.count_params())}, step=0)
 
@@ -98,6 +102,7 @@ def record_artifacts(
     _write(journal, "reports/classification_report.txt", classification_report_text(evaluation))
     _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
     _record_plots(journal, splits.train, subsets[shown], probabilities[shown], evaluation, state, cfg)
+    _record_pictures_of_training(journal, model, splits.train, cfg)
     save_keras_model(model, journal.artifact("model"))
     journal.artifact_written("model")
 
@@ -139,10 +144,35 @@ def _record_plots(
         journal.artifact_written(f"plots/{name}.png")
 
 
+def _record_pictures_of_training(journal: Journal, model: keras.Model, train: Subset, cfg: RunConfig) -> None:
+    """What the first convolution looks for, and what augmentation does, where there is such a thing."""
+    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.pictures import augmentation_info, draw_augmentation, draw_filters, filters_info
+
+    figures = {}
+    convolution = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
+    if convolution is not None:
+        figures["filters"] = draw_filters(filters_info(np.array(convolution.kernel.numpy())))
+    augment = build_augmentation(cfg.augmentation)
+    if augment is not None:
+        some = train.images[:: max(1, len(train) // AUGMENTED)][:AUGMENTED]
+        variants = [np.asarray(augment(some, np.array([cfg.seed, i], np.int64))) for i in range(VARIANTS)]
+        figures["augmentation"] = draw_augmentation(augmentation_info(some, np.stack(variants, axis=1)))
+    for name, figure in figures.items():
+        save_figure(figure, journal.artifact(f"plots/{name}.png"))
+        journal.artifact_written(f"plots/{name}.png")
+
+
 def record_metrics(
-    journal: Journal, model: keras.Model, state: TrainingState, test: Evaluation | None, *, total_s: float
+    journal: Journal,
+    splits: Splits,
+    state: TrainingState,
+    probabilities: Mapping[str, Probabilities],
+    test: Evaluation | None,
+    *,
+    total_s: float,
 ) -> None:
-    """The numbers at the end, by their public names."""
+    """The numbers at the end, by their public names, and those of installed packages behind theirs."""
     metrics = {
         "best/epoch": float(state.best_epoch),
         "best/val_loss": state.best["val/loss"],
@@ -157,6 +187,10 @@ def record_metrics(
             "test/macro_f1": test.macro_f1,
             "test/ece": test.ece,
         }
+    for name, metric in extra_metrics().items():
+        metrics[f"best/val_{name}"] = float(metric(probabilities["val"], splits.val.labels))
+        if test is not None:
+            metrics[f"test/{name}"] = float(metric(probabilities["test"], splits.test.labels))
     journal.metrics(metrics, step=state.epoch)
 
 

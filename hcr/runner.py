@@ -83,7 +83,7 @@ def run(
         probabilities["test"] = predict_probabilities(model, splits.test.images)
         test = evaluate(probabilities["test"], splits.test.labels, splits.class_names)
     record_artifacts(journal, model, splits, state, cfg, probabilities, {"val": val, "test": test})
-    record_metrics(journal, model, state, test, total_s=time.perf_counter() - start)
+    record_metrics(journal, splits, state, probabilities, test, total_s=time.perf_counter() - start)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test)
 
 

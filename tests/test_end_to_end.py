@@ -49,6 +49,7 @@ ARTIFACTS = {
     "plots/predictions.png",
     "plots/worst_mistakes.png",
     "plots/reliability.png",
+    "plots/filters.png",
 }
 QUICK = ("training.epochs=2", "model.filters=8")
 

@@ -94,38 +94,38 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_code_version_does_not_depend_on_where_the_package_lies(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = code_version()
+    there = code_version(compose())
     monkeypatch.undo()
-    assert code_version() == there
+    assert code_version(compose()) == there
 
 
 @pytest.mark.parametrize("room", module.DECIDING_SOURCES)
 def test_the_code_version_changes_with_a_source_that_decides_numbers(copied: Path, room: str) -> None:
-    before = code_version()
+    before = code_version(compose())
     file = sorted((copied / room).glob("*.py"))[0]
     file.write_text(file.read_text() + "# changed\n")
-    assert code_version() != before
+    assert code_version(compose()) != before
 
 
 def test_the_code_version_changes_with_a_new_or_renamed_source(copied: Path) -> None:
-    versions = [code_version()]
+    versions = [code_version(compose())]
     new = copied / "model" / "extra.py"
     new.write_text("")
-    versions.append(code_version())
+    versions.append(code_version(compose()))
     new.rename(new.with_name("other.py"))
-    versions.append(code_version())
+    versions.append(code_version(compose()))
     assert len(set(versions)) == 3
 
 
 @pytest.mark.parametrize("file", ["commands/ui.py", "cli.py", "tracking/store.py", "model/notes.txt"])
 def test_the_code_version_stays_with_what_decides_no_number(copied: Path, file: str) -> None:
-    before = code_version()
+    before = code_version(compose())
     (copied / file).parent.mkdir(parents=True, exist_ok=True)
     (copied / file).write_text("# changed\n")
-    assert code_version() == before
+    assert code_version(compose()) == before
 
 
 def test_the_code_version_changes_with_a_library_s_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_version()
+    before = code_version(compose())
     monkeypatch.setattr(module, "version", lambda name: "0.0.0")
-    assert code_version() != before
+    assert code_version(compose()) != before

@@ -6,7 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hcr.config.gate import RunConfig, to_dict
+from hcr.config.extensions import extra_metrics, sources_of
+from hcr.config.gate import CHOICES, RunConfig, to_dict
 
 # The rooms of the house whose code changes numbers, and the libraries that do.
 DECIDING_SOURCES = ("config", "data", "evaluation", "model", "training")
@@ -29,12 +30,26 @@ def deciding_config(cfg: RunConfig) -> dict[str, Any]:
     return values
 
 
-def code_version() -> str:
-    """SHA-256 of the sources that decide numbers and of the versions of the libraries that do."""
+def code_version(cfg: RunConfig) -> str:
+    """SHA-256 of the sources that decide the numbers of a run, and of the versions of the libraries that do.
+
+    Of installed packages those count whose kinds `cfg` names, and those that add metrics.
+    """
     package = Path(__file__).parents[1]
-    files = sorted(file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py"))
-    sources = {file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return _digest([sources, {name: version(name) for name in DECIDING_PACKAGES}])
+    files = [file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py")]
+    sources = {file.relative_to(package).as_posix(): _file_digest(file) for file in files}
+    extensions = {name: [_file_digest(file) for file in files] for name, files in extension_sources(cfg).items()}
+    return _digest([sources, extensions, {name: version(name) for name in DECIDING_PACKAGES}])
+
+
+def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:
+    """The Python files of the installed packages that take part in a run of `cfg`, by package."""
+    kinds = [type(getattr(cfg, group)) for group in CHOICES]
+    return sources_of([*kinds, *extra_metrics().values()])
+
+
+def _file_digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digest(value: Any) -> str:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcr.config.augmentation import AUGMENTATIONS, AugmentationConfig
 from hcr.config.data import DATASETS, SPLITS, DatasetConfig, SplitConfig
 from hcr.config.errors import ConfigError, one_line
+from hcr.config.extensions import ExtendedTable
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.schema import build, choose, join, require
@@ -24,11 +25,11 @@ MONITORS: Mapping[str, bool] = MappingProxyType({"val/loss": False, "val/accurac
 # A group whose kind is chosen by name: the key that holds the name, and the kinds there are.
 CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
     {
-        "dataset": ("format", DATASETS),
+        "dataset": ("format", ExtendedTable(DATASETS, DatasetConfig, "hcr.formats", "load")),
         "split": ("name", SPLITS),
         "augmentation": ("name", AUGMENTATIONS),
-        "model": ("name", MODELS),
-        "optimizer": ("name", OPTIMIZERS),
+        "model": ("name", ExtendedTable(MODELS, ModelConfig, "hcr.models", "build")),
+        "optimizer": ("name", ExtendedTable(OPTIMIZERS, OptimizerConfig, "hcr.optimizers", "build")),
         "schedule": ("name", SCHEDULES),
     }
 )
@@ -107,7 +108,8 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
 
 def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
     """Refuse a name changed alone: the group's other settings are still those of another kind."""
-    others = [name for name, other in table.items() if {field.name for field in fields(other)} == set(chosen)]
+    own = table.own if isinstance(table, ExtendedTable) else table
+    others = [name for name, other in own.items() if {field.name for field in fields(other)} == set(chosen)]
     if others and table[others[0]] is not kind and {field.name for field in fields(kind)} != set(chosen):
         raise ConfigError(
             f"{key}: the other settings here are those of {others[0]!r}; choose the whole group ({group}=...)"

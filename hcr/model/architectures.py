@@ -32,7 +32,8 @@ def build_model(cfg: ModelConfig, image_shape: tuple[int, ...], num_classes: int
     keras.utils.set_random_seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
     scaled = layers.Rescaling(1 / 255, name="scale")(images)
-    features = BUILDERS[type(cfg)](cfg, scaled)
+    builder = BUILDERS.get(type(cfg)) or type(cfg).build  # type: ignore[attr-defined]  # an installed package's
+    features = builder(cfg, scaled)
     logits = layers.Dense(num_classes, name="logits")(features)
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
     return keras.Model(images, probabilities, name=cfg.name)

@@ -31,7 +31,8 @@ NOT_DECAYED = ["bias", "gamma", "beta"]
 def build_optimizer(cfg: OptimizerConfig, schedule: ScheduleConfig, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimizer that `cfg` names, its learning rate following `schedule` over `total_steps` steps."""
     learning_rate = SCHEDULE_BUILDERS[type(schedule)](schedule, cfg.learning_rate, total_steps)
-    return BUILDERS[type(cfg)](cfg, learning_rate)
+    builder = BUILDERS.get(type(cfg)) or type(cfg).build  # type: ignore[attr-defined]  # an installed package's
+    return builder(cfg, learning_rate)
 
 
 def build_adam(cfg: AdamConfig, learning_rate: Rate) -> keras.optimizers.Optimizer:

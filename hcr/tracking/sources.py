@@ -3,6 +3,7 @@
 import io
 import subprocess
 import tarfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 
 
-def write_sources(path: Path) -> None:
-    """All of `hcr` and its `conf` as a gzipped tar, without times and owners: the same sources, the same names."""
+def write_sources(path: Path, extensions: Mapping[str, Sequence[Path]]) -> None:
+    """All of `hcr`, its `conf` and the files of `extensions`, by package, as a gzipped tar without times and owners."""
     conf = Path(str(files("hcr.conf")))
     with tarfile.open(path, "w:gz") as tar:
         for folder, name in ((PACKAGE, "hcr"), (conf, "conf")):
@@ -19,10 +20,18 @@ def write_sources(path: Path) -> None:
                 # In a wheel `conf` lies inside `hcr`; it is kept once, under its own name.
                 inside = folder == PACKAGE and conf in file.parents
                 if file.suffix in (".py", ".yaml") and not inside:
-                    data = file.read_bytes()
-                    entry = tarfile.TarInfo(f"{name}/{file.relative_to(folder).as_posix()}")
-                    entry.size = len(data)
-                    tar.addfile(entry, io.BytesIO(data))
+                    _add(tar, file, f"{name}/{file.relative_to(folder).as_posix()}")
+        for package, modules in extensions.items():
+            for file in modules:
+                _, _, within = file.as_posix().rpartition(f"/{package}/")
+                _add(tar, file, f"extensions/{package}/{within or file.name}")
+
+
+def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+    data = file.read_bytes()
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))
 
 
 def frozen_requirements() -> str:
