@@ -7,6 +7,8 @@ from typing import Literal
 
 from hcr.config.schema import require
 
+MOST_THREADS = 1024  # each is a thread of TensorFlow's, with a stack of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -36,7 +38,7 @@ class TrainingConfig:
         require(decay is None or 0 < decay < 1, "training.average_decay", "a number in (0, 1), or null", decay)
         if self.threads is None:
             object.__setattr__(self, "threads", available_cores())
-        require(self.num_threads >= 1, "training.threads", "1 or more, or null", self.threads)
+        require(1 <= self.num_threads <= MOST_THREADS, "training.threads", f"1 to {MOST_THREADS}, or null", self.threads)
 
     @property
     def num_threads(self) -> int:
