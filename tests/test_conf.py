@@ -12,7 +12,11 @@ FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF]
 
 # A choice that only works beside another one.
-WITH = {"split/official.yaml": ["dataset=mnist"], "model/keras_convnet.yaml": ["dataset=mnist"]}
+WITH = {
+    "split/official.yaml": ["dataset=mnist"],
+    "split/grouped.yaml": ["dataset=letters"],
+    "model/keras_convnet.yaml": ["dataset=mnist"],
+}
 
 
 def overrides_of(choice: Path) -> list[str]:

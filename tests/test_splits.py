@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 
 from hcr.config.compose import compose
-from hcr.config.data import MatConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
+from hcr.config.data import ArraysConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
 from hcr.config.errors import DataError
 from hcr.data import Splits, load_dataset, load_splits
 from hcr.data.dataset import Dataset, make_dataset
@@ -22,7 +22,7 @@ def parts(splits: Splits) -> list[np.ndarray]:
     return [splits.train.index, splits.val.index, splits.test.index]
 
 
-def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.mat") -> MatConfig:
+def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.mat") -> ArraysConfig:
     """90 images of 3 classes, the last 30 of the file for test; `order` shuffles within each side."""
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (90, 12), dtype=np.uint8)
@@ -30,12 +30,13 @@ def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.
     order = np.arange(90) if order is None else order
     path = folder / name
     scipy.io.savemat(path, {"data": data[order].T, "label": label[order].astype(float)[np.newaxis]})
-    return MatConfig(
+    return ArraysConfig(
         name="small",
-        format="mat",
+        format="arrays",
         path=str(path),
-        file="small.mat",
+        files=("small.mat",),
         train_images=60,
+        has_official_test=True,
         image_shape=(4, 3, 1),
         num_classes=3,
         class_names=("a", "b", "c"),
