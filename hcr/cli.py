@@ -14,6 +14,7 @@ hcr: YAML in, one honest MLflow run out.
 run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
+  data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
   ui                       open MLflow's pages on the recorded runs
 keep
   sync                     deliver what MLflow has not had yet
@@ -59,6 +60,12 @@ def _train(argv: Sequence[str]) -> int:
     return train(argv)
 
 
+def _data(argv: Sequence[str]) -> int:
+    from hcr.commands.data import main as data
+
+    return data(argv)
+
+
 def _ui(argv: Sequence[str]) -> int:
     from hcr.commands.ui import main as ui
 
@@ -71,4 +78,4 @@ def _sync(argv: Sequence[str]) -> int:
     return sync(argv)
 
 
-VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"train": _train, "ui": _ui, "sync": _sync}
+VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"train": _train, "data": _data, "ui": _ui, "sync": _sync}

@@ -113,6 +113,8 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
             on_steps=display.on_steps,
         )
         print(_summary(result, journal), flush=True)
+        if result.warning is not None:
+            print(f"note: {result.warning}", flush=True)
     if parent is None:
         print(SEE, flush=True)
     return result.objective

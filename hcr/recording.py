@@ -50,6 +50,8 @@ def record_start(
         "mlflow.source.type": "LOCAL",
         "mlflow.user": getuser(),
     }
+    duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
+    tags |= {name: str(count) for name, count in duplicates.items() if count}
     commit = git_commit()
     if commit is not None:
         tags["mlflow.source.git.commit"] = commit
@@ -61,7 +63,7 @@ def record_start(
     journal.dataset(
         name=cfg.dataset.name,
         digest=splits.dataset_digest,
-        source=getattr(cfg.dataset, "file", None) or cfg.dataset.format,
+        source=splits.source,
         schema={"image_shape": list(cfg.dataset.image_shape), "dtype": "uint8", "num_classes": cfg.dataset.num_classes},
         profile={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
     )
@@ -101,7 +103,7 @@ def record_artifacts(
     report = {"scored_on": shown} | classification_report(evaluation)
     _write(journal, "reports/classification_report.txt", classification_report_text(evaluation))
     _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-    _record_plots(journal, splits.train, subsets[shown], probabilities[shown], evaluation, state, cfg)
+    _record_plots(journal, splits, subsets[shown], probabilities[shown], evaluation, state, cfg)
     _record_pictures_of_training(journal, model, splits.train, cfg)
     save_keras_model(model, journal.artifact("model"))
     journal.artifact_written("model")
@@ -109,7 +111,7 @@ def record_artifacts(
 
 def _record_plots(
     journal: Journal,
-    train: Subset,
+    splits: Splits,
     shown: Subset,
     probabilities: Probabilities,
     evaluation: Evaluation,
@@ -118,7 +120,14 @@ def _record_plots(
 ) -> None:
     """Every picture of a run, under `plots/`."""
     from hcr.evaluation.canvas import save_figure
-    from hcr.evaluation.class_plots import confusion_info, draw_confusion
+    from hcr.evaluation.class_plots import (
+        class_balance_info,
+        class_f1_info,
+        confusion_info,
+        draw_class_balance,
+        draw_class_f1,
+        draw_confusion,
+    )
     from hcr.evaluation.pictures import (
         draw_mistakes,
         draw_predictions,
@@ -131,10 +140,13 @@ def _record_plots(
 
     names = cfg.dataset.class_names
     seen = (shown.images, shown.labels, probabilities, names)
+    balance = {name: getattr(splits, name).labels for name in ("train", "val", "test")}
     figures = {
-        "samples": draw_samples(samples_info(train.images, train.labels, names)),
+        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+        "class_balance": draw_class_balance(class_balance_info(balance, names)),
         "curves": draw_curves(curves_info(state.history, state.best_epoch, cfg.monitor)),
         "confusion_matrix": draw_confusion(confusion_info(evaluation)),
+        "class_f1": draw_class_f1(class_f1_info(evaluation)),
         "predictions": draw_predictions(predictions_info(*seen)),
         "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
         "reliability": draw_reliability(reliability_info(probabilities, shown.labels)),

@@ -19,12 +19,16 @@ from hcr.training.loop import OnSteps, steps_per_epoch
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `objective` is the monitored validation metric of the best epoch; `test` may be unscored."""
+    """What a run came to. `objective` is the monitored validation metric of the best epoch; `test` may be unscored.
+
+    `warning` is a line about its data that whoever reads its scores should know, if there is one.
+    """
 
     objective: float
     state: TrainingState
     val: Evaluation
     test: Evaluation | None
+    warning: str | None
 
 
 def run(
@@ -84,7 +88,7 @@ def run(
         test = evaluate(probabilities["test"], splits.test.labels, splits.class_names)
     record_artifacts(journal, model, splits, state, cfg, probabilities, {"val": val, "test": test})
     record_metrics(journal, splits, state, probabilities, test, total_s=time.perf_counter() - start)
-    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test)
+    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)
 
 
 def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:

@@ -36,7 +36,8 @@ KNOWS = {
     "keras": {"hcr.training", "hcr.model", "hcr.recording", "hcr.runner", "hcr.tracking.keras_model"},
     "matplotlib": {"hcr.evaluation"},
     "hydra": {"hcr.config.compose", "hcr.config.hydra_node", "hcr.launch"},
-    "rich": {"hcr.training.progress", "hcr.commands"},
+    "rich": {"hcr.training.progress", "hcr.data.download", "hcr.commands"},
+    "pooch": {"hcr.data.download"},
 }
 
 

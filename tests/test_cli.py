@@ -14,7 +14,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "ui", "sync"]
+    assert list(VERBS) == ["train", "data", "ui", "sync"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
-    assert capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'? (one of sync, train, ui)\n"
+    assert (
+        capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'? (one of data, sync, train, ui)\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_cfg_of_one_package_and_info_work(hcr: Hcr) -> None:
 
 
 def test_help_of_the_other_verbs_has_examples(hcr: Hcr) -> None:
-    for verb in ("ui", "sync"):
+    for verb in ("data", "ui", "sync"):
         done = hcr(verb, "--help")
         assert done.returncode == 0
         assert f"hcr {verb}" in done.stdout.split("examples:")[1]

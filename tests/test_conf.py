@@ -14,6 +14,7 @@ CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF]
 # A choice that only works beside another one.
 WITH = {
     "split/official.yaml": ["dataset=mnist"],
+    "split/grouped.yaml": ["dataset=letters"],
     "model/keras_convnet.yaml": ["dataset=mnist"],
     "model/lenet5.yaml": ["dataset=mnist"],
 }

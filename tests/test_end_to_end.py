@@ -45,6 +45,8 @@ ARTIFACTS = {
     "model/MLmodel",
     "plots/samples.png",
     "plots/curves.png",
+    "plots/class_balance.png",
+    "plots/class_f1.png",
     "plots/confusion_matrix.png",
     "plots/predictions.png",
     "plots/worst_mistakes.png",
@@ -229,10 +231,13 @@ def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: 
 
 
 def test_a_missing_file_is_one_line_and_leaves_no_run(hcr: Hcr, tmp_path: Path) -> None:
-    done = hcr("train", "dataset=mnist", env={"HCR_DATA_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    nowhere = "dataset.url=http://127.0.0.1:9/mnist.npz"
+    places = {"HCR_DATA_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = hcr("train", "dataset=mnist", nowhere, env=places)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("hcr: dataset=mnist: mnist-original.mat not found; put it into " + str(tmp_path))
+    assert line.startswith("hcr: dataset=mnist: http://127.0.0.1:9/mnist.npz: cannot be reached (Connection refused)")
+    assert "put mnist-original.mat or mnist.npz into " + str(tmp_path) in line
     assert "dataset=digits needs no file" in line
     assert not (tmp_path / "output" / "runs").exists()
 

@@ -29,7 +29,9 @@ def of(cfg: RunConfig, **digests: str) -> str:
         "tracking.run_name=mine",
         "tracking.timeout_s=1",
         "dataset.path=/elsewhere/mnist.mat",
-        "dataset.file=other.mat",
+        "dataset.files=[other.mat]",
+        "dataset.url=https://elsewhere.org/mnist.npz",
+        "dataset.sha256=" + "0" * 64,
         "dataset.name=digits-again",
     ],
 )
@@ -52,6 +54,7 @@ def test_names_notes_and_places_leave_the_fingerprint_as_it_is(override: str) ->
         "training.epochs=3",
         "training.threads=7",
         "dataset.train_images=50000",
+        "dataset.limit=1000",
     ],
 )
 def test_what_decides_numbers_changes_the_fingerprint(override: str) -> None:

@@ -124,7 +124,7 @@ def test_an_interpolation_is_resolved_before_it_is_checked(plain: dict[str, Any]
         ("seeds", 1, ["seeds: unknown key; did you mean 'seed'?"]),
         ("model.dropuot", 0.1, ["model.dropuot: unknown key; did you mean 'model.dropout'?"]),
         ("model.name", "cn", ["model.name: no 'cn' here; did you mean 'cnn'?"]),
-        ("dataset.format", "matt", ["dataset.format: no 'matt' here; did you mean 'mat'?"]),
+        ("dataset.format", "array", ["dataset.format: no 'array' here; did you mean 'arrays'?"]),
         ("model", 3, ["model: expected a group of settings, got 3"]),
         ("seed", "???", ["seed: "]),
         ("seed", 2**32, ["seed: expected an integer from 0 to 4294967295", "4294967296"]),
@@ -168,8 +168,14 @@ def test_the_split_of_the_data_set_needs_a_data_set_that_has_one(plain: dict[str
     assert re.match(r"split\.name: .*'digits' has none; use split=stratified$", message)
     mnist = to_dict(compose(["dataset=mnist"]))
     assert parse_config(mnist).split.name == "official"
-    mnist["dataset"]["train_images"] = None
+    mnist["dataset"] |= {"train_images": None, "has_official_test": False}
     assert refusal(mnist).startswith("split.name: ")
+
+
+def test_the_split_of_whole_groups_needs_a_data_set_that_has_groups(plain: dict[str, Any]) -> None:
+    message = refusal({**plain, "split": {"name": "grouped", "validation": 0.1, "test": 0.2}})
+    assert re.match(r"split\.name: .*\(dataset\.has_groups\), and 'digits' has none; use split=stratified$", message)
+    assert compose(["dataset=letters"]).split.name == "grouped"
 
 
 def test_a_depth_is_as_deep_as_the_image_allows_and_no_deeper() -> None:

@@ -1,7 +1,6 @@
 """Where images come from: MATLAB files good and damaged, the real MNIST, scikit-learn's digits."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import scipy.io
 from sklearn.datasets import load_digits
 
 from hcr.config.compose import compose
-from hcr.config.data import MatConfig
+from hcr.config.data import ArraysConfig
 from hcr.config.errors import DataError
 from hcr.data import load_dataset, load_splits
-from hcr.data.sources import find_file
+from hcr.data.files import find_file
 
 NUM_IMAGES, NUM_PIXELS = 40, 12
 PIXELS_SHA256 = "7c10294c67b639de8f83465d100ca1aeef34d0f422dea714dc17b471eba6dd92"  # shared/data/README.md
@@ -24,18 +23,19 @@ PER_CLASS = {
 }
 
 
-def config(path: Path | None = None, train_images: int | None = 30, **changes: Any) -> MatConfig:
-    cfg = MatConfig(
+def config(path: Path | None = None, train_images: int | None = 30, **changes: Any) -> ArraysConfig:
+    values: dict[str, Any] = {"has_official_test": train_images is not None} | changes
+    return ArraysConfig(
         name="small",
-        format="mat",
+        format="arrays",
         path=None if path is None else str(path),
-        file="small.mat",
+        files=("small.mat", "small.npz"),
         train_images=train_images,
         image_shape=(4, 3, 1),
         num_classes=2,
         class_names=("a", "b"),
+        **values,
     )
-    return replace(cfg, **changes)
 
 
 def contents() -> dict[str, np.ndarray]:
@@ -200,7 +200,7 @@ def test_a_file_that_is_nowhere_is_refused_with_where_to_put_it(places: dict[str
     with pytest.raises(DataError) as refused:
         find_file(config())
     message = str(refused.value)
-    assert message.startswith("dataset=small: small.mat not found; put it into ")
+    assert message.startswith("dataset=small: small.mat or small.npz not found; put small.mat or small.npz into ")
     for words in (str(places["data"]), str(places["cache"] / "hcr"), "dataset.path=FILE", "dataset=digits"):
         assert words in message
 

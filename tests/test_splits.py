@@ -1,5 +1,6 @@
 """Who is in training, validation and test: everyone once, each class in proportion, decided by the seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import scipy.io
 
 from hcr.config.compose import compose
-from hcr.config.data import MatConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
+from hcr.config.data import ArraysConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
 from hcr.config.errors import DataError
 from hcr.data import Splits, load_dataset, load_splits
 from hcr.data.dataset import Dataset, make_dataset
@@ -22,7 +23,7 @@ def parts(splits: Splits) -> list[np.ndarray]:
     return [splits.train.index, splits.val.index, splits.test.index]
 
 
-def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.mat") -> MatConfig:
+def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.mat") -> ArraysConfig:
     """90 images of 3 classes, the last 30 of the file for test; `order` shuffles within each side."""
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (90, 12), dtype=np.uint8)
@@ -30,12 +31,13 @@ def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.
     order = np.arange(90) if order is None else order
     path = folder / name
     scipy.io.savemat(path, {"data": data[order].T, "label": label[order].astype(float)[np.newaxis]})
-    return MatConfig(
+    return ArraysConfig(
         name="small",
-        format="mat",
+        format="arrays",
         path=str(path),
-        file="small.mat",
+        files=("small.mat",),
         train_images=60,
+        has_official_test=True,
         image_shape=(4, 3, 1),
         num_classes=3,
         class_names=("a", "b", "c"),
@@ -129,3 +131,36 @@ def small_data(num_images: int) -> Dataset:
     images = rng.integers(0, 256, (num_images, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(num_images) % 2
     return make_dataset(images, labels, np.arange(num_images) >= num_images * 2 // 3, DIGITS, "a file")
+
+
+def repeated(folder: Path) -> ArraysConfig:
+    """60 images for training and 30 for test, of which 7 stand in training too, 2 of them under another label."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (90, 4, 3), dtype=np.uint8), np.arange(90) % 3
+    x[60:67] = x[:7]
+    y[60:62] = (y[60:62] + 1) % 3
+    x[89] = x[88]  # twice in test, never in training
+    path = folder / "repeated.npz"
+    np.savez(path, x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    return replace(small_mat(folder), path=str(path))
+
+
+def test_images_that_also_stand_in_training_are_counted_to_the_pixel_and_told(tmp_path: Path) -> None:
+    splits = load_splits(repeated(tmp_path), OFFICIAL, 0)
+    train = {image.tobytes() for image in splits.train.images}
+    # Six images of the official training set are validation; who is where decides how many of the 7 are left.
+    expected = sum(image.tobytes() in train for image in splits.test.images)
+    assert 1 <= expected <= 7
+    assert (splits.duplicates_test, splits.duplicates_val) == (expected, 0)
+    assert splits.warning == f"{expected} of 30 test images also stand in training, pixel for pixel"
+    assert load_splits(small_mat(tmp_path), OFFICIAL, 0).warning is None
+
+
+def test_duplicates_of_validation_are_counted_apart(tmp_path: Path) -> None:
+    cfg = small_mat(tmp_path)
+    scipy.io.savemat(cfg.path, {"data": np.zeros((12, 90), np.uint8), "label": (np.arange(90) % 3.0)[np.newaxis]})
+    splits = load_splits(cfg, OFFICIAL, 0)
+    assert (splits.duplicates_val, splits.duplicates_test) == (6, 30)
+    assert splits.warning == (
+        "6 of 6 validation images and 30 of 30 test images also stand in training, pixel for pixel"
+    )

@@ -15,7 +15,7 @@ DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
 # Names, notes and places: they say where and why, and change no number.
 NOT_DECIDING = ("notes", "tags", "tracking", "check_only")
-NOT_DECIDING_OF_DATASET = ("name", "path", "file")
+NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 
 def fingerprint(cfg: RunConfig, *, dataset_digest: str, split_digest: str, code: str) -> str:

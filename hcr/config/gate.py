@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -78,6 +78,11 @@ class RunConfig:
                 f"split.name: expected a data set with test images of its own, and {self.dataset.name!r} has none;"
                 " use split=stratified"
             )
+        if self.split.name == "grouped" and not self.dataset.has_groups:
+            raise ConfigError(
+                "split.name: expected a data set whose images are in groups (dataset.has_groups), and"
+                f" {self.dataset.name!r} has none; use split=stratified"
+            )
         self.model.check_image(self.dataset.image_shape)
 
 
@@ -109,12 +114,19 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
 def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
     """Refuse a name changed alone: the group's other settings are still those of another kind."""
     own = table.own if isinstance(table, ExtendedTable) else table
-    others = [name for name, other in own.items() if {field.name for field in fields(other)} == set(chosen)]
-    if others and table[others[0]] is not kind and {field.name for field in fields(kind)} != set(chosen):
+    others = [name for name, other in own.items() if _fits(other, chosen)]
+    if others and not _fits(kind, chosen):
         raise ConfigError(
             f"{key}: the other settings here are those of {others[0]!r}; choose the whole group ({group}=...)"
             f" to have those of {chosen[key.rpartition('.')[2]]!r}"
         )
+
+
+def _fits(kind: type, chosen: Mapping[str, Any]) -> bool:
+    """Whether the keys of `chosen` are those of the dataclass `kind`; one that has a default may be absent."""
+    known = {field.name for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    return needed <= set(chosen) <= known
 
 
 def to_dict(cfg: RunConfig) -> dict[str, Any]:

@@ -38,7 +38,9 @@ class TrainingConfig:
         require(decay is None or 0 < decay < 1, "training.average_decay", "a number in (0, 1), or null", decay)
         if self.threads is None:
             object.__setattr__(self, "threads", available_cores())
-        require(1 <= self.num_threads <= MOST_THREADS, "training.threads", f"1 to {MOST_THREADS}, or null", self.threads)
+        require(
+            1 <= self.num_threads <= MOST_THREADS, "training.threads", f"1 to {MOST_THREADS}, or null", self.threads
+        )
 
     @property
     def num_threads(self) -> int:

@@ -1,17 +1,24 @@
 """The formats that images come in: one reader each, chosen by the type of the data set's config."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import platformdirs
+from numpy.typing import NDArray
 
-from hcr.config.data import DatasetConfig, MatConfig, SklearnDigitsConfig
+from hcr.config.data import ArraysConfig, DatasetConfig, SklearnDigitsConfig
 from hcr.config.errors import DataError, one_line
 from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.files import find_file
+
+Array = NDArray[Any]
+
+# What a NumPy archive may hold: names of arrays that go together.
+WITH_TEST = ("x_train", "y_train", "x_test", "y_test")
+ONE_SET = ("x", "y")
+GROUP = "group"
 
 
 def load_dataset(cfg: DatasetConfig) -> Dataset:
@@ -30,29 +37,6 @@ def load_dataset(cfg: DatasetConfig) -> Dataset:
     return make_dataset(np.asarray(images), np.asarray(labels), is_test, cfg, f"dataset={cfg.name}")
 
 
-def find_file(cfg: MatConfig) -> Path:
-    """`dataset.path` if given, else `dataset.file` under HCR_DATA_DIR, else in the user's cache.
-
-    Raises:
-        DataError: it is in none of them; the message says where to put which file.
-    """
-    if cfg.path is not None:
-        path = Path(cfg.path).expanduser()
-        if path.is_file():
-            return path
-        raise DataError(f"dataset.path: expected a file, and {str(path)!r} is none")
-    folders = [Path(os.environ["HCR_DATA_DIR"])] if os.environ.get("HCR_DATA_DIR") else []
-    folders.append(platformdirs.user_cache_path("hcr"))
-    for folder in folders:
-        if (folder / cfg.file).is_file():
-            return folder / cfg.file
-    places = " or ".join(str(folder) for folder in folders)
-    raise DataError(
-        f"dataset={cfg.name}: {cfg.file} not found; put it into {places}, or name it with dataset.path=FILE"
-        " (dataset=digits needs no file)"
-    )
-
-
 def load_sklearn_digits(cfg: SklearnDigitsConfig) -> Dataset:
     """The 1,797 8x8 digits of scikit-learn, whose 17 grey levels 0..16 become 0..255."""
     from sklearn.datasets import load_digits
@@ -62,14 +46,59 @@ def load_sklearn_digits(cfg: SklearnDigitsConfig) -> Dataset:
     return make_dataset(images, digits.target, None, cfg, "scikit-learn's digits")
 
 
-def load_mat(cfg: MatConfig) -> Dataset:
+def load_arrays(cfg: ArraysConfig) -> Dataset:
+    """A MATLAB v5 file or a NumPy archive, told apart by what is in it, not by its name."""
+    path = find_file(cfg)
+    try:
+        with path.open("rb") as file:
+            signature = file.read(4)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return load_npz(path, cfg) if signature[:2] == b"PK" else load_mat(path, cfg)
+
+
+def load_npz(path: Path, cfg: ArraysConfig) -> Dataset:
+    """A NumPy archive with `x_train y_train x_test y_test`, or with `x y` and, where images are in groups, `group`.
+
+    Images are (N, H, W) or (N, H, W, C), labels (N,). Nothing in it is unpickled, so it cannot run code.
+
+    Source:
+        The first layout is that of Keras' mnist.npz.
+    """
+    arrays = _read_npz(path)
+    if all(name in arrays for name in WITH_TEST):
+        _check_declared(path, cfg, has_official_test=True, has_groups=False)
+        x_train, y_train, x_test, y_test = (arrays[name] for name in WITH_TEST)
+        for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
+            if arrays[x].ndim < 3 or arrays[x].shape[:1] != arrays[y].shape:
+                raise DataError(
+                    f"{path}: expected images and a label for each, got `{x}` of shape {arrays[x].shape}"
+                    f" and `{y}` of shape {arrays[y].shape}"
+                )
+        if x_train.shape[1:] != x_test.shape[1:]:
+            raise DataError(
+                f"{path}: expected images of one shape, got `x_train` {x_train.shape} and `x_test` {x_test.shape}"
+            )
+        is_test = np.arange(len(x_train) + len(x_test)) >= len(x_train)
+        images, labels = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
+        return make_dataset(images, labels, is_test, cfg, str(path))
+    if all(name in arrays for name in ONE_SET):
+        _check_declared(path, cfg, has_official_test=False, has_groups=GROUP in arrays)
+        return make_dataset(arrays["x"], arrays["y"], None, cfg, str(path), arrays.get(GROUP))
+    raise DataError(
+        f"{path}: expected the arrays {' '.join(WITH_TEST)}, or {' '.join(ONE_SET)} and perhaps {GROUP};"
+        f" got {' '.join(arrays) or 'none of them'}"
+    )
+
+
+def load_mat(path: Path, cfg: ArraysConfig) -> Dataset:
     """A MATLAB v5 file with `data`, an image a column or an image a row, and `label`; compressed or not.
 
     Source:
         The layout of mldata.org's "MNIST original": data (784, 70000) uint8, label (1, 70000) float64.
     """
-    path = find_file(cfg)
     data, labels = _read_mat(path)
+    _check_declared(path, cfg, has_official_test=cfg.train_images is not None, has_groups=False)
     num_pixels = int(np.prod(cfg.image_shape))
     if data.shape == (num_pixels, len(labels)):
         data = data.T
@@ -90,14 +119,49 @@ def load_mat(cfg: MatConfig) -> Dataset:
     return make_dataset(images, labels, is_test, cfg, str(path))
 
 
-def _read_mat(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _check_declared(path: Path, cfg: ArraysConfig, *, has_official_test: bool, has_groups: bool) -> None:
+    """Splits were refused or accepted by what the config declares, so it has to be what the file has."""
+    for key, has, what in (
+        ("has_official_test", has_official_test, "test images of its own"),
+        ("has_groups", has_groups, "groups"),
+    ):
+        declared = getattr(cfg, key)
+        if declared != has:
+            hint = ", or in a MATLAB file dataset.train_images" if key == "has_official_test" else ""
+            raise DataError(
+                f"{path}: expected {what if declared else 'no ' + what} (dataset.{key}: {str(declared).lower()}{hint}),"
+                f" and the file has {what if has else 'none'}"
+            )
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    """The known arrays of a NumPy archive."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            known = [name for name in (*WITH_TEST, *ONE_SET, GROUP) if name in archive.files]
+            arrays = {name: np.asarray(archive[name]) for name in known}
+    except Exception as error:  # a damaged archive fails in a dozen ways; each of them means the same
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path}: expected arrays of numbers, got Python objects (which are not unpickled)"
+            ) from None
+        raise DataError(f"{path}: not a readable NumPy .npz file, or cut short ({one_line(error)})") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "uifbUS":
+            raise DataError(f"{path}: expected `{name}` to be an array of numbers, got {array.dtype}")
+    return arrays
+
+
+def _read_mat(path: Path) -> tuple[Array, Array]:
     """`data` (2-D) and `label` (1-D) of a MATLAB file."""
     from scipy.io import loadmat
 
     try:
         arrays = loadmat(path, variable_names=["data", "label"])
     except Exception as error:  # a damaged file fails in a dozen ways in SciPy; each of them means the same
-        raise DataError(f"{path}: not a readable MATLAB v5 file, or cut short ({one_line(error)})") from error
+        raise DataError(
+            f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz, or cut short ({one_line(error)})"
+        ) from error
     for name in ("data", "label"):
         if not isinstance(arrays.get(name), np.ndarray):
             raise DataError(f"{path}: expected the arrays `data` and `label`, and there is no `{name}`")
@@ -108,5 +172,5 @@ def _read_mat(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 SOURCES: Mapping[type[DatasetConfig], Callable[[Any], Dataset]] = MappingProxyType(
-    {SklearnDigitsConfig: load_sklearn_digits, MatConfig: load_mat}
+    {SklearnDigitsConfig: load_sklearn_digits, ArraysConfig: load_arrays}
 )

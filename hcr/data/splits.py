@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.config.data import DatasetConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
+from hcr.config.data import DatasetConfig, GroupedSplitConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
 from hcr.config.errors import DataError, one_line
 from hcr.data.dataset import Dataset, Images, Labels
+from hcr.data.groups import draw_groups
 from hcr.data.sources import load_dataset
 
 Indices = NDArray[np.intp]
@@ -31,7 +32,12 @@ class Subset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three subsets, and the digests (SHA-256, hex) of the data set and of who is where."""
+    """The three subsets, and the digests (SHA-256, hex) of the data set and of who is where.
+
+    Attributes:
+        source: the file the images came from, or what else.
+        duplicates_val, duplicates_test: validation and test images that also stand in training, pixel for pixel.
+    """
 
     train: Subset
     val: Subset
@@ -39,6 +45,16 @@ class Splits:
     class_names: tuple[str, ...]
     dataset_digest: str
     split_digest: str
+    source: str
+    duplicates_val: int
+    duplicates_test: int
+
+    @property
+    def warning(self) -> str | None:
+        """A line on the duplicates, if there are any: scores on them are better than on unseen images."""
+        counts = {"validation": (self.duplicates_val, self.val), "test": (self.duplicates_test, self.test)}
+        found = [f"{n:,} of {len(part):,} {name} images" for name, (n, part) in counts.items() if n]
+        return f"{' and '.join(found)} also stand in training, pixel for pixel" if found else None
 
 
 def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits:
@@ -60,11 +76,20 @@ def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits
         class_names=dataset.class_names,
         dataset_digest=data.digest,
         split_digest=sha.hexdigest(),
+        source=data.source,
+        duplicates_val=_count_duplicates(data, val, train),
+        duplicates_test=_count_duplicates(data, test, train),
     )
 
 
 def _subset(data: Dataset, part: Indices) -> Subset:
     return Subset(data.images[part], data.labels[part], part)
+
+
+def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
+    """How many images of `part` also stand in `train`, whatever they are labelled."""
+    known = {image_hash.tobytes() for image_hash in data.hashes[train]}
+    return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
 
 
 def split_official(data: Dataset, cfg: OfficialSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
@@ -78,6 +103,14 @@ def split_stratified(data: Dataset, cfg: StratifiedSplitConfig, seed: int) -> tu
     """Test, then validation drawn at random, each class in proportion; both fractions are of all images."""
     rest, test = _stratify(np.arange(len(data.labels)), data.labels, cfg.test, seed)
     train, val = _stratify(rest, data.labels, cfg.validation / (1 - cfg.test), seed)
+    return train, val, test
+
+
+def split_grouped(data: Dataset, cfg: GroupedSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
+    """Test, then validation, of whole groups, as near to the fractions and to each class' proportion as they allow."""
+    assert data.groups is not None  # the gate refuses this split of a data set without groups
+    rest, test = draw_groups(np.arange(len(data.labels)), data.labels, data.groups, cfg.test, seed)
+    train, val = draw_groups(rest, data.labels, data.groups, cfg.validation / (1 - cfg.test), seed)
     return train, val, test
 
 
@@ -105,5 +138,11 @@ def _check_parts(data: Dataset, dataset: DatasetConfig, parts: Mapping[str, Indi
 
 
 SPLITTERS: Mapping[type[SplitConfig], Callable[[Dataset, Any, int], tuple[Indices, Indices, Indices]]] = (
-    MappingProxyType({OfficialSplitConfig: split_official, StratifiedSplitConfig: split_stratified})
+    MappingProxyType(
+        {
+            OfficialSplitConfig: split_official,
+            StratifiedSplitConfig: split_stratified,
+            GroupedSplitConfig: split_grouped,
+        }
+    )
 )

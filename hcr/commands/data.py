@@ -1,0 +1,103 @@
+"""`hcr data`: what a data set holds and how it is split."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hcr.commands.arguments import OneLineParser
+from hcr.config.compose import Composer
+from hcr.config.errors import ConfigError
+from hcr.config.gate import RunConfig
+from hcr.config.tracking import output_root
+from hcr.data import Splits, load_splits
+
+MOST_ROWS = 20  # with more classes than this, several stand side by side
+MOST_BLOCKS = 4
+PARTS = ("train", "val", "test")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Load and split the data that `hcr train OVERRIDES` would train on; print what it is and draw it.
+
+    Raises:
+        ConfigError, DataError: as `hcr train`.
+    """
+    parser = OneLineParser(
+        prog="hcr data",
+        description="Show what a data set holds and how it is split: a table of counts, and two pictures.",
+        epilog="examples: hcr data    hcr data dataset=mnist    hcr data dataset=letters split.test=0.3 seed=1",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="as for `hcr train`")
+    parser.add_argument("--config-dir", help="a folder of your own YAML (default: HCR_CONF_DIR, or ./conf)")
+    arguments = parser.parse_args(argv)
+    checked = Composer(arguments.config_dir).check(arguments.overrides)
+    if checked.multirun:
+        raise ConfigError("hcr data: expected the overrides of one run, got those of a sweep")
+    (cfg,) = checked.configs
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    print_data(cfg, splits)
+    for what, file in draw_data(cfg, splits).items():
+        print(f"{what:<14} {file}")
+    return 0
+
+
+def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -> None:
+    """Counts of each class in each part, the digests, the duplicates, where it comes from."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    names = splits.class_names
+    counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
+    blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
+    rows = -(-len(names) // blocks)
+    height, width, channels = cfg.dataset.image_shape
+    table = Table(
+        title=f"{cfg.dataset.name}: {counts.sum():,} images of {height}x{width}x{channels}, {len(names)} classes;"
+        f" split {cfg.split.name}, seed {cfg.seed}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for _ in range(blocks):
+        table.add_column("class", overflow="fold")
+        for part in (*PARTS, "all"):
+            table.add_column(part, justify="right")
+    for row in range(rows):
+        cells = []
+        for k in range(row, len(names), rows):
+            cells += [names[k], *_numbers(counts[:, k])]
+        table.add_row(*cells)
+    table.add_section()
+    table.add_row("all", *_numbers(counts.sum(axis=1)))
+    console.print(table)
+    console.print(f"from           {splits.source}\ndataset digest {splits.dataset_digest}")
+    console.print(f"split digest   {splits.split_digest}")
+    console.print(f"duplicates     {splits.warning or 'no validation or test image also stands in training'}")
+
+
+def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
+    return [f"{count:,}" for count in (*counts, counts.sum())]
+
+
+def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
+    """Write pictures of samples and of class balance, and return where they are."""
+    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
+    from hcr.evaluation.pictures import draw_samples, samples_info
+
+    names = splits.class_names
+    labels = {part: getattr(splits, part).labels for part in PARTS}
+    figures = {
+        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+        "balance": draw_class_balance(class_balance_info(labels, names)),
+    }
+    folder = output_root() / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {what: folder / f"{cfg.dataset.name}-{what}.png" for what in figures}
+    for what, figure in figures.items():
+        save_figure(figure, files[what])
+    return files
