@@ -23,8 +23,8 @@ def write_sources(path: Path, extensions: Mapping[str, Sequence[Path]]) -> None:
                     _add(tar, file, f"{name}/{file.relative_to(folder).as_posix()}")
         for package, modules in extensions.items():
             for file in modules:
-                _, _, within = file.as_posix().rpartition(f"/{package}/")
-                _add(tar, file, f"extensions/{package}/{within or file.name}")
+                _, inside_package, within = file.as_posix().rpartition(f"/{package}/")
+                _add(tar, file, f"extensions/{package}/{within if inside_package else file.name}")
 
 
 def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
