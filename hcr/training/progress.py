@@ -37,7 +37,6 @@ class ProgressDisplay:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -53,6 +52,7 @@ class ProgressDisplay:
         if self._progress.disable:
             return
         if self._task is None:
+            self._progress.start()  # not before: a download may have a live line of its own until then
             self._task = self._progress.add_task("", total=self._steps, numbers="")
         done = (epoch - 1 - self._first_epoch) * self._steps + steps_done
         self._progress.update(
