@@ -21,6 +21,8 @@ FLOORS = {
     "hcr.evaluation": 2,
     "hcr.training": 2,
     "hcr.tracking": 2,
+    "hcr.machine": 1,
+    "hcr.card": 2,
     "hcr.recording": 3,
     "hcr.runner": 4,
     "hcr.commands": 5,

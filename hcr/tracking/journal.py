@@ -51,6 +51,7 @@ class Journal:
         on_event: Callable[[], None] | None = None,
     ) -> None:
         self.key = secrets.token_hex(6)
+        self.parent = parent
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self._header = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
