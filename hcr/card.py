@@ -61,10 +61,10 @@ class CardFacts:
 
 def card(facts: CardFacts) -> str:
     """The card in Markdown, at most LONGEST characters; notes that leave no room for the rest are cut."""
-    parts = [_headline(facts), _table(facts)]
+    parts = [_headline(facts), _list(facts)]
     found = caveats(facts)
     if found:
-        parts.append("#### Caveats\n\n" + "\n".join(f"- {caveat}" for caveat in found))
+        parts.append("**Caveats**\n\n" + "\n".join(f"- {caveat}" for caveat in found))
     parts.append(_again(facts))
     text = "\n\n".join(parts)
     if facts.cfg.notes:
@@ -119,14 +119,14 @@ def _headline(facts: CardFacts) -> str:
     score = facts.evaluation
     what = {"test": "Test", "val": "Validation"}[facts.shown]
     return (
-        f"### {what} accuracy {100 * score.accuracy:.2f} %\n\n"
+        f"### **{what} accuracy {100 * score.accuracy:.2f} %**\n\n"
         f"95 % interval {100 * score.accuracy_low:.2f} to {100 * score.accuracy_high:.2f} %"
         f" ({score.num_images:,} images) · loss {score.loss:.4f} · macro F1 {score.macro_f1:.4f}"
         f" · best epoch {facts.best_epoch} of {len(facts.history)}"
     )
 
 
-def _table(facts: CardFacts) -> str:
+def _list(facts: CardFacts) -> str:
     cfg, machine = facts.cfg, facts.machine
     values = to_dict(cfg)
     images = ", ".join(
@@ -148,8 +148,8 @@ def _table(facts: CardFacts) -> str:
         f" {machine.system}",
         "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
-    lines = [f"| **{name}** | {shortened(_cell(text), LONGEST_ROW)} |" for name, text in rows.items()]
-    return "\n".join(["| | |", "| --- | --- |", *lines])
+    # A list and not a table: MLflow's pages draw tables without any room between their columns.
+    return "\n".join(f"- **{name}:** {shortened(' '.join(text.split()), LONGEST_ROW)}" for name, text in rows.items())
 
 
 def _again(facts: CardFacts) -> str:
@@ -163,7 +163,7 @@ def _again(facts: CardFacts) -> str:
     fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", command) or [""]))
     changed = " with `code/patch.diff`" if facts.is_patched else ""
     at = f"at commit `{facts.commit}`{changed}" if facts.commit else "with the sources in `code/source.tar.gz`"
-    return f"#### Again\n\n{fence}\n{command}\n{fence}\n\n{at}"
+    return f"**Again**\n\n{fence}\n{command}\n{fence}\n\n{at}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:
@@ -188,8 +188,3 @@ def _duration(seconds: float) -> str:
 def _plain(text: str, longest: int) -> str:
     """A name of the user's, as text that Markdown leaves alone."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", shortened(text, longest).replace("\n", " "))
-
-
-def _cell(text: str) -> str:
-    """As one cell of a table: no line breaks, no bars."""
-    return re.sub(r"(?<!\\)\|", r"\\|", re.sub(r"\s+", " ", text))

@@ -2,13 +2,18 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import Hcr
 
 from hcr import __version__
 from hcr.cli import main
+from hcr.tracking.journal import Journal
 from hcr.verbs import GROUPS, VERBS, help_text
+
+# A learning rate at which the very first steps overflow.
+NAN = ("optimizer.learning_rate=1e35", "schedule=constant", "training=smoke")
 
 HELP = """\
 hcr: YAML in, one honest MLflow run out.
@@ -110,7 +115,29 @@ def test_the_table_has_every_option_of_train_that_is_allowed() -> None:
     assert set(VERBS["train"].options) == {option for option in known if option.startswith("--")} - left_out
 
 
-def test_a_traceback_is_there_for_who_asks(hcr: Hcr) -> None:
-    done = hcr("train", "model.depth=0", env={"HCR_TRACEBACK": "1"})
-    assert "Traceback" in done.stderr
-    assert "ConfigError: model.depth: expected 1 to 64, got 0" in done.stderr
+@pytest.mark.parametrize(
+    ("argv", "error", "frame"),
+    [
+        (["train", "model.depth=0"], "ConfigError: model.depth: expected 1 to 64, got 0", "in parse_config"),
+        (["train", *NAN], "TrainingError: epoch 1, step 1: the loss became", "in _train_epoch"),
+        (["train", "-m", *NAN, "seed=0,1"], "TrainingError: epoch 1, step 1: the loss became", "in _train_epoch"),
+        (["ui"], "TrackingError: ", "in main"),
+        (["sync"], "json.decoder.JSONDecodeError", "in read_events"),
+        (["completion", "fish"], "ConfigError: hcr completion:", "in parse_args"),
+    ],
+)  # fmt: skip
+def test_a_traceback_of_every_verb_is_there_for_who_asks_and_for_nobody_else(
+    hcr: Hcr, tmp_path: Path, argv: list[str], error: str, frame: str
+) -> None:
+    if argv == ["sync"]:  # a run whose journal is damaged behind its first event
+        with Journal(tmp_path / "output", uri="sqlite:///x", experiment="hcr") as journal:
+            journal.begin(name="run", tags={})
+        journal.release()
+        with (journal.folder / "journal.jsonl").open("a") as file:
+            file.write("not an event\n")
+    plain, asked = hcr(*argv), hcr(*argv, env={"HCR_TRACEBACK": "1"})
+    assert (plain.returncode, asked.returncode) == (1, 1)
+    assert "Traceback" not in plain.stderr
+    assert all(line.startswith("hcr: ") for line in plain.stderr.splitlines())
+    assert error in asked.stderr
+    assert frame in asked.stderr.split("Traceback", 1)[1]

@@ -142,8 +142,8 @@ def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(dig
     assert events[0]["tags"]["mlflow.note.content"] == "why not"
     assert events[-1]["event"] == "end"
     text = run.data.tags["mlflow.note.content"]
-    assert text.startswith("why not\n\n---\n\n### Test accuracy ")
-    assert f"### Test accuracy {100 * run.data.metrics['test/accuracy']:.2f} %" in text
+    assert text.startswith("why not\n\n---\n\n### **Test accuracy ")
+    assert f"### **Test accuracy {100 * run.data.metrics['test/accuracy']:.2f} %" in text
     assert f"{run.data.metrics['model/params']:,.0f} parameters" in text
     assert f"data `{run.data.tags['hcr.dataset_digest'][:12]}`" in text
     (line,) = [line for line in text.splitlines() if line.startswith("hcr train ")]
