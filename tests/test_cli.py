@@ -119,8 +119,8 @@ def test_the_table_has_every_option_of_train_that_is_allowed() -> None:
     ("argv", "error", "frame"),
     [
         (["train", "model.depth=0"], "ConfigError: model.depth: expected 1 to 64, got 0", "in parse_config"),
-        (["train", *NAN], "TrainingError: epoch 1, step 1: the loss became", "in _train_epoch"),
-        (["train", "-m", *NAN, "seed=0,1"], "TrainingError: epoch 1, step 1: the loss became", "in _train_epoch"),
+        (["train", *NAN], "TrainingError: epoch 1, step 2: the loss became", "in _train_epoch"),
+        (["train", "-m", *NAN, "seed=0,1"], "TrainingError: epoch 1, step 2: the loss became", "in _train_epoch"),
         (["ui"], "TrackingError: ", "in main"),
         (["sync"], "json.decoder.JSONDecodeError", "in read_events"),
         (["completion", "fish"], "ConfigError: hcr completion:", "in parse_args"),
@@ -130,8 +130,8 @@ def test_a_traceback_of_every_verb_is_there_for_who_asks_and_for_nobody_else(
     hcr: Hcr, tmp_path: Path, argv: list[str], error: str, frame: str
 ) -> None:
     if argv == ["sync"]:  # a run whose journal is damaged behind its first event
-        with Journal(tmp_path / "output", uri="sqlite:///x", experiment="hcr") as journal:
-            journal.begin(name="run", tags={})
+        journal = Journal(tmp_path / "output", uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="hcr")
+        journal.begin(name="run", tags={})
         journal.release()
         with (journal.folder / "journal.jsonl").open("a") as file:
             file.write("not an event\n")

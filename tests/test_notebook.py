@@ -38,7 +38,9 @@ def test_the_notebook_runs_and_shows_numbers_and_pictures(tmp_path: Path, monkey
     accuracy = float(text.split("test accuracy ")[1].split()[0])
     assert accuracy >= 0.975
     assert "precision  recall" in text
-    pictures = [base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
+    pictures = [
+        base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})
+    ]
     assert len(pictures) == 5  # samples, curves, confusion matrix, predictions, mistakes
     for i, png in enumerate(pictures):
         (tmp_path / f"{i}.png").write_bytes(png)
