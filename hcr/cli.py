@@ -2,28 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from hcr import __version__
 from hcr.config.errors import HcrError, one_line
 from hcr.config.schema import choose
-
-HELP = """\
-hcr: YAML in, one honest MLflow run out.
-
-run
-  train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
-look
-  data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
-  ui                       open MLflow's pages on the recorded runs
-keep
-  sync                     deliver what MLflow has not had yet
-
-  hcr train                                  the bundled digits: no download, seconds
-  hcr train dataset=mnist model.depth=3      other data, a deeper model
-  hcr train -m model.depth=2,3 seed=0,1,2    every combination, under one parent run
-
-`hcr VERB --help` tells more. Runs are kept under ./hcr-output, or HCR_OUTPUT_DIR."""
+from hcr.verbs import VERBS, help_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        return _say(HELP)
+        return _say(help_text())
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
     try:
-        return choose(VERBS, words[0], key="verb")(words[1:])
+        return choose(VERBS, words[0], key="verb").load()(words[1:])
     except HcrError as error:
         if os.environ.get("HCR_TRACEBACK") == "1":
             raise
@@ -52,30 +36,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _say(text: str) -> int:
     print(text)
     return 0
-
-
-def _train(argv: Sequence[str]) -> int:
-    from hcr.launch import train
-
-    return train(argv)
-
-
-def _data(argv: Sequence[str]) -> int:
-    from hcr.commands.data import main as data
-
-    return data(argv)
-
-
-def _ui(argv: Sequence[str]) -> int:
-    from hcr.commands.ui import main as ui
-
-    return ui(argv)
-
-
-def _sync(argv: Sequence[str]) -> int:
-    from hcr.commands.sync import main as sync
-
-    return sync(argv)
-
-
-VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"train": _train, "data": _data, "ui": _ui, "sync": _sync}

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -14,11 +15,11 @@ from omegaconf import DictConfig
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
-from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
+from hcr.tracking.journal import Journal
+from hcr.tracking.session import recorded
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
-    from hcr.tracking.journal import Journal
 
 SEE = "see it in MLflow: hcr ui"
 
@@ -52,7 +53,7 @@ def _train_one() -> int:
 def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
     """Every config as a run of its own under one parent run, which ends FAILED if one of them does."""
     errors: list[HcrError] = []
-    with _recorded(configs[0].tracking, parent=None) as journal:
+    with recorded(configs[0].tracking) as journal:
         journal.begin(name=" ".join(overrides) or "multirun", tags={"hcr.sweep": journal.key})
         code = _call_hydra(_job(errors, parent=journal.key, num_jobs=len(configs)))
         if errors or code != 0:
@@ -68,8 +69,9 @@ def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
 def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callable[[DictConfig], float | None]:
     """What Hydra calls, with a composed config, once for each job.
 
-    A user's error is printed as the one line it is and kept in `errors`, and the other jobs go on: raised through
-    Hydra it would be wrapped in two lines more. In a process of its own a job has nobody to keep it for, and raises.
+    A user's error is kept in `errors`, of several jobs printed as the one line it is too, and the other jobs go on:
+    raised through Hydra it would be wrapped in two lines more, and lose its cause. In a process of its own a job has
+    nobody to keep it for, and raises.
     """
     own_process = os.getpid()
 
@@ -77,9 +79,11 @@ def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callab
         try:
             return _run_job(parse_config(raw), parent, num_jobs)
         except HcrError as error:
-            if os.getpid() != own_process or os.environ.get("HCR_TRACEBACK") == "1":
+            if os.getpid() != own_process:
                 raise
-            if parent is not None:
+            if parent is not None and os.environ.get("HCR_TRACEBACK") == "1":
+                traceback.print_exception(error)
+            elif parent is not None:
                 print(f"hcr: {one_line(error)}", file=sys.stderr, flush=True)
             errors.append(error)
             return None
@@ -103,7 +107,7 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
         return None
     from hcr.training.progress import ProgressDisplay
 
-    with _recorded(cfg.tracking, parent) as journal, ProgressDisplay(cfg.training.epochs) as display:
+    with recorded(cfg.tracking, parent) as journal, ProgressDisplay(cfg.training.epochs) as display:
         result = run(
             cfg,
             journal,
@@ -118,28 +122,6 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
     if parent is None:
         print(SEE, flush=True)
     return result.objective
-
-
-@contextmanager
-def _recorded(tracking: TrackingConfig, parent: str | None) -> Iterator["Journal"]:
-    """A journal, replayed into MLflow while it is written; says so where the store did not take all of it."""
-    from hcr.tracking.journal import Journal
-    from hcr.tracking.replay import ReplayThread
-
-    uri = tracking_uri(tracking.uri)
-    journal = Journal(output_root(), uri=uri, experiment=tracking.experiment_name, parent=parent)
-    replay = ReplayThread(journal.folder, tracking.timeout_s)
-    journal.on_event = replay.wake
-    try:
-        with replay, journal:
-            yield journal
-    finally:
-        journal.release()
-        if replay.undelivered is not None:
-            print(
-                f"hcr: not all of it is in MLflow yet ({replay.undelivered}); nothing is lost, `hcr sync` delivers it",
-                file=sys.stderr,
-            )
 
 
 @contextmanager
@@ -162,7 +144,7 @@ def _without_greetings() -> Iterator[None]:
             os.dup2(stderr.fileno(), 2)
 
 
-def _summary(result: "RunResult", journal: "Journal") -> str:
+def _summary(result: "RunResult", journal: Journal) -> str:
     shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
     return (
         f"{shown} accuracy {score.accuracy:.4f} (95 % interval {score.accuracy_low:.4f} to"

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from hcr.card import LONGEST, CardFacts, card, shortened
 from hcr.config import RunConfig
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
+from hcr.machine import this_machine
 from hcr.model import build_augmentation
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
@@ -26,6 +28,8 @@ from hcr.training import TrainingState
 Probabilities = NDArray[np.float32]
 
 AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
+DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+PATCH = "code/patch.diff"
 
 
 def record_start(
@@ -35,8 +39,8 @@ def record_start(
     model: keras.Model,
     name: str | None,
     overrides: Sequence[str],
-) -> None:
-    """Open the run: its name and tags, the whole config, its data and its code."""
+) -> str | None:
+    """Open the run: its name and tags, the whole config, its data and its code; returns the code's commit, if any."""
     code = code_version(cfg)
     identity = fingerprint(cfg, dataset_digest=splits.dataset_digest, split_digest=splits.split_digest, code=code)
     tags = {str(name): str(value) for name, value in (cfg.tags or {}).items()} | {
@@ -56,7 +60,7 @@ def record_start(
     if commit is not None:
         tags["mlflow.source.git.commit"] = commit
     if cfg.notes is not None:
-        tags["mlflow.note.content"] = cfg.notes
+        tags[DESCRIPTION] = shortened(cfg.notes, LONGEST)
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     journal.begin(name=cfg.tracking.run_name or name or default_name, tags=tags)
     journal.params({key: _as_param(value) for key, value in flatten(to_dict(cfg)).items()})
@@ -72,10 +76,11 @@ def record_start(
     _write(journal, "code/requirements.txt", frozen_requirements())
     patch = git_patch()
     if patch:
-        _write(journal, "code/patch.diff", patch)
+        _write(journal, PATCH, patch)
     write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
     journal.artifact_written("code/source.tar.gz")
     journal.metrics({"model/params": float(model.count_params())}, step=0)
+    return commit
 
 
 def record_artifacts(
@@ -204,6 +209,42 @@ def record_metrics(
         if test is not None:
             metrics[f"test/{name}"] = float(metric(probabilities["test"], splits.test.labels))
     journal.metrics(metrics, step=state.epoch)
+
+
+def record_card(
+    journal: Journal,
+    cfg: RunConfig,
+    splits: Splits,
+    model: keras.Model,
+    state: TrainingState,
+    evaluations: Mapping[str, Evaluation | None],
+    overrides: Sequence[str],
+    *,
+    commit: str | None,
+    total_s: float,
+) -> None:
+    """The run card, as the run's description in MLflow: it replaces the notes there, and begins with them."""
+    shown = "test" if evaluations["test"] is not None else "val"
+    evaluation = evaluations[shown]
+    assert evaluation is not None
+    facts = CardFacts(
+        cfg=cfg,
+        overrides=overrides,
+        num_images={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
+        dataset_digest=splits.dataset_digest,
+        split_digest=splits.split_digest,
+        num_params=model.count_params(),
+        history=state.history,
+        best_epoch=state.best_epoch,
+        shown=shown,
+        evaluation=evaluation,
+        total_s=total_s,
+        machine=this_machine(),
+        duplicates=splits.duplicates_test if shown == "test" else splits.duplicates_val,
+        commit=commit,
+        is_patched=journal.artifact(PATCH).exists(),
+    )
+    journal.tags({DESCRIPTION: card(facts)})
 
 
 def _as_param(value: Any) -> str:

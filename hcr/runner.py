@@ -11,7 +11,7 @@ from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.model import build_model, build_optimizer
-from hcr.recording import record_artifacts, record_metrics, record_start
+from hcr.recording import record_artifacts, record_card, record_metrics, record_start
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.loop import OnSteps, steps_per_epoch
@@ -45,7 +45,7 @@ def run(
     Nothing is recorded before data and model are known to be good; test is scored once, with the best weights.
 
     Args:
-        cfg: what to run.
+        cfg: what to run; where `score_test` is None, test is scored unless the journal has a parent.
         journal: where to tell it; not begun yet. Its `with` is the caller's, and decides the run's status.
         name: what MLflow shows, where the config names none; None: data set, model and seed.
         overrides: what was written on the command line, for the record.
@@ -60,7 +60,7 @@ def run(
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))
-    record_start(journal, cfg, splits, model, name, overrides)
+    commit = record_start(journal, cfg, splits, model, name, overrides)
 
     def record_epoch(state: TrainingState) -> None:
         journal.metrics(state.history[-1], step=state.epoch)
@@ -86,8 +86,11 @@ def run(
         journal.tags({"hcr.test_looks": "1"})
         probabilities["test"] = predict_probabilities(model, splits.test.images)
         test = evaluate(probabilities["test"], splits.test.labels, splits.class_names)
-    record_artifacts(journal, model, splits, state, cfg, probabilities, {"val": val, "test": test})
-    record_metrics(journal, splits, state, probabilities, test, total_s=time.perf_counter() - start)
+    evaluations = {"val": val, "test": test}
+    total_s = time.perf_counter() - start
+    record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
+    record_card(journal, cfg, splits, model, state, evaluations, overrides, commit=commit, total_s=total_s)
+    record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)
 
 

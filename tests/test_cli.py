@@ -1,20 +1,56 @@
 """`hcr` itself: help, versions, verbs."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from conftest import Hcr
 
 from hcr import __version__
-from hcr.cli import VERBS, main
+from hcr.cli import main
+from hcr.tracking.journal import Journal
+from hcr.verbs import GROUPS, VERBS, help_text
+
+# A learning rate at which the very first steps overflow.
+NAN = ("optimizer.learning_rate=1e35", "schedule=constant", "training=smoke")
+
+HELP = """\
+hcr: YAML in, one honest MLflow run out.
+
+run
+  train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
+look
+  ui                       open MLflow's pages on the recorded runs
+keep
+  sync                     deliver what MLflow has not had yet
+shell
+  completion bash|zsh      print what makes the Tab key complete verbs, choices and keys
+"""
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_groups_the_verbs_and_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert [verb for verb in VERBS if f"\n  {verb} " not in printed] == []
+    assert printed.startswith(HELP)
+    assert [line for line in printed.splitlines() if len(line) > 100] == []
+
+
+def test_a_verb_is_one_row_and_a_group_without_verbs_is_not_shown() -> None:
+    row = replace(VERBS["ui"], group="decide", usage="RUN...", summary="which of these is better")
+    assert "\ndecide\n  compare RUN...   which of these is better\n" in help_text({"compare": row})
+    assert "\nlook\n" not in help_text({"compare": row})
+
+
+def test_every_row_of_the_table_is_whole() -> None:
+    for name, verb in VERBS.items():
+        assert verb.group in GROUPS
+        assert all(f"hcr {name}" in example for example in verb.examples), name
+        assert callable(verb.load())
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "data", "ui", "sync"]
+    assert list(VERBS) == ["train", "data", "ui", "sync", "completion"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,7 +61,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     assert (
-        capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'? (one of data, sync, train, ui)\n"
+        capsys.readouterr().err
+        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, sync, train, ui)\n"
     )
 
 
@@ -55,14 +92,52 @@ def test_cfg_of_one_package_and_info_work(hcr: Hcr) -> None:
     assert "hcr.conf" in hcr("train", "--info", "searchpath").stdout
 
 
-def test_help_of_the_other_verbs_has_examples(hcr: Hcr) -> None:
-    for verb in ("data", "ui", "sync"):
-        done = hcr(verb, "--help")
-        assert done.returncode == 0
-        assert f"hcr {verb}" in done.stdout.split("examples:")[1]
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_has_its_two_examples_and_fits_a_terminal(hcr: Hcr, verb: str) -> None:
+    done = hcr(verb, "--help", env={"COLUMNS": "100"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [example for example in VERBS[verb].examples if example not in done.stdout] == []
+    if verb != "train":  # which shows the comments of a config file too
+        assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
 
 
-def test_a_traceback_is_there_for_who_asks(hcr: Hcr) -> None:
-    done = hcr("train", "model.depth=0", env={"HCR_TRACEBACK": "1"})
-    assert "Traceback" in done.stderr
-    assert "ConfigError: model.depth: expected 1 to 64, got 0" in done.stderr
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])
+def test_the_table_has_every_option_of_a_verb(hcr: Hcr, verb: str) -> None:
+    told = hcr(verb, "--help").stdout.split("options:")[1].split("examples:")[0]
+    assert set(re.findall(r"(?<![\w-])--[a-z-]+", told)) == set(VERBS[verb].options)
+
+
+def test_the_table_has_every_option_of_train_that_is_allowed() -> None:
+    from hydra._internal.utils import get_args_parser
+
+    known = {option for action in get_args_parser()._actions for option in action.option_strings}
+    left_out = {"--config-path", "--experimental-rerun", "--shell-completion", "--run"}
+    assert set(VERBS["train"].options) == {option for option in known if option.startswith("--")} - left_out
+
+
+@pytest.mark.parametrize(
+    ("argv", "error", "frame"),
+    [
+        (["train", "model.depth=0"], "ConfigError: model.depth: expected 1 to 64, got 0", "in parse_config"),
+        (["train", *NAN], "TrainingError: epoch 1, step 2: the loss became", "in _train_epoch"),
+        (["train", "-m", *NAN, "seed=0,1"], "TrainingError: epoch 1, step 2: the loss became", "in _train_epoch"),
+        (["ui"], "TrackingError: ", "in main"),
+        (["sync"], "json.decoder.JSONDecodeError", "in read_events"),
+        (["completion", "fish"], "ConfigError: hcr completion:", "in parse_args"),
+    ],
+)  # fmt: skip
+def test_a_traceback_of_every_verb_is_there_for_who_asks_and_for_nobody_else(
+    hcr: Hcr, tmp_path: Path, argv: list[str], error: str, frame: str
+) -> None:
+    if argv == ["sync"]:  # a run whose journal is damaged behind its first event
+        journal = Journal(tmp_path / "output", uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="hcr")
+        journal.begin(name="run", tags={})
+        journal.release()
+        with (journal.folder / "journal.jsonl").open("a") as file:
+            file.write("not an event\n")
+    plain, asked = hcr(*argv), hcr(*argv, env={"HCR_TRACEBACK": "1"})
+    assert (plain.returncode, asked.returncode) == (1, 1)
+    assert "Traceback" not in plain.stderr
+    assert all(line.startswith("hcr: ") for line in plain.stderr.splitlines())
+    assert error in asked.stderr
+    assert frame in asked.stderr.split("Traceback", 1)[1]

@@ -1,7 +1,10 @@
 """The README says what is true: its commands run, its errors are ours, its tables are complete."""
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,16 @@ def test_every_command_of_the_readme_passes_the_gate(command: str, hcr: Hcr) -> 
 def test_every_refusal_of_the_readme_is_what_hcr_says(command: str, answer: str, hcr: Hcr) -> None:
     done = hcr(*shlex.split(command)[1:])
     assert (done.returncode, done.stderr) == (1, answer + "\n")
+
+
+def test_the_python_of_the_readme_trains_a_run_and_reads_its_result(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"0\.\d{{4}} on 360 images, kept in {tmp_path}/output/runs/\w+\n", done.stdout)
+    (journal,) = (tmp_path / "output" / "runs").glob("*/journal.jsonl")
+    assert json.loads(journal.read_text().splitlines()[-1])["status"] == "FINISHED"
+    assert json.loads((journal.parent / "delivered.json").read_text())["ended"]
 
 
 def test_the_readme_lists_every_choice_of_every_group() -> None:

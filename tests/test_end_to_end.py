@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 
 from hcr.config.gate import flatten, parse_config, to_dict
+from hcr.tracking.journal import read_events
 from hcr.tracking.store import open_store
 
 PER_EPOCH = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "time/epoch_s", "time/images_per_s"}
@@ -132,9 +134,23 @@ def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_ru
 
 def test_notes_tags_and_command_say_why_and_how(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
-    assert run.data.tags["mlflow.note.content"] == "why not"
     assert run.data.tags["team"] == "ocr"
     assert run.data.tags["mlflow.source.name"] == "hcr train 'notes=why not' 'tags={team: ocr}'"
+
+
+def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(digits_run: tuple[Path, str]) -> None:
+    folder, _ = digits_run
+    (run,) = Store(folder).runs()
+    events = [event for event, _ in read_events(folder / "output" / "runs" / run.data.tags["hcr.key"])]
+    assert events[0]["tags"]["mlflow.note.content"] == "why not"
+    assert events[-1]["event"] == "end"
+    text = run.data.tags["mlflow.note.content"]
+    assert text.startswith("why not\n\n---\n\n### **Test accuracy ")
+    assert f"### **Test accuracy {100 * run.data.metrics['test/accuracy']:.2f} %" in text
+    assert f"{run.data.metrics['model/params']:,.0f} parameters" in text
+    assert f"data `{run.data.tags['hcr.dataset_digest'][:12]}`" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("hcr train ")]
+    assert shlex.split(line)[2:4] == ["tags={team: ocr}", "seed=0"]
 
 
 def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) -> None:

@@ -27,9 +27,7 @@ def main(argv: Sequence[str]) -> int:
         ConfigError, DataError: as `hcr train`.
     """
     parser = OneLineParser(
-        prog="hcr data",
-        description="Show what a data set holds and how it is split: a table of counts, and two pictures.",
-        epilog="examples: hcr data    hcr data dataset=mnist    hcr data dataset=letters split.test=0.3 seed=1",
+        "data", "Show what a data set holds and how it is split: a table of counts, and two pictures."
     )
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="as for `hcr train`")
     parser.add_argument("--config-dir", help="a folder of your own YAML (default: HCR_CONF_DIR, or ./conf)")

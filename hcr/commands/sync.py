@@ -17,11 +17,10 @@ def main(argv: Sequence[str]) -> int:
         TrackingError: the store could not take all of it; what it did take stays taken.
     """
     OneLineParser(
-        prog="hcr sync",
-        description="Deliver to MLflow what it has not had yet, such as runs that ended while it was away.",
-        epilog="examples: hcr sync    HCR_OUTPUT_DIR=/data/runs hcr sync",
+        "sync", "Deliver to MLflow what it has not had yet, such as runs that ended while it was away."
     ).parse_args(argv)
-    delivered, running, failed = 0, 0, []
+    delivered, running = 0, 0
+    failed: list[tuple[str, Exception]] = []
     for folder in _oldest_first(output_root() / "runs"):
         try:
             with lock_run(folder):
@@ -31,10 +30,12 @@ def main(argv: Sequence[str]) -> int:
         except BlockingIOError:
             running += 1
         except Exception as error:  # one store may be away while another answers: the others are still tried
-            failed.append(f"{folder.name}: {one_line(error)}")
+            failed.append((folder.name, error))
     print(f"{delivered} delivered, {running} still running, {len(failed)} not delivered")
     if failed:
-        raise TrackingError(f"not delivered: {failed[0]}" + (f" (and {len(failed) - 1} more)" if failed[1:] else ""))
+        key, first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
+        raise TrackingError(f"not delivered: {key}: {one_line(first)}{more}") from first
     return 0
 
 

@@ -24,11 +24,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         HcrError: no store yet, a port that is taken, or a server that does not start.
     """
-    parser = OneLineParser(
-        prog="hcr ui",
-        description="Open MLflow's UI on the runs that hcr has recorded.",
-        epilog="examples: hcr ui    hcr ui --port 8080",
-    )
+    parser = OneLineParser("ui", "Open MLflow's UI on the runs that hcr has recorded.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 5000, or the next that is free)")
     arguments = parser.parse_args(argv)
@@ -77,8 +73,9 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             _, told = server.communicate()
-            lines = told.decode(errors="replace").strip().splitlines() or ["it says nothing"]
-            raise TrackingError(f"hcr ui: MLflow's server did not start ({lines[-1]})")
+            text = told.decode(errors="replace").strip() or "it says nothing"
+            why = TrackingError(f"hcr ui: MLflow's server did not start ({text.splitlines()[-1]})")
+            raise why from ChildProcessError(text)
         try:
             with urllib.request.urlopen(address, timeout=1):
                 return

@@ -189,3 +189,18 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
             yield event, offset
+
+
+def run_labels(root: Path) -> list[tuple[str, str]]:
+    """Key and name of every run under the output root `root`, newest first; read from the journals alone.
+
+    A folder whose journal has no readable first event is left out.
+    """
+    found = []
+    for path in (root / "runs").glob(f"*/{JOURNAL}"):
+        try:
+            event, _ = next(read_events(path.parent))
+            found.append((int(event["time_ms"]), str(event["key"]), str(event["name"])))
+        except (OSError, StopIteration, TrackingError, KeyError):
+            continue
+    return [(key, name) for _, key, name in sorted(found, reverse=True)]

@@ -162,16 +162,20 @@ class ReplayThread:
     Args:
         folder: the run's folder; the thread starts with the first event in it.
         timeout_s: how long the end waits while nothing gets through, in seconds.
+
+    Attributes:
+        undelivered: after the `with`, why not all was delivered, in a line; None where it was.
+        error: the store's last error, if there was one.
     """
 
     def __init__(self, folder: Path, timeout_s: float) -> None:
         self.undelivered: str | None = None
+        self.error: Exception | None = None
         self._folder = folder
         self._timeout_s = timeout_s
         self._wake = threading.Event()
         self._closing = False
         self._last_progress = time.monotonic()
-        self._trouble = "the store does not answer"
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
 
     def wake(self) -> None:
@@ -192,7 +196,7 @@ class ReplayThread:
         while self._thread.is_alive() and time.monotonic() - self._last_progress < self._timeout_s:
             self._thread.join(0.05)
         if self._thread.is_alive():
-            self.undelivered = self._trouble
+            self.undelivered = "the store does not answer" if self.error is None else one_line(self.error)
 
     def _run(self) -> None:
         import_mlflow()  # seconds, beside training
@@ -207,7 +211,7 @@ class ReplayThread:
                     self._last_progress = time.monotonic()
                 wait_s = SHORTEST_WAIT_S
             except Exception as error:  # every failure of a store is an outage: tried again until time is up
-                self._trouble = one_line(error)
+                self.error = error
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 

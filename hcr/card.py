@@ -1,0 +1,190 @@
+"""The run card: what MLflow shows as a run's description, so that the run's page answers the first questions."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from hcr.config import RunConfig
+from hcr.config.gate import to_dict
+from hcr.evaluation.metrics import Evaluation
+from hcr.machine import Machine
+
+LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years
+LONGEST_COMMAND = 1_500
+LONGEST_ROW = 400
+NOT_IN_COMMAND = ("notes=", "tracking.run_name=")  # they change no number, and notes head the card already
+
+WIDE = 0.01  # an interval as wide as the differences that people look for
+FAR_BELOW = 0.1  # of a class's F1 below the mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card says.
+
+    Attributes:
+        cfg: the run's config; its notes come first.
+        overrides: the words behind `hcr train`.
+        num_images: images in "train", "val" and "test".
+        dataset_digest, split_digest: SHA-256 in hex.
+        duplicates: images of the scored part that also stand in training, pixel for pixel.
+        num_params: the model's.
+        history: the metrics of each epoch.
+        best_epoch: counted from 1.
+        shown: what `evaluation` is of, "test" or "val".
+        evaluation: how good the run is.
+        total_s: how long it took.
+        machine: where.
+        commit: of the sources; None where they are no git checkout.
+        is_patched: whether the sources differ from that commit.
+    """
+
+    cfg: RunConfig
+    overrides: Sequence[str]
+    num_images: Mapping[str, int]
+    dataset_digest: str
+    split_digest: str
+    duplicates: int = 0
+    num_params: int
+    history: Sequence[Mapping[str, float]]
+    best_epoch: int
+    shown: str
+    evaluation: Evaluation
+    total_s: float
+    machine: Machine
+    commit: str | None
+    is_patched: bool
+
+
+def card(facts: CardFacts) -> str:
+    """The card in Markdown, at most LONGEST characters; notes that leave no room for the rest are cut."""
+    parts = [_headline(facts), _list(facts)]
+    found = caveats(facts)
+    if found:
+        parts.append("**Caveats**\n\n" + "\n".join(f"- {caveat}" for caveat in found))
+    parts.append(_again(facts))
+    text = "\n\n".join(parts)
+    if facts.cfg.notes:
+        text = f"{shortened(facts.cfg.notes.strip(), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
+    return text
+
+
+def caveats(facts: CardFacts) -> list[str]:
+    """What a reader of the result should know before believing it."""
+    evaluation, cfg = facts.evaluation, facts.cfg
+    found = []
+    if facts.shown != "test":
+        found.append("Test was not scored. The validation images chose the best epoch, so the result is flattered.")
+    width = evaluation.accuracy_high - evaluation.accuracy_low
+    if width > WIDE:
+        found.append(
+            f"{evaluation.num_images:,} images leave the accuracy uncertain by about ±{50 * width:.1f} points:"
+            " a smaller difference to another run may be chance."
+        )
+    epochs = len(facts.history)
+    if epochs < cfg.training.epochs:
+        found.append(
+            f"Stopped early, after epoch {epochs} of {cfg.training.epochs}:"
+            f" {cfg.monitor} had not improved for {cfg.training.patience} epochs."
+        )
+    elif facts.best_epoch == epochs:
+        found.append(
+            f"The last epoch was the best: {cfg.monitor} was still improving, and a higher `training.epochs` may help."
+        )
+    weak = [score for score in evaluation.classes if score.support and score.f1 < evaluation.macro_f1 - FAR_BELOW]
+    if weak:
+        weak.sort(key=lambda score: score.f1)
+        names = ", ".join(f"{_plain(score.name, 20)} (F1 {score.f1:.2f}, {score.support} images)" for score in weak[:5])
+        more = f" and {len(weak) - 5} more" if weak[5:] else ""
+        found.append(f"Far below the mean F1 of {evaluation.macro_f1:.2f}: {names}{more}.")
+    absent = [_plain(score.name, 20) for score in evaluation.classes if not score.support]
+    if absent:
+        found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
+    if facts.duplicates:
+        found.append(f"{facts.duplicates:,} of the images scored here also stand in training, pixel for pixel.")
+    if facts.is_patched:
+        found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
+    return found
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text`, cut where it has more than `longest` characters, which is 10 or more."""
+    return text if len(text) <= longest else text[: longest - 2].rstrip() + " …"
+
+
+def _headline(facts: CardFacts) -> str:
+    score = facts.evaluation
+    what = {"test": "Test", "val": "Validation"}[facts.shown]
+    return (
+        f"### **{what} accuracy {100 * score.accuracy:.2f} %**\n\n"
+        f"95 % interval {100 * score.accuracy_low:.2f} to {100 * score.accuracy_high:.2f} %"
+        f" ({score.num_images:,} images) · loss {score.loss:.4f} · macro F1 {score.macro_f1:.4f}"
+        f" · best epoch {facts.best_epoch} of {len(facts.history)}"
+    )
+
+
+def _list(facts: CardFacts) -> str:
+    cfg, machine = facts.cfg, facts.machine
+    values = to_dict(cfg)
+    images = ", ".join(
+        f"{facts.num_images[split]:,} {name}"
+        for split, name in (("train", "training"), ("val", "validation"), ("test", "test"))
+    )
+    shape = "×".join(map(str, cfg.dataset.image_shape))
+    counted = f"; {facts.duplicates} of {facts.shown} also in train" if facts.duplicates else ""
+    memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    speed = median(epoch["time/images_per_s"] for epoch in facts.history)
+    rows = {
+        "Data": f"{cfg.dataset.name}: {images} images of {shape}, {cfg.dataset.num_classes} classes{counted};"
+        f" data `{facts.dataset_digest[:12]}`, split `{facts.split_digest[:12]}`",
+        "Model": f"{cfg.model.name}, {facts.num_params:,} parameters; {_settings(values['model'])}",
+        "Training": f"{cfg.optimizer.name} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
+        f" augmentation {cfg.augmentation.name}, batches of {cfg.training.batch_size}, seed {cfg.seed}",
+        "Time": f"{_duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
+        "Machine": f"{machine.cpu}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
+        f" {machine.system}",
+        "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+    }
+    # A list and not a table: MLflow's pages draw tables without any room between their columns.
+    return "\n".join(f"- **{name}:** {shortened(' '.join(text.split()), LONGEST_ROW)}" for name, text in rows.items())
+
+
+def _again(facts: CardFacts) -> str:
+    """The line that repeats the run, and what it needs to give the same numbers."""
+    settled = [f"seed={facts.cfg.seed}", f"training.threads={facts.cfg.training.num_threads}"]
+    left_out = (*NOT_IN_COMMAND, "seed=", "training.threads=")
+    given = [word for word in facts.overrides if not word.startswith(left_out)]
+    command = shlex.join(["hcr", "train", *given, *settled])
+    if len(command) > LONGEST_COMMAND:
+        command = "# too long to show: config/overrides.yaml has what was given, config/config.yaml all of it"
+    fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", command) or [""]))
+    changed = " with `code/patch.diff`" if facts.is_patched else ""
+    at = f"at commit `{facts.commit}`{changed}" if facts.commit else "with the sources in `code/source.tar.gz`"
+    return f"**Again**\n\n{fence}\n{command}\n{fence}\n\n{at}"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """`depth 2, filters 32`: a group's settings but its name."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool) or value is None:
+            return {True: "yes", False: "no", None: "none"}[value]
+        return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+    return ", ".join(f"{name} {text(value)}" for name, value in values.items() if name != "name")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _plain(text: str, longest: int) -> str:
+    """A name of the user's, as text that Markdown leaves alone."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", shortened(text, longest).replace("\n", " "))

@@ -1,0 +1,158 @@
+"""What could be typed next on the command line of `hcr train`, read straight from the YAML and the typed config.
+
+Composing with Hydra would be exact and slow; a Tab key wants its answer at once. So only the files that the words
+on the line choose are read, one of each group asked about.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+
+from hcr.config.gate import CHOICES, MONITORS, RunConfig
+
+PRIMARY = "config"
+
+
+class Suggestions:
+    """Completes one override.
+
+    Args:
+        words: the other words on the line; `GROUP=NAME` among them decides which keys there are.
+        config_dir: a user's own folder of YAML, which comes before ours.
+    """
+
+    def __init__(self, words: Sequence[str], config_dir: Path | None) -> None:
+        self._words = words
+        self._folders = [*([config_dir] if config_dir is not None else []), Path(str(files("hcr.conf")))]
+
+    def complete(self, word: str) -> list[str]:
+        """Every way to go on with `word`; one that ends in `=` or `.` goes on itself.
+
+        A value may be the last of several, `depth=1,2`, and a word may begin with Hydra's `+`, `++` or `~`.
+        """
+        sign = word[: len(word) - len(word.lstrip("+~"))]
+        key, equals, value = word[len(sign) :].partition("=")
+        if equals:
+            before, comma, last = value.rpartition(",")
+            taken = before.split(",")
+            values = [name for name in self.values(key) if name.startswith(last) and name not in taken]
+            return [f"{sign}{key}={before}{comma}{name}" for name in values]
+        group, dot, _ = key.partition(".")
+        names = self.keys_of(group) if dot else self.top_level
+        return [f"{sign}{name}" for name in names if name.startswith(key)]
+
+    @property
+    def top_level(self) -> list[str]:
+        """`model=`, `model.`, `seed=` ..."""
+        dotted = [f"{group}." for group in get_type_hints(RunConfig) if group in self.groups]
+        plain = [f"{name}=" for name in get_type_hints(RunConfig) if name not in self.groups]
+        return sorted([*plain, *dotted, *(f"{group}=" for group in self.groups)])
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The config groups: folders that hold YAML."""
+        found = {
+            path.name
+            for folder in self._folders
+            for path in folder.iterdir()
+            if path.is_dir() and any(path.glob("*.yaml"))
+        }
+        return sorted(found - {"hydra"})
+
+    def choices(self, group: str) -> list[str]:
+        """What `group=` can be."""
+        found = {
+            path.relative_to(folder / group).with_suffix("").as_posix()
+            for folder in self._folders
+            for path in (folder / group).rglob("*.yaml")
+        }
+        return sorted(found)
+
+    def keys_of(self, group: str) -> list[str]:
+        """`group.key=` of every setting of the chosen kind of `group`."""
+        values = self._values_of(group, self._chosen(group))
+        return [f"{group}.{name}=" for name in values]
+
+    def values(self, key: str) -> list[str]:
+        """What `key=` can be, where there is a finite list: choices, true or false, named values."""
+        if key in self.groups:
+            return self.choices(key)
+        if key == "monitor":
+            return list(MONITORS)
+        group, dot, name = key.partition(".")
+        hints = get_type_hints(RunConfig)
+        hint = hints.get(group)
+        if dot and hint is not None:
+            hint = get_type_hints(self._kind(group, hint)).get(name)
+        return _named_values(hint)
+
+    def _kind(self, group: str, declared: Any) -> Any:
+        """The config class of the chosen kind of `group`."""
+        if group not in CHOICES:
+            return declared
+        selector, table = CHOICES[group]
+        return table.get(str(self._values_of(group, self._chosen(group)).get(selector)), declared)
+
+    def _chosen(self, group: str) -> str | None:
+        """The name that stands for `group`: on the line, else in an experiment or data set chosen, else by default."""
+        for word in reversed(self._words):
+            name, equals, value = word.lstrip("+").partition("=")
+            if name == group and equals:
+                return value.rpartition(",")[2]
+        # An experiment may choose everything, a data set everything but an experiment.
+        above = {"experiment": (), "dataset": ("experiment",)}.get(group, ("experiment", "dataset"))
+        for other in above:
+            chosen = self._defaults(other, self._chosen(other)).get(group)
+            if chosen is not None:
+                return chosen
+        return self._defaults("", PRIMARY).get(group)
+
+    def _defaults(self, group: str, name: str | None) -> dict[str, str]:
+        """Group to name, as the defaults list of a file says; `override /training@_global_.training: small` too."""
+        found = {}
+        for entry in self._read(group, name).get("defaults") or []:
+            if isinstance(entry, dict):
+                for key, value in entry.items():
+                    plain = str(key).removeprefix("override ").strip().lstrip("/").partition("@")[0]
+                    if value is not None:
+                        found[plain] = str(value)
+        return found
+
+    def _values_of(self, group: str, name: str | None) -> dict[str, Any]:
+        """The settings in a file of `group` and in those that it builds on."""
+        raw = self._read(group, name)
+        merged: dict[str, Any] = {}
+        for entry in raw.get("defaults") or []:
+            if isinstance(entry, str) and entry not in ("_self_", name):
+                merged |= self._values_of(group, entry)
+        return merged | {key: value for key, value in raw.items() if key != "defaults"}
+
+    def _read(self, group: str, name: str | None) -> dict[str, Any]:
+        """A YAML file as plain values; nothing where there is none, or none that can be read."""
+        for folder in self._folders if name else []:
+            path = folder / group / f"{name}.yaml"
+            if path.is_file():
+                try:
+                    values = OmegaConf.to_container(OmegaConf.load(path))
+                except Exception:  # a Tab key is no place to complain of a file; `hcr train` will
+                    return {}
+                return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+        return {}
+
+
+def _named_values(hint: Any) -> list[str]:
+    """The values of a type that has few of them, as YAML writes them."""
+    if hint is bool:
+        return ["true", "false"]
+    if hint is NoneType:
+        return ["null"]
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint)]
+    if get_origin(hint) in (Union, UnionType):
+        return [value for part in get_args(hint) for value in _named_values(part)]
+    return []

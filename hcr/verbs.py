@@ -1,0 +1,122 @@
+"""The table of verbs: one row each, from which `hcr --help`, `hcr VERB --help` and tab completion are made.
+
+To add a verb, add its row and the module that the row names.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+
+# In the order of help, each said when it has verbs.
+GROUPS = ("run", "look", "decide", "use", "keep", "shell")
+
+FILES = "files"  # in `Verb.options`: the value is a path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        group: where help shows it; one of GROUPS.
+        usage: what stands behind the verb, for help; may be empty.
+        summary: one line.
+        examples: two command lines.
+        function: `module:name` of what runs it, given the words behind the verb, and returns the exit code.
+        options: its flags, each with the values to offer for it: none, some words, or FILES.
+        words: what to offer for a word that is no option: "overrides", "run" (names and keys of runs), or these.
+    """
+
+    group: str
+    usage: str
+    summary: str
+    examples: tuple[str, str]
+    function: str
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    words: str | tuple[str, ...] = ()
+
+    def load(self) -> Callable[[Sequence[str]], int]:
+        """The function that runs it; imported only now."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(module), name)  # type: ignore[no-any-return]
+
+
+VERBS: Mapping[str, Verb] = MappingProxyType(
+    {
+        "train": Verb(
+            group="run",
+            usage="[OVERRIDES] [-m]",
+            summary="train and record a model; Hydra's grammar and flags",
+            examples=("hcr train dataset=mnist model.depth=3", "hcr train -m model.depth=2,3 seed=0,1,2"),
+            function="hcr.launch:train",
+            options={
+                "--help": (),
+                "--hydra-help": (),
+                "--version": (),
+                "--multirun": (),
+                "--cfg": ("job", "hydra", "all"),
+                "--resolve": (),
+                "--package": (),
+                "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+                "--config-dir": FILES,
+                "--config-name": (),
+            },
+            words="overrides",
+        ),
+        "data": Verb(
+            group="look",
+            usage="[OVERRIDES]",
+            summary="what a data set holds: images of each class, splits, pictures of it",
+            examples=("hcr data dataset=mnist", "hcr data dataset=letters split.test=0.3 seed=1"),
+            function="hcr.commands.data:main",
+            options={"--help": (), "--config-dir": FILES},
+            words="overrides",
+        ),
+        "ui": Verb(
+            group="look",
+            usage="",
+            summary="open MLflow's pages on the recorded runs",
+            examples=("hcr ui", "hcr ui --port 8080"),
+            function="hcr.commands.ui:main",
+            options={"--help": (), "--host": (), "--port": ()},
+        ),
+        "sync": Verb(
+            group="keep",
+            usage="",
+            summary="deliver what MLflow has not had yet",
+            examples=("hcr sync", "HCR_OUTPUT_DIR=/data/runs hcr sync"),
+            function="hcr.commands.sync:main",
+            options={"--help": ()},
+        ),
+        "completion": Verb(
+            group="shell",
+            usage="bash|zsh",
+            summary="print what makes the Tab key complete verbs, choices and keys",
+            examples=('eval "$(hcr completion bash)"', "hcr completion zsh >> ~/.zshrc"),
+            function="hcr.commands.completion:main",
+            options={"--help": ()},
+            words=("bash", "zsh"),
+        ),
+    }
+)
+
+
+def help_text(verbs: Mapping[str, Verb] = VERBS) -> str:
+    """What `hcr --help` prints: the verbs by group, at most 100 columns."""
+    usages = {name: f"{name} {verb.usage}".rstrip() for name, verb in verbs.items()}
+    width = max(len(usage) for usage in usages.values())
+    lines = ["hcr: YAML in, one honest MLflow run out.", ""]
+    for group in GROUPS:
+        rows = [name for name, verb in verbs.items() if verb.group == group]
+        lines += [group] * bool(rows) + [f"  {usages[name]:<{width}}   {verbs[name].summary}" for name in rows]
+    lines += [
+        "",
+        "  hcr train                                  the bundled digits: no download, seconds",
+        "  hcr train dataset=mnist model.depth=3      other data, a deeper model",
+        "  hcr train -m model.depth=2,3 seed=0,1,2    every combination, under one parent run",
+        "",
+        "`hcr VERB --help` tells more, with examples. Runs are kept under ./hcr-output, or HCR_OUTPUT_DIR;",
+        "HCR_TRACEBACK=1 shows where an error came from.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""The run card: a pure function of facts, so each caveat is shown to come and to stay away."""
+
+import re
+import shlex
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcr.card import LONGEST, CardFacts, card, caveats
+from hcr.config import RunConfig
+from hcr.config import compose as module
+from hcr.evaluation.metrics import ClassScore, Evaluation
+from hcr.machine import Machine, this_machine
+
+
+@cache
+def compose(*overrides: str) -> RunConfig:
+    return module.compose(overrides)
+
+
+MACHINE = Machine(cpu="Abacus 3000", cores=4, memory_gib=15.6, system="Linux 6", versions={"python": "3.12.1"})
+
+
+def evaluation(**changes: Any) -> Evaluation:
+    names = compose().dataset.class_names
+    return replace(
+        Evaluation(
+            num_images=10_000,
+            accuracy=0.9912,
+            accuracy_low=0.9892,
+            accuracy_high=0.9928,
+            loss=0.0312,
+            top2_accuracy=0.999,
+            macro_f1=0.991,
+            ece=0.01,
+            classes=tuple(ClassScore(name, 0.99, 0.99, 0.99, 1000) for name in names),
+            confusion=np.eye(10, dtype=np.int64),
+        ),
+        **changes,
+    )
+
+
+def facts(overrides: tuple[str, ...] = (), **changes: Any) -> CardFacts:
+    """A good run without a caveat."""
+    values: dict[str, Any] = {
+        "cfg": compose("training.epochs=3", "training.threads=2", *overrides),
+        "overrides": ["training.epochs=3", *overrides],
+        "num_images": {"train": 50_000, "val": 10_000, "test": 10_000},
+        "dataset_digest": "d" * 64,
+        "split_digest": "5" * 64,
+        "num_params": 34_826,
+        "history": [{"time/images_per_s": speed} for speed in (100.0, 2000.0, 2100.0)],
+        "best_epoch": 2,
+        "shown": "test",
+        "evaluation": evaluation(),
+        "total_s": 75.25,
+        "machine": MACHINE,
+        "commit": "c0ffee",
+        "is_patched": False,
+    }
+    return CardFacts(**(values | changes))
+
+
+def command(text: str) -> list[str]:
+    (found,) = re.findall(r"^hcr train .*$", text, flags=re.MULTILINE)
+    return shlex.split(found)[2:]
+
+
+def test_a_card_tells_result_data_model_time_machine_and_how_to_repeat_it() -> None:
+    text = card(facts())
+    for told in (
+        "Test accuracy 99.12 %",
+        "95 % interval 98.92 to 99.28 % (10,000 images) · loss 0.0312 · macro F1 0.9910 · best epoch 2 of 3",
+        "digits: 50,000 training, 10,000 validation, 10,000 test images of 8×8×1, 10 classes;",
+        "`dddddddddddd`",
+        "cnn, 34,826 parameters; depth 2, filters 32,",
+        "75.2 s in all, 2,000 images/s in training",
+        "Abacus 3000, 4 cores, 16 GiB, 2 threads used; Linux 6",
+        "python 3.12.1",
+        "at commit `c0ffee`",
+    ):
+        assert told in text
+    assert "Caveats" not in text
+
+
+def test_notes_come_first_and_are_as_they_were_written() -> None:
+    assert card(facts(("notes='why **not**'",))).startswith("why **not**\n\n---\n\n### **Test accuracy")
+
+
+def test_the_line_on_the_card_makes_the_same_config_again() -> None:
+    overrides = ("model.filters=[8,16]", "notes=why", "tags={team: a b}", "seed=7", "optimizer=sgd")
+    shown = facts(overrides)
+    words = command(card(shown))
+    assert compose(*words) == replace(shown.cfg, notes=None)
+    assert words[-2:] == ["seed=7", "training.threads=2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"shown": "val"}, "Test was not scored"),
+        ({"evaluation": evaluation(num_images=360, accuracy_low=0.97, accuracy_high=0.99)}, "360 images .* ±1.0"),
+        ({"best_epoch": 3}, "still improving"),
+        ({"history": [{"time/images_per_s": 1.0}] * 2}, "early, after epoch 2 of 3: val/loss .* for 10 epochs"),
+        (
+            {"evaluation": evaluation(classes=(ClassScore("q|", 0.5, 0.5, 0.61, 33), ClassScore("b", 1, 1, 0.9, 9)))},
+            r"mean F1 of 0.99: q\\\| \(F1 0.61, 33 images\)\.$",
+        ),
+        ({"evaluation": evaluation(classes=(ClassScore("z", 0, 0, 0, 0),))}, "no images here: z"),
+        ({"duplicates": 12}, "12 of the images scored here also stand in training"),
+        ({"is_patched": True}, "uncommitted changes"),
+    ],
+)  # fmt: skip
+def test_a_caveat_is_there_when_it_holds(changes: dict[str, Any], told: str) -> None:
+    assert caveats(facts()) == []
+    (found,) = caveats(facts(**changes))
+    assert re.search(told, found)
+    assert f"- {found}" in card(facts(**changes))
+
+
+def test_duplicates_are_told_only_where_there_are_some() -> None:
+    assert "also in train" not in card(facts())
+    assert "3 of test also in train" in card(facts(duplicates=3))
+
+
+def test_a_card_fits_into_a_tag_and_keeps_its_lines_whatever_names_and_notes_are() -> None:
+    classes = tuple(ClassScore(f"|`\n{'x' * 500}{i}", 0, 0, 0.1 if i % 2 else 0.0, i % 2) for i in range(900))
+    long = facts(
+        evaluation=evaluation(classes=classes, num_images=9, accuracy_low=0.1, accuracy_high=0.9),
+        shown="val",
+        duplicates=10**9,
+        is_patched=True,
+    )
+    long = replace(long, overrides=[f"model.dense_units={list(range(5000))}"])
+    long = replace(long, cfg=replace(long.cfg, notes="n" * 9000, dataset=replace(long.cfg.dataset, name="a|b\n" * 400)))
+    text = card(long)
+    assert len(text) <= LONGEST
+    assert text.startswith("n" * 100)
+    assert len([line for line in text.splitlines() if line.startswith("- **")]) == 6
+    assert "config/overrides.yaml" in text
+
+
+def test_this_machine_is_described() -> None:
+    machine = this_machine()
+    assert machine.cpu and machine.system
+    assert machine.cores >= 1
+    assert machine.memory_gib is None or machine.memory_gib > 0.1
+    assert set(machine.versions) == {"python", "tensorflow", "keras"}
