@@ -14,14 +14,13 @@ from omegaconf import DictConfig
 
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
-from hcr.config.errors import one_line
+from hcr.config.errors import one_line, redact
+from hcr.config.tracking import output_root, tracking_uri
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
-
-SEE = "see it in MLflow: hcr ui"
 
 
 def train(argv: Sequence[str]) -> int:
@@ -36,7 +35,9 @@ def train(argv: Sequence[str]) -> int:
     sys.argv = ["hcr train", *argv]
     if config_dir is not None and flags.config_dir is None:
         sys.argv += ["--config-dir", str(config_dir)]
-    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     if checked.multirun and not checked.configs[0].check_only:
         return _train_many(checked.configs, flags.overrides)
     return _train_one()
@@ -45,8 +46,10 @@ def train(argv: Sequence[str]) -> int:
 def _train_one() -> int:
     errors: list[HcrError] = []
     code = _call_hydra(_job(errors, parent=None, num_jobs=1))
+    for error in errors[:-1]:
+        print(f"hcr: {one_line(error)}", file=sys.stderr)
     if errors:
-        raise errors[0]
+        raise errors[-1]
     return code
 
 
@@ -62,7 +65,7 @@ def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
     failed = (
         f"{len(errors) or 'some'} of {len(configs)} runs failed" if errors or code else f"{len(configs)} runs finished"
     )
-    print(f"\n{failed}, under the parent run {journal.key}\n{SEE}", flush=True)
+    print(f"\n{failed}, under the parent run {journal.key}\n{how_to_see(journal)}", flush=True)
     return 1 if errors else code
 
 
@@ -120,7 +123,7 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
         if result.warning is not None:
             print(f"note: {result.warning}", flush=True)
     if parent is None:
-        print(SEE, flush=True)
+        print(how_to_see(journal), flush=True)
     return result.objective
 
 
@@ -153,6 +156,15 @@ def _summary(result: "RunResult", journal: Journal) -> str:
     )
 
 
+def how_to_see(journal: "Journal") -> str:
+    """The line that says how to open the store that a run went to."""
+    if journal.uri.startswith("http"):
+        return f"see it in MLflow: {redact(journal.uri)}"
+    if journal.uri == tracking_uri(None):
+        return "see it in MLflow: hcr ui"
+    return f"see it in MLflow: MLFLOW_TRACKING_URI={redact(journal.uri)} hcr ui"
+
+
 def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Hydra's own flags, wherever they stand, and the same words with the flags first, as Hydra wants them."""
     from hydra._internal.utils import get_args_parser
@@ -163,6 +175,8 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
     flags = parser.parse_intermixed_args(list(argv))
+    if flags.multirun and (flags.cfg or flags.info):
+        raise ConfigError("hcr train: -m and --cfg or --info do not go together; leave out -m")
     if flags.config_path is not None:
         raise ConfigError("--config-path: hcr's own config cannot be replaced; --config-dir adds a folder of yours")
     if getattr(flags, "experimental_rerun", None) is not None:

@@ -3,6 +3,7 @@
 import os
 import platform
 from dataclasses import dataclass
+from getpass import getuser
 from importlib.metadata import version
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
+
+
+def user_name() -> str:
+    """Who runs this: the login name, or the number of a user that has none, as in some containers."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -3,8 +3,6 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from getpass import getuser
-from importlib.metadata import version
 from typing import Any
 
 import keras
@@ -12,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from hcr import __version__
 from hcr.card import LONGEST, CardFacts, card, shortened
 from hcr.config import RunConfig
+from hcr.config.errors import redact
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
-from hcr.machine import this_machine
+from hcr.machine import this_machine, user_name
 from hcr.model import build_augmentation
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
@@ -43,27 +43,29 @@ def record_start(
     """Open the run: its name and tags, the whole config, its data and its code; returns the code's commit, if any."""
     code = code_version(cfg)
     identity = fingerprint(cfg, dataset_digest=splits.dataset_digest, split_digest=splits.split_digest, code=code)
-    tags = {str(name): str(value) for name, value in (cfg.tags or {}).items()} | {
+    tags = {name: _as_param(value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
         "hcr.dataset_digest": splits.dataset_digest,
         "hcr.split_digest": splits.split_digest,
         "hcr.code": code,
         "hcr.test_looks": "0",
-        "hcr.version": version("hcr"),
-        "mlflow.source.name": shlex.join(["hcr", "train", *overrides]),
+        "hcr.version": __version__,
+        "mlflow.source.name": redact(shlex.join(["hcr", "train", *overrides])),
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getuser(),
+        "mlflow.user": user_name(),
     }
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
     commit = git_commit()
+    if journal.parent is not None:
+        tags["hcr.sweep"] = journal.parent
     if commit is not None:
         tags["mlflow.source.git.commit"] = commit
     if cfg.notes is not None:
         tags[DESCRIPTION] = shortened(cfg.notes, LONGEST)
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     journal.begin(name=cfg.tracking.run_name or name or default_name, tags=tags)
-    journal.params({key: _as_param(value) for key, value in flatten(to_dict(cfg)).items()})
+    journal.params({key: redact(_as_param(value)) for key, value in flatten(to_dict(cfg)).items()})
     journal.dataset(
         name=cfg.dataset.name,
         digest=splits.dataset_digest,
@@ -71,8 +73,8 @@ def record_start(
         schema={"image_shape": list(cfg.dataset.image_shape), "dtype": "uint8", "num_classes": cfg.dataset.num_classes},
         profile={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
     )
-    _write(journal, "config/config.yaml", to_yaml(cfg))
-    _write(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    _write(journal, "config/config.yaml", redact(to_yaml(cfg)))
+    _write(journal, "config/overrides.yaml", redact(OmegaConf.to_yaml(OmegaConf.create(list(overrides)))))
     _write(journal, "code/requirements.txt", frozen_requirements())
     patch = git_patch()
     if patch:
@@ -253,5 +255,5 @@ def _as_param(value: Any) -> str:
 
 
 def _write(journal: Journal, path: str, text: str) -> None:
-    journal.artifact(path).write_text(text)
+    journal.artifact(path).write_text(text, encoding="utf-8")
     journal.artifact_written(path)

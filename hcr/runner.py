@@ -4,17 +4,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import keras
-
 from hcr.config import RunConfig
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
-from hcr.model import build_model, build_optimizer
 from hcr.recording import record_artifacts, record_card, record_metrics, record_start
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
-from hcr.training.loop import OnSteps, steps_per_epoch
+from hcr.training.build import build
+from hcr.training.loop import OnSteps
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,3 @@ def run(
     record_card(journal, cfg, splits, model, state, evaluations, overrides, commit=commit, total_s=total_s)
     record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)
-
-
-def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    """Model and optimizer, for `num_train` training images."""
-    # Computed in bfloat16, kept in float32; set for every run, since it outlives one.
-    keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
-    model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
-    total_steps = steps_per_epoch(num_train, cfg.training.batch_size) * cfg.training.epochs
-    return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)

@@ -32,7 +32,7 @@ def test_every_file_passes_the_gate(choice: Path) -> None:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_every_file_builds_a_model_and_an_optimizer(choice: Path) -> None:
-    from hcr.runner import build
+    from hcr.training.build import build
 
     (cfg,) = Composer().check(overrides_of(choice)).configs
     model, optimizer = build(cfg, num_train=1000)
@@ -53,6 +53,8 @@ def test_every_value_has_a_comment_of_its_own(file: Path) -> None:
     for line in lines:
         if line.startswith("    template: |"):
             in_block = True
+        elif in_block and line.strip() and not line.startswith("      "):
+            in_block = False
         key, _, value = line.partition(":")
         has_value = bool(value.strip()) and not key.strip().startswith(("#", "-"))
         if has_value and not in_block and "  # " not in line:

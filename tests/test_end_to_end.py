@@ -5,9 +5,12 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -291,19 +294,75 @@ def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(tmp_path: Path) -
     assert run.data.metrics["val/loss"] > 0
 
 
-def test_runs_that_a_store_missed_are_delivered_by_sync_once(tmp_path: Path) -> None:
-    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    done = run_hcr("train", *QUICK, "tracking.timeout_s=1", cwd=tmp_path, env=away)
+def test_a_run_that_was_killed_is_ended_by_sync(tmp_path: Path) -> None:
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hcr", "train", "training.epochs=10000", "training.patience=null"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    while_it_lives = run_hcr("sync", cwd=tmp_path)
+    process.kill()
+    process.communicate()
+    after = run_hcr("sync", cwd=tmp_path)
+    assert while_it_lives.stdout == "0 delivered, 1 still running, 0 not delivered\n"
+    assert after.stdout == "1 delivered, 0 still running, 0 not delivered\n"
+    (run,) = Store(tmp_path).runs()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["hcr.error"] == "its process died without ending the run"
+    assert run.data.metrics["val/loss"] > 0
+
+
+def test_runs_that_a_server_missed_are_delivered_by_sync_once(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    env = {"MLFLOW_TRACKING_URI": uri}
+    done = run_hcr("train", *QUICK, "tracking.timeout_s=1", cwd=tmp_path, env=env)
     assert done.returncode == 0
     assert "`hcr sync` delivers it" in done.stderr
-    (journal,) = (tmp_path / "output" / "runs").glob("*/journal.jsonl")
-    home = f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}"
-    journal.write_text(journal.read_text().replace("http://127.0.0.1:9", home))
-    first, second = run_hcr("sync", cwd=tmp_path), run_hcr("sync", cwd=tmp_path)
-    assert first.stdout == "1 delivered, 0 still running, 0 not delivered\n"
-    assert second.stdout == "0 delivered, 0 still running, 0 not delivered\n"
-    (run,) = Store(tmp_path).runs()
-    assert run.info.status == "FINISHED"
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "a"),
+    ]
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
+                break
+            except OSError:  # not up yet
+                time.sleep(0.1)
+        first, second = run_hcr("sync", cwd=tmp_path, env=env), run_hcr("sync", cwd=tmp_path, env=env)
+        assert first.stdout == "1 delivered, 0 still running, 0 not delivered\n", first.stderr
+        assert second.stdout == "0 delivered, 0 still running, 0 not delivered\n"
+        client = open_store(uri)
+        (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+        assert run.info.status == "FINISHED"
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/loss")]
+        assert steps == [1, 2]
+        assert "predictions" in {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def small(folder: Path, sizes: list[int], name: str = "small.npz", order_seed: i
 
 
 def grouped(validation: float = 0.1, test: float = 0.2) -> GroupedSplitConfig:
-    return GroupedSplitConfig(name="grouped", validation=validation, test=test)
+    return GroupedSplitConfig(name="grouped", validation=validation, test=test, test_seed=0)
 
 
 def groups_of(cfg: ArraysConfig, splits: Splits) -> list[set[int]]:

@@ -1,16 +1,19 @@
 """The training loop: it learns, stops, restores, resumes and refuses NaN."""
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from hcr.config import RunConfig, TrainingError
 from hcr.config.compose import compose
 from hcr.data import Splits, Subset, load_splits
-from hcr.runner import build
 from hcr.training import TrainingState, fit, predict_probabilities
+from hcr.training.build import build
 from hcr.training.loop import is_better, steps_per_epoch
 from hcr.training.steps import balanced_class_weights
 
@@ -140,11 +143,11 @@ def test_balanced_class_weights_help_a_rare_class(splits: Splits) -> None:
 def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> None:
     seen: list[float] = []
     # A rate at which the loss jumps about, so that the best epoch is seldom the last.
-    cfg = replace(with_training(epochs=6), optimizer=replace(CFG.optimizer, learning_rate=0.1))
+    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
     model, state = train(splits, cfg, on_epoch=lambda state: seen.append(state.history[-1]["val/loss"]))
     probabilities = predict_probabilities(model, splits.val.images)
     loss = -np.log(np.clip(probabilities[np.arange(len(splits.val)), splits.val.labels], 1e-7, 1)).mean()
-    assert state.best_epoch == int(np.argmin(seen)) + 1 < 6
+    assert state.best_epoch == int(np.argmin(seen)) + 1 < 8
     assert loss == pytest.approx(min(seen), rel=1e-5)
 
 
@@ -191,11 +194,21 @@ def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_re
         cfg.augmentation,
         monitor=cfg.monitor,
         seed=0,
-        on_steps=lambda epoch, done, steps, loss, accuracy: calls.append((epoch, done, steps)),
+        on_steps=lambda now: calls.append((now.epoch, now.steps, now.num_steps)),
     )
     assert steps_per_epoch(150, 64) == 3
     assert calls == [(1, 3, 3)]
     assert int(optimizer.iterations) == 3
+
+
+def test_a_model_that_has_predicted_is_forgotten_with_its_last_user(splits: Splits) -> None:
+    model, _ = build(CFG, 100)
+    predict_probabilities(model, splits.val.images)
+    held = weakref.ref(model)
+    del model
+    keras.utils.clear_session()
+    gc.collect()
+    assert held() is None
 
 
 def test_predictions_do_not_depend_on_how_many_are_asked_for(splits: Splits) -> None:

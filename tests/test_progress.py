@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from hcr.training import TrainingState
+from hcr.training.loop import StepsDone
 from hcr.training.progress import ProgressDisplay
 
 METRICS = {
@@ -22,8 +23,8 @@ def shown(*, terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=160, highlight=False, soft_wrap=True)
     with ProgressDisplay(epochs=3, console=console) as display:
-        display.on_steps(1, 10, 20, 0.7, 0.6)
-        display.on_steps(1, 20, 20, 0.5, 0.75)
+        display.on_steps(StepsDone(1, 10, 20, 0.7, 0.6, 54321.0))
+        display.on_steps(StepsDone(1, 20, 20, 0.5, 0.75, 54321.0))
         display.on_epoch(TrainingState(epoch=1, history=[METRICS], best_epoch=1))
         display.on_epoch(TrainingState(epoch=2, history=[METRICS, METRICS], best_epoch=1))
     return out.getvalue()
@@ -43,4 +44,5 @@ def test_a_terminal_gets_a_live_line_between_the_epochs() -> None:
     text = shown(terminal=True)
     assert "\x1b[" in text
     assert "loss 0.7000" in text or "loss 0.5000" in text
+    assert "54,321 images/s" in text
     assert text.count("val loss 0.2500") == 2

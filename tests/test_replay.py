@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hcr.tracking.journal import Journal
-from hcr.tracking.replay import POSITION, Replay, ReplayThread
+from hcr.tracking.journal import Journal, read_events
+from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread
 from hcr.tracking.store import open_store
 
 
@@ -145,7 +146,7 @@ def test_a_child_waits_for_its_parent_and_is_nested_under_it(tmp_path: Path, uri
 def test_a_run_made_by_a_request_that_seemed_to_fail_is_taken_not_doubled(tmp_path: Path, uri: str) -> None:
     journal = write_run(tmp_path / "output", uri)
     client = open_store(uri)
-    experiment = client.create_experiment("tests")
+    experiment = client.create_experiment("tests", artifact_location=str(tmp_path / "output" / "artifacts"))
     made = client.create_run(experiment, tags={"hcr.key": journal.key})
     Replay(journal.folder).deliver()
     _, run = only_run(uri)
@@ -155,8 +156,7 @@ def test_a_run_made_by_a_request_that_seemed_to_fail_is_taken_not_doubled(tmp_pa
 
 def test_the_thread_delivers_while_the_run_is_written(tmp_path: Path, uri: str) -> None:
     journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
-    thread = ReplayThread(journal.folder, timeout_s=60)
-    journal.on_event = thread.wake
+    thread = ReplayThread(journal, timeout_s=60)
     with thread, journal:
         journal.begin(name="a run", tags={})
         journal.metrics({"val/loss": 0.5}, step=1)
@@ -167,17 +167,52 @@ def test_the_thread_delivers_while_the_run_is_written(tmp_path: Path, uri: str) 
 def test_a_store_that_is_not_there_is_said_and_costs_no_event(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
     journal = Journal(tmp_path / "output", uri=nowhere, experiment="tests")
-    thread = ReplayThread(journal.folder, timeout_s=1)
-    journal.on_event = thread.wake
+    thread = ReplayThread(journal, timeout_s=1)
     with thread, journal:
         journal.begin(name="a run", tags={})
     assert thread.undelivered
     assert not Replay(journal.folder).ended
 
 
+def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(uri)
+    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
+    deliver = HANDLERS["tags"]
+
+    def slowly(replay: Replay, client: MlflowClient, event: dict[str, Any]) -> None:
+        time.sleep(0.3)
+        deliver(replay, client, event)
+
+    monkeypatch.setitem(HANDLERS, "tags", slowly)
+    with ReplayThread(journal, timeout_s=2) as thread, journal:
+        journal.begin(name="a run", tags={})
+        for number in range(12):  # 3.6 s in all, and none of them as long as the timeout
+            journal.tags({"number": str(number)})
+    assert thread.undelivered is None
+    assert everything(uri)["tags"]["number"] == "11"
+
+
+def test_a_thread_that_cannot_even_start_is_told_and_fails_no_run(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ImportError("no mlflow here")
+
+    monkeypatch.setattr("hcr.tracking.replay.import_mlflow", broken)
+    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
+    with ReplayThread(journal, timeout_s=2) as thread, journal:
+        journal.begin(name="a run", tags={})
+        time.sleep(0.2)
+        journal.tags({"a": "b"})
+    assert thread.undelivered == "no mlflow here"
+    assert [event["event"] for event, _ in read_events(journal.folder)] == ["run", "tags", "end"]
+
+
 def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
     client = open_store(uri)
-    client.delete_experiment(client.create_experiment("tests"))
+    client.delete_experiment(client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts")))
     journal = write_run(tmp_path / "output", uri)
     with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' has been deleted"):
         Replay(journal.folder).deliver()

@@ -14,7 +14,7 @@ from hcr.data import Splits, load_dataset, load_splits
 from hcr.data.dataset import Dataset, make_dataset
 from hcr.data.splits import split_official, split_stratified
 
-STRATIFIED = StratifiedSplitConfig(name="stratified", validation=0.1, test=0.2)
+STRATIFIED = StratifiedSplitConfig(name="stratified", validation=0.1, test=0.2, test_seed=0)
 OFFICIAL = OfficialSplitConfig(name="official", validation=0.1)
 DIGITS = compose([]).dataset
 
@@ -45,7 +45,7 @@ def small_mat(folder: Path, order: np.ndarray | None = None, name: str = "small.
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4294967295])
-@pytest.mark.parametrize("split", [STRATIFIED, StratifiedSplitConfig(name="stratified", validation=0.3, test=0.5)])
+@pytest.mark.parametrize("split", [STRATIFIED, replace(STRATIFIED, validation=0.3, test=0.5)])
 def test_everyone_is_in_exactly_one_part(split: SplitConfig, seed: int) -> None:
     splits = load_splits(DIGITS, split, seed)
     assert np.sort(np.concatenate(parts(splits))).tolist() == list(range(1797))
@@ -72,11 +72,18 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
     assert all((a == b).all() for a, b in zip(parts(first), parts(again), strict=True))
     assert first.split_digest != other.split_digest
     assert first.dataset_digest == other.dataset_digest
-    assert set(first.test.index) != set(other.test.index)
+    assert set(first.val.index) != set(other.val.index)
+
+
+def test_what_is_test_for_one_seed_is_learned_by_no_other() -> None:
+    first, other = load_splits(DIGITS, STRATIFIED, 3), load_splits(DIGITS, STRATIFIED, 4)
+    assert set(first.test.index) == set(other.test.index)
+    drawn_anew = load_splits(DIGITS, replace(STRATIFIED, test_seed=1), 3)
+    assert set(drawn_anew.test.index) != set(first.test.index)
 
 
 def test_another_fraction_has_another_split_digest() -> None:
-    wider = StratifiedSplitConfig(name="stratified", validation=0.11, test=0.2)
+    wider = StratifiedSplitConfig(name="stratified", validation=0.11, test=0.2, test_seed=0)
     assert load_splits(DIGITS, wider, 0).split_digest != load_splits(DIGITS, STRATIFIED, 0).split_digest
 
 

@@ -6,7 +6,8 @@ from rich.table import Table
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
 from hcr.data import load_splits
-from hcr.runner import build
+from hcr.training import configure_threads
+from hcr.training.build import build
 from hcr.training.loop import steps_per_epoch
 
 
@@ -17,6 +18,7 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
         DataError: as the run would.
     """
     console = console or Console(highlight=False)
+    configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
 

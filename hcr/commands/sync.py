@@ -1,17 +1,20 @@
 """`hcr sync`: deliver what the store has not had yet."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import JOURNAL, lock_run, read_events
+from hcr.tracking.journal import JOURNAL, end_dead_run, lock_run, read_events
 from hcr.tracking.replay import Replay
 
 
 def main(argv: Sequence[str]) -> int:
     """Replay every journal under the output root whose end has not been delivered; running runs are left alone.
+
+    A run whose process is gone without having ended it is ended as FAILED.
 
     Raises:
         TrackingError: the store could not take all of it; what it did take stays taken.
@@ -24,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     for folder in _oldest_first(output_root() / "runs"):
         try:
             with lock_run(folder):
+                end_dead_run(folder)
                 replay = Replay(folder)
                 if not replay.ended and replay.deliver():
                     delivered += 1
@@ -40,10 +44,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _oldest_first(runs: Path) -> list[Path]:
-    """A parent begins before its children, so it is there when they are delivered."""
+    """A parent begins before its children, so it is there when they are delivered. A journal that is damaged from
+    its first line on comes last, and is told when it is tried."""
     begun = []
     for journal in runs.glob(f"*/{JOURNAL}"):
-        first = next(read_events(journal.parent), None)
+        try:
+            first = next(read_events(journal.parent), None)
+        except TrackingError:
+            begun.append((math.inf, journal.parent))
+            continue
         if first is not None:
             begun.append((first[0]["time_ms"], journal.parent))
     return [folder for _, folder in sorted(begun)]

@@ -8,12 +8,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.error import URLError
 
 from hcr.commands.arguments import OneLineParser
-from hcr.config.errors import HcrError, TrackingError
-from hcr.config.tracking import output_root, tracking_uri
+from hcr.config.errors import ConfigError, HcrError, TrackingError
+from hcr.config.tracking import sqlite_path, tracking_uri
 
 LONGEST_START_S = 120.0
 
@@ -32,8 +31,14 @@ def main(argv: Sequence[str]) -> int:
     if uri.startswith("http"):
         print(f"runs are on the server at {uri}")
         return 0
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
         raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")
+    if arguments.port is not None and not 1 <= arguments.port <= 65_535:
+        raise ConfigError(f"--port: expected 1 to 65535, got {arguments.port}")
+    try:
+        socket.getaddrinfo(arguments.host, None)
+    except OSError as error:
+        raise ConfigError(f"--host: expected an address of this machine, got {arguments.host!r} ({error})") from error
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
         raise TrackingError(f"--port: expected a free port, and {port} is taken")
@@ -44,17 +49,18 @@ def _serve(uri: str, host: str, port: int) -> int:
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
     command += ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     if uri.startswith("sqlite:"):
-        command += ["--default-artifact-root", str(output_root() / "artifacts")]
+        command += ["--default-artifact-root", str(sqlite_path(uri).parent / "artifacts")]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
     }
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda *_: sys.exit(0))
     # A session of its own, so that stopping it stops its workers, and Ctrl-C comes to us alone.
     server = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _wait_until_up(server, f"http://{host}:{port}/health")
         print(f"MLflow's UI is at http://{host}:{port} (Ctrl-C stops it)", flush=True)
@@ -69,6 +75,7 @@ def _serve(uri: str, host: str, port: int) -> int:
 
 
 def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
     deadline = time.monotonic() + LONGEST_START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -77,7 +84,7 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
             why = TrackingError(f"hcr ui: MLflow's server did not start ({text.splitlines()[-1]})")
             raise why from ChildProcessError(text)
         try:
-            with urllib.request.urlopen(address, timeout=1):
+            with direct.open(address, timeout=1):
                 return
         except (URLError, OSError):  # not listening yet
             time.sleep(0.1)
@@ -85,7 +92,10 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
 
 
 def _free_port(host: str) -> int:
-    return next(port for port in range(5000, 5100) if _is_free(host, port))
+    port = next((port for port in range(5000, 5100) if _is_free(host, port)), None)
+    if port is None:
+        raise TrackingError(f"hcr ui: expected a free port among 5000 to 5099 on {host}, and there is none")
+    return port
 
 
 def _is_free(host: str, port: int) -> bool:

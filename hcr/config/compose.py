@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ class Composer:
         if folder is not None:
             if not Path(folder).is_dir():
                 raise ConfigError(f"--config-dir: expected a folder, got {str(folder)!r}")
+            _check_no_clash(Path(folder))
             search_path.prepend("command-line", f"file://{Path(folder).absolute()}", SearchPathQuery("schema", None))
         self._loader = ConfigLoaderImpl(config_search_path=search_path)
         self._config_name = config_name
@@ -71,6 +73,7 @@ class Composer:
                 configs.append(self._parse(self.compose(point, multirun=True)))
             except ConfigError as error:
                 raise ConfigError(f"{error} (in the combination {' '.join(point)})") from error
+        _check_common(configs)
         return Checked(configs, multirun=True)
 
     def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
@@ -206,6 +209,30 @@ def user_config_dir() -> Path | None:
             raise ConfigError(f"HCR_CONF_DIR: expected a folder, got {named!r}")
         return Path(named)
     return Path("conf") if Path("conf").is_dir() else None
+
+
+def _check_common(configs: Sequence[RunConfig]) -> None:
+    """Refuse a sweep over what its runs have to share: the store of their parent, and this process' threads."""
+    shared: dict[str, set[object]] = {
+        "tracking.uri": {cfg.tracking.uri for cfg in configs},
+        "tracking.experiment_name": {cfg.tracking.experiment_name for cfg in configs},
+        "training.threads": {cfg.training.num_threads for cfg in configs},
+        "check_only": {cfg.check_only for cfg in configs},
+    }
+    for key, values in shared.items():
+        if len(values) > 1:
+            told = ", ".join(sorted(map(str, values)))
+            raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {told}")
+
+
+def _check_no_clash(folder: Path) -> None:
+    """Refuse a user's file that Hydra would never read, because hcr has another one of that name."""
+    ours = Path(str(files("hcr.conf")))
+    for file in sorted(folder.glob("*/**/*.yaml")):
+        own = ours / file.relative_to(folder)
+        if own.is_file() and own.read_bytes() != file.read_bytes():
+            group, name = own.parent.relative_to(ours).as_posix(), own.stem
+            raise ConfigError(f"{file}: hcr has a {group}={name} of its own; expected another name for yours")
 
 
 def _asks_for_multirun(whole: DictConfig) -> bool:

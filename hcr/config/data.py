@@ -33,9 +33,9 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         require(bool(self.name.strip()), "dataset.name", "a name", self.name)
         require(
-            len(self.image_shape) == 3 and min(self.image_shape) >= 1,
+            len(self.image_shape) == 3 and min(self.image_shape) >= 1 and self.image_shape[2] in (1, 3),
             "dataset.image_shape",
-            "[height, width, channels], each 1 or more",
+            "[height, width, channels], 1 or more, and 1 or 3 channels",
             list(self.image_shape),
         )
         require(self.num_classes >= 2, "dataset.num_classes", "2 or more", self.num_classes)
@@ -128,13 +128,18 @@ class OfficialSplitConfig(SplitConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class StratifiedSplitConfig(SplitConfig):
-    """`validation` and `test` are fractions of all images."""
+    """`validation` and `test` are fractions of all images.
+
+    Test has a seed of its own: were it drawn by the run's, what is test for one seed would be learned by another.
+    """
 
     test: float
+    test_seed: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.test < 1, "split.test", "a fraction in (0, 1)", self.test)
+        require(0 <= self.test_seed < 2**32, "split.test_seed", "an integer from 0 to 4294967295", self.test_seed)
         total = self.validation + self.test
         if total >= 1:
             raise ConfigError(f"split.validation + split.test: expected less than 1, got {total:g}")

@@ -1,5 +1,10 @@
 """The one family of errors a user can cause. Each is shown as one line, without a traceback."""
 
+import re
+
+LONGEST = 1000  # characters of a message
+PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
+
 
 class HcrError(Exception):
     """Base of every error that a user's config, data or surroundings can cause.
@@ -25,6 +30,12 @@ class TrackingError(HcrError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message that says anything, or the name of its class."""
+    """The first line of an error's message that says anything, or the name of its class; no longer than one reads."""
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    line = redact(next((line for line in lines if line), type(error).__name__))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+
+
+def redact(text: str) -> str:
+    """`text` without the passwords of addresses: `http://me:secret@host` becomes `http://me:***@host`."""
+    return PASSWORD.sub(r"\1***@", text)

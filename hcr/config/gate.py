@@ -1,5 +1,6 @@
 """The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -34,7 +35,7 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
     }
 )
 
-TAG_NAME = re.compile(r"[\w\-.: /]{1,250}")  # what MLflow takes
+TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # what MLflow takes
 
 # What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
 INSTANTIATE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
@@ -70,9 +71,8 @@ class RunConfig:
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
                 raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
-            require(
-                TAG_NAME.fullmatch(name) is not None, "tags", "names of letters, digits and _ - . : / and spaces", name
-            )
+            good = TAG_NAME.fullmatch(name) is not None and posixpath.normpath(name) == name
+            require(good, "tags", "names of letters, digits and _ - . : / and spaces, no path", name)
         if self.split.name == "official" and not self.dataset.has_official_test:
             raise ConfigError(
                 f"split.name: expected a data set with test images of its own, and {self.dataset.name!r} has none;"

@@ -53,10 +53,12 @@ def check_hydra_node(node: DictConfig) -> None:
         if name not in known:
             raise ConfigError(unknown_key(f"hydra.{name}", [f"hydra.{key}" for key in known]))
     for name in HANDED_ON:
-        if not isinstance(values.get(name) or {}, Mapping):
+        if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"hydra.{name}: expected a group of settings, got {values[name]!r}")
     if values.get("callbacks"):
         raise ConfigError("hydra.callbacks: not allowed; Hydra would import and call what it names")
+    if (values.get("job") or {}).get("chdir"):
+        raise ConfigError("hydra.job.chdir: expected false; relative paths are relative to where you call hcr")
     if (values.get("job") or {}).get("env_set"):
         raise ConfigError("hydra.job.env_set: not allowed in a config; set the environment where you call hcr")
     for key, name, value in _leaves(values, "hydra"):

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from hcr.config.schema import require
 
@@ -29,7 +29,8 @@ class TrackingConfig:
 
 def check_tracking_uri(key: str, uri: str) -> None:
     """Raise a ConfigError unless `uri` names a server or a database; MLflow's file store is no more."""
-    scheme = urlsplit(uri).scheme.split("+")[0] or uri  # databricks is a word of its own
+    scheme, _, driver = (urlsplit(uri).scheme or uri).partition("+")  # databricks is a word of its own
+    require(not (scheme == "sqlite" and driver), key, "sqlite:////folder/mlflow.db, without a driver", uri)
     require(scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri)
 
 
@@ -44,8 +45,18 @@ def tracking_uri(configured: str | None) -> str:
     Raises:
         ConfigError: the environment's URI names no server and no database.
     """
-    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_root() / 'mlflow.db'}"
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(output_root() / "mlflow.db")
     check_tracking_uri("tracking.uri" if configured else "MLFLOW_TRACKING_URI", uri)
-    if uri.startswith("sqlite:///"):  # relative to where we are now, not to where a server or a worker is later
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if uri.startswith("sqlite:"):  # relative to where we are now, not to where a server or a worker is later
+        return sqlite_uri(sqlite_path(uri).absolute())
     return uri
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of an SQLite file; `%` and `?`, which mean something in a URI, are written so that they do not."""
+    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file of an SQLite URI."""
+    return Path(unquote(uri.removeprefix("sqlite:///")))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hcr.config.schema import require
 
+MOST_IMAGES = 1_000_000  # in a step
 MOST_THREADS = 1024  # each is a thread of TensorFlow's, with a stack of its own
 
 
@@ -30,7 +31,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "training.epochs", "1 or more", self.epochs)
-        require(self.batch_size >= 1, "training.batch_size", "1 or more", self.batch_size)
+        require(1 <= self.batch_size <= MOST_IMAGES, "training.batch_size", f"1 to {MOST_IMAGES}", self.batch_size)
         require(0 <= self.label_smoothing < 1, "training.label_smoothing", "a fraction in [0, 1)", self.label_smoothing)
         require(self.patience is None or self.patience >= 1, "training.patience", "1 or more, or null", self.patience)
         require(self.min_delta >= 0, "training.min_delta", "0 or more", self.min_delta)

@@ -1,6 +1,7 @@
 """Which images are for training, for validation and for the sealed test."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -95,32 +96,39 @@ def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
 def split_official(data: Dataset, cfg: OfficialSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
     """The data set's own test images; validation drawn from its training images, each class in proportion."""
     assert data.is_test is not None  # the gate refuses this split of a data set without test images
-    train, val = _stratify(np.flatnonzero(~data.is_test), data.labels, cfg.validation, seed)
+    official = np.flatnonzero(~data.is_test)
+    train, val = _stratify(official, data.labels, _count(cfg.validation, len(official)), seed)
     return train, val, np.flatnonzero(data.is_test)
 
 
 def split_stratified(data: Dataset, cfg: StratifiedSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
     """Test, then validation drawn at random, each class in proportion; both fractions are of all images."""
-    rest, test = _stratify(np.arange(len(data.labels)), data.labels, cfg.test, seed)
-    train, val = _stratify(rest, data.labels, cfg.validation / (1 - cfg.test), seed)
+    total = len(data.labels)
+    rest, test = _stratify(np.arange(total), data.labels, _count(cfg.test, total), cfg.test_seed)
+    train, val = _stratify(rest, data.labels, _count(cfg.validation, total), seed)
     return train, val, test
 
 
 def split_grouped(data: Dataset, cfg: GroupedSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
     """Test, then validation, of whole groups, as near to the fractions and to each class' proportion as they allow."""
     assert data.groups is not None  # the gate refuses this split of a data set without groups
-    rest, test = draw_groups(np.arange(len(data.labels)), data.labels, data.groups, cfg.test, seed)
+    rest, test = draw_groups(np.arange(len(data.labels)), data.labels, data.groups, cfg.test, cfg.test_seed)
     train, val = draw_groups(rest, data.labels, data.groups, cfg.validation / (1 - cfg.test), seed)
     return train, val, test
 
 
-def _stratify(indices: Indices, labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """`indices` in two, the second with `fraction` of them, each class in proportion."""
+def _count(fraction: float, total: int) -> int:
+    """`fraction` of `total`, rounded up as scikit-learn does, but not for what float arithmetic adds."""
+    return math.ceil(fraction * total - 1e-6)
+
+
+def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[Indices, Indices]:
+    """`indices` in two, the second with `count` of them, each class in proportion."""
     from sklearn.model_selection import train_test_split
 
     try:
         rest, drawn = train_test_split(
-            indices, test_size=fraction, stratify=labels[indices], random_state=seed, shuffle=True
+            indices, test_size=count, stratify=labels[indices], random_state=seed, shuffle=True
         )
     except ValueError as error:
         raise DataError(f"split: {len(indices)} images cannot be split so ({one_line(error)})") from error

@@ -52,6 +52,7 @@ class Journal:
     ) -> None:
         self.key = secrets.token_hex(6)
         self.parent = parent
+        self.uri = uri
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self._header = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
@@ -78,7 +79,9 @@ class Journal:
         try:
             self.artifacts.mkdir(parents=True)
             self._lock = lock_run(self.folder)
-            self._file = (self.folder / JOURNAL).open("ab")
+            path = self.folder / JOURNAL
+            path.touch(mode=0o600)  # the store's address in it may hold a password
+            self._file = path.open("ab")
         except OSError as error:
             raise TrackingError(f"{self._root}: expected a folder that can be written ({one_line(error)})") from error
         self._write("run", **self._header, name=name, tags={**tags, "hcr.key": self.key})
@@ -150,6 +153,29 @@ class Journal:
         os.fsync(self._file.fileno())
         if self.on_event is not None:
             self.on_event()
+
+
+def end_dead_run(folder: Path) -> bool:
+    """End a run whose process died without a word, such as by SIGKILL; whether it was one.
+
+    Args:
+        folder: the run's folder; its lock is held by the caller, so nobody is writing.
+    """
+    *_, (last, whole) = read_events(folder)
+    if last["event"] == "end":
+        return False
+    now = time.time_ns() // 1_000_000
+    ends: list[Event] = [
+        {"event": "tags", "time_ms": now, "values": {"hcr.error": "its process died without ending the run"}},
+        {"event": "end", "time_ms": now, "status": "FAILED"},
+    ]
+    with (folder / JOURNAL).open("r+b") as file:
+        file.truncate(whole)  # a line that was never finished was never written
+        file.seek(whole)
+        file.write("".join(json.dumps(event) + "\n" for event in ends).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return True
 
 
 def lock_run(folder: Path) -> IO[bytes]:

@@ -5,6 +5,7 @@ repeat what is there, tags, inputs and artifacts overwrite it, and a run is crea
 """
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import ARTIFACTS, Event, read_events
+from hcr.tracking.journal import ARTIFACTS, Event, Journal, read_events
 from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Replay:
         self.ended: bool = position.get("ended", False)
         self._client: MlflowClient | None = None
 
-    def deliver(self) -> bool:
+    def deliver(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Deliver what the journal holds by now; whether that was anything.
+
+        Args:
+            go_on: asked after each event whether to go on.
 
         Raises:
             Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
@@ -55,6 +59,8 @@ class Replay:
             self._offset = offset
             self.ended = event["event"] == "end"
             self._save_position()
+            if not go_on():
+                break
         return self._offset > before
 
     @property
@@ -159,8 +165,11 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
 class ReplayThread:
     """Replays a run's journal while it is written. Leaving the `with` waits, within bounds, for the rest.
 
+    The run's lock is the thread's from the first event on: it is given up when the thread is done with the store, so
+    that nobody replays beside it.
+
     Args:
-        folder: the run's folder; the thread starts with the first event in it.
+        journal: the run's journal, which wakes the thread at each event.
         timeout_s: how long the end waits while nothing gets through, in seconds.
 
     Attributes:
@@ -168,19 +177,22 @@ class ReplayThread:
         error: the store's last error, if there was one.
     """
 
-    def __init__(self, folder: Path, timeout_s: float) -> None:
+    def __init__(self, journal: Journal, timeout_s: float) -> None:
         self.undelivered: str | None = None
         self.error: Exception | None = None
-        self._folder = folder
+        self._journal = journal
         self._timeout_s = timeout_s
         self._wake = threading.Event()
-        self._closing = False
+        self._started = self._delivered = self._closing = self._given_up = False
+        self._ready = False
         self._last_progress = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
+        journal.on_event = self.wake
 
     def wake(self) -> None:
         """There is a new event; the first one starts the thread."""
-        if not self._thread.is_alive() and not self._closing:
+        if not self._started:
+            self._started = True
             self._thread.start()
         self._wake.set()
 
@@ -193,26 +205,49 @@ class ReplayThread:
         self._closing = True
         self._last_progress = time.monotonic()
         self._wake.set()
-        while self._thread.is_alive() and time.monotonic() - self._last_progress < self._timeout_s:
-            self._thread.join(0.05)
-        if self._thread.is_alive():
-            self.undelivered = "the store does not answer" if self.error is None else one_line(self.error)
+        try:
+            while self._thread.is_alive() and not self._out_of_time():
+                self._thread.join(0.05)
+        finally:  # an impatient Ctrl-C too
+            self._given_up = True
+            if self._started and not self._delivered:
+                self.undelivered = "the store does not answer" if self.error is None else one_line(self.error)
+
+    def _out_of_time(self) -> bool:
+        """Importing MLflow, seconds on a cold disk, is no silence of the store's."""
+        return self._ready and time.monotonic() - self._last_progress >= self._timeout_s
 
     def _run(self) -> None:
-        import_mlflow()  # seconds, beside training
-        self._last_progress = time.monotonic()
-        replay = Replay(self._folder)
+        try:
+            self._replay()
+        except Exception as error:  # whatever it is, training goes on, and the end of the run says so
+            self.error = error
+        finally:
+            self._journal.release()
+
+    def _replay(self) -> None:
+        import_mlflow()  # beside training
+        self._last_progress, self._ready = time.monotonic(), True
+        replay = Replay(self._journal.folder)
         wait_s = SHORTEST_WAIT_S
-        while not (replay.ended and self._closing):
+        while not (replay.ended and self._closing) and not self._given_up:
             self._wake.wait(wait_s)
             self._wake.clear()
             try:
-                if replay.deliver():
-                    self._last_progress = time.monotonic()
+                replay.deliver(self._go_on)
                 wait_s = SHORTEST_WAIT_S
-            except Exception as error:  # every failure of a store is an outage: tried again until time is up
+            except Exception as error:  # an outage: tried again until time is up
+                if self.error is None:
+                    told = f"hcr: MLflow does not take the run yet ({one_line(error)}); training goes on"
+                    print(told, file=sys.stderr, flush=True)
                 self.error = error
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        self._delivered = replay.ended
+
+    def _go_on(self) -> bool:
+        """After each event: time starts anew, and a run that was given up gets no further one."""
+        self._last_progress = time.monotonic()
+        return not self._given_up
 
 
 def _read_position(folder: Path) -> dict[str, Any]:

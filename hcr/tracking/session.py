@@ -27,13 +27,11 @@ def recorded(tracking: TrackingConfig, parent: str | None = None) -> Iterator[Jo
     """
     uri = tracking_uri(tracking.uri)
     journal = Journal(output_root(), uri=uri, experiment=tracking.experiment_name, parent=parent)
-    replay = ReplayThread(journal.folder, tracking.timeout_s)
-    journal.on_event = replay.wake
+    replay = ReplayThread(journal, tracking.timeout_s)
     try:
         with replay, journal:
             yield journal
     finally:
-        journal.release()
         if replay.undelivered is not None:
             if replay.error is not None and os.environ.get("HCR_TRACEBACK") == "1":
                 traceback.print_exception(replay.error)

@@ -2,9 +2,9 @@
 
 import io
 import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,8 +35,12 @@ def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
 
 
 def frozen_requirements() -> str:
-    """Every installed package and its version, a line each, as `pip freeze` gives them."""
-    found = {dist.metadata["Name"]: dist.version for dist in distributions() if dist.metadata["Name"]}
+    """Every installed package and its version, `name==version`, a line each.
+
+    Read from the names of their folders: reading the metadata of each takes a third of a second.
+    """
+    folders = (folder for path in sys.path for folder in Path(path or ".").glob("*.dist-info"))
+    found = {name: version for name, _, version in (folder.stem.partition("-") for folder in folders)}
     return "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower))
 
 
@@ -56,11 +60,11 @@ def _git(*arguments: str) -> str | None:
     def ask(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(PACKAGE.parent), *words], capture_output=True, text=True, timeout=10, check=False
+                ["git", "-C", str(PACKAGE.parent), *words], capture_output=True, timeout=10, check=False
             )
         except (OSError, subprocess.TimeoutExpired):  # no git, or a checkout too slow to wait for
             return None
-        return done.stdout if done.returncode == 0 else None
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
     # A wheel in a virtual environment inside somebody else's checkout is no part of that checkout.
     if ask("ls-files", "--error-unmatch", str(Path(__file__))) is None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hcr.config.errors import TrackingError
-from hcr.config.tracking import output_root
+from hcr.config.tracking import output_root, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -44,7 +45,7 @@ def open_store(uri: str) -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
-    """The id of the experiment called `name`, made if there is none; a local one keeps its artifacts beside the store.
+    """The id of the experiment called `name`, made if there is none.
 
     Raises:
         TrackingError: it has been deleted.
@@ -53,7 +54,7 @@ def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = str(output_root() / "artifacts") if uri.startswith("sqlite:") else None
+        location = str(artifact_root(uri)) if artifact_root(uri) is not None else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
@@ -68,10 +69,18 @@ def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
     return str(found.experiment_id)
 
 
+def artifact_root(uri: str) -> Path | None:
+    """Where an experiment of the store at `uri` keeps its artifacts: beside an SQLite file, under the output root for
+    another database, and where it likes for a server (None)."""
+    if uri.startswith("sqlite:"):
+        return sqlite_path(uri).parent / "artifacts"
+    return None if urlsplit(uri).scheme in ("http", "https", "") else output_root() / "artifacts"
+
+
 def find_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
     """The ids of the runs tagged with our `key` in the experiment of that id, oldest first."""
-    runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", order_by=["attributes.start_time ASC"])
-    return [run.info.run_id for run in runs]
+    runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'")
+    return [run.info.run_id for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def _alone(uri: str) -> Iterator[None]:
     if not uri.startswith("sqlite:"):
         yield
         return
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = sqlite_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

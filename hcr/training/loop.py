@@ -21,9 +21,21 @@ from hcr.training.steps import TrainingSteps
 
 EpochMetrics = dict[str, float]
 Arrays = list[NDArray[Any]]
-OnSteps = Callable[[int, int, int, float, float], None]  # epoch, steps done, steps in all, loss, accuracy
+OnSteps = Callable[["StepsDone"], None]
 
 STEPS_PER_CALL = 16  # steps in one call of the traced function: often enough for a display, too rare to cost
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """Where an epoch stands: its number from 1, steps done and in all, and what it came to so far."""
+
+    epoch: int
+    steps: int
+    num_steps: int
+    loss: float
+    accuracy: float
+    images_per_s: float
 
 
 @dataclass
@@ -88,8 +100,7 @@ def fit(
         seed: decides the order of the images and what augmentation draws, with the epoch's number.
         state: where to go on from; None starts.
         on_epoch: called after each epoch.
-        on_steps: called every few steps with the epoch (from 1), the steps done in it, the steps it has, and its
-            loss and accuracy so far.
+        on_steps: called every few steps with where the epoch stands.
 
     Returns:
         The state after the last epoch.
@@ -149,6 +160,7 @@ def _train_epoch(
     """Mean loss and accuracy over the epoch's images, measured as they were trained on."""
     order = np.random.default_rng([seed, epoch]).permutation(num_images).astype(np.int32)
     num_steps = steps_per_epoch(num_images, batch_size)
+    start_s = time.perf_counter()
     loss_sum, correct, seen, steps_done = 0.0, 0, 0, 0
     for start in range(0, num_images, batch_size * STEPS_PER_CALL):
         part = order[start : start + batch_size * STEPS_PER_CALL]
@@ -160,10 +172,12 @@ def _train_epoch(
             raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[bad[0]]}; {_REMEDY}")
         loss_sum += float(np.dot(losses.astype(np.float64), sizes))
         correct += int(right)
+        assert sizes.sum() == len(part)
         seen += len(part)
         steps_done += len(losses)
         if on_steps is not None:
-            on_steps(epoch, steps_done, num_steps, loss_sum / seen, correct / seen)
+            images_per_s = seen / (time.perf_counter() - start_s)
+            on_steps(StepsDone(epoch, steps_done, num_steps, loss_sum / seen, correct / seen, images_per_s))
     return loss_sum / seen, correct / seen
 
 

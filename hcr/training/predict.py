@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import keras
 import numpy as np
@@ -34,7 +34,14 @@ def predict_probabilities(model: keras.Model, images: Images) -> NDArray[np.floa
 def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
     """One traced function a model, kept as long as the model is."""
     if model not in _compiled:
-        weak = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-        # The function must not keep its own key alive, so it holds the call and not the model's entry here.
-        _compiled[model] = tf.function(lambda x: model(x, training=False), input_signature=[weak])
+        images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+        # A function that held the model would keep its own key alive, and the model with it.
+        held = ref(model)
+
+        def predict(batch: Any) -> Any:
+            alive = held()
+            assert alive is not None
+            return alive(batch, training=False)
+
+        _compiled[model] = tf.function(predict, input_signature=[images])
     return _compiled[model]

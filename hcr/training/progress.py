@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from hcr.training.loop import TrainingState
+from hcr.training.loop import StepsDone, TrainingState
 
 
 class ProgressDisplay:
@@ -44,22 +44,23 @@ class ProgressDisplay:
     ) -> None:
         self._progress.stop()
 
-    def on_steps(self, epoch: int, steps_done: int, num_steps: int, loss: float, accuracy: float) -> None:
+    def on_steps(self, now: StepsDone) -> None:
         """Move the live line."""
-        self._steps = num_steps
+        self._steps = now.num_steps
         if self._started is None:
-            self._started, self._first_epoch = time.monotonic(), epoch - 1
+            self._started, self._first_epoch = time.monotonic(), now.epoch - 1
         if self._progress.disable:
             return
         if self._task is None:
             self._progress.start()  # not before: a download may have a live line of its own until then
             self._task = self._progress.add_task("", total=self._steps, numbers="")
-        done = (epoch - 1 - self._first_epoch) * self._steps + steps_done
+        done = (now.epoch - 1 - self._first_epoch) * self._steps + now.steps
         self._progress.update(
             self._task,
-            description=f"epoch {epoch}/{self._epochs}",
-            completed=steps_done,
-            numbers=f"loss {loss:.4f}  accuracy {accuracy:.4f}  {self._left(done)} left",
+            description=f"epoch {now.epoch}/{self._epochs}",
+            completed=now.steps,
+            numbers=f"loss {now.loss:.4f}  accuracy {now.accuracy:.4f}  {now.images_per_s:,.0f} images/s"
+            f"  {self._left(done)} left",
         )
 
     def on_epoch(self, state: TrainingState) -> None:
