@@ -21,6 +21,7 @@ hcr: YAML in, one honest MLflow run out.
 run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
+  data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
   ui                       open MLflow's pages on the recorded runs
 keep
   sync                     deliver what MLflow has not had yet

@@ -218,6 +218,20 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
         Replay(journal.folder).deliver()
 
 
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, uri: str) -> None:
+    database = tmp_path / "output" / "mlflow.db"
+    code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    half_made = database.with_suffix(".new")
+    while not (half_made.exists() and half_made.stat().st_size > 0):
+        assert process.poll() is None, "it was made before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not database.exists()
+    assert open_store(uri).search_experiments()
+
+
 @pytest.mark.slow
 def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, uri: str) -> None:
     code = f"from hcr.tracking.store import open_store; open_store({uri!r})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hcr.config.errors import TrackingError
-from hcr.config.tracking import output_root, sqlite_path
+from hcr.config.tracking import output_root, sqlite_path, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -21,6 +21,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -39,6 +40,12 @@ def open_store(uri: str) -> "MlflowClient":
     """A client of the store at `uri`, whose tables exist when this returns."""
     mlflow = import_mlflow()
     with _alone(uri):
+        if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
+            # Under another name until it is whole: MLflow refuses for ever what a kill leaves of half its tables.
+            new = sqlite_path(uri).with_suffix(".new")
+            new.unlink(missing_ok=True)
+            mlflow.MlflowClient(tracking_uri=sqlite_uri(new)).search_experiments(max_results=1)
+            new.replace(sqlite_path(uri))
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
