@@ -10,6 +10,7 @@ from hcr.config.compose import compose
 from hcr.config.model import CnnConfig
 from hcr.model import build_model
 from hcr.training import predict_probabilities
+from hcr.training.build import build
 
 CNN = compose().model
 assert isinstance(CNN, CnnConfig)
@@ -65,6 +66,17 @@ def test_batch_norm_dropout_and_dense_layers_come_and_go_with_their_settings() -
     assert len(of_type(full, keras.layers.BatchNormalization)) == 2
     assert [layer.units for layer in of_type(bare, keras.layers.Dense)] == [10]
     assert of_type(bare, keras.layers.Dropout) == of_type(bare, keras.layers.BatchNormalization) == []
+
+
+@pytest.mark.parametrize(("precision", "computed"), [("bfloat16", "bfloat16"), ("float32", "float32")])
+def test_precision_is_that_of_the_sums_while_weights_and_probabilities_stay_float32(
+    precision: str, computed: str
+) -> None:
+    model, _ = build(compose([f"training.precision={precision}"]), num_train=100)
+    convolution = model.get_layer("conv2")
+    assert convolution.compute_dtype == computed
+    assert convolution.kernel.dtype == "float32"
+    assert predict_probabilities(model, np.zeros((2, 8, 8, 1), np.uint8)).dtype == np.float32
 
 
 def test_the_keras_example_has_its_published_size() -> None:

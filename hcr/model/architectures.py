@@ -27,8 +27,6 @@ def build_model(cfg: ModelConfig, image_shape: tuple[int, ...], num_classes: int
         A model from uint8 images (N, H, W, C), 0..255, to float32 probabilities (N, K) whose rows sum to 1.
         Its first layer scales to [0, 1].
     """
-    # Names without a counter, so that the same config gives the same model however many were built before.
-    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
     scaled = layers.Rescaling(1 / 255, name="scale")(images)

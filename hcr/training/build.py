@@ -9,7 +9,9 @@ from hcr.training.loop import steps_per_epoch
 
 def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Model and optimizer, for `num_train` training images."""
-    # Computed in bfloat16, kept in float32; set for every run, since it outlives one.
+    # What an earlier run of this process left behind, its precision among it, goes first.
+    keras.utils.clear_session()
+    # Computed in bfloat16, kept in float32.
     keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
     model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
     total_steps = steps_per_epoch(num_train, cfg.training.batch_size) * cfg.training.epochs
