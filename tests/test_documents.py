@@ -38,7 +38,7 @@ def test_every_refusal_of_the_readme_is_what_hcr_says(command: str, answer: str,
 
 
 def test_the_python_of_the_readme_trains_a_run_and_reads_its_result(tmp_path: Path) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.split("## From Python")[1], flags=re.MULTILINE | re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(rf"0\.\d{{4}} on 360 images, kept in {tmp_path}/output/runs/\w+\n", done.stdout)
@@ -72,3 +72,21 @@ def test_no_address_of_a_package_index_is_in_a_lock_file() -> None:
 def test_the_real_data_stays_outside_the_project() -> None:
     assert not str(DATA_DIR.resolve()).startswith(str(PROJECT))
     assert [path for pattern in ("*.mat", "*.npz") for path in PROJECT.glob(f"[!.]*/**/{pattern}")] == []
+
+
+def test_the_model_of_one_s_own_of_the_readme_is_a_model(hcr: Hcr, tmp_path: Path) -> None:
+    section = README.split("## Add a model of your own")[1].split("\n## ")[0]
+    (module,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    (entry_points,) = re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)
+    (group, name, value) = re.findall(r'entry-points\."([\w.]+)"\]\n(\w+) = "(.*)"', entry_points)[0]
+    site = tmp_path / "site"
+    info = site / "my_models-1.dist-info"
+    info.mkdir(parents=True)
+    (site / "my_models.py").write_text(module)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-models\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text("name: tiny\nunits: 32\n")
+    done = hcr("train", "model=tiny", "model.units=64", "check_only=true", env={"PYTHONPATH": str(site)})
+    assert done.returncode == 0, done.stderr
+    assert f"{65 * 64 + 65 * 10:,}" in done.stdout
