@@ -116,6 +116,7 @@ def test_the_table_has_every_option_of_train_that_is_allowed() -> None:
     assert set(VERBS["train"].options) == {option for option in known if option.startswith("--")} - left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "error", "frame"),
     [

@@ -101,6 +101,7 @@ def shapes(folder: Path, *, repeats: int = 0) -> None:
     np.savez(folder / "shapes.npz", x=x, y=y)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_path: Path) -> None:
     shapes(tmp_path)
     assert "hcr data dataset=shapes" in README
@@ -115,6 +116,7 @@ def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_pa
     assert "note:" not in trained.stdout
 
 
+@pytest.mark.slow
 def test_duplicates_are_told_after_training_and_tagged_on_the_run(hcr: Hcr, tmp_path: Path) -> None:
     from hcr.tracking.store import open_store
 

@@ -37,6 +37,7 @@ def test_every_refusal_of_the_readme_is_what_hcr_says(command: str, answer: str,
     assert (done.returncode, done.stderr) == (1, answer + "\n")
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_trains_a_run_and_reads_its_result(tmp_path: Path) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```", README.split("## From Python")[1], flags=re.MULTILINE | re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -213,6 +213,7 @@ def test_the_journal_alone_is_a_faithful_copy(digits_run: tuple[Path, str]) -> N
     assert files == store.artifacts(run)
 
 
+@pytest.mark.slow
 def test_two_processes_with_one_seed_give_the_same_bits(tmp_path: Path) -> None:
     digests = []
     for name in ("first", "second"):
@@ -225,6 +226,7 @@ def test_two_processes_with_one_seed_give_the_same_bits(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("train", "-m", "model.depth=1,2", "seed=0,1", "training=smoke", "model.filters=4")
     assert done.returncode == 0, done.stderr
@@ -238,6 +240,7 @@ def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(hcr: 
     assert {run.data.tags["hcr.test_looks"] for run in children} == {"0"}
 
 
+@pytest.mark.slow
 def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("train", "-m", "optimizer.learning_rate=1e35,0.001", "schedule=constant", "training=smoke")
     assert done.returncode == 1
@@ -269,6 +272,7 @@ def test_check_only_shows_layers_parameters_and_images_and_records_nothing(hcr: 
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(tmp_path: Path) -> None:
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -294,6 +298,7 @@ def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(tmp_path: Path) -
     assert run.data.metrics["val/loss"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_ended_by_sync(tmp_path: Path) -> None:
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -320,6 +325,7 @@ def test_a_run_that_was_killed_is_ended_by_sync(tmp_path: Path) -> None:
     assert run.data.metrics["val/loss"] > 0
 
 
+@pytest.mark.slow
 def test_runs_that_a_server_missed_are_delivered_by_sync_once(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
