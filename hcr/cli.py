@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hcr: {one_line(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("hcr: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"hcr: {stop or 'interrupted'}", file=sys.stderr)
         return 130
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line, redact
+from hcr.config.gate import MONITORS
 from hcr.config.tracking import output_root, tracking_uri
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
@@ -45,7 +46,7 @@ def train(argv: Sequence[str]) -> int:
 
 def _train_one() -> int:
     errors: list[HcrError] = []
-    code = _call_hydra(_job(errors, parent=None, num_jobs=1))
+    code = _call_hydra(_job(errors, [], parent=None, num_jobs=1))
     for error in errors[:-1]:
         print(f"hcr: {one_line(error)}", file=sys.stderr)
     if errors:
@@ -56,20 +57,33 @@ def _train_one() -> int:
 def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
     """Every config as a run of its own under one parent run, which ends FAILED if one of them does."""
     errors: list[HcrError] = []
+    finished: list[tuple[float, str]] = []
     with recorded(configs[0].tracking) as journal:
         journal.begin(name=" ".join(overrides) or "multirun", tags={"hcr.sweep": journal.key})
-        code = _call_hydra(_job(errors, parent=journal.key, num_jobs=len(configs)))
+        code = _call_hydra(_job(errors, finished, parent=journal.key, num_jobs=len(configs)))
         if errors or code != 0:
             journal.tags({"hcr.error": one_line(errors[0]) if errors else "at least one of its runs failed"})
             journal.end("FAILED")
     failed = (
         f"{len(errors) or 'some'} of {len(configs)} runs failed" if errors or code else f"{len(configs)} runs finished"
     )
-    print(f"\n{failed}, under the parent run {journal.key}\n{how_to_see(journal)}", flush=True)
+    print(
+        f"\n{failed}, under the parent run {journal.key}\n{_best_of(finished, configs[0].monitor)}{how_to_see(journal)}"
+    )
     return 1 if errors else code
 
 
-def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callable[[DictConfig], float | None]:
+def _best_of(finished: Sequence[tuple[float, str]], monitor: str) -> str:
+    """A line on the best of several runs, by the metric that picked their epochs; nothing where there is none."""
+    if not finished:
+        return ""
+    value, name = (max if MONITORS[monitor] else min)(finished)
+    return f"best {monitor}: {value:.4f} with {name} (one run each: the winner of many is partly luck)\n"
+
+
+def _job(
+    errors: list[HcrError], finished: list[tuple[float, str]], *, parent: str | None, num_jobs: int
+) -> Callable[[DictConfig], float | None]:
     """What Hydra calls, with a composed config, once for each job.
 
     A user's error is kept in `errors`, of several jobs printed as the one line it is too, and the other jobs go on:
@@ -80,7 +94,11 @@ def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callab
 
     def job(raw: DictConfig) -> float | None:
         try:
-            return _run_job(parse_config(raw), parent, num_jobs)
+            cfg = parse_config(raw)
+            objective, name = _run_job(cfg, parent, num_jobs)
+            if objective is not None:
+                finished.append((objective, name))
+            return objective
         except HcrError as error:
             if os.getpid() != own_process:
                 raise
@@ -94,7 +112,8 @@ def _job(errors: list[HcrError], *, parent: str | None, num_jobs: int) -> Callab
     return job
 
 
-def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
+def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float | None, str]:
+    """One run; its objective, if it trained, and its overrides."""
     from hydra.core.hydra_config import HydraConfig
 
     hydra_node = HydraConfig.get()
@@ -107,24 +126,28 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> float | None:
         from hcr.commands.check import print_check
 
         print_check(cfg)
-        return None
+        return None, ""
     from hcr.training.progress import ProgressDisplay
 
     with recorded(cfg.tracking, parent) as journal, ProgressDisplay(cfg.training.epochs) as display:
-        result = run(
-            cfg,
-            journal,
-            name=" ".join(overrides) if parent is not None else None,
-            overrides=overrides,
-            on_epoch=display.on_epoch,
-            on_steps=display.on_steps,
-        )
+        try:
+            result = run(
+                cfg,
+                journal,
+                name=" ".join(overrides) if parent is not None else None,
+                overrides=overrides,
+                on_epoch=display.on_epoch,
+                on_steps=display.on_steps,
+            )
+        except KeyboardInterrupt:
+            where = f"; run {journal.key} ends as KILLED, with what it had, in {journal.folder}"
+            raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
         if result.warning is not None:
             print(f"note: {result.warning}", flush=True)
     if parent is None:
         print(how_to_see(journal), flush=True)
-    return result.objective
+    return result.objective, " ".join(overrides)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def record_artifacts(
     report = {"scored_on": shown} | classification_report(evaluation)
     _write(journal, "reports/classification_report.txt", classification_report_text(evaluation))
     _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-    _record_plots(journal, splits, subsets[shown], probabilities[shown], evaluation, state, cfg)
+    _record_plots(journal, splits, shown, probabilities[shown], evaluation, state, cfg)
     _record_pictures_of_training(journal, model, splits.train, cfg)
     save_keras_model(model, journal.artifact("model"))
     journal.artifact_written("model")
@@ -119,14 +119,14 @@ def record_artifacts(
 def _record_plots(
     journal: Journal,
     splits: Splits,
-    shown: Subset,
+    shown: str,
     probabilities: Probabilities,
     evaluation: Evaluation,
     state: TrainingState,
     cfg: RunConfig,
 ) -> None:
     """Every picture of a run, under `plots/`."""
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import save_figure, stamp
     from hcr.evaluation.class_plots import (
         class_balance_info,
         class_f1_info,
@@ -146,7 +146,9 @@ def _record_plots(
     from hcr.evaluation.plots import curves_info, draw_curves, draw_reliability, reliability_info
 
     names = cfg.dataset.class_names
-    seen = (shown.images, shown.labels, probabilities, names)
+    subset: Subset = getattr(splits, shown)
+    scored_on, num_images = {"val": "validation", "test": "test"}[shown], len(subset)
+    seen = (subset.images, subset.labels, probabilities, names)
     balance = {name: getattr(splits, name).labels for name in ("train", "val", "test")}
     figures = {
         "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
@@ -156,9 +158,12 @@ def _record_plots(
         "class_f1": draw_class_f1(class_f1_info(evaluation)),
         "predictions": draw_predictions(predictions_info(*seen)),
         "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
-        "reliability": draw_reliability(reliability_info(probabilities, shown.labels)),
+        "reliability": draw_reliability(reliability_info(probabilities, subset.labels)),
     }
+    scored = ("confusion_matrix", "class_f1", "predictions", "worst_mistakes", "reliability")
     for name, figure in figures.items():
+        if name in scored:
+            stamp(figure, f"{num_images:,} {scored_on} images")
         save_figure(figure, journal.artifact(f"plots/{name}.png"))
         journal.artifact_written(f"plots/{name}.png")
 

@@ -17,24 +17,26 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     Raises:
         DataError: as the run would.
     """
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, soft_wrap=True)
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
 
-    layers = Table("layer", "kind", "output", title=f"model {cfg.model.name}", title_justify="left")
+    layers = Table("layer", "kind", "output")
     layers.add_column("parameters", justify="right")
     for layer in model.layers:
         shape = "x".join("N" if size is None else str(size) for size in layer.output.shape)
         layers.add_row(layer.name, type(layer).__name__, shape, f"{layer.count_params():,}")
     layers.add_section()
     layers.add_row("in all", "", "", f"{model.count_params():,}")
+    console.print(f"model {cfg.model.name}")
     console.print(layers)
 
-    images = Table("split", title=f"data set {cfg.dataset.name}, split {cfg.split.name}", title_justify="left")
+    images = Table("split")
     images.add_column("images", justify="right")
     for name, subset in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         images.add_row(name, f"{len(subset):,}")
+    console.print(f"data set {cfg.dataset.name}, split {cfg.split.name}")
     console.print(images)
 
     steps = steps_per_epoch(len(splits.train), cfg.training.batch_size)

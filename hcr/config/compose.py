@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import RunConfig, parse_config
+from hcr.config.gate import INSTANTIATE_KEYS, RunConfig, parse_config
 from hcr.config.hydra_node import check_hydra_node, check_search_path
 from hcr.config.schema import did_you_mean, unknown_key
 
@@ -245,6 +245,8 @@ def _explain_key(override: "Override", whole: DictConfig) -> str:
         return f"{key}: {value} is several values; add -m to run each of them, or write [{value}] for a list"
     if not key:
         return _unreadable(str(override.input_line), "KEY=VALUE or GROUP=NAME")
+    if key.rpartition(".")[2] in INSTANTIATE_KEYS:
+        return f"{key}: not allowed; YAML names things (model.name, ...), it never imports them"
     group, _, package = key.partition("@")
     known = [name for name in whole if isinstance(name, str) and name != "hydra"]
     parent, _, _ = group.rpartition(".")
@@ -260,7 +262,8 @@ def _explain_key(override: "Override", whole: DictConfig) -> str:
         if override.is_add():
             return f"{group}: is in the config already; write {group}=... without the +"
         return f"{group}: cannot be set to {value!r}"
-    return unknown_key(group, known)
+    inside = [f"{name}.{group}" for name in known if isinstance(whole.get(name), DictConfig) and group in whole[name]]
+    return f"{group}: unknown key; did you mean {inside[0]!r}?" if inside else unknown_key(group, known)
 
 
 def _unreadable(override: str, why: str) -> str:

@@ -63,6 +63,14 @@ def write_header(figure: Figure, title: str, note: str = "") -> None:
 
 
 @lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
+def stamp(figure: Figure, text: str) -> Figure:
+    """Say at the page's top right what is seen on it, such as which images."""
+    width, height = figure.get_size_inches() * DPI
+    place = (1 - MARGIN / width, 1 - 16 / height)
+    figure.text(*place, text, size=SMALL, color=MUTED, va="top", ha="right", parse_math=False)
+    return figure
+
+
 def text_width(text: str, size: float) -> float:
     """Pixels that `text` takes in the default font at `size` points."""
     font = get_font(findfont(FontProperties()))

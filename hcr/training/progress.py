@@ -59,12 +59,15 @@ class ProgressDisplay:
             self._task,
             description=f"epoch {now.epoch}/{self._epochs}",
             completed=now.steps,
+            visible=True,
             numbers=f"loss {now.loss:.4f}  accuracy {now.accuracy:.4f}  {now.images_per_s:,.0f} images/s"
             f"  {self._left(done)} left",
         )
 
     def on_epoch(self, state: TrainingState) -> None:
         """Print the epoch that has just ended."""
+        if self._task is not None:
+            self._progress.update(self._task, visible=False)  # until there are steps again: saving is none
         metrics = state.history[-1]
         width = len(str(self._epochs))
         done = (state.epoch - self._first_epoch) * self._steps
