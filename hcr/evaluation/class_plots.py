@@ -41,6 +41,9 @@ MOST_LABELS = 64  # more class names than this do not fit along one side of a pa
 MOST_COUNTS = 30  # classes up to which a cell of the confusion matrix has room for its count
 
 
+DARKEST_FROM = 0.05  # the least share of a class that is drawn in the darkest colour: one image of 36 is no disaster
+
+
 @dataclass(frozen=True)
 class Confusion:
     """Who is taken for whom.
@@ -94,7 +97,7 @@ def draw_confusion(info: Confusion) -> Figure:
     )
     axes = add_axes(figure, left, HEADER, side, side)
     axes.grid(False)
-    highest = float(info.mistaken_share.max()) or 1.0
+    highest = max(float(info.mistaken_share.max()), DARKEST_FROM)
     image = axes.imshow(info.mistaken_share, cmap=_SHARES, vmin=0, vmax=highest, aspect="auto")
     every = np.arange(num_classes)
     diagonal = np.where(np.eye(num_classes, dtype=bool)[..., np.newaxis], [0.89, 0.9, 0.91, 1.0], 0.0)
