@@ -68,3 +68,35 @@ def test_the_choices_listed_in_comments_are_the_choices_there_are() -> None:
             group = line.split("-", 1)[1].split(":")[0].strip()
             listed = {name.strip() for name in line.split("# ")[1].split(";")[0].split(",")}
             assert listed == {file.stem for file in (CONF / group).glob("*.yaml")}, group
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_every_file_trains_an_epoch_and_learns_something(
+    choice: Path, mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hcr.data import load_splits
+    from hcr.training import fit
+    from hcr.training.build import build
+
+    monkeypatch.setenv("HCR_DATA_DIR", str(mnist_dir))
+    overrides = overrides_of(choice)
+    (asked,) = Composer().check(overrides).configs
+    small = [] if asked.dataset.name == "digits" else ["dataset.limit=1500"]
+    (cfg,) = Composer().check([*overrides, *small, "training.epochs=1", "training.batch_size=16"]).configs
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    model, optimizer = build(cfg, len(splits.train))
+    losses: list[float] = []
+    state = fit(
+        model,
+        optimizer,
+        splits.train,
+        splits.val,
+        cfg.training,
+        cfg.augmentation,
+        monitor=cfg.monitor,
+        seed=cfg.seed,
+        on_steps=lambda now: losses.append(now.loss),
+    )
+    assert state.epoch == 1
+    assert losses[-1] < losses[0]
