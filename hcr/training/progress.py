@@ -52,8 +52,7 @@ class ProgressDisplay:
         if self._progress.disable:
             return
         if self._task is None:
-            self._progress.start()  # not before: a download may have a live line of its own until then
-            self._task = self._progress.add_task("", total=self._steps, numbers="")
+            self._task = self._progress.add_task("", total=self._steps, numbers="", visible=False)
         done = (now.epoch - 1 - self._first_epoch) * self._steps + now.steps
         self._progress.update(
             self._task,
@@ -63,6 +62,8 @@ class ProgressDisplay:
             numbers=f"loss {now.loss:.4f}  accuracy {now.accuracy:.4f}  {now.images_per_s:,.0f} images/s"
             f"  {self._left(done)} left",
         )
+        self._progress.start()  # once; not before: a download may have a live line of its own until then
+        self._progress.refresh()
 
     def on_epoch(self, state: TrainingState) -> None:
         """Print the epoch that has just ended."""
