@@ -20,7 +20,7 @@ from hcr.config.gate import flatten, to_dict, to_yaml
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
-from hcr.model import build_augmentation
+from hcr.model import build_augmentation, with_keras_layers
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import TrainingState
@@ -112,7 +112,7 @@ def record_artifacts(
     _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
     _record_plots(journal, splits, shown, probabilities[shown], evaluation, state, cfg)
     _record_pictures_of_training(journal, model, splits.train, cfg)
-    save_keras_model(model, journal.artifact("model"))
+    save_keras_model(with_keras_layers(model), journal.artifact("model"))
     journal.artifact_written("model")
 
 

@@ -58,6 +58,61 @@ def test_without_pooling_the_image_keeps_its_size_at_any_depth() -> None:
     assert model.get_layer("act5").output.shape[1:3] == (8, 8)
 
 
+def test_each_block_may_have_settings_of_its_own() -> None:
+    cfg = replace(
+        CNN,
+        depth=3,
+        filters=(4, 5, 6),
+        convolutions=(1, 2, 1),
+        kernel_size=(5, 3, 3),
+        strides=(2, 1, 1),
+        padding=("valid", "same", "same"),
+        pooling=("none", "max", "average"),
+    )
+    model = build_model(cfg, (28, 28, 1), 10, seed=0)
+    convolutions = of_type(model, keras.layers.Conv2D)
+    assert [(layer.name, layer.filters, layer.kernel_size[0], layer.strides[0]) for layer in convolutions] == [
+        ("conv1", 4, 5, 2),
+        ("conv2", 5, 3, 1),
+        ("conv2_2", 5, 3, 1),
+        ("conv3", 6, 3, 1),
+    ]
+    assert len(of_type(model, keras.layers.Activation)) == 4 + 1  # and the softmax
+    # 28 loses 4 and is halved by strides; then pooling halves it twice.
+    assert [layer.output.shape[1] for layer in convolutions] == [12, 12, 12, 6]
+    assert model.get_layer("flatten").output.shape[1] == 3 * 3 * 6
+
+
+def test_what_the_gate_counts_of_an_image_is_what_keras_leaves_of_it() -> None:
+    for padding in ("same", "valid"):
+        for strides, kernel_size, convolutions in ((1, 3, 1), (2, 5, 2), (3, 2, 3), (2, 1, 1)):
+            cfg = replace(CNN, depth=1, padding=padding, strides=strides, kernel_size=kernel_size)
+            cfg = replace(cfg, convolutions=convolutions, filters=2)
+            block = build_model(cfg, (29, 23, 1), 10, seed=0).get_layer("flatten").input
+            assert block.shape[1:3] == tuple(cfg.blocks[0].output_size(size) for size in (29, 23)), cfg
+
+
+def test_a_crop_looks_at_the_central_square_alone() -> None:
+    model = build_model(replace(CNN, crop=22), (28, 28, 1), 10, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+    framed = images.copy()
+    framed[:, :3] = framed[:, -3:] = framed[:, :, :3] = framed[:, :, -3:] = 0
+    assert np.array_equal(predict_probabilities(model, framed), predict_probabilities(model, images))
+    framed[:, 3, 3] ^= 255
+    assert not np.array_equal(predict_probabilities(model, framed), predict_probabilities(model, images))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_pooling_before_the_activation_changes_nothing(activation: str) -> None:
+    """Each block is the maximum of activations, whichever of the two comes first in the graph."""
+    model = build_model(replace(CNN, depth=1, filters=3, activation=activation), (8, 8, 1), 10, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+    before = keras.Model(model.input, model.get_layer("norm1").output)(images)
+    expected = keras.ops.max_pool(keras.activations.get(activation)(before), 2, 2)
+    found = keras.Model(model.input, model.get_layer("flatten").input)(images)
+    assert np.array_equal(found, expected)
+
+
 def test_batch_norm_dropout_and_dense_layers_come_and_go_with_their_settings() -> None:
     full = build_model(replace(CNN, dense_units=(16, 8), dropout=0.5), (8, 8, 1), 10, seed=0)
     bare = build_model(replace(CNN, dense_units=(), dropout=0.0, batch_norm=False), (8, 8, 1), 10, seed=0)

@@ -41,7 +41,7 @@ def test_shape_and_dtype_stay_and_images_change(kind: str, digits: NDArray[np.ui
     result = augmented([f"augmentation={kind}"], digits)
     assert (result.shape, result.dtype) == (digits.shape, np.uint8)
     changed = (result != digits).reshape(len(digits), -1).any(axis=1)
-    assert changed.mean() > 0.9
+    assert changed.mean() > 0.8
 
 
 @pytest.mark.parametrize("kind", KINDS)

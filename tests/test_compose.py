@@ -145,7 +145,7 @@ def test_a_multirun_over_a_group_composes_each_choice() -> None:
 @pytest.mark.parametrize(
     ("overrides", "fragments"),
     [
-        (["model.depth=2,9"], ["model.depth: 9 poolings", "in the combination model.depth=9"]),
+        (["model.depth=2,9"], ["model.depth: block 4", "in the combination model.depth=9"]),
         (["seed=0,1", "model.depth=2,9"], ["in the combination seed=0 model.depth=9"]),
         (["seed=0,-1"], ["seed: ", "in the combination seed=-1"]),
         (["split=stratified,official"], ["split.name: ", "in the combination split=official"]),

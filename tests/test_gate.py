@@ -128,8 +128,17 @@ def test_an_interpolation_is_resolved_before_it_is_checked(plain: dict[str, Any]
         ("model", 3, ["model: expected a group of settings, got 3"]),
         ("seed", "???", ["seed: "]),
         ("seed", 2**32, ["seed: expected an integer from 0 to 4294967295", "4294967296"]),
-        ("model.depth", 4, ["model.depth: 4 poolings", "8x8", "at most 3"]),
-        ("model.filters", [8, 16, 32], ["model.filters: expected 2 numbers", "[8, 16, 32]"]),
+        ("model.depth", 4, ["model.depth: block 4", "8x8", "at most 3"]),
+        ("model.kernel_size", [3, 3, 3], ["model.kernel_size: expected 2 values", "[3, 3, 3]"]),
+        ("model.kernel_size", [3, 0], ["model.kernel_size: expected 1 to 65536, got [3, 0]"]),
+        ("model.padding", ["same", "vallid"], ["model.padding[1]: no 'vallid' here; did you mean 'valid'?"]),
+        ("model.pooling", "maxx", ["model.pooling: no 'maxx' here; did you mean 'max'?"]),
+        ("model.pooling", 2, ["model.pooling: expected one of max, average, none or a list", "got 2"]),
+        ("model.convolutions", 0, ["model.convolutions: expected 1 to 64, got 0"]),
+        ("model.strides", 5, ["model.depth: block 2 shrinks a 8x8 image", "at most 1"]),
+        ("model.crop", 9, ["model.crop: expected at most the 8 pixels", "got 9"]),
+        ("model.crop", 3, ["model.depth: block 2 shrinks a 3x3 image", "at most 1"]),
+        ("model.filters", [8, 16, 32], ["model.filters: expected 2 values", "[8, 16, 32]"]),
         ("monitor", "test/accuracy", ["monitor: expected a validation metric", "'test/accuracy'"]),
         ("monitor", "test/loss", ["monitor: expected a validation metric", "'test/loss'"]),
         ("monitor", "val/los", ["monitor: no 'val/los' here; did you mean 'val/loss'?"]),
@@ -181,7 +190,7 @@ def test_the_split_of_whole_groups_needs_a_data_set_that_has_groups(plain: dict[
 def test_a_depth_is_as_deep_as_the_image_allows_and_no_deeper() -> None:
     assert compose(["model.depth=3"]).dataset.image_shape == (8, 8, 1)
     assert compose(["dataset=mnist", "model.depth=4"]).dataset.image_shape == (28, 28, 1)
-    with pytest.raises(ConfigError, match=r"^model\.depth: 5 poolings shrink a 28x28 image"):
+    with pytest.raises(ConfigError, match=r"^model\.depth: block 5 shrinks a 28x28 image"):
         compose(["dataset=mnist", "model.depth=5"])
     # Without pooling nothing shrinks.
     assert compose(["model.depth=5", "model.pooling=none"]).dataset.image_shape == (8, 8, 1)

@@ -1,9 +1,9 @@
 """The typed config of architectures. Each refuses an image that it would shrink to nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from hcr.config.errors import ConfigError
 from hcr.config.schema import require
@@ -25,50 +25,104 @@ class ModelConfig:
         """Raise a ConfigError where images of `image_shape`, (height, width, channels), are too small."""
 
 
+Padding = Literal["same", "valid"]
+Pooling = Literal["max", "average", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One block of a `cnn`: `convolutions` of them, the first with `strides`, then pooling."""
+
+    filters: int
+    convolutions: int
+    kernel_size: int
+    strides: int
+    padding: Padding
+    pooling: Pooling
+
+    def output_size(self, size: int) -> int:
+        """Pixels left of `size` along one side; 0 or fewer where the block does not fit."""
+        for convolution in range(self.convolutions):
+            strides = self.strides if convolution == 0 else 1
+            if self.padding == "valid":
+                size -= self.kernel_size - 1
+            size = -(-size // strides)
+        return size if self.pooling == "none" else size // 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class CnnConfig(ModelConfig):
-    """`depth` convolution blocks, then dense layers, then softmax."""
+    """`depth` convolution blocks, then dense layers, then softmax.
 
+    What is a value or a tuple is the same for every block, or has a value for each.
+    """
+
+    crop: int | None
     depth: int
     filters: int | tuple[int, ...]
-    kernel_size: int
+    convolutions: int | tuple[int, ...]
+    kernel_size: int | tuple[int, ...]
+    strides: int | tuple[int, ...]
+    padding: Padding | tuple[Padding, ...]
     batch_norm: bool
-    pooling: Literal["max", "average", "none"]
+    pooling: Pooling | tuple[Pooling, ...]
     dense_units: tuple[int, ...]
     dropout: float
     activation: Activation
 
     def __post_init__(self) -> None:
+        require(self.crop is None or self.crop >= 1, "model.crop", "1 or more, or null", self.crop)
         require(1 <= self.depth <= DEEPEST, "model.depth", f"1 to {DEEPEST}", self.depth)
-        if isinstance(self.filters, tuple) and len(self.filters) != self.depth:
-            raise ConfigError(
-                f"model.filters: expected {self.depth} numbers, one per block (model.depth={self.depth}),"
-                f" got {list(self.filters)}"
-            )
-        widest = max(self.filters_per_block)
-        require(min(self.filters_per_block) >= 1, "model.filters", "1 or more", self.filters)
-        if widest > WIDEST:
-            raise ConfigError(f"model.filters: expected at most {WIDEST} in a block, got {widest} in the widest")
-        require(1 <= self.kernel_size <= WIDEST, "model.kernel_size", f"1 to {WIDEST}", self.kernel_size)
+        for name in PER_BLOCK:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.depth:
+                raise ConfigError(
+                    f"model.{name}: expected {self.depth} values, one per block (model.depth={self.depth}),"
+                    f" got {list(value)}"
+                )
+        for name, most in (("convolutions", DEEPEST), ("kernel_size", WIDEST), ("strides", WIDEST)):
+            within = all(1 <= getattr(block, name) <= most for block in self.blocks)
+            require(within, f"model.{name}", f"1 to {most}", _listed(getattr(self, name)))
+        filters = [block.filters for block in self.blocks]
+        require(min(filters) >= 1, "model.filters", "1 or more", _listed(self.filters))
+        if max(filters) > WIDEST:
+            raise ConfigError(f"model.filters: expected at most {WIDEST} in a block, got {max(filters)} in the widest")
         within = all(1 <= units <= WIDEST for units in self.dense_units)
         require(within, "model.dense_units", f"1 to {WIDEST} each", list(self.dense_units))
         require(0 <= self.dropout < 1, "model.dropout", "a fraction in [0, 1)", self.dropout)
 
     @property
-    def filters_per_block(self) -> tuple[int, ...]:
-        """Filters of each block: the list as given, or one number doubled from block to block."""
-        if isinstance(self.filters, tuple):
-            return self.filters
-        return tuple(self.filters * 2**block for block in range(self.depth))
+    def blocks(self) -> tuple[Block, ...]:
+        """Each block with its own settings: one number of filters doubles from block to block."""
+
+        def own(value: Any, i: int) -> Any:
+            return value[i] if isinstance(value, tuple) else value
+
+        rows = [{name: own(getattr(self, name), i) for name in PER_BLOCK} for i in range(self.depth)]
+        if not isinstance(self.filters, tuple):
+            rows = [row | {"filters": self.filters * 2**i} for i, row in enumerate(rows)]
+        return tuple(Block(**row) for row in rows)
 
     def check_image(self, image_shape: tuple[int, ...]) -> None:
         height, width, _ = image_shape
-        if self.pooling != "none" and min(height, width) < 2**self.depth:
-            deepest = min(height, width).bit_length() - 1
-            raise ConfigError(
-                f"model.depth: {self.depth} poolings shrink a {height}x{width} image below 1x1;"
-                f" expected at most {deepest} (or model.pooling=none)"
-            )
+        size = min(height, width)
+        if self.crop is not None:
+            require(self.crop <= size, "model.crop", f"at most the {size} pixels of an image's side", self.crop)
+            height = width = size = self.crop
+        for number, block in enumerate(self.blocks, start=1):
+            size = block.output_size(size)
+            if size < 1:
+                what = f"block {number} shrinks a {height}x{width} image below 1x1"
+                if number == 1:
+                    raise ConfigError(f"model.kernel_size: {what}; expected a smaller one, or model.padding=same")
+                raise ConfigError(f"model.depth: {what}; expected at most {number - 1} (or model.pooling=none)")
+
+
+PER_BLOCK = tuple(field.name for field in fields(Block))
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)

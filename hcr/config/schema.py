@@ -133,6 +133,8 @@ def _looks_like(hint: Any, value: object) -> bool:
         return isinstance(value, list | tuple)
     if get_origin(hint) is dict:
         return isinstance(value, Mapping)
+    if get_origin(hint) is Literal:
+        return isinstance(value, str)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is hint

@@ -107,12 +107,12 @@ def _limited(labels: Labels, is_test: NDArray[np.bool_] | None, cfg: DatasetConf
     stratum = labels if is_test is None else labels + cfg.num_classes * is_test
     of_stratum = np.bincount(stratum)
     keep = np.zeros(len(labels), dtype=bool)
-    for k, count in enumerate(_share_out(cfg.limit, of_stratum, num_needed=cfg.num_classes)):
+    for k, count in enumerate(share_out(cfg.limit, of_stratum, num_needed=cfg.num_classes)):
         keep[np.flatnonzero(stratum == k)[:count]] = True
     return np.flatnonzero(keep)
 
 
-def _share_out(total: int, sizes: NDArray[np.intp], num_needed: int) -> NDArray[np.intp]:
+def share_out(total: int, sizes: NDArray[np.intp], *, num_needed: int = 0) -> NDArray[np.intp]:
     """`total` shared out in proportion to `sizes`, by largest remainder; at least 1 to each of the first `num_needed`.
 
     So a class has a training image whatever its size, as long as it has one at all.

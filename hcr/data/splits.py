@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcr.config.data import DatasetConfig, GroupedSplitConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
-from hcr.config.errors import DataError, one_line
-from hcr.data.dataset import Dataset, Images, Labels
+from hcr.config.errors import DataError
+from hcr.data.dataset import Dataset, Images, Labels, share_out
 from hcr.data.groups import draw_groups
 from hcr.data.sources import load_dataset
 
@@ -123,16 +123,23 @@ def _count(fraction: float, total: int) -> int:
 
 
 def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[Indices, Indices]:
-    """`indices` in two, the second with `count` of them, each class in proportion."""
-    from sklearn.model_selection import train_test_split
+    """`indices` in two, the second with `count` of them, each class in proportion; neither without any class.
 
-    try:
-        rest, drawn = train_test_split(
-            indices, test_size=count, stratify=labels[indices], random_state=seed, shuffle=True
+    Written out and not left to scikit-learn, whose import alone takes longer than everything else before training.
+    """
+    own = labels[indices]
+    sizes = np.bincount(own)
+    num_classes = np.count_nonzero(sizes)
+    if min(count, len(indices) - count) < num_classes:
+        raise DataError(
+            f"split: {len(indices)} images cannot be split so (expected at least {num_classes} images, one a class, on"
+            f" either side, got {len(indices) - count} and {count})"
         )
-    except ValueError as error:
-        raise DataError(f"split: {len(indices)} images cannot be split so ({one_line(error)})") from error
-    return rest, drawn
+    drawn = np.zeros(len(indices), dtype=bool)
+    random = np.random.default_rng(seed)
+    for k, share in enumerate(share_out(count, sizes)):
+        drawn[random.permutation(np.flatnonzero(own == k))[:share]] = True
+    return indices[~drawn], indices[drawn]
 
 
 def _check_parts(data: Dataset, dataset: DatasetConfig, parts: Mapping[str, Indices]) -> None:

@@ -62,7 +62,6 @@ def write_header(figure: Figure, title: str, note: str = "") -> None:
         )
 
 
-@lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
 def stamp(figure: Figure, text: str) -> Figure:
     """Say at the page's top right what is seen on it, such as which images."""
     width, height = figure.get_size_inches() * DPI
@@ -71,6 +70,7 @@ def stamp(figure: Figure, text: str) -> Figure:
     return figure
 
 
+@lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
 def text_width(text: str, size: float) -> float:
     """Pixels that `text` takes in the default font at `size` points."""
     font = get_font(findfont(FontProperties()))

@@ -1,4 +1,4 @@
-"""What a table of probabilities is worth against labels. NumPy and scikit-learn only."""
+"""What a table of probabilities is worth against labels. NumPy only."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -64,11 +64,9 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
         ValueError: N = 0, or shapes that do not fit.
     """
     _check(probabilities, labels, len(class_names))
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     predicted = probabilities.argmax(axis=1)
-    every = np.arange(len(class_names))
-    scores = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0.0)
+    confusion = confusion_matrix(labels, predicted, len(class_names))
+    precision, recall, f1 = class_scores(confusion)
     right = int((predicted == labels).sum())
     low, high = proportion_interval(right, len(labels))
     return Evaluation(
@@ -78,14 +76,30 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
         accuracy_high=high,
         loss=cross_entropy(probabilities, labels),
         top2_accuracy=top_k_accuracy(probabilities, labels, k=2),
-        macro_f1=float(scores[2].mean()),
+        macro_f1=float(f1.mean()),
         ece=expected_calibration_error(probabilities, labels),
         classes=tuple(
             ClassScore(name, float(p), float(r), float(f), int(n))
-            for name, p, r, f, n in zip(class_names, *scores, strict=True)
+            for name, p, r, f, n in zip(class_names, precision, recall, f1, confusion.sum(axis=1), strict=True)
         ),
-        confusion=confusion_matrix(labels, predicted, labels=every),
+        confusion=confusion,
     )
+
+
+def confusion_matrix(labels: Labels, predicted: NDArray[np.intp], num_classes: int) -> NDArray[np.int64]:
+    """(K, K) counts of images, row the actual class, column the predicted one; both (N,), integers in [0, K)."""
+    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def class_scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Precision, recall and F1 of each class, (3, K), of a confusion matrix (K, K); 0 where they divide by 0."""
+    right = np.diag(confusion).astype(np.float64)
+    predicted, actual = confusion.sum(axis=0), confusion.sum(axis=1)
+    parts = np.stack([right, right, 2 * right])
+    wholes = np.stack([predicted, actual, predicted + actual])
+    scores: NDArray[np.float64] = np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
+    return scores
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:

@@ -7,10 +7,13 @@ from typing import Any
 import keras
 from keras import layers
 
-from hcr.config.model import CnnConfig, KerasConvnetConfig, LeNet5Config, MlpConfig, ModelConfig, ResNetConfig
+from hcr.config.model import Block, CnnConfig, KerasConvnetConfig, LeNet5Config, MlpConfig, ModelConfig, ResNetConfig
+from hcr.model.fast_layers import FastDropout, FusedBatchNormalization
 
 # Keras' 0.99 forgets the initial statistics only after some 500 steps, which small data sets never reach.
 NORM_MOMENTUM = 0.9
+
+RISING = ("relu", "elu", "leaky_relu", "tanh")  # activations that never fall
 
 
 def build_model(cfg: ModelConfig, image_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Model:
@@ -42,24 +45,44 @@ def build_cnn(cfg: CnnConfig, x: keras.KerasTensor) -> keras.KerasTensor:
 
     Input: scaled images (N, H, W, C). Output: features (N, F).
     """
-    for block, filters in enumerate(cfg.filters_per_block, start=1):
-        # Batch norm has a shift of its own, so the convolution before it needs none.
-        x = layers.Conv2D(filters, cfg.kernel_size, padding="same", use_bias=not cfg.batch_norm, name=f"conv{block}")(x)
-        if cfg.batch_norm:
-            x = _norm(x, f"norm{block}")
-        x = layers.Activation(cfg.activation, name=f"act{block}")(x)
-        if cfg.pooling == "max":
-            x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
-        elif cfg.pooling == "average":
-            x = layers.AveragePooling2D(2, name=f"pool{block}")(x)
+    if cfg.crop is not None:
+        x = layers.CenterCrop(cfg.crop, cfg.crop, name="crop")(x)
+    for number, block in enumerate(cfg.blocks, start=1):
+        x = _cnn_block(cfg, block, x, str(number))
     x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(cfg.dense_units, start=1):
         if cfg.dropout:
-            x = layers.Dropout(cfg.dropout, name=f"drop{i}")(x)
+            x = FastDropout(cfg.dropout, name=f"drop{i}")(x)
         x = layers.Dense(units, activation=cfg.activation, name=f"dense{i}")(x)
     if cfg.dropout:
-        x = layers.Dropout(cfg.dropout, name="drop")(x)
+        x = FastDropout(cfg.dropout, name="drop")(x)
     return x
+
+
+def _cnn_block(cfg: CnnConfig, block: Block, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Convolutions, each with norm and activation, and pooling."""
+    for i in range(block.convolutions):
+        if i > 0:
+            x = layers.Activation(cfg.activation, name=f"act{name}")(x)
+            name = f"{name.partition('_')[0]}_{i + 1}"
+        x = layers.Conv2D(
+            block.filters,
+            block.kernel_size,
+            strides=block.strides if i == 0 else 1,
+            padding=block.padding,
+            use_bias=not cfg.batch_norm,  # batch norm has a shift of its own
+            name=f"conv{name}",
+        )(x)
+        if cfg.batch_norm:
+            x = _norm(x, f"norm{name}")
+    # The maximum of rising values is the rising of the maximum: the same result, a quarter of the work.
+    if block.pooling == "max" and cfg.activation in RISING:
+        x = layers.MaxPooling2D(2, name=f"pool{name}")(x)
+        return layers.Activation(cfg.activation, name=f"act{name}")(x)
+    x = layers.Activation(cfg.activation, name=f"act{name}")(x)
+    if block.pooling == "max":
+        return layers.MaxPooling2D(2, name=f"pool{name}")(x)
+    return layers.AveragePooling2D(2, name=f"pool{name}")(x) if block.pooling == "average" else x
 
 
 def build_keras_convnet(cfg: KerasConvnetConfig, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -71,11 +94,12 @@ def build_keras_convnet(cfg: KerasConvnetConfig, x: keras.KerasTensor) -> keras.
         "Simple MNIST convnet", keras.io code examples: 34,826 parameters on 28x28 images of 10 classes.
     """
     for block, filters in enumerate((32, 64), start=1):
-        x = layers.Conv2D(filters, 3, activation="relu", name=f"conv{block}")(x)
+        x = layers.Conv2D(filters, 3, name=f"conv{block}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        x = layers.Activation("relu", name=f"act{block}")(x)
     x = layers.Flatten(name="flatten")(x)
     if cfg.dropout:
-        x = layers.Dropout(cfg.dropout, name="drop")(x)
+        x = FastDropout(cfg.dropout, name="drop")(x)
     return x
 
 
@@ -107,7 +131,7 @@ def build_mlp(cfg: MlpConfig, x: keras.KerasTensor) -> keras.KerasTensor:
         x = layers.Dense(units, use_bias=not cfg.batch_norm, name=f"dense{i}")(x)
         x = _norm(x, f"norm{i}") if cfg.batch_norm else x
         x = layers.Activation(cfg.activation, name=f"act{i}")(x)
-        x = layers.Dropout(cfg.dropout, name=f"drop{i}")(x) if cfg.dropout else x
+        x = FastDropout(cfg.dropout, name=f"drop{i}")(x) if cfg.dropout else x
     return x
 
 
@@ -126,7 +150,7 @@ def build_resnet(cfg: ResNetConfig, x: keras.KerasTensor) -> keras.KerasTensor:
             x = _residual_block(cfg, x, filters, strides, f"stage{stage}_block{block}")
     x = layers.Activation(cfg.activation, name="act")(_norm(x, "norm"))
     x = layers.GlobalAveragePooling2D(name="mean")(x)
-    return layers.Dropout(cfg.dropout, name="drop")(x) if cfg.dropout else x
+    return FastDropout(cfg.dropout, name="drop")(x) if cfg.dropout else x
 
 
 def _residual_block(
@@ -144,7 +168,7 @@ def _residual_block(
 
 
 def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=name)(x)
+    return FusedBatchNormalization(momentum=NORM_MOMENTUM, name=name)(x)
 
 
 BUILDERS: Mapping[type[ModelConfig], Callable[[Any, keras.KerasTensor], keras.KerasTensor]] = MappingProxyType(

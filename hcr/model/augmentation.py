@@ -29,12 +29,18 @@ def build_augmentation(cfg: AugmentationConfig) -> Augment | None:
 def shift(cfg: ShiftConfig) -> Augment:
     """Each image moved by whole pixels, uniformly from -pixels to +pixels down and across."""
 
+    pixels = cfg.pixels
+
     def augment(images: Any, seed: Any) -> Any:
-        count = tf.shape(images)[0]
-        moved = tf.random.stateless_uniform([count, 2], seed, -cfg.pixels, cfg.pixels + 1, tf.int32)
-        moved = tf.cast(moved, tf.float32)
-        ones, zeros = tf.ones([count]), tf.zeros([count])
-        return _project(images, [ones, zeros, moved[:, 1], zeros, ones, moved[:, 0]], "NEAREST")
+        count, height, width, channels = tf.unstack(tf.shape(images))
+        framed = tf.pad(images, [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]])
+        high, wide = height + 2 * pixels, width + 2 * pixels
+        moved = tf.random.stateless_uniform([2, count], seed, 0, 2 * pixels + 1, tf.int32)
+        # Where the corner of each image lies among all pixels of the framed ones, and where its pixels lie from there.
+        corner = (tf.range(count) * high + moved[0]) * wide + moved[1]
+        within = tf.range(height)[:, tf.newaxis] * wide + tf.range(width)
+        index = corner[:, tf.newaxis, tf.newaxis] + within
+        return tf.ensure_shape(tf.gather(tf.reshape(framed, [-1, channels]), index), images.shape)
 
     return augment
 
@@ -56,7 +62,7 @@ def affine(cfg: AffineConfig) -> Augment:
         centre_y, centre_x = (tf.cast(shape[1], tf.float32) - 1) / 2, (tf.cast(shape[2], tf.float32) - 1) / 2
         move_x = centre_x - a * centre_x - b * centre_y + drawn[4] * cfg.shift_pixels
         move_y = centre_y - c * centre_x - d * centre_y + drawn[5] * cfg.shift_pixels
-        return _project(images, [a, b, move_x, c, d, move_y], "BILINEAR")
+        return _project(images, [a, b, move_x, c, d, move_y])
 
     return augment
 
@@ -84,7 +90,7 @@ BUILDERS: Mapping[type[AugmentationConfig], Callable[[Any], Augment] | None] = M
 )
 
 
-def _project(images: Any, rows: list[Any], interpolation: str) -> Any:
+def _project(images: Any, rows: list[Any]) -> Any:
     """Each image (N, H, W, C) through a map of its own: six coefficients (N,), from a result's (x, y) to a source's."""
     zeros = tf.zeros_like(rows[0])
     return tf.raw_ops.ImageProjectiveTransformV3(
@@ -92,7 +98,7 @@ def _project(images: Any, rows: list[Any], interpolation: str) -> Any:
         transforms=tf.stack([*rows, zeros, zeros], axis=1),
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
-        interpolation=interpolation,
+        interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
 

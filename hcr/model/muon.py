@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 # The odd quintic of the Newton-Schulz iteration, tuned to push small singular values up fast: they end between
@@ -111,9 +112,9 @@ def orthogonalize(matrix: Any, steps: int) -> Any:
     """
     rows, columns = matrix.shape
     x = matrix / (ops.norm(matrix) + 1e-7)
-    if rows > columns:  # the products below are of the smaller side
-        x = ops.transpose(x)
-    for _ in range(steps):
-        square = ops.matmul(x, ops.transpose(x))
-        x = A * x + ops.matmul(B * square + C * ops.matmul(square, square), x)
-    return ops.transpose(x) if rows > columns else x
+    tall = rows > columns
+    for _ in range(steps):  # the products are of the smaller side
+        square = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)
+        update = B * square + C * tf.matmul(square, square)
+        x = A * x + (tf.matmul(x, update) if tall else tf.matmul(update, x))
+    return x

@@ -49,7 +49,9 @@ class TrainingSteps:
         # An average of all weights, those of batch norm too; empty where none is asked for.
         self.average = [tf.Variable(weight, trainable=False) for weight in model.weights] if self._decay else []
         self._traced = tf.function(
-            self._run, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int64)]
+            self._run,
+            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int64)],
+            autograph=False,  # rewriting Python takes longer than tracing it, and the one loop is written out
         )
 
     def run(self, order: NDArray[np.int32], seed_and_step: list[int]) -> Any:
@@ -77,16 +79,20 @@ class TrainingSteps:
 
     def _run(self, order: Any, seed_and_step: Any) -> Any:
         steps = (tf.size(order) + self._batch_size - 1) // self._batch_size
-        losses = tf.TensorArray(tf.float32, steps)
-        sizes = tf.TensorArray(tf.int32, steps)
-        right = tf.constant(0)
-        for step in tf.range(steps):
+
+        def one_more(step: Any, right: Any, losses: Any, sizes: Any) -> Any:
             index = order[step * self._batch_size : (step + 1) * self._batch_size]
             number = seed_and_step + tf.cast(tf.stack([0, step]), tf.int64)
             loss, probabilities, classes = self._step(index, number)
-            losses = losses.write(step, loss)
-            sizes = sizes.write(step, tf.size(index))
-            right += tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
+            hits = tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
+            return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(index))
+
+        # What does not depend on weights, such as the augmentation of the batches to come, runs ahead of the step.
+        _, right, losses, sizes = tf.while_loop(
+            lambda step, *_: step < steps,
+            one_more,
+            (tf.constant(0), tf.constant(0), tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)),
+        )
         return losses.stack(), sizes.stack(), right
 
     def _step(self, index: Any, number: Any) -> Any:

@@ -1,0 +1,68 @@
+"""Keras' own layers with faster training steps, and the way back to Keras' own."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer, whose training step on images is TensorFlow's one fused operation.
+
+    Keras computes mean, variance and result one after the other, in float32 where the model is in bfloat16; that takes
+    longer than the convolution before it. What is computed is the same: the biased variance normalises, and is what
+    the moving variance follows.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise `inputs`, (N, H, W, C) or (N, C), over all axes but the last."""
+        if not training or len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
+        result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The operation gives the unbiased variance.
+        count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+        return result
+
+
+class FastDropout(keras.layers.Dropout):
+    """Keras' layer, which draws 16 random bits for each value instead of 32 and a float made of them.
+
+    The rate is exact to 1/65,536; what is kept is scaled by the rate as it is drawn.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop some of `inputs`, (N, ...), while training."""
+        if not training or self.rate == 0:
+            return inputs
+        dropped = round(self.rate * 2**16)
+        size = tf.size(inputs)
+        bits = tf.random.stateless_uniform(
+            [(size + 1) // 2], self.seed_generator.next(), minval=None, maxval=None, dtype=tf.uint32
+        )
+        halves = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:size]
+        kept = tf.reshape(halves >= tf.constant(dropped, tf.uint16), tf.shape(inputs))
+        return inputs * (tf.cast(kept, inputs.dtype) * tf.cast(2**16 / (2**16 - dropped), inputs.dtype))
+
+
+KERAS_LAYERS = {FusedBatchNormalization: keras.layers.BatchNormalization, FastDropout: keras.layers.Dropout}
+
+
+def with_keras_layers(model: keras.Model) -> keras.Model:
+    """The same model, weights and all, made of Keras' own layers alone: it is loaded where hcr is not installed."""
+
+    def keras_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return KERAS_LAYERS.get(type(layer), type(layer)).from_config(layer.get_config())
+
+    plain = keras.models.clone_model(model, clone_function=keras_layer)
+    plain.set_weights(model.get_weights())
+    return plain
