@@ -64,6 +64,16 @@ def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.nd
     return x[order], y[order]
 
 
+def test_a_file_is_read_once_in_a_process_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    cfg = config(write(tmp_path, with_test()))
+    first = load_dataset(cfg)
+    assert load_dataset(cfg) is first
+    x, _ = images()
+    write(tmp_path, with_test(x_train=255 - x[:60]))
+    assert load_dataset(cfg).digest != first.digest
+    assert load_dataset(config(tmp_path / "small.npz", class_names=("d", "e", "f"))) is not first
+
+
 def test_a_mat_and_an_npz_in_another_order_are_one_data_set_and_one_split(tmp_path: Path) -> None:
     x, y = images()
     (x_train, y_train), (x_test, y_test) = shuffled(x[:60], y[:60], 1), shuffled(x[60:], y[60:], 2)

@@ -16,7 +16,7 @@ def images(*shape: int, seed: int = 0) -> tf.Tensor:
 
 
 def step(layer: keras.layers.Layer, x: tf.Tensor) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The result of a training step, and the gradients of inputs, scale and shift of a loss that looks at each value."""
+    """The result of a training step, and the gradients of inputs, scale and shift."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = layer(x, training=True)

@@ -1,6 +1,7 @@
 """The formats that images come in: one reader each, chosen by the type of the data set's config."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -50,11 +51,17 @@ def load_arrays(cfg: ArraysConfig) -> Dataset:
     """A MATLAB v5 file or a NumPy archive, told apart by what is in it, not by its name."""
     path = find_file(cfg)
     try:
+        written = path.stat()
         with path.open("rb") as file:
             signature = file.read(4)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return load_npz(path, cfg) if signature[:2] == b"PK" else load_mat(path, cfg)
+    return _load_arrays(path, cfg, signature[:2] == b"PK", (written.st_mtime_ns, written.st_size))
+
+
+@lru_cache(maxsize=1)  # runs that follow one another in a process read, check and digest one data set once
+def _load_arrays(path: Path, cfg: ArraysConfig, is_npz: bool, _: tuple[int, int]) -> Dataset:
+    return load_npz(path, cfg) if is_npz else load_mat(path, cfg)
 
 
 def load_npz(path: Path, cfg: ArraysConfig) -> Dataset:

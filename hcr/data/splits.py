@@ -130,10 +130,13 @@ def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[
     own = labels[indices]
     sizes = np.bincount(own)
     num_classes = np.count_nonzero(sizes)
+    refused = f"split: {len(indices)} images cannot be split so"
+    if sizes[sizes > 0].min() < 2:
+        raise DataError(f"{refused} (expected at least 2 images of each class, got 1 of label {np.argmax(sizes == 1)})")
     if min(count, len(indices) - count) < num_classes:
         raise DataError(
-            f"split: {len(indices)} images cannot be split so (expected at least {num_classes} images, one a class, on"
-            f" either side, got {len(indices) - count} and {count})"
+            f"{refused} (expected at least {num_classes} images, one a class, on either side,"
+            f" got {len(indices) - count} and {count})"
         )
     drawn = np.zeros(len(indices), dtype=bool)
     random = np.random.default_rng(seed)

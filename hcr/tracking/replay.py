@@ -24,6 +24,7 @@ POSITION = "delivered.json"
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
 LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
+HEAD_START_S = 2.0  # Python runs one thread at a time: importing MLflow would hold up the tracing of the first step
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
 
 
@@ -183,7 +184,8 @@ class ReplayThread:
         self._journal = journal
         self._timeout_s = timeout_s
         self._wake = threading.Event()
-        self._started = self._delivered = self._closing = self._given_up = False
+        self._started = self._delivered = self._given_up = False
+        self._closing = threading.Event()
         self._ready = False
         self._last_progress = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
@@ -202,7 +204,7 @@ class ReplayThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
+        self._closing.set()
         self._last_progress = time.monotonic()
         self._wake.set()
         try:
@@ -226,11 +228,12 @@ class ReplayThread:
             self._journal.release()
 
     def _replay(self) -> None:
+        self._closing.wait(HEAD_START_S)
         import_mlflow()  # beside training
         self._last_progress, self._ready = time.monotonic(), True
         replay = Replay(self._journal.folder)
         wait_s = SHORTEST_WAIT_S
-        while not (replay.ended and self._closing) and not self._given_up:
+        while not (replay.ended and self._closing.is_set()) and not self._given_up:
             self._wake.wait(wait_s)
             self._wake.clear()
             try:

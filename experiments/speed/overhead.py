@@ -1,0 +1,135 @@
+"""What hcr costs beside training, and how soon it starts.
+
+    python experiments/speed/overhead.py --mnist ../shared/data/mnist-original.mat [--times 5]
+
+Every figure is of real processes, on a store that has runs already. "Beside training" is the default run on MNIST with
+everything that is imported anyway imported before the clock starts; what is subtracted is the epochs, as the run itself
+times them, and the rest is told step by step.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+STEPS = ("load_splits", "build", "record_start", "fit", "predict_probabilities", "evaluate", "record_card")
+STEPS += ("record_metrics", "record_artifacts")
+IMPORTED = ("tensorflow", "keras", "mlflow.keras", "mlflow.models", "mlflow.store.tracking.sqlalchemy_store")
+IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "hydra", "scipy.io", "rich.progress", "hcr.runner")
+TRAIN = ("train", "dataset=mnist")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", type=Path, required=True, help="mnist-original.mat")
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="of the runs whose cost beside training is measured")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "HCR_OUTPUT_DIR": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        path = f"dataset.path={options.mnist.resolve()}"
+        hcr = [sys.executable, "-m", "hcr"]
+        subprocess.run([*hcr, "train", "training=smoke"], env=environment, check=True, capture_output=True)
+
+        def seconds(command, code):
+            start = time.perf_counter()
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            assert done.returncode == code, done.stderr.decode()
+            return time.perf_counter() - start
+
+        def child(kind, *overrides):
+            command = [sys.executable, __file__, "--child", kind, *TRAIN, path, *overrides]
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr.decode()
+            return json.loads(done.stdout.decode().splitlines()[-1])
+
+        times = range(options.times)
+        show("hcr --help", [seconds([*hcr, "--help"], 0) for _ in times])
+        show("a refused config", [seconds([*hcr, "train", "model.dept=3"], 1) for _ in times])
+        started = [child("start", "training.epochs=1", "dataset.limit=70000") for _ in times]
+        show("first step after TensorFlow's import", [run["first_step_s"] for run in started])
+        show("  TensorFlow's own import", [run["tensorflow_s"] for run in started])
+        beside = [child("beside", f"training.epochs={options.epochs}") for _ in times]
+        show("beside training, imports aside", [run["beside_s"] for run in beside])
+        show(f"  training, {options.epochs} epochs", [run["epochs_s"] for run in beside])
+        for name in beside[0]["steps_s"]:
+            show(f"    {name}", [run["steps_s"][name] for run in beside])
+
+
+def show(name, values):
+    print(f"{name:42s} {median(values):6.2f} s  ({min(values):.2f} to {max(values):.2f}, n={len(values)})", flush=True)
+
+
+def child_main(kind, argv):
+    """A run in this process with clocks around its named steps; the last line printed is what they say."""
+    start = time.perf_counter()
+    import tensorflow  # noqa: F401
+
+    tensorflow_s = time.perf_counter() - start
+    if kind == "beside":
+        for name in IMPORTED:
+            __import__(name)
+    steps, first = {}, []
+    begun = time.perf_counter()
+    import hcr.launch
+
+    greet = hcr.launch._without_greetings
+
+    def greet_and_watch():
+        # The runner is imported inside; the clocks go around its steps once it is there.
+        import hcr.runner
+        from hcr.training.steps import TrainingSteps
+
+        for name in STEPS:
+            setattr(hcr.runner, name, timed(getattr(hcr.runner, name), name, steps))
+        run = TrainingSteps.run
+
+        def run_and_tell(self, *arguments):
+            result = run(self, *arguments)
+            if not first:
+                first.append(time.perf_counter() - begun)
+            return result
+
+        TrainingSteps.run = run_and_tell
+        return greet()
+
+    hcr.launch._without_greetings = greet_and_watch
+    from hcr.cli import main as hcr_main
+
+    code = hcr_main(argv)
+    whole_s = time.perf_counter() - begun
+    (journal,) = (p for p in Path(os.environ["HCR_OUTPUT_DIR"]).glob("runs/*/journal.jsonl") if is_newest(p))
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    epochs_s = sum(event["values"].get("time/epoch_s", 0) for event in events if event["event"] == "metrics")
+    steps["fit"] -= epochs_s
+    steps["the rest: config, delivery, display"] = whole_s - epochs_s - sum(steps.values())
+    figures = {"first_step_s": first[0], "tensorflow_s": tensorflow_s, "beside_s": whole_s - epochs_s}
+    print(json.dumps({**figures, "epochs_s": epochs_s, "steps_s": steps}))
+    return code
+
+
+def is_newest(path):
+    return path.stat().st_mtime == max(other.stat().st_mtime for other in path.parents[1].glob("*/journal.jsonl"))
+
+
+def timed(function, name, steps):
+    def call(*arguments, **keywords):
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            steps[name] = steps.get(name, 0.0) + time.perf_counter() - start
+
+    return call
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        sys.exit(child_main(sys.argv[2], sys.argv[3:]))
+    main()
