@@ -8,17 +8,19 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line, redact
 from hcr.config.gate import MONITORS
 from hcr.config.tracking import output_root, tracking_uri
-from hcr.tracking.journal import Journal
+from hcr.tracking.journal import ARTIFACTS, Journal
 from hcr.tracking.session import recorded
+from hcr.tracking.status import find_run
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
@@ -33,6 +35,8 @@ def train(argv: Sequence[str]) -> int:
     flags, argv = _parse_flags(argv)
     config_dir = flags.config_dir or user_config_dir()
     checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME))
+    for cfg in checked.configs:
+        _as_asked(cfg, flags.overrides)
     sys.argv = ["hcr train", *argv]
     if config_dir is not None and flags.config_dir is None:
         sys.argv += ["--config-dir", str(config_dir)]
@@ -94,8 +98,7 @@ def _job(
 
     def job(raw: DictConfig) -> float | None:
         try:
-            cfg = parse_config(raw)
-            objective, name = _run_job(cfg, parent, num_jobs)
+            objective, name = _run_job(parse_config(raw), parent, num_jobs)
             if objective is not None:
                 finished.append((objective, name))
             return objective
@@ -117,7 +120,7 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float |
     from hydra.core.hydra_config import HydraConfig
 
     hydra_node = HydraConfig.get()
-    overrides = list(hydra_node.overrides.task)
+    cfg, overrides = _as_asked(cfg, list(hydra_node.overrides.task))
     if parent is not None:
         print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
     with _without_greetings():
@@ -140,7 +143,7 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float |
                 on_steps=display.on_steps,
             )
         except KeyboardInterrupt:
-            where = f"; run {journal.key} ends as KILLED, with what it had, in {journal.folder}"
+            where = f"; run {journal.key} ends as KILLED in {journal.folder}; the same command goes on with it"
             raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
         if result.warning is not None:
@@ -148,6 +151,28 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float |
     if parent is None:
         print(how_to_see(journal), flush=True)
     return result.objective, " ".join(overrides)
+
+
+def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str]]:
+    """`cfg` and `overrides`; or, where `cfg` resumes a named run, that run's own.
+
+    Raises:
+        ConfigError: other settings beside `resume=RUN`, or a run whose config is gone.
+        TrackingError: there is no such run.
+    """
+    if cfg.resume in ("auto", "never"):
+        return cfg, list(overrides)
+    others = [word for word in overrides if not word.startswith("resume=")]
+    if others:
+        raise ConfigError(f"resume: a run goes on with the config it has; expected nothing beside it, got {others[0]}")
+    folder = find_run(output_root(), cfg.resume)
+    files = [folder / ARTIFACTS / "config" / name for name in ("config.yaml", "overrides.yaml")]
+    try:
+        config, given = (OmegaConf.load(file) for file in files)
+    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
+        raise ConfigError(f"resume: the config of run {folder.name} cannot be read ({one_line(error)})") from error
+    assert isinstance(config, DictConfig)
+    return replace(parse_config(config), resume=folder.name), [str(word) for word in given]
 
 
 @contextmanager

@@ -29,7 +29,14 @@ Probabilities = NDArray[np.float32]
 
 AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
+
+
+def fingerprint_of(cfg: RunConfig, splits: Splits) -> str:
+    """The fingerprint of the run that `cfg` asks for on these images."""
+    digests = {"dataset_digest": splits.dataset_digest, "split_digest": splits.split_digest}
+    return fingerprint(cfg, **digests, code=code_version(cfg))
 
 
 def record_start(
@@ -39,15 +46,14 @@ def record_start(
     model: keras.Model,
     name: str | None,
     overrides: Sequence[str],
-) -> str | None:
-    """Open the run: its name and tags, the whole config, its data and its code; returns the code's commit, if any."""
-    code = code_version(cfg)
-    identity = fingerprint(cfg, dataset_digest=splits.dataset_digest, split_digest=splits.split_digest, code=code)
+    identity: str,
+) -> None:
+    """Open the run, whose fingerprint is `identity`: its name and tags, the whole config, its data and its code."""
     tags = {name: _as_param(value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
         "hcr.dataset_digest": splits.dataset_digest,
         "hcr.split_digest": splits.split_digest,
-        "hcr.code": code,
+        "hcr.code": code_version(cfg),
         "hcr.test_looks": "0",
         "hcr.version": __version__,
         "mlflow.source.name": redact(shlex.join(["hcr", "train", *overrides])),
@@ -60,7 +66,7 @@ def record_start(
     if journal.parent is not None:
         tags["hcr.sweep"] = journal.parent
     if commit is not None:
-        tags["mlflow.source.git.commit"] = commit
+        tags[COMMIT] = commit
     if cfg.notes is not None:
         tags[DESCRIPTION] = shortened(cfg.notes, LONGEST)
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
@@ -82,7 +88,12 @@ def record_start(
     write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
     journal.artifact_written("code/source.tar.gz")
     journal.metrics({"model/params": float(model.count_params())}, step=0)
-    return commit
+
+
+def record_epochs(journal: Journal, state: TrainingState) -> None:
+    """The metrics of every epoch that the journal has not been told of; each is stamped with its own end."""
+    for epoch, (metrics, ended_ms) in enumerate(zip(state.history, state.ended_ms, strict=True), start=1):
+        journal.metrics(metrics, step=epoch, time_ms=ended_ms)
 
 
 def record_artifacts(
@@ -227,7 +238,6 @@ def record_card(
     evaluations: Mapping[str, Evaluation | None],
     overrides: Sequence[str],
     *,
-    commit: str | None,
     total_s: float,
 ) -> None:
     """The run card, as the run's description in MLflow: it replaces the notes there, and begins with them."""
@@ -248,7 +258,7 @@ def record_card(
         total_s=total_s,
         machine=this_machine(),
         duplicates=splits.duplicates_test if shown == "test" else splits.duplicates_val,
-        commit=commit,
+        commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
     )
     journal.tags({DESCRIPTION: card(facts)})

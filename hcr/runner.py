@@ -8,10 +8,19 @@ from hcr.config import RunConfig
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
-from hcr.recording import record_artifacts, record_card, record_metrics, record_start
+from hcr.recording import (
+    fingerprint_of,
+    record_artifacts,
+    record_card,
+    record_epochs,
+    record_metrics,
+    record_start,
+)
+from hcr.resuming import CHECKPOINT, resume
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.build import build
+from hcr.training.checkpoint import remove_checkpoints, save_checkpoint
 from hcr.training.loop import OnSteps
 
 
@@ -38,7 +47,7 @@ def run(
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
 ) -> RunResult:
-    """Train, evaluate and record one model.
+    """Train, evaluate and record one model; one that was interrupted goes on where it stood.
 
     Nothing is recorded before data and model are known to be good; test is scored once, with the best weights.
 
@@ -58,10 +67,18 @@ def run(
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))
-    commit = record_start(journal, cfg, splits, model, name, overrides)
+    identity = fingerprint_of(cfg, splits)
+    state = resume(journal, cfg, identity)
+    if state is None:
+        record_start(journal, cfg, splits, model, name, overrides, identity)
+    else:
+        start -= sum(epoch["time/epoch_s"] for epoch in state.history)
+        record_epochs(journal, state)
 
     def record_epoch(state: TrainingState) -> None:
-        journal.metrics(state.history[-1], step=state.epoch)
+        # The checkpoint first: what it holds can be journalled later, and what the journal holds cannot be trained on.
+        save_checkpoint(journal.folder / CHECKPOINT, state, identity)
+        record_epochs(journal, state)
         if on_epoch is not None:
             on_epoch(state)
 
@@ -74,6 +91,7 @@ def run(
         cfg.augmentation,
         monitor=cfg.monitor,
         seed=cfg.seed,
+        state=state,
         on_epoch=record_epoch,
         on_steps=on_steps,
     )
@@ -87,6 +105,7 @@ def run(
     evaluations = {"val": val, "test": test}
     total_s = time.perf_counter() - start
     record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
-    record_card(journal, cfg, splits, model, state, evaluations, overrides, commit=commit, total_s=total_s)
+    record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
     record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
+    remove_checkpoints(journal.folder / CHECKPOINT)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)

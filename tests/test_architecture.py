@@ -24,6 +24,7 @@ FLOORS = {
     "hcr.machine": 1,
     "hcr.card": 2,
     "hcr.recording": 3,
+    "hcr.resuming": 3,
     "hcr.runner": 4,
     "hcr.commands": 5,
     "hcr.launch": 6,

@@ -164,12 +164,17 @@ def test_a_monitored_accuracy_is_better_when_higher_and_a_loss_when_lower() -> N
     assert not is_better(0.8, 0.8, "val/loss", 0.0)
 
 
-def test_a_loss_that_becomes_nan_stops_at_its_step_with_a_clear_error(splits: Splits) -> None:
-    cfg = replace(
-        CFG, optimizer=replace(CFG.optimizer, learning_rate=1e30), schedule=compose(["schedule=constant"]).schedule
-    )
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model=mlp", "model.batch_norm=false"], r"epoch 1, step \d+: the loss became (nan|inf)"),
+        (SMALL, r"epoch 1, by step \d+: weights became NaN"),  # here the loss stays finite
+    ],
+)
+def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrides: list[str], told: str) -> None:
+    cfg = compose([*overrides, "schedule=constant", "optimizer.learning_rate=1e30"])
     ended: list[int] = []
-    with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss became (nan|inf).*optimizer\.learning_rate"):
+    with pytest.raises(TrainingError, match=told + r".*optimizer\.learning_rate"):
         train(splits, cfg, on_epoch=lambda state: ended.append(state.epoch))
     assert ended == []
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import JOURNAL, end_dead_run, lock_run, read_events
+from hcr.tracking.journal import end_dead_run, lock_run, read_events
 from hcr.tracking.replay import Replay
+from hcr.tracking.status import undelivered
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     ).parse_args(argv)
     delivered, running = 0, 0
     failed: list[tuple[str, Exception]] = []
-    for folder in _oldest_first(output_root() / "runs"):
+    for folder in _oldest_first(undelivered(output_root())):
         try:
             with lock_run(folder):
                 end_dead_run(folder)
@@ -43,16 +44,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _oldest_first(runs: Path) -> list[Path]:
+def _oldest_first(folders: list[Path]) -> list[Path]:
     """A parent begins before its children, so it is there when they are delivered. A journal that is damaged from
     its first line on comes last, and is told when it is tried."""
     begun = []
-    for journal in runs.glob(f"*/{JOURNAL}"):
+    for folder in folders:
         try:
-            first = next(read_events(journal.parent), None)
+            first = next(read_events(folder), None)
         except TrackingError:
-            begun.append((math.inf, journal.parent))
+            begun.append((math.inf, folder))
             continue
         if first is not None:
-            begun.append((first[0]["time_ms"], journal.parent))
+            begun.append((first[0]["time_ms"], folder))
     return [folder for _, folder in sorted(begun)]

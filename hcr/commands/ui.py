@@ -12,7 +12,8 @@ from urllib.error import URLError
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
-from hcr.config.tracking import sqlite_path, tracking_uri
+from hcr.config.tracking import output_root, sqlite_path, tracking_uri
+from hcr.tracking.replay import deliver_dead_runs
 
 LONGEST_START_S = 120.0
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
         socket.getaddrinfo(arguments.host, None)
     except OSError as error:
         raise ConfigError(f"--host: expected an address of this machine, got {arguments.host!r} ({error})") from error
+    deliver_dead_runs(output_root())
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
         raise TrackingError(f"--port: expected a free port, and {port} is taken")

@@ -14,7 +14,7 @@ DECIDING_SOURCES = ("config", "data", "evaluation", "model", "training")
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
 # Names, notes and places: they say where and why, and change no number.
-NOT_DECIDING = ("notes", "tags", "tracking", "check_only")
+NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume")
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 

@@ -49,6 +49,7 @@ class RunConfig:
     monitor: str
     score_test: bool | None
     check_only: bool
+    resume: str
     notes: str | None
     tags: dict[str, str | bool | int | float] | None
     dataset: DatasetConfig
@@ -68,6 +69,7 @@ class RunConfig:
                 " test is scored once, at the end, and chooses nothing"
             )
         choose(MONITORS, self.monitor, key="monitor")
+        require(bool(self.resume.strip()), "resume", "auto, never, or a run", self.resume)
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
                 raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")

@@ -8,6 +8,7 @@ A run's folder is `<output root>/runs/<key>/`:
     delivered.json   how far the journal has been carried to the store
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -55,8 +56,9 @@ class Journal:
         self.uri = uri
         self.folder = root / "runs" / self.key
         self.on_event = on_event
-        self._header = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
+        self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self._root = root
+        self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -84,11 +86,39 @@ class Journal:
             self._file = path.open("ab")
         except OSError as error:
             raise TrackingError(f"{self._root}: expected a folder that can be written ({one_line(error)})") from error
-        self._write("run", **self._header, name=name, tags={**tags, "hcr.key": self.key})
+        self.header |= {"name": name, "tags": {**tags, "hcr.key": self.key}}
+        self._write("run", **self.header)
 
-    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
-        """Metrics of one step, stamped with now."""
-        self._write("metrics", step=step, values=dict(values))
+    def resume(self, folder: Path) -> None:
+        """Go on with the run in `folder`, in place of a new one: its process is gone, or has ended it unfinished.
+
+        Raises:
+            BlockingIOError: it is alive.
+            TrackingError: its journal is damaged, or cannot be written.
+        """
+        lock = lock_run(folder)
+        try:
+            events = [event for event, _ in _repaired(folder)]
+            file = (folder / JOURNAL).open("ab")
+        except OSError as error:
+            lock.close()
+            raise TrackingError(f"{folder}: expected a journal that can be written ({one_line(error)})") from error
+        except TrackingError:
+            lock.close()
+            raise
+        self._lock, self._file = lock, file
+        self.folder = folder
+        self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
+        self.key = self.header["key"]
+        self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
+        self._write("resume")
+
+    def metrics(self, values: Mapping[str, float], *, step: int, time_ms: int | None = None) -> None:
+        """Metrics of one step, stamped with `time_ms` or else now; those that are journalled already are left out."""
+        new = {name: value for name, value in values.items() if (name, step) not in self._told}
+        if new:
+            self._write("metrics", time_ms=time_ms or now_ms(), step=step, values=new)
+            self._told |= {(name, step) for name in new}
 
     def params(self, values: Mapping[str, str]) -> None:
         """Params, once each."""
@@ -147,12 +177,31 @@ class Journal:
 
     def _write(self, event: str, **values: Any) -> None:
         assert self._file is not None, "begin() comes first"
-        line = json.dumps({"event": event, "time_ms": time.time_ns() // 1_000_000, **values}) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            # The lines before are whole and stay so; no later one may come behind half a line.
+            self._give_up()
+            raise TrackingError(
+                f"{self.folder / JOURNAL}: cannot be written ({one_line(error)}); the run ends here"
+            ) from error
         if self.on_event is not None:
             self.on_event()
+
+    def _give_up(self) -> None:
+        """Close the file without what it could not write."""
+        assert self._file is not None
+        with contextlib.suppress(OSError):  # closing tries to write once more
+            self._file.close()
+        self._file = None
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def end_dead_run(folder: Path) -> bool:
@@ -161,21 +210,33 @@ def end_dead_run(folder: Path) -> bool:
     Args:
         folder: the run's folder; its lock is held by the caller, so nobody is writing.
     """
-    *_, (last, whole) = read_events(folder)
+    last, _ = _repaired(folder)[-1]
     if last["event"] == "end":
         return False
-    now = time.time_ns() // 1_000_000
     ends: list[Event] = [
-        {"event": "tags", "time_ms": now, "values": {"hcr.error": "its process died without ending the run"}},
-        {"event": "end", "time_ms": now, "status": "FAILED"},
+        {"event": "tags", "time_ms": now_ms(), "values": {"hcr.error": "its process died without ending the run"}},
+        {"event": "end", "time_ms": now_ms(), "status": "FAILED"},
     ]
-    with (folder / JOURNAL).open("r+b") as file:
-        file.truncate(whole)  # a line that was never finished was never written
-        file.seek(whole)
+    with (folder / JOURNAL).open("ab") as file:
         file.write("".join(json.dumps(event) + "\n" for event in ends).encode())
         file.flush()
         os.fsync(file.fileno())
     return True
+
+
+def _repaired(folder: Path) -> list[tuple[Event, int]]:
+    """The events of a run that nobody is writing, each with the offset behind it; a line cut short is cut away.
+
+    Raises:
+        TrackingError: there is no event.
+    """
+    events = list(read_events(folder))
+    if not events:
+        raise TrackingError(f"{folder / JOURNAL}: expected at least one event, got none")
+    _, whole = events[-1]
+    if (folder / JOURNAL).stat().st_size > whole:  # what was never finished was never written
+        os.truncate(folder / JOURNAL, whole)
+    return events
 
 
 def lock_run(folder: Path) -> IO[bytes]:

@@ -4,6 +4,7 @@ Every event can be delivered twice without harm, so a replay may stop anywhere a
 repeat what is there, tags, inputs and artifacts overwrite it, and a run is created only where none has its key.
 """
 
+import contextlib
 import json
 import sys
 import threading
@@ -14,13 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import ARTIFACTS, Event, Journal, read_events
+from hcr.config.tracking import output_root
+from hcr.tracking.journal import ARTIFACTS, JOURNAL, Event, Journal, lock_run, read_events
+from hcr.tracking.status import POSITION, end_dead_runs, read_position
 from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-POSITION = "delivered.json"
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
 LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
@@ -37,10 +39,11 @@ class Replay:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        position = _read_position(folder)
+        position = read_position(folder)
         self._offset: int = position.get("offset", 0)
         self._run_id: str | None = position.get("run_id")
-        self.ended: bool = position.get("ended", False)
+        whole = self._offset == (folder / JOURNAL).stat().st_size
+        self.ended: bool = position.get("ended", False) and whole  # a run that was ended may have been resumed
         self._client: MlflowClient | None = None
 
     def deliver(self, go_on: Callable[[], bool] = lambda: True) -> bool:
@@ -141,6 +144,12 @@ class Replay:
         """The status, as the last thing: FINISHED says that all of the above is there."""
         client.set_terminated(self.run_id, event["status"], event["time_ms"])
 
+    def resume_run(self, client: "MlflowClient", event: Event) -> None:
+        """Running again, and without the error that ended it."""
+        client.update_run(self.run_id, status="RUNNING")
+        if "hcr.error" in client.get_run(self.run_id).data.tags:
+            client.delete_tag(self.run_id, "hcr.error")
+
     def _header(self) -> Event:
         event, _ = next(read_events(self._folder))
         return event
@@ -160,7 +169,18 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "dataset": Replay.log_dataset,
     "artifact": Replay.log_artifact,
     "end": Replay.end_run,
+    "resume": Replay.resume_run,
 }
+
+
+def deliver_dead_runs(root: Path) -> None:
+    """End the runs under `root` whose processes are gone, and tell the store: nothing there runs without a process.
+
+    A store that is away hears of it from the next command.
+    """
+    for folder in end_dead_runs(root):
+        with contextlib.suppress(Exception), lock_run(folder):
+            Replay(folder).deliver()
 
 
 class ReplayThread:
@@ -231,6 +251,7 @@ class ReplayThread:
         self._closing.wait(HEAD_START_S)
         import_mlflow()  # beside training
         self._last_progress, self._ready = time.monotonic(), True
+        deliver_dead_runs(output_root())
         replay = Replay(self._journal.folder)
         wait_s = SHORTEST_WAIT_S
         while not (replay.ended and self._closing.is_set()) and not self._given_up:
@@ -251,11 +272,3 @@ class ReplayThread:
         """After each event: time starts anew, and a run that was given up gets no further one."""
         self._last_progress = time.monotonic()
         return not self._given_up
-
-
-def _read_position(folder: Path) -> dict[str, Any]:
-    try:
-        position = json.loads((folder / POSITION).read_text())
-    except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
-        return {}
-    return position if isinstance(position, dict) else {}

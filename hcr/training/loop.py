@@ -45,6 +45,7 @@ class TrainingState:
     Attributes:
         epoch: epochs done.
         history: the metrics of each epoch, by their public names.
+        ended_ms: when each epoch ended, in milliseconds since 1970.
         best_epoch: counted from 1; 0 before the first.
         best_value: the monitored metric there.
         best_weights: the model's weights there, or their average where one is kept.
@@ -55,6 +56,7 @@ class TrainingState:
 
     epoch: int = 0
     history: list[EpochMetrics] = field(default_factory=list)
+    ended_ms: list[int] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = math.nan
     best_weights: Arrays = field(default_factory=list)
@@ -135,6 +137,7 @@ def fit(
         }
         state.epoch = epoch
         state.history.append(metrics)
+        state.ended_ms.append(time.time_ns() // 1_000_000)
         if state.best_epoch == 0 or is_better(metrics[monitor], state.best_value, monitor, training.min_delta):
             state.best_epoch, state.best_value, state.best_weights = epoch, metrics[monitor], weights
         state.variables = _values(model.variables)
@@ -165,11 +168,14 @@ def _train_epoch(
     for start in range(0, num_images, batch_size * STEPS_PER_CALL):
         part = order[start : start + batch_size * STEPS_PER_CALL]
         first_step = (epoch - 1) * num_steps + steps_done
-        losses, sizes, right = (np.asarray(value) for value in steps.run(part, [seed, first_step]))
+        losses, sizes, right, is_finite = (np.asarray(value) for value in steps.run(part, [seed, first_step]))
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
             step = steps_done + int(bad[0]) + 1
             raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[bad[0]]}; {_REMEDY}")
+        if not is_finite:
+            step = steps_done + len(losses)
+            raise TrainingError(f"epoch {epoch}, by step {step}: weights became NaN or infinite; {_REMEDY}")
         loss_sum += float(np.dot(losses.astype(np.float64), sizes))
         correct += int(right)
         assert sizes.sum() == len(part)

@@ -62,7 +62,8 @@ class TrainingSteps:
             seed_and_step: the run's seed, and the number of the first step here since the run began.
 
         Returns:
-            The loss of each step, the images in each, and how many images were right in all.
+            The loss of each step, the images in each, how many images were right in all, and whether the weights are
+            finite numbers afterwards.
         """
         return self._traced(order, np.array(seed_and_step, np.int64))
 
@@ -93,7 +94,9 @@ class TrainingSteps:
             one_more,
             (tf.constant(0), tf.constant(0), tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)),
         )
-        return losses.stack(), sizes.stack(), right
+        # oneDNN's pooling and activation take NaN for 0, so broken weights need not show in the loss.
+        sums = [tf.reduce_sum(tf.abs(weight)) for weight in self._model.trainable_weights]
+        return losses.stack(), sizes.stack(), right, tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
     def _step(self, index: Any, number: Any) -> Any:
         batch, classes = tf.gather(self._images, index), tf.gather(self._labels, index)

@@ -1,0 +1,61 @@
+"""Going on with an interrupted run: which one it is, and where it stood."""
+
+import sys
+from pathlib import Path
+
+from hcr.config import ConfigError, RunConfig
+from hcr.config.tracking import output_root
+from hcr.tracking.journal import Journal
+from hcr.tracking.status import find_run, unfinished
+from hcr.training import TrainingState
+from hcr.training.checkpoint import load_checkpoint
+
+CHECKPOINT = "checkpoint"  # the folder in a run's own
+
+
+def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
+    """Turn `journal`, not begun yet, into that of the interrupted run of the same fingerprint, if there is one.
+
+    Args:
+        identity: the fingerprint of the run that `cfg` asks for.
+
+    Returns:
+        Where its training stood; None where nothing is resumed.
+
+    Raises:
+        ConfigError: `cfg.resume` names a run that cannot be resumed.
+    """
+    if cfg.resume == "never":
+        return None
+    named = None if cfg.resume == "auto" else find_run(output_root(), cfg.resume)
+    for folder, header in unfinished(output_root()):
+        if named is not None and folder != named:
+            continue
+        if named is None and (header["tags"].get("hcr.fingerprint") != identity or header["parent"] != journal.parent):
+            continue
+        found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
+        if found is None:
+            continue
+        state, theirs = found
+        if theirs != identity:
+            if named is None:
+                continue
+            raise ConfigError(
+                f"resume: run {folder.name} was made by another config, other data or other code than now:"
+                f" its fingerprint is {theirs[:12]}, and this would be {identity[:12]}"
+            )
+        try:
+            journal.resume(folder)
+        except BlockingIOError:
+            if named is None:
+                continue
+            raise ConfigError(f"resume: run {folder.name} is running") from None
+        print(f"resuming run {journal.key} after epoch {state.epoch} of {cfg.training.epochs}", flush=True)
+        return state
+    if named is not None:
+        raise ConfigError(f"resume: expected an interrupted run with a checkpoint, and {named.name} has none")
+    return None
+
+
+def _tell_damage(path: Path, why: str) -> None:
+    print(f"hcr: warning: {path} is passed over ({why}); the one before it is tried", file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""Which runs are alive, which have ended, and which only seem to run: the journals and their locks know."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hcr.config.errors import TrackingError
+from hcr.tracking.journal import JOURNAL, Event, end_dead_run, lock_run, read_events
+
+POSITION = "delivered.json"
+
+
+def read_position(folder: Path) -> dict[str, Any]:
+    """How far the journal in `folder` has been delivered: `offset`, `run_id`, `ended`."""
+    try:
+        position = json.loads((folder / POSITION).read_text())
+    except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
+        return {}
+    return position if isinstance(position, dict) else {}
+
+
+def undelivered(root: Path) -> list[Path]:
+    """The folders of the runs under the output root whose end is not in the store yet."""
+    return [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}") if not _is_delivered(path.parent)]
+
+
+def end_dead_runs(root: Path) -> list[Path]:
+    """End as FAILED every run whose process is gone without having ended it; the folders of these.
+
+    The lock tells: a run that is alive holds it, on this host, and is left alone.
+    """
+    ended = []
+    for folder in undelivered(root):
+        try:
+            with lock_run(folder):
+                if end_dead_run(folder):
+                    ended.append(folder)
+        except BlockingIOError:
+            continue
+        except TrackingError:  # a damaged journal: `hcr sync` says so
+            continue
+    return ended
+
+
+def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
+    """Runs that can be resumed, newest first, each with its first event: they have a checkpoint.
+
+    A run that has finished has none any more.
+    """
+    found = []
+    for folder in (path.parent for path in (root / "runs").glob("*/checkpoint")):
+        try:
+            header, _ = next(read_events(folder))
+        except (OSError, StopIteration, TrackingError):
+            continue
+        found.append((int(header["time_ms"]), folder, header))
+    for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
+        yield folder, header
+
+
+def find_run(root: Path, name: str) -> Path:
+    """The folder of the run under the output root that `name` means: a key, a unique prefix of one, a run id of
+    MLflow's, a run name, or `latest`.
+
+    Raises:
+        TrackingError: there is none, or there are several.
+    """
+    journals = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
+    if name == "latest" and journals:
+        return max(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime)
+    found = [folder for folder in journals if folder.name == name]
+    found = found or [folder for folder in journals if folder.name.startswith(name)]
+    found = found or [folder for folder in journals if read_position(folder).get("run_id") == name]
+    found = found or [folder for folder in journals if _first_event(folder).get("name") == name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise TrackingError(f"no run {name!r} under {root / 'runs'}; expected a key, a run id, a run name or latest")
+    keys = ", ".join(sorted(folder.name for folder in found)[:5])
+    raise TrackingError(f"{name!r} means {len(found)} runs ({keys}); expected the key of one")
+
+
+def _first_event(folder: Path) -> Event:
+    try:
+        return next(read_events(folder))[0]
+    except (OSError, StopIteration, TrackingError):
+        return {}
+
+
+def _is_delivered(folder: Path) -> bool:
+    position = read_position(folder)
+    return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
