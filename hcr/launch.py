@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
-from hcr.config.errors import one_line, redact
+from hcr.config.errors import one_line
 from hcr.config.gate import MONITORS
+from hcr.config.secrets import redact
 from hcr.config.tracking import output_root, tracking_uri
 from hcr.tracking.journal import ARTIFACTS, Journal
 from hcr.tracking.session import recorded
@@ -123,7 +125,7 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float |
     cfg, overrides = _as_asked(cfg, list(hydra_node.overrides.task))
     if parent is not None:
         print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
-    with _without_greetings():
+    with _reading_ahead(cfg), _without_greetings():
         from hcr.runner import run
     if cfg.check_only:
         from hcr.commands.check import print_check
@@ -173,6 +175,19 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list
         raise ConfigError(f"resume: the config of run {folder.name} cannot be read ({one_line(error)})") from error
     assert isinstance(config, DictConfig)
     return replace(parse_config(config), resume=folder.name), [str(word) for word in given]
+
+
+@contextmanager
+def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
+    """Read the data set beside what is in the `with`, such as TensorFlow's import."""
+    from hcr.data.sources import read_ahead
+
+    reader = threading.Thread(target=read_ahead, args=(cfg.dataset,), name="reading ahead")
+    reader.start()
+    try:
+        yield
+    finally:
+        reader.join()
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from hcr import __version__
 from hcr.card import LONGEST, CardFacts, card, shortened
 from hcr.config import RunConfig
-from hcr.config.errors import redact
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
+from hcr.config.secrets import is_secret_name, redact
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
@@ -49,7 +49,7 @@ def record_start(
     identity: str,
 ) -> None:
     """Open the run, whose fingerprint is `identity`: its name and tags, the whole config, its data and its code."""
-    tags = {name: _as_param(value) for name, value in (cfg.tags or {}).items()} | {
+    tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
         "hcr.dataset_digest": splits.dataset_digest,
         "hcr.split_digest": splits.split_digest,
@@ -68,10 +68,10 @@ def record_start(
     if commit is not None:
         tags[COMMIT] = commit
     if cfg.notes is not None:
-        tags[DESCRIPTION] = shortened(cfg.notes, LONGEST)
+        tags[DESCRIPTION] = redact(shortened(cfg.notes, LONGEST))
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
-    journal.begin(name=cfg.tracking.run_name or name or default_name, tags=tags)
-    journal.params({key: redact(_as_param(value)) for key, value in flatten(to_dict(cfg)).items()})
+    journal.begin(name=redact(cfg.tracking.run_name or name or default_name), tags=tags)
+    journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
     journal.dataset(
         name=cfg.dataset.name,
         digest=splits.dataset_digest,
@@ -84,7 +84,7 @@ def record_start(
     _write(journal, "code/requirements.txt", frozen_requirements())
     patch = git_patch()
     if patch:
-        _write(journal, PATCH, patch)
+        _write(journal, PATCH, redact(patch))
     write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
     journal.artifact_written("code/source.tar.gz")
     journal.metrics({"model/params": float(model.count_params())}, step=0)
@@ -261,12 +261,17 @@ def record_card(
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
     )
-    journal.tags({DESCRIPTION: card(facts)})
+    journal.tags({DESCRIPTION: redact(card(facts))})
 
 
 def _as_param(value: Any) -> str:
     """As YAML and the command line write it: null, true, [1, 2]."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value as it may be recorded: nothing of a secret."""
+    return "***" if value is not None and is_secret_name(name) else redact(_as_param(value))
 
 
 def _write(journal: Journal, path: str, text: str) -> None:

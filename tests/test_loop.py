@@ -15,7 +15,7 @@ from hcr.data import Splits, Subset, load_splits
 from hcr.training import TrainingState, fit, predict_probabilities
 from hcr.training.build import build
 from hcr.training.loop import is_better, steps_per_epoch
-from hcr.training.steps import balanced_class_weights
+from hcr.training.steps import TrainingSteps, balanced_class_weights
 
 SMALL = ["model.filters=8", "model.dense_units=[]"]
 CFG = compose([*SMALL, "training.epochs=4", "training.batch_size=32", "optimizer.learning_rate=0.01"])
@@ -201,9 +201,31 @@ def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_re
         seed=0,
         on_steps=lambda now: calls.append((now.epoch, now.steps, now.num_steps)),
     )
-    assert steps_per_epoch(150, 64) == 3
+    assert steps_per_epoch(150, cfg.training) == 3
     assert calls == [(1, 3, 3)]
     assert int(optimizer.iterations) == 3
+
+
+def test_an_epoch_of_fewer_steps_takes_other_images_each_time_and_the_schedule_fits_it(splits: Splits) -> None:
+    cfg = compose([*SMALL, "training.epochs=2", "training.steps_per_epoch=3", "schedule=onecycle"])
+    seen: list[list[int]] = []
+    model, optimizer = build(cfg, len(splits.train))
+    real = TrainingSteps.run
+
+    def run(steps: TrainingSteps, order: np.ndarray, seed_and_step: list[int]) -> Any:
+        seen.append(order.tolist())
+        return real(steps, order, seed_and_step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingSteps, "run", run)
+        state = fit(
+            model, optimizer, splits.train, splits.val, cfg.training, cfg.augmentation, monitor=cfg.monitor, seed=0
+        )
+    assert [len(set(order)) for order in seen] == [96, 96]
+    assert set(seen[0]) != set(seen[1])
+    assert int(optimizer.iterations) == 6
+    assert state.history[-1]["lr"] == pytest.approx(0, abs=1e-6)  # the triangle ends where training does
+    assert steps_per_epoch(50, cfg.training) == 2
 
 
 def test_a_model_that_has_predicted_is_forgotten_with_its_last_user(splits: Splits) -> None:

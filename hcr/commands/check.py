@@ -39,7 +39,7 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     console.print(f"data set {cfg.dataset.name}, split {cfg.split.name}")
     console.print(images)
 
-    steps = steps_per_epoch(len(splits.train), cfg.training.batch_size)
+    steps = steps_per_epoch(len(splits.train), cfg.training)
     values = to_dict(cfg)
     console.print(
         f"optimizer {_settings(values['optimizer'])}; schedule {_settings(values['schedule'])}\n"

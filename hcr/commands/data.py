@@ -12,6 +12,7 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.compose import Composer
 from hcr.config.errors import ConfigError
 from hcr.config.gate import RunConfig
+from hcr.config.naming import safe_file_name
 from hcr.config.tracking import output_root
 from hcr.data import Splits, load_splits
 
@@ -95,7 +96,7 @@ def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
     }
     folder = output_root() / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {what: folder / f"{cfg.dataset.name}-{what}.png" for what in figures}
+    files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
     for what, figure in figures.items():
         save_figure(figure, files[what])
     return files

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
-from hcr.config.tracking import output_root
+from hcr.config.secrets import redact
+from hcr.config.tracking import output_root, tracking_uri
 from hcr.tracking.journal import end_dead_run, lock_run, read_events
 from hcr.tracking.replay import Replay
-from hcr.tracking.status import undelivered
+from hcr.tracking.status import is_ours, undelivered
+from hcr.tracking.store import open_store
+from hcr.tracking.suspicion import suspect_silent_runs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,12 +23,19 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         TrackingError: the store could not take all of it; what it did take stays taken.
     """
-    OneLineParser(
+    parser = OneLineParser(
         "sync", "Deliver to MLflow what it has not had yet, such as runs that ended while it was away."
-    ).parse_args(argv)
+    )
+    parser.add_argument(
+        "--take-over", action="store_true", help="also the runs of other hosts in this folder, which must not be alive"
+    )
+    take_over = parser.parse_args(argv).take_over
     delivered, running = 0, 0
     failed: list[tuple[str, Exception]] = []
     for folder in _oldest_first(undelivered(output_root())):
+        if not (take_over or is_ours(folder)):
+            print(f"left alone: run {folder.name} is of another host; `hcr sync` there, or --take-over, delivers it")
+            continue
         try:
             with lock_run(folder):
                 end_dead_run(folder)
@@ -36,6 +46,12 @@ def main(argv: Sequence[str]) -> int:
             running += 1
         except Exception as error:  # one store may be away while another answers: the others are still tried
             failed.append((folder.name, error))
+    uri = tracking_uri(None)
+    if not uri.startswith("sqlite:"):  # a store that several hosts share
+        try:
+            print("".join(f"{line}\n" for line in suspect_silent_runs(open_store(uri))), end="")
+        except Exception as error:
+            failed.append((redact(uri), error))
     print(f"{delivered} delivered, {running} still running, {len(failed)} not delivered")
     if failed:
         key, first = failed[0]

@@ -1,9 +1,8 @@
 """The one family of errors a user can cause. Each is shown as one line, without a traceback."""
 
-import re
+from hcr.config.secrets import redact
 
 LONGEST = 1000  # characters of a message
-PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
 
 
 class HcrError(Exception):
@@ -34,8 +33,3 @@ def one_line(error: BaseException) -> str:
     lines = (line.strip() for line in str(error).splitlines())
     line = redact(next((line for line in lines if line), type(error).__name__))
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-
-
-def redact(text: str) -> str:
-    """`text` without the passwords of addresses: `http://me:secret@host` becomes `http://me:***@host`."""
-    return PASSWORD.sub(r"\1***@", text)

@@ -16,6 +16,7 @@ from hcr.config.errors import ConfigError, one_line
 from hcr.config.extensions import ExtendedTable
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
+from hcr.config.resolvers import restrict_resolvers
 from hcr.config.schema import build, choose, join, require
 from hcr.config.tracking import TrackingConfig
 from hcr.config.training import TrainingConfig
@@ -168,6 +169,7 @@ def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
 
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Interpolations resolved, nothing missing."""
+    restrict_resolvers()
     node = raw if isinstance(raw, DictConfig) else OmegaConf.create(dict(raw))
     try:
         values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)

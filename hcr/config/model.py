@@ -57,7 +57,6 @@ class CnnConfig(ModelConfig):
     What is a value or a tuple is the same for every block, or has a value for each.
     """
 
-    crop: int | None
     depth: int
     filters: int | tuple[int, ...]
     convolutions: int | tuple[int, ...]
@@ -69,6 +68,7 @@ class CnnConfig(ModelConfig):
     dense_units: tuple[int, ...]
     dropout: float
     activation: Activation
+    crop: int | None
 
     def __post_init__(self) -> None:
         require(self.crop is None or self.crop >= 1, "model.crop", "1 or more, or null", self.crop)

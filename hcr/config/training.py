@@ -15,12 +15,14 @@ MOST_THREADS = 1024  # each is a thread of TensorFlow's, with a stack of its own
 class TrainingConfig:
     """How long and how training goes.
 
-    `patience` None never stops early. `threads` None becomes the number of cores this process may use: the
-    number of threads changes float sums, so the number itself is part of the config.
+    `steps_per_epoch` None takes every training image once an epoch; a number is at most so many steps, of images drawn
+    anew for each epoch. `patience` None never stops early. `threads` None becomes the number of cores this process may
+    use: the number of threads changes float sums, so the number itself is part of the config.
     """
 
     epochs: int
     batch_size: int
+    steps_per_epoch: int | None
     label_smoothing: float
     patience: int | None
     min_delta: float
@@ -32,6 +34,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "training.epochs", "1 or more", self.epochs)
         require(1 <= self.batch_size <= MOST_IMAGES, "training.batch_size", f"1 to {MOST_IMAGES}", self.batch_size)
+        steps = self.steps_per_epoch
+        require(steps is None or steps >= 1, "training.steps_per_epoch", "1 or more, or null", steps)
         require(0 <= self.label_smoothing < 1, "training.label_smoothing", "a fraction in [0, 1)", self.label_smoothing)
         require(self.patience is None or self.patience >= 1, "training.patience", "1 or more, or null", self.patience)
         require(self.min_delta >= 0, "training.min_delta", "0 or more", self.min_delta)

@@ -18,17 +18,13 @@ def find_file(cfg: ArraysConfig) -> Path:
     Raises:
         DataError: it is nowhere and cannot be had; the message says where to put which file.
     """
+    found = local_file(cfg)
+    if found is not None:
+        return found
     if cfg.path is not None:
-        path = Path(cfg.path).expanduser()
-        if path.is_file():
-            return path
-        raise DataError(f"dataset.path: expected a file, and {str(path)!r} is none")
-    cache = platformdirs.user_cache_path("hcr")
-    folders = [Path(os.environ["HCR_DATA_DIR"]), cache] if os.environ.get("HCR_DATA_DIR") else [cache]
-    for folder in folders:
-        for name in cfg.files:
-            if (folder / name).is_file():
-                return folder / name
+        raise DataError(f"dataset.path: expected a file, and {str(Path(cfg.path).expanduser())!r} is none")
+    folders = _folders()
+    cache = folders[-1]
     names, places = " or ".join(cfg.files), " or ".join(str(folder) for folder in folders)
     remedy = f"put {names} into {places}, or name it with dataset.path=FILE (dataset=digits needs no file)"
     if cfg.url is None or cfg.sha256 is None:
@@ -40,3 +36,17 @@ def find_file(cfg: ArraysConfig) -> Path:
     except DataError as error:
         raise DataError(f"dataset={cfg.name}: {error}; {remedy}") from error
     return file
+
+
+def local_file(cfg: ArraysConfig) -> Path | None:
+    """The file of `cfg` where it is on this machine already."""
+    if cfg.path is not None:
+        path = Path(cfg.path).expanduser()
+        return path if path.is_file() else None
+    return next((folder / name for folder in _folders() for name in cfg.files if (folder / name).is_file()), None)
+
+
+def _folders() -> list[Path]:
+    """Where files are looked for; the user's cache comes last."""
+    cache = platformdirs.user_cache_path("hcr")
+    return [Path(os.environ["HCR_DATA_DIR"]), cache] if os.environ.get("HCR_DATA_DIR") else [cache]

@@ -1,5 +1,8 @@
 """The formats that images come in: one reader each, chosen by the type of the data set's config."""
 
+import contextlib
+import math
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from hcr.config.data import ArraysConfig, DatasetConfig, SklearnDigitsConfig
 from hcr.config.errors import DataError, one_line
 from hcr.data.dataset import Dataset, make_dataset
-from hcr.data.files import find_file
+from hcr.data.files import find_file, local_file
 
 Array = NDArray[Any]
 
@@ -20,6 +23,10 @@ Array = NDArray[Any]
 WITH_TEST = ("x_train", "y_train", "x_test", "y_test")
 ONE_SET = ("x", "y")
 GROUP = "group"
+
+# The classes of MATLAB's that are tables of numbers.
+_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+MATLAB_NUMBERS = {"double", "single", "logical", *_INTEGERS}
 
 
 def load_dataset(cfg: DatasetConfig) -> Dataset:
@@ -57,6 +64,13 @@ def load_arrays(cfg: ArraysConfig) -> Dataset:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return _load_arrays(path, cfg, signature[:2] == b"PK", (written.st_mtime_ns, written.st_size))
+
+
+def read_ahead(cfg: DatasetConfig) -> None:
+    """Read a file that is on this machine before it is needed; what is wrong with it is told when it is."""
+    if isinstance(cfg, ArraysConfig) and local_file(cfg) is not None:
+        with contextlib.suppress(DataError):
+            load_arrays(cfg)
 
 
 @lru_cache(maxsize=1)  # runs that follow one another in a process read, check and digest one data set once
@@ -146,7 +160,10 @@ def _read_npz(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             known = [name for name in (*WITH_TEST, *ONE_SET, GROUP) if name in archive.files]
+            _check_memory(path, sum(archive.zip.getinfo(f"{name}.npy").file_size for name in known))
             arrays = {name: np.asarray(archive[name]) for name in known}
+    except DataError:
+        raise
     except Exception as error:  # a damaged archive fails in a dozen ways; each of them means the same
         if "allow_pickle" in str(error):
             raise DataError(
@@ -161,10 +178,18 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 def _read_mat(path: Path) -> tuple[Array, Array]:
     """`data` (2-D) and `label` (1-D) of a MATLAB file."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
+        # What is declared first: neither a small file of many zeros nor one of nested structures is unpacked.
+        declared = {name: (shape, kind) for name, shape, kind in whosmat(path) if name in ("data", "label")}
+        for name, (_, kind) in declared.items():
+            if kind not in MATLAB_NUMBERS:
+                raise DataError(f"{path}: expected `{name}` to be a table of numbers, got {kind}")
+        _check_memory(path, sum(8 * math.prod(shape) for shape, _ in declared.values()))
         arrays = loadmat(path, variable_names=["data", "label"])
+    except DataError:
+        raise
     except Exception as error:  # a damaged file fails in a dozen ways in SciPy; each of them means the same
         raise DataError(
             f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz, or cut short ({one_line(error)})"
@@ -176,6 +201,16 @@ def _read_mat(path: Path) -> tuple[Array, Array]:
     if data.ndim != 2 or data.dtype.kind not in "uifb":
         raise DataError(f"{path}: expected `data` to be a table of numbers, got {data.dtype} of shape {data.shape}")
     return data, label.ravel()
+
+
+def _check_memory(path: Path, size_bytes: int) -> None:
+    """Refuse a file that would unpack to more than half of the machine's memory."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if size_bytes > most:
+        raise DataError(
+            f"{path}: expected a data set that fits into memory ({most / 2**30:.0f} GiB), and its arrays unpack to"
+            f" {size_bytes / 2**30:,.0f} GiB"
+        )
 
 
 SOURCES: Mapping[type[DatasetConfig], Callable[[Any], Dataset]] = MappingProxyType(

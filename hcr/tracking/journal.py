@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ class Journal:
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
+        self.header |= {"host": this_host(), "boot": _this_boot()}
         self._root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
         self._file: IO[bytes] | None = None
@@ -86,7 +88,7 @@ class Journal:
             self._file = path.open("ab")
         except OSError as error:
             raise TrackingError(f"{self._root}: expected a folder that can be written ({one_line(error)})") from error
-        self.header |= {"name": name, "tags": {**tags, "hcr.key": self.key}}
+        self.header |= {"name": name, "tags": {**tags, "hcr.key": self.key, "hcr.host": this_host()}}
         self._write("run", **self.header)
 
     def resume(self, folder: Path) -> None:
@@ -197,6 +199,23 @@ class Journal:
         with contextlib.suppress(OSError):  # closing tries to write once more
             self._file.close()
         self._file = None
+
+
+def this_host() -> str:
+    """The name of this machine, by which locks are told from those of others."""
+    return socket.gethostname()
+
+
+def is_of_this_host(header: Event) -> bool:
+    """Whether the lock of the run that began with `header` can be seen here: containers of one machine share it."""
+    return header.get("host") in (None, this_host()) or header.get("boot") == _this_boot()
+
+
+def _this_boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return None
 
 
 def now_ms() -> int:

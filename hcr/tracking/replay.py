@@ -19,6 +19,7 @@ from hcr.config.tracking import output_root
 from hcr.tracking.journal import ARTIFACTS, JOURNAL, Event, Journal, lock_run, read_events
 from hcr.tracking.status import POSITION, end_dead_runs, read_position
 from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
+from hcr.tracking.suspicion import take_back_suspicion
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
 LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
-HEAD_START_S = 2.0  # Python runs one thread at a time: importing MLflow would hold up the tracing of the first step
+HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would hold up the first steps
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
 
 
@@ -143,12 +144,14 @@ class Replay:
     def end_run(self, client: "MlflowClient", event: Event) -> None:
         """The status, as the last thing: FINISHED says that all of the above is there."""
         client.set_terminated(self.run_id, event["status"], event["time_ms"])
+        take_back_suspicion(client, self.run_id)
 
     def resume_run(self, client: "MlflowClient", event: Event) -> None:
         """Running again, and without the error that ended it."""
         client.update_run(self.run_id, status="RUNNING")
         if "hcr.error" in client.get_run(self.run_id).data.tags:
             client.delete_tag(self.run_id, "hcr.error")
+        take_back_suspicion(client, self.run_id)
 
     def _header(self) -> Event:
         event, _ = next(read_events(self._folder))

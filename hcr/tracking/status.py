@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, Event, end_dead_run, lock_run, read_events
+from hcr.tracking.journal import JOURNAL, Event, end_dead_run, is_of_this_host, lock_run, read_events
 
 POSITION = "delivered.json"
 
@@ -28,10 +28,10 @@ def undelivered(root: Path) -> list[Path]:
 def end_dead_runs(root: Path) -> list[Path]:
     """End as FAILED every run whose process is gone without having ended it; the folders of these.
 
-    The lock tells: a run that is alive holds it, on this host, and is left alone.
+    The lock tells: a run that is alive holds it, on this host, and is left alone; so are the runs of other hosts.
     """
     ended = []
-    for folder in undelivered(root):
+    for folder in filter(is_ours, undelivered(root)):
         try:
             with lock_run(folder):
                 if end_dead_run(folder):
@@ -41,6 +41,11 @@ def end_dead_runs(root: Path) -> list[Path]:
         except TrackingError:  # a damaged journal: `hcr sync` says so
             continue
     return ended
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the run in `folder` is of this host, so that its lock tells whether it is alive."""
+    return is_of_this_host(first_event(folder))
 
 
 def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
@@ -72,7 +77,7 @@ def find_run(root: Path, name: str) -> Path:
     found = [folder for folder in journals if folder.name == name]
     found = found or [folder for folder in journals if folder.name.startswith(name)]
     found = found or [folder for folder in journals if read_position(folder).get("run_id") == name]
-    found = found or [folder for folder in journals if _first_event(folder).get("name") == name]
+    found = found or [folder for folder in journals if first_event(folder).get("name") == name]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -81,7 +86,8 @@ def find_run(root: Path, name: str) -> Path:
     raise TrackingError(f"{name!r} means {len(found)} runs ({keys}); expected the key of one")
 
 
-def _first_event(folder: Path) -> Event:
+def first_event(folder: Path) -> Event:
+    """What the run in `folder` began with; nothing where its journal cannot be read."""
     try:
         return next(read_events(folder))[0]
     except (OSError, StopIteration, TrackingError):

@@ -14,5 +14,5 @@ def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers
     # Computed in bfloat16, kept in float32.
     keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
     model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
-    total_steps = steps_per_epoch(num_train, cfg.training.batch_size) * cfg.training.epochs
+    total_steps = steps_per_epoch(num_train, cfg.training) * cfg.training.epochs
     return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)

@@ -70,9 +70,10 @@ class TrainingState:
         return self.history[self.best_epoch - 1]
 
 
-def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Steps in an epoch; the last one takes what is left."""
-    return math.ceil(num_images / batch_size)
+def steps_per_epoch(num_images: int, training: TrainingConfig) -> int:
+    """Steps in an epoch: those asked for, or as many as the images take; the last one takes what is left."""
+    whole = math.ceil(num_images / training.batch_size)
+    return min(whole, training.steps_per_epoch or whole)
 
 
 def fit(
@@ -119,7 +120,7 @@ def fit(
     while state.epoch < training.epochs and not _out_of_patience(state, training):
         epoch = state.epoch + 1
         start = time.perf_counter()
-        loss, train_accuracy = _train_epoch(steps, len(train), training.batch_size, epoch, seed, on_steps)
+        loss, train_accuracy, seen = _train_epoch(steps, len(train), training, epoch, seed, on_steps)
         trained = time.perf_counter()
         with steps.averaged_weights():
             probabilities = predict_probabilities(model, val.images)
@@ -133,7 +134,7 @@ def fit(
             "val/accuracy": accuracy(probabilities, val.labels),
             "lr": float(optimizer.learning_rate.numpy()),
             "time/epoch_s": time.perf_counter() - start,
-            "time/images_per_s": len(train) / (trained - start),
+            "time/images_per_s": seen / (trained - start),
         }
         state.epoch = epoch
         state.history.append(metrics)
@@ -155,18 +156,19 @@ _REMEDY = "expected finite numbers; try a lower optimizer.learning_rate, or sche
 def _train_epoch(
     steps: TrainingSteps,
     num_images: int,
-    batch_size: int,
+    training: TrainingConfig,
     epoch: int,
     seed: int,
     on_steps: OnSteps | None,
-) -> tuple[float, float]:
-    """Mean loss and accuracy over the epoch's images, measured as they were trained on."""
-    order = np.random.default_rng([seed, epoch]).permutation(num_images).astype(np.int32)
-    num_steps = steps_per_epoch(num_images, batch_size)
+) -> tuple[float, float, int]:
+    """Mean loss and accuracy over the epoch's images, measured as they were trained on, and how many these are."""
+    num_steps = steps_per_epoch(num_images, training)
+    order = np.random.default_rng([seed, epoch]).permutation(num_images)[: num_steps * training.batch_size]
+    per_call = training.batch_size * STEPS_PER_CALL
     start_s = time.perf_counter()
     loss_sum, correct, seen, steps_done = 0.0, 0, 0, 0
-    for start in range(0, num_images, batch_size * STEPS_PER_CALL):
-        part = order[start : start + batch_size * STEPS_PER_CALL]
+    for start in range(0, len(order), per_call):
+        part = order[start : start + per_call].astype(np.int32)
         first_step = (epoch - 1) * num_steps + steps_done
         losses, sizes, right, is_finite = (np.asarray(value) for value in steps.run(part, [seed, first_step]))
         bad = np.flatnonzero(~np.isfinite(losses))
@@ -184,7 +186,7 @@ def _train_epoch(
         if on_steps is not None:
             images_per_s = seen / (time.perf_counter() - start_s)
             on_steps(StepsDone(epoch, steps_done, num_steps, loss_sum / seen, correct / seen, images_per_s))
-    return loss_sum / seen, correct / seen
+    return loss_sum / seen, correct / seen, seen
 
 
 def is_better(value: float, best: float, monitor: str, min_delta: float) -> bool:

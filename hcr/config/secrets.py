@@ -1,0 +1,36 @@
+"""What must not be recorded: passwords and tokens, by where they stand and by their shape."""
+
+import re
+
+PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
+_SECRET = (
+    r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
+    r"|token|credentials?)"
+)
+SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s]){_SECRET}$")
+# A value behind such a name, in YAML, JSON, Python, a shell: of 6 characters or more, so that `token: null` stays.
+KEYED = re.compile(
+    rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?)(?!null\b|none\b|\*\*\*)[^\s\"',;}})\]]{{6,}}"
+)
+TOKEN = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\bgh[opsur]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{40,}\b|\bglpat-[\w-]{20,}"  # GitHub, GitLab
+    r"|\bhf_[A-Za-z0-9]{30,}\b|\bsk-[\w-]{20,}|\bdapi[0-9a-f]{32}\b|\bxox[abprs]-[\w-]{10,}"  # hubs, Databricks, Slack
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # a JSON web token
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.|\n)*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+)
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a secret: `http://me:secret@host` becomes `http://me:***@host`.
+
+    Passwords of addresses, values behind keys such as `api_key`, and tokens by their shape.
+    """
+    text = PASSWORD.sub(r"\1***@", text)
+    text = KEYED.sub(r"\1***", text)
+    return TOKEN.sub("***", text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is a secret, such as `tags.api_key`."""
+    return SECRET_NAME.search(name) is not None

@@ -1,0 +1,174 @@
+"""An interrupted run is gone on with: the same run, the same numbers, or a clear word why not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import run_hcr
+
+from hcr.config import ConfigError, RunConfig
+from hcr.config.compose import compose
+from hcr.config.tracking import output_root
+from hcr.runner import RunResult, run
+from hcr.tracking.journal import JOURNAL, Journal, lock_run, read_events
+from hcr.tracking.session import recorded
+from hcr.tracking.status import find_run
+from hcr.tracking.store import open_store
+from hcr.training import TrainingState
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+CFG = compose(["training.epochs=4", "model.filters=4", "model.dense_units=[]", "tracking.timeout_s=60"])
+
+
+class Killed(KeyboardInterrupt):
+    """What a signal raises."""
+
+
+def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journal, RunResult]:
+    def stop(state: TrainingState) -> None:
+        if state.epoch == stop_after:
+            raise Killed
+
+    with recorded(cfg.tracking) as journal:
+        result = run(cfg, journal, on_epoch=stop)
+    return journal, result
+
+
+def interrupted(cfg: RunConfig = CFG, *, after: int = 2) -> Path:
+    """The folder of a run that was stopped so."""
+    with pytest.raises(Killed):
+        train(cfg, stop_after=after)
+    return find_run(output_root(), "latest")
+
+
+def statuses() -> dict[str, str]:
+    client = open_store(f"sqlite:///{output_root() / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    return {run.data.tags["hcr.key"]: run.info.status for run in runs}
+
+
+def numbers(result: RunResult) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in result.state.history]
+
+
+def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = interrupted()
+    assert statuses() == {folder.name: "KILLED"}
+    journal, result = train()
+    assert journal.folder == folder
+    assert statuses() == {folder.name: "FINISHED"}
+    assert not (folder / "checkpoint").exists()
+    client = open_store(journal.uri)
+    (made,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    assert "hcr.error" not in made.data.tags
+    for name in ("val/loss", "time/epoch_s"):
+        assert [m.step for m in client.get_metric_history(made.info.run_id, name)] == [1, 2, 3, 4]
+    assert len(client.get_metric_history(made.info.run_id, "best/val_loss")) == 1
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "control"))
+    _, control = train()
+    assert numbers(result) == numbers(control)
+    ours, theirs = result.state.best_weights, control.state.best_weights
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time() -> None:
+    folder = interrupted()
+    # A kill between checkpoint and journal: the last epoch's line is not there, nor the end.
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b'"end"' not in line and b"hcr.error" not in line]
+    assert b'"step": 2' in kept[-1]
+    (folder / JOURNAL).write_bytes(b"".join(kept[:-1]) + kept[-1][:30])
+    (folder / "delivered.json").unlink()
+    _, result = train()
+    events = [event for event, _ in read_events(folder)]
+    told = [event for event in events if event["event"] == "metrics" and "val/loss" in event["values"]]
+    assert [event["step"] for event in told] == [1, 2, 3, 4]
+    assert told[1]["time_ms"] == result.state.ended_ms[1]
+    assert told[1]["time_ms"] < next(event["time_ms"] for event in events if event["event"] == "resume")
+
+
+@pytest.mark.parametrize("change", [{"resume": "never"}, {"seed": 1}], ids=str)
+def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
+    folder = interrupted(after=1)
+    journal, _ = train(replace(CFG, **change))
+    assert journal.folder != folder
+    assert statuses() == {folder.name: "KILLED", journal.key: "FINISHED"}
+
+
+def test_a_run_that_is_alive_is_left_alone() -> None:
+    folder = interrupted(after=1)
+    with lock_run(folder):
+        journal, _ = train()
+    assert journal.folder != folder
+
+
+@pytest.fixture
+def stopped() -> Iterator[Path]:
+    yield interrupted(after=1)
+
+
+def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
+    named = replace(CFG, resume=stopped.name)
+    with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} was made by another config"):
+        train(replace(named, seed=1))
+    with lock_run(stopped), pytest.raises(ConfigError, match=f"^resume: run {stopped.name} is running"):
+        train(named)
+    journal, _ = train(named)
+    assert journal.folder == stopped
+    with pytest.raises(ConfigError, match=r"^resume: expected an interrupted run with a checkpoint"):
+        train(named)
+
+
+def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for path in (stopped / "checkpoint").iterdir():
+        path.write_bytes(path.read_bytes()[:-10])
+    journal, _ = train()
+    assert journal.folder != stopped
+    assert "checkpoint/000001 is passed over (it is cut short or changed" in capfd.readouterr().err
+
+
+def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
+    folder = interrupted(after=1)
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    (folder / JOURNAL).write_bytes(b"".join(line for line in lines if b'"end"' not in line))
+    (folder / "delivered.json").unlink()  # as after a SIGKILL in the first epoch
+    journal, _ = train(replace(CFG, seed=1))
+    assert statuses() == {folder.name: "FAILED", journal.key: "FINISHED"}
+
+
+@pytest.mark.slow
+def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(tmp_path: Path) -> None:
+    folder = interrupted(after=1)
+    env = {"HCR_OUTPUT_DIR": str(output_root())}
+    refused = run_hcr("train", "resume=latest", "seed=3", cwd=tmp_path, env=env)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "hcr: resume: a run goes on with the config it has; expected nothing beside it, got seed=3\n",
+    )
+    nowhere = run_hcr("train", "resume=abc", cwd=tmp_path, env=env)
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.startswith("hcr: no run 'abc' under ")
+    done = run_hcr("train", f"resume={folder.name[:5]}", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
+    assert statuses() == {folder.name: "FINISHED"}
+
+
+EVERYTHING = "training.epochs=20 training.patience=null training.precision=bfloat16 training.average_decay=0.9"
+EVERYTHING += " augmentation=affine schedule=onecycle"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["--kills 1", f"--kills 3 --seed 1 {EVERYTHING}"], ids=["plain", "everything"])
+def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(options: str) -> None:
+    command = [sys.executable, str(EXPERIMENTS / "resume" / "kill.py"), *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same to the bit" in done.stdout

@@ -1,0 +1,72 @@
+"""What ends a run, and when, decides its status; real signals to real processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import run_hcr
+
+from hcr.tracking.store import open_store
+
+# A run whose step `at` sends its own process a signal, or fails, before it does its work.
+CODE = """
+import os, signal, sys, time
+import hcr.launch, hcr.runner
+def at_that_moment(*arguments, **keywords):
+    if {how!r} == "error":
+        raise RuntimeError("the disk is on fire")
+    os.kill(os.getpid(), getattr(signal, {how!r}))
+    time.sleep(60)
+if {at!r} == "mid-epoch":
+    from hcr.training.progress import ProgressDisplay
+    real = ProgressDisplay.on_steps
+    ProgressDisplay.on_steps = lambda self, now: at_that_moment() if now.epoch == 3 else real(self, now)
+else:
+    setattr(hcr.runner, {at!r}, at_that_moment)
+from hcr.cli import main
+sys.exit(main(["train", "training.epochs=4", "model.filters=4"]))
+"""
+WAYS = {"SIGINT": ("KILLED", 130), "SIGTERM": ("KILLED", 130), "SIGKILL": ("FAILED", -9), "error": ("FAILED", 1)}
+MOMENTS = {"load_splits": None, "fit": 0, "mid-epoch": 2, "evaluate": 4, "record_artifacts": 4}
+IN_CI = [("SIGTERM", "mid-epoch"), ("SIGINT", "record_artifacts"), ("SIGKILL", "evaluate"), ("error", "fit")]
+IN_CI += [("SIGTERM", "load_splits")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "at"),
+    [
+        pytest.param(how, at, marks=[] if (how, at) in IN_CI else pytest.mark.exhaustive)
+        for how in WAYS
+        for at in MOMENTS
+    ],
+)
+def test_a_run_ends_as_what_ended_it_says(tmp_path: Path, how: str, at: str) -> None:
+    status, code = WAYS[how]
+    epochs = MOMENTS[at]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(how=how, at=at)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stderr
+    root = Path(str(tmp_path / "output"))
+    if epochs is None:
+        assert not (root / "runs").exists()
+        return
+    synced = run_hcr("sync", cwd=tmp_path)
+    assert synced.returncode == 0, synced.stderr
+    client = open_store(f"sqlite:///{root / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    assert run.info.status == status
+    assert len(client.get_metric_history(run.info.run_id, "val/loss")) == epochs
+    told = run.data.tags["hcr.error"]
+    assert told == {
+        "error": "RuntimeError: the disk is on fire",
+        "SIGKILL": "its process died without ending the run",
+    }.get(how, "interrupted")
+    if epochs:  # and what it had is gone on with
+        again = run_hcr("train", "training.epochs=4", "model.filters=4", cwd=tmp_path)
+        assert f"after epoch {epochs} of 4" in again.stdout
+        (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+        assert run.info.status == "FINISHED"
+        assert [m.step for m in client.get_metric_history(run.info.run_id, "val/loss")] == [1, 2, 3, 4]
