@@ -24,6 +24,7 @@ def of(cfg: RunConfig, **digests: str) -> str:
         "notes=why",
         "tags={team: ocr}",
         "check_only=true",
+        "resume=never",
         "tracking.uri=http://elsewhere:5000",
         "tracking.experiment_name=other",
         "tracking.run_name=mine",
@@ -82,7 +83,7 @@ def test_a_fingerprint_is_64_hex_digits_and_the_same_every_time() -> None:
 def test_the_deciding_config_holds_no_place() -> None:
     values = deciding_config(compose(["dataset=mnist", "dataset.path=/home/me/x.mat", "notes=/home/me"]))
     assert "/home/me" not in repr(values)
-    assert {"notes", "tags", "tracking", "check_only"} & set(values) == set()
+    assert {"notes", "tags", "tracking", "check_only", "resume"} & set(values) == set()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hcr.config import DataError, TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, lock_run, read_events
+from hcr.tracking.journal import JOURNAL, Journal, end_dead_run, lock_run, read_events
 
 
 def new_journal(root: Path) -> Journal:
@@ -126,3 +126,33 @@ def test_each_event_is_one_line_of_json_whatever_is_in_it(tmp_path: Path) -> Non
     lines = (journal.folder / JOURNAL).read_bytes().split(b"\n")
     assert json.loads(lines[0])["name"] == "two\nlines"
     assert len(lines) == 3
+
+
+def test_a_full_disk_ends_the_run_with_a_clear_error_and_a_journal_that_still_opens(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+from pathlib import Path
+from hcr.config import TrackingError
+from hcr.tracking.journal import Journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    with Journal(Path({str(tmp_path)!r}), uri="sqlite:////nowhere.db", experiment="tests") as journal:
+        journal.begin(name="a run", tags={{}})
+        for epoch in range(1, 1000):
+            journal.metrics({{"val/loss": 0.5}}, step=epoch)
+except TrackingError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert done.stdout.startswith(f"{folder / JOURNAL}: cannot be written (")
+    assert done.stdout.endswith("the run ends here\n")
+    assert done.stderr == ""
+    steps = [event["step"] for event, _ in read_events(folder) if event["event"] == "metrics"]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > 10
+    with lock_run(folder):
+        assert end_dead_run(folder)
+    *_, (last, _) = read_events(folder)
+    assert (last["event"], last["status"]) == ("end", "FAILED")

@@ -237,3 +237,27 @@ def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, 
     code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
     started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     assert [(process.wait(), process.stderr.read()[-300:]) for process in started] == [(0, b"")] * 4
+
+
+@pytest.mark.slow
+def test_eight_processes_log_to_one_fresh_store_at_once_and_no_value_is_lost(tmp_path: Path, uri: str) -> None:
+    root = tmp_path / "output"
+    code = f"""
+from pathlib import Path
+from hcr.tracking.journal import Journal
+from hcr.tracking.replay import ReplayThread
+journal = Journal(Path({str(root)!r}), uri={uri!r}, experiment="tests")
+with ReplayThread(journal, timeout_s=60) as thread, journal:
+    journal.begin(name="a run", tags={{}})
+    for epoch in range(1, 51):
+        journal.metrics({{"val/loss": 1 / epoch, "lr": 0.1}}, step=epoch)
+assert thread.undelivered is None, thread.undelivered
+"""
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(8)]
+    assert [(process.wait(), process.stderr.read()[-500:]) for process in started] == [(0, b"")] * 8
+    client = open_store(uri)
+    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 8
+    for run in runs:
+        history = client.get_metric_history(run.info.run_id, "val/loss")
+        assert sorted((metric.step, metric.value) for metric in history) == [(e, 1 / e) for e in range(1, 51)]

@@ -59,8 +59,9 @@ class Journal:
         self.on_event = on_event
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self.header |= {"host": this_host(), "boot": _this_boot()}
-        self._root = root
+        self.root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
+        self.gave_up = False  # whether the disk would not take an event: the run has no end of its own then
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -87,7 +88,7 @@ class Journal:
             path.touch(mode=0o600)  # the store's address in it may hold a password
             self._file = path.open("ab")
         except OSError as error:
-            raise TrackingError(f"{self._root}: expected a folder that can be written ({one_line(error)})") from error
+            raise TrackingError(f"{self.root}: expected a folder that can be written ({one_line(error)})") from error
         self.header |= {"name": name, "tags": {**tags, "hcr.key": self.key, "hcr.host": this_host()}}
         self._write("run", **self.header)
 
@@ -196,6 +197,7 @@ class Journal:
     def _give_up(self) -> None:
         """Close the file without what it could not write."""
         assert self._file is not None
+        self.gave_up = True
         with contextlib.suppress(OSError):  # closing tries to write once more
             self._file.close()
         self._file = None

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.config.tracking import output_root
 from hcr.tracking.journal import ARTIFACTS, JOURNAL, Event, Journal, lock_run, read_events
 from hcr.tracking.status import POSITION, end_dead_runs, read_position
 from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
@@ -236,7 +235,8 @@ class ReplayThread:
         finally:  # an impatient Ctrl-C too
             self._given_up = True
             if self._started and not self._delivered:
-                self.undelivered = "the store does not answer" if self.error is None else one_line(self.error)
+                silent = "its journal has no end" if self._journal.gave_up else "the store does not answer"
+                self.undelivered = silent if self.error is None else one_line(self.error)
 
     def _out_of_time(self) -> bool:
         """Importing MLflow, seconds on a cold disk, is no silence of the store's."""
@@ -254,10 +254,10 @@ class ReplayThread:
         self._closing.wait(HEAD_START_S)
         import_mlflow()  # beside training
         self._last_progress, self._ready = time.monotonic(), True
-        deliver_dead_runs(output_root())
+        deliver_dead_runs(self._journal.root)
         replay = Replay(self._journal.folder)
         wait_s = SHORTEST_WAIT_S
-        while not (replay.ended and self._closing.is_set()) and not self._given_up:
+        while not ((replay.ended or self._journal.gave_up) and self._closing.is_set()) and not self._given_up:
             self._wake.wait(wait_s)
             self._wake.clear()
             try:

@@ -1,0 +1,113 @@
+"""What looks like a secret is not recorded, and what does not is left as it is."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcr.config.compose import compose
+from hcr.config.errors import ConfigError
+from hcr.config.naming import safe_file_name
+from hcr.config.secrets import is_secret_name, redact
+
+# Shaped like secrets, and put together here so that nobody's scanner takes them for any.
+TOKENS = [
+    "AKIA" + "ABCDEFGHIJ234567",
+    "ghp_" + "a1B2" * 9,
+    "github_pat_" + "a1B2" * 12,
+    "glpat-" + "a1B2c3D4e5F6g7H8i9J0",
+    "hf_" + "abcdEFGH" * 4,
+    "sk-" + "proj-" + "abcdEFGH1234" * 2,
+    "dapi" + "0123456789abcdef" * 2,
+    "xoxb-" + "123456789012-abcdef",
+    "eyJ" + "hbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0." + "abcdefghijklmnop",
+    "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIabc\nxyz\n-----END RSA " + "PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=lambda token: token[:8])
+def test_a_token_is_known_by_its_shape_wherever_it_stands(token: str) -> None:
+    for text in (token, f"see {token}, please", f"x={token}\n+ y", f'"{token}"'):
+        hidden = redact(text)
+        assert "***" in hidden
+        assert not any(part in hidden for part in token.splitlines() if len(part) > 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("https://me:secret@host:5000/x", "https://me:***@host:5000/x"),
+        ("password: hunter22", "password: ***"),
+        ('"api_key": "abcdef123456",', '"api_key": "***",'),
+        ("export AWS_SECRET_ACCESS_KEY=abcdef/123456", "export AWS_SECRET_ACCESS_KEY=***"),
+        ("tags={db.password:hunter22}", "tags={db.password:***}"),
+        ("MLFLOW_TRACKING_TOKEN=abcdefgh", "MLFLOW_TRACKING_TOKEN=***"),
+    ],
+)
+def test_what_stands_behind_a_secret_s_name_is_hidden(text: str, hidden: str) -> None:
+    assert redact(text) == hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token: null",
+        "model.filters: [32, 64]",
+        "number of tokens: 12345678",
+        "sha256: 731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+        "http://host:5000/#/experiments",
+        "hcr train dataset=mnist model.depth=3",
+        "keyboard: azerty-layout",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+@given(st.text())
+def test_hiding_twice_hides_no_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+def test_names_of_secrets_are_known() -> None:
+    assert all(map(is_secret_name, ["password", "tags.api_key", "db-password", "tags.HF_TOKEN", "x.credentials"]))
+    assert not any(map(is_secret_name, ["tokens", "model.name", "passwords_file", "secretary", "tags.keyboard"]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${oc.env:AWS_SECRET_ACCESS_KEY}",
+        "${oc.env:PATH,nothing}",
+        "${oc.env:${oc.env:HCR_TEST_NAME}}",
+        "${oc.decode:${oc.env:PATH}}",
+        "${oc.env: PATH }",
+    ],
+)
+def test_a_config_reads_no_variable_that_may_be_a_secret(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter22")
+    monkeypatch.setenv("HCR_TEST_NAME", "PATH")
+    with pytest.raises(ConfigError, match=r"^notes: ") as refused:
+        compose([f"notes='{value}'"])
+    assert "hunter22" not in str(refused.value)
+
+
+def test_a_config_may_read_what_is_hcr_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCR_TEST_TEAM", "ocr")
+    assert compose(["notes='${oc.env:HCR_TEST_TEAM} ${oc.env:HCR_TEST_ABSENT,none}'"]).notes == "ocr none"
+
+
+@given(st.text(max_size=200))
+def test_any_name_becomes_a_file_name_that_stays_in_its_folder(name: str) -> None:
+    safe = safe_file_name(name)
+    path = Path("/folder") / f"{safe}-samples.png"
+    assert path.parent == Path("/folder")
+    assert path.resolve().parent == Path("/folder")
+    assert 1 <= len(safe.encode()) <= 80
+    assert not safe.startswith(".")
+
+
+def test_a_plain_name_is_itself_and_others_are_told_apart() -> None:
+    assert safe_file_name("mnist-v1.2") == "mnist-v1.2"
+    assert len({safe_file_name(name) for name in ("a/b", "a b", "a_b", "../a_b", "ａ_b")}) == 5
