@@ -16,7 +16,7 @@ from hcr.config import RunConfig
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
-from hcr.config.secrets import is_secret_name, redact
+from hcr.config.secrets import HIDDEN, is_secret_name, redact
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
@@ -271,7 +271,7 @@ def _as_param(value: Any) -> str:
 
 def _shown(name: str, value: Any) -> str:
     """A value as it may be recorded: nothing of a secret."""
-    return "***" if value is not None and is_secret_name(name) else redact(_as_param(value))
+    return HIDDEN if value is not None and is_secret_name(name) else redact(_as_param(value))
 
 
 def _write(journal: Journal, path: str, text: str) -> None:

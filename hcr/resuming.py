@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Journal
+from hcr.tracking.journal import Event, Journal
 from hcr.tracking.status import find_run, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import load_checkpoint
@@ -31,7 +31,7 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     for folder, header in unfinished(output_root()):
         if named is not None and folder != named:
             continue
-        if named is None and (header["tags"].get("hcr.fingerprint") != identity or header["parent"] != journal.parent):
+        if named is None and not _is_the_same(header, journal, identity):
             continue
         found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
         if found is None:
@@ -55,6 +55,12 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     if named is not None:
         raise ConfigError(f"resume: expected an interrupted run with a checkpoint, and {named.name} has none")
     return None
+
+
+def _is_the_same(header: Event, journal: Journal, identity: str) -> bool:
+    """Whether the run that began with `header` would have the same numbers, and stand in the same place."""
+    places = ("parent", "uri", "experiment")
+    return header["tags"].get("hcr.fingerprint") == identity and all(header[k] == journal.header[k] for k in places)
 
 
 def _tell_damage(path: Path, why: str) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
+from hcr.config.gate import parse_config, to_yaml
 from hcr.config.naming import safe_file_name
-from hcr.config.secrets import is_secret_name, redact
+from hcr.config.secrets import HIDDEN, is_secret_name, redact
 
 # Shaped like secrets, and put together here so that nobody's scanner takes them for any.
 TOKENS = [
@@ -30,7 +32,7 @@ TOKENS = [
 def test_a_token_is_known_by_its_shape_wherever_it_stands(token: str) -> None:
     for text in (token, f"see {token}, please", f"x={token}\n+ y", f'"{token}"'):
         hidden = redact(text)
-        assert "***" in hidden
+        assert HIDDEN in hidden
         assert not any(part in hidden for part in token.splitlines() if len(part) > 4)
 
 
@@ -38,11 +40,11 @@ def test_a_token_is_known_by_its_shape_wherever_it_stands(token: str) -> None:
     ("text", "hidden"),
     [
         ("https://me:secret@host:5000/x", "https://me:***@host:5000/x"),
-        ("password: hunter22", "password: ***"),
-        ('"api_key": "abcdef123456",', '"api_key": "***",'),
-        ("export AWS_SECRET_ACCESS_KEY=abcdef/123456", "export AWS_SECRET_ACCESS_KEY=***"),
-        ("tags={db.password:hunter22}", "tags={db.password:***}"),
-        ("MLFLOW_TRACKING_TOKEN=abcdefgh", "MLFLOW_TRACKING_TOKEN=***"),
+        ("password: hunter22", "password: <hidden>"),
+        ('"api_key": "abcdef123456",', '"api_key": "<hidden>",'),
+        ("export AWS_SECRET_ACCESS_KEY=abcdef/123456", "export AWS_SECRET_ACCESS_KEY=<hidden>"),
+        ("tags={db.password:hunter22}", "tags={db.password:<hidden>}"),
+        ("MLFLOW_TRACKING_TOKEN=abcdefgh", "MLFLOW_TRACKING_TOKEN=<hidden>"),
     ],
 )
 def test_what_stands_behind_a_secret_s_name_is_hidden(text: str, hidden: str) -> None:
@@ -63,6 +65,12 @@ def test_what_stands_behind_a_secret_s_name_is_hidden(text: str, hidden: str) ->
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
+
+
+def test_a_config_with_hidden_values_is_yaml_still() -> None:
+    cfg = compose(["tags={password: hunter22, key: " + TOKENS[1] + "}"])
+    again = parse_config(OmegaConf.create(redact(to_yaml(cfg))))
+    assert again.tags == {"password": HIDDEN, "key": HIDDEN}
 
 
 @given(st.text())

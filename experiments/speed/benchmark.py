@@ -3,7 +3,8 @@
     python experiments/speed/benchmark.py --mnist ../shared/data/mnist-original.mat [--rounds 3] [--epochs 12]
 
 Each round starts every program once, in a process of its own, one after the other, so that a slow minute of the machine
-hits them all. Ratios are taken within a round. What was measured is kept in --output as JSON, and printed as a table.
+hits them all. Ratios are taken within a round. What was measured is kept in --output as JSON, and printed as a table;
+rounds that are there already are not run again.
 """
 
 import argparse
@@ -44,9 +45,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--output", type=Path, default=Path("speed.json"))
     options = parser.parse_args()
-    rounds = []
-    peaks = {precision: peak_flop_per_s(precision) for precision in ("float32", "bfloat16")}
-    for number in range(options.rounds):
+    done = json.loads(options.output.read_text()) if options.output.exists() else {}
+    rounds = done.get("rounds", [])
+    peaks = done.get("peak_flop_per_s") or {name: peak_flop_per_s(name) for name in ("float32", "bfloat16")}
+    for number in range(len(rounds), options.rounds):
         rounds.append(one_round(options.mnist.resolve(), number, options.epochs))
         options.output.write_text(json.dumps({"peak_flop_per_s": peaks, "rounds": rounds}, indent=1))
     print_tables(rounds, peaks)

@@ -2,6 +2,7 @@
 
 import re
 
+HIDDEN = "<hidden>"  # plain text in YAML, JSON and Markdown alike
 PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
 _SECRET = (
     r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
@@ -9,9 +10,7 @@ _SECRET = (
 )
 SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s]){_SECRET}$")
 # A value behind such a name, in YAML, JSON, Python, a shell: of 6 characters or more, so that `token: null` stays.
-KEYED = re.compile(
-    rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?)(?!null\b|none\b|\*\*\*)[^\s\"',;}})\]]{{6,}}"
-)
+KEYED = re.compile(rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?)(?!null\b|none\b)[^\s\"',;}})\]]{{6,}}")
 TOKEN = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\bgh[opsur]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{40,}\b|\bglpat-[\w-]{20,}"  # GitHub, GitLab
@@ -27,8 +26,8 @@ def redact(text: str) -> str:
     Passwords of addresses, values behind keys such as `api_key`, and tokens by their shape.
     """
     text = PASSWORD.sub(r"\1***@", text)
-    text = KEYED.sub(r"\1***", text)
-    return TOKEN.sub("***", text)
+    text = KEYED.sub(rf"\1{HIDDEN}", text)
+    return TOKEN.sub(HIDDEN, text)
 
 
 def is_secret_name(name: str) -> bool:

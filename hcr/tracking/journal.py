@@ -112,7 +112,7 @@ class Journal:
         self._lock, self._file = lock, file
         self.folder = folder
         self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
-        self.key = self.header["key"]
+        self.key, self.uri = self.header["key"], self.header["uri"]
         self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
 
