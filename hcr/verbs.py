@@ -87,7 +87,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             summary="deliver what MLflow has not had yet",
             examples=("hcr sync", "HCR_OUTPUT_DIR=/data/runs hcr sync"),
             function="hcr.commands.sync:main",
-            options={"--help": ()},
+            options={"--help": (), "--take-over": ()},
         ),
         "completion": Verb(
             group="shell",

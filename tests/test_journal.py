@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_what_was_written_is_read_back_in_order(tmp_path: Path) -> None:
     kinds = [event["event"] for event in events(journal)]
     assert kinds == ["run", "metrics", "params", "end"]
     first = events(journal)[0]
-    assert first["tags"] == {"x": "y", "hcr.key": journal.key}
+    assert first["tags"] == {"x": "y", "hcr.key": journal.key, "hcr.host": socket.gethostname()}
     assert events(journal)[1]["values"] == {"val/loss": 0.5}
 
 

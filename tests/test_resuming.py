@@ -29,6 +29,12 @@ class Killed(KeyboardInterrupt):
     """What a signal raises."""
 
 
+@pytest.fixture(autouse=True)
+def _threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are set once in a process, and other tests here have started TensorFlow."""
+    monkeypatch.setattr("hcr.runner.configure_threads", lambda threads: None)
+
+
 def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journal, RunResult]:
     def stop(state: TrainingState) -> None:
         if state.epoch == stop_after:

@@ -160,7 +160,8 @@ def _read_npz(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             known = [name for name in (*WITH_TEST, *ONE_SET, GROUP) if name in archive.files]
-            _check_memory(path, sum(archive.zip.getinfo(f"{name}.npy").file_size for name in known))
+            entries = [entry for entry in archive.zip.infolist() if entry.filename.removesuffix(".npy") in known]
+            _check_memory(path, sum(entry.file_size for entry in entries))
             arrays = {name: np.asarray(archive[name]) for name in known}
     except DataError:
         raise
