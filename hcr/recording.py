@@ -24,6 +24,7 @@ from hcr.model import build_augmentation, with_keras_layers
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import TrainingState
+from hcr.training.checkpoint import CHECKPOINT
 
 Probabilities = NDArray[np.float32]
 
@@ -48,7 +49,10 @@ def record_start(
     overrides: Sequence[str],
     identity: str,
 ) -> None:
-    """Open the run, whose fingerprint is `identity`: its name and tags, the whole config, its data and its code."""
+    """Open the run, whose fingerprint is `identity`: its name and tags, the whole config, its data and its code.
+
+    A resumed run is open already; what it had told is told again, which changes nothing.
+    """
     tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
         "hcr.dataset_digest": splits.dataset_digest,
@@ -70,7 +74,9 @@ def record_start(
     if cfg.notes is not None:
         tags[DESCRIPTION] = redact(shortened(cfg.notes, LONGEST))
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
-    journal.begin(name=redact(cfg.tracking.run_name or name or default_name), tags=tags)
+    if not journal.is_open:
+        shown = redact(cfg.tracking.run_name or name or default_name)
+        journal.begin(name=shown, tags=tags, folders=(CHECKPOINT,))
     journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
     journal.dataset(
         name=cfg.dataset.name,

@@ -8,9 +8,7 @@ from hcr.config.tracking import output_root
 from hcr.tracking.journal import Event, Journal
 from hcr.tracking.status import find_run, unfinished
 from hcr.training import TrainingState
-from hcr.training.checkpoint import load_checkpoint
-
-CHECKPOINT = "checkpoint"  # the folder in a run's own
+from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
 
 def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
@@ -34,12 +32,11 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
         if named is None and not _is_the_same(header, journal, identity):
             continue
         found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
-        if found is None:
+        if found is None and checkpoints(folder / CHECKPOINT):
             continue
-        state, theirs = found
+        # Without any it was interrupted in its first epoch: it is the same run still.
+        state, theirs = found or (TrainingState(), header["tags"].get("hcr.fingerprint", ""))
         if theirs != identity:
-            if named is None:
-                continue
             raise ConfigError(
                 f"resume: run {folder.name} was made by another config, other data or other code than now:"
                 f" its fingerprint is {theirs[:12]}, and this would be {identity[:12]}"
@@ -53,7 +50,7 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
         print(f"resuming run {journal.key} after epoch {state.epoch} of {cfg.training.epochs}", flush=True)
         return state
     if named is not None:
-        raise ConfigError(f"resume: expected an interrupted run with a checkpoint, and {named.name} has none")
+        raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
     return None
 
 

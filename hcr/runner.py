@@ -16,11 +16,11 @@ from hcr.recording import (
     record_metrics,
     record_start,
 )
-from hcr.resuming import CHECKPOINT, resume
+from hcr.resuming import resume
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.build import build
-from hcr.training.checkpoint import remove_checkpoints, save_checkpoint
+from hcr.training.checkpoint import CHECKPOINT, remove_checkpoints, save_checkpoint
 from hcr.training.loop import OnSteps
 
 
@@ -69,7 +69,7 @@ def run(
     model, optimizer = build(cfg, len(splits.train))
     identity = fingerprint_of(cfg, splits)
     state = resume(journal, cfg, identity)
-    if state is None:
+    if state is None or state.epoch == 0:
         record_start(journal, cfg, splits, model, name, overrides, identity)
     else:
         start -= sum(epoch["time/epoch_s"] for epoch in state.history)

@@ -84,6 +84,26 @@ def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("lines", [1, 3, 9], ids=lambda lines: f"{lines} lines")
+def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: int) -> None:
+    folder = interrupted(after=1)
+    for path in (folder / "checkpoint").iterdir():
+        path.unlink()
+    kept = (folder / JOURNAL).read_bytes().splitlines(keepends=True)[:lines]
+    (folder / JOURNAL).write_bytes(b"".join(kept))
+    (folder / "delivered.json").unlink()
+    (output_root() / "mlflow.db").unlink()  # the store has had nothing that the journal does not hold
+    journal, result = train()
+    assert journal.folder == folder
+    assert statuses() == {folder.name: "FINISHED"}
+    assert [row["val/loss"] > 0 for row in result.state.history] == [True] * 4
+    client = open_store(journal.uri)
+    (made,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    assert made.data.params["training.epochs"] == "4"
+    assert [m.step for m in client.get_metric_history(made.info.run_id, "model/params")] == [0]
+    assert "code" in {entry.path for entry in client.list_artifacts(made.info.run_id)}
+
+
 def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time() -> None:
     folder = interrupted()
     # A kill between checkpoint and journal: the last epoch's line is not there, nor the end.
@@ -128,7 +148,7 @@ def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> No
         train(named)
     journal, _ = train(named)
     assert journal.folder == stopped
-    with pytest.raises(ConfigError, match=r"^resume: expected an interrupted run with a checkpoint"):
+    with pytest.raises(ConfigError, match=r"^resume: expected an interrupted run with a good checkpoint"):
         train(named)
 
 

@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -75,14 +75,16 @@ class Journal:
         """The folder whose files `artifact` names."""
         return self.folder / ARTIFACTS
 
-    def begin(self, *, name: str, tags: Mapping[str, str]) -> None:
-        """Make the run's folder and write its first event.
+    def begin(self, *, name: str, tags: Mapping[str, str], folders: Sequence[str] = ()) -> None:
+        """Make the run's folder, with `folders` in it, and write its first event.
 
         Raises:
             TrackingError: the folder cannot be written.
         """
         try:
             self.artifacts.mkdir(parents=True)
+            for folder in folders:
+                (self.folder / folder).mkdir()
             self._lock = lock_run(self.folder)
             path = self.folder / JOURNAL
             path.touch(mode=0o600)  # the store's address in it may hold a password

@@ -17,6 +17,7 @@ import numpy as np
 from hcr.config.errors import one_line
 from hcr.training.loop import TrainingState
 
+CHECKPOINT = "checkpoint"  # the folder in a run's own; a finished run has none any more
 FORMAT = b"hcr checkpoint 1\n"
 DIGEST_BYTES = 32
 KEPT = 2
