@@ -181,8 +181,6 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list
 def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
     """Read the data set beside what is in the `with`, such as TensorFlow's import."""
     # All that the thread needs is imported here: two threads importing what imports one another fail now and then.
-    import scipy.io  # noqa: F401
-
     from hcr.data.sources import read_ahead
 
     reader = threading.Thread(target=read_ahead, args=(cfg.dataset,), name="reading ahead")

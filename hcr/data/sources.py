@@ -1,7 +1,6 @@
 """The formats that images come in: one reader each, chosen by the type of the data set's config."""
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -16,6 +15,7 @@ from hcr.config.data import ArraysConfig, DatasetConfig, SklearnDigitsConfig
 from hcr.config.errors import DataError, one_line
 from hcr.data.dataset import Dataset, make_dataset
 from hcr.data.files import find_file, local_file
+from hcr.data.matfile import MatError, read_mat
 
 Array = NDArray[Any]
 
@@ -23,10 +23,6 @@ Array = NDArray[Any]
 WITH_TEST = ("x_train", "y_train", "x_test", "y_test")
 ONE_SET = ("x", "y")
 GROUP = "group"
-
-# The classes of MATLAB's that are tables of numbers.
-_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-MATLAB_NUMBERS = {"double", "single", "logical", *_INTEGERS}
 
 
 def load_dataset(cfg: DatasetConfig) -> Dataset:
@@ -179,24 +175,14 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 def _read_mat(path: Path) -> tuple[Array, Array]:
     """`data` (2-D) and `label` (1-D) of a MATLAB file."""
-    from scipy.io import loadmat, whosmat
-
     try:
-        # What is declared first: neither a small file of many zeros nor one of nested structures is unpacked.
-        declared = {name: (shape, kind) for name, shape, kind in whosmat(path) if name in ("data", "label")}
-        for name, (_, kind) in declared.items():
-            if kind not in MATLAB_NUMBERS:
-                raise DataError(f"{path}: expected `{name}` to be a table of numbers, got {kind}")
-        _check_memory(path, sum(8 * math.prod(shape) for shape, _ in declared.values()))
-        arrays = loadmat(path, variable_names=["data", "label"])
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file fails in a dozen ways in SciPy; each of them means the same
+        arrays = read_mat(path, ("data", "label"), _most_bytes())
+    except (MatError, OSError) as error:
         raise DataError(
             f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz, or cut short ({one_line(error)})"
         ) from error
     for name in ("data", "label"):
-        if not isinstance(arrays.get(name), np.ndarray):
+        if name not in arrays:
             raise DataError(f"{path}: expected the arrays `data` and `label`, and there is no `{name}`")
     data, label = arrays["data"], arrays["label"]
     if data.ndim != 2 or data.dtype.kind not in "uifb":
@@ -206,12 +192,15 @@ def _read_mat(path: Path) -> tuple[Array, Array]:
 
 def _check_memory(path: Path, size_bytes: int) -> None:
     """Refuse a file that would unpack to more than half of the machine's memory."""
-    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    if size_bytes > most:
+    if size_bytes > _most_bytes():
         raise DataError(
-            f"{path}: expected a data set that fits into memory ({most / 2**30:.0f} GiB), and its arrays unpack to"
-            f" {size_bytes / 2**30:,.0f} GiB"
+            f"{path}: expected a data set that fits into memory ({_most_bytes() / 2**30:.0f} GiB), and its arrays"
+            f" unpack to {size_bytes / 2**30:,.0f} GiB"
         )
+
+
+def _most_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 SOURCES: Mapping[type[DatasetConfig], Callable[[Any], Dataset]] = MappingProxyType(

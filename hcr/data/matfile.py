@@ -1,0 +1,137 @@
+"""Tables of numbers from a MATLAB v5 file, with every length checked before it is believed.
+
+SciPy's reader is written in C and trusts the file: of damaged ones, some end the process.
+
+Source:
+    The MathWorks, "MAT-File Format", chapter 1, "Level 5 MAT-File Format".
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADER_BYTES = 128
+MATRIX, COMPRESSED = 14, 15  # types of elements
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+NUMERIC_CLASSES = range(6, 16)  # double, single, and the eight integers
+CLASSES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a sparse matrix"}
+COMPLEX = 0x0800
+LONGEST_PROLOGUE = 4_096  # bytes of a matrix before its numbers: flags, dimensions, name
+
+
+class MatError(Exception):
+    """A file that is no MATLAB v5 file, is damaged, or holds something else than numbers; one line."""
+
+
+class _Element(NamedTuple):
+    kind: int
+    data: memoryview
+
+
+def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, NDArray[Any]]:
+    """The variables called `names` that the file at `path` has, each as the numbers that are stored.
+
+    Args:
+        most_bytes: what a variable may take in memory.
+
+    Raises:
+        MatError: see there.
+        OSError: the file cannot be read.
+    """
+    data = memoryview(path.read_bytes())
+    mark = bytes(data[126:HEADER_BYTES])
+    if mark not in (b"IM", b"MI"):
+        raise MatError("it does not begin as one does")
+    order = "<" if mark == b"IM" else ">"
+    found = {}
+    for element in _elements(data[HEADER_BYTES:], order):
+        if element.kind == COMPRESSED:
+            matrix = _unpacked(element.data, order, names, most_bytes)
+        else:
+            matrix = element.data if element.kind == MATRIX else None
+        if matrix is not None and _name(matrix, order) in names:
+            found[_name(matrix, order)] = _numbers(matrix, order, most_bytes)
+    return found
+
+
+def _elements(data: memoryview, order: str) -> Iterator[_Element]:
+    """One after the other; each but a compressed one is padded to 8 bytes."""
+    at = 0
+    while at < len(data):
+        kind, size, begin = _tag(data, at, order)
+        if begin + size > len(data):
+            raise MatError("it is cut short")
+        yield _Element(kind, data[begin : begin + size])
+        small = begin == at + 4
+        at = at + 8 if small else begin + size + (0 if kind == COMPRESSED else -size % 8)
+
+
+def _tag(data: memoryview, at: int, order: str) -> tuple[int, int, int]:
+    """Type and size of the element at `at`, and where its data begins: up to 4 bytes of it stand in the tag itself."""
+    if at + 8 > len(data):
+        raise MatError("it is cut short")
+    first, second = struct.unpack_from(f"{order}II", data, at)
+    if first >> 16:
+        if first >> 16 > 4:
+            raise MatError("a small element is longer than 4 bytes")
+        return first & 0xFFFF, first >> 16, at + 4
+    return first, second, at + 8
+
+
+def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: int) -> memoryview | None:
+    """The matrix in a compressed element, if it is called one of `names`; no more is unpacked than it declares."""
+    unpacker = zlib.decompressobj()
+    try:
+        start = unpacker.decompress(data, LONGEST_PROLOGUE)
+        kind, size, begin = _tag(memoryview(start), 0, order)
+        if kind != MATRIX or _name(memoryview(start)[begin:], order) not in names:
+            return None
+        if size > most_bytes:
+            raise MatError(f"a variable takes {size / 2**30:.1f} GiB")
+        rest = unpacker.decompress(unpacker.unconsumed_tail, max(1, begin + size - len(start)))
+    except zlib.error as error:
+        raise MatError(f"it does not unpack ({error})") from error
+    whole = memoryview(start + rest)[begin : begin + size]
+    if len(whole) < size:
+        raise MatError("it is cut short")
+    return whole
+
+
+def _prologue(matrix: memoryview, order: str) -> tuple[int, tuple[int, ...], str, Iterator[_Element]]:
+    """Flags, dimensions and name of a matrix, and the elements behind them."""
+    elements = _elements(matrix, order)
+    try:
+        flags, dimensions, name = (next(elements).data for _ in range(3))
+    except StopIteration:
+        raise MatError("a variable has no name") from None
+    if len(flags) < 4 or len(dimensions) % 4:
+        raise MatError("a variable has no dimensions")
+    shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
+    return struct.unpack_from(f"{order}I", flags)[0], shape, bytes(name).decode("latin-1"), elements
+
+
+def _name(matrix: memoryview, order: str) -> str:
+    return _prologue(matrix, order)[2]
+
+
+def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
+    flags, shape, name, elements = _prologue(matrix, order)
+    if flags & 0xFF not in NUMERIC_CLASSES or flags & COMPLEX:
+        what = "complex numbers" if flags & COMPLEX else CLASSES.get(flags & 0xFF, "something unknown")
+        raise MatError(f"expected `{name}` to be a table of numbers, got {what}")
+    element = next(elements, None)
+    if element is None or element.kind not in STORED:
+        raise MatError(f"`{name}` has no numbers")
+    kind = np.dtype(order + STORED[element.kind])
+    if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(element.data):
+        raise MatError(f"`{name}` has {len(element.data):,} bytes, which are not those of {'x'.join(map(str, shape))}")
+    if len(element.data) > most_bytes:
+        raise MatError(f"`{name}` takes {len(element.data) / 2**30:.1f} GiB")
+    # MATLAB stores column by column.
+    return np.frombuffer(element.data, kind).reshape(shape, order="F")

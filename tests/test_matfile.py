@@ -1,0 +1,78 @@
+"""MATLAB files: what SciPy writes is read to the bit; anything else than numbers, or more than declared, is refused."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+
+from hcr.data.matfile import MatError, read_mat
+
+MOST = 2**20
+
+
+def written(folder: Path, *, compressed: bool = False, **variables: Any) -> Path:
+    path = folder / "file.mat"
+    scipy.io.savemat(path, variables, do_compression=compressed)
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "?"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (1, 7), (0, 3), (2, 3, 4)], ids=str)
+def test_every_kind_of_number_is_read_as_scipy_reads_it(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], compressed: bool
+) -> None:
+    values = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    path = written(tmp_path, compressed=compressed, other=np.eye(3), data=values, text="hello", more={"a": 1})
+    (found,) = read_mat(path, ("data", "absent"), MOST).values()
+    theirs = scipy.io.loadmat(path)["data"]
+    assert found.shape == theirs.shape
+    assert np.array_equal(found, theirs)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("hello", "text"),
+        ({"a": 1}, "a structure"),
+        (np.array([1, "x"], dtype=object), "a cell array"),
+        (scipy.sparse.eye(3).tocsc(), "a sparse matrix"),
+        (np.array([[1j]]), "complex numbers"),
+    ],
+    ids=["text", "structure", "cells", "sparse", "complex"],
+)
+def test_what_is_no_table_of_numbers_is_named(tmp_path: Path, value: Any, told: str, compressed: bool) -> None:
+    path = written(tmp_path, compressed=compressed, data=value)
+    with pytest.raises(MatError, match=f"expected `data` to be a table of numbers, got {told}"):
+        read_mat(path, ("data",), MOST)
+
+
+def test_a_file_of_a_big_endian_machine_is_read(tmp_path: Path) -> None:
+    def element(kind: int, data: bytes) -> bytes:
+        return struct.pack(">II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    numbers = np.array([[1, 2, 3], [4, 5, 60_000]], ">u2")
+    matrix = element(6, struct.pack(">II", 11, 0)) + element(5, struct.pack(">ii", 2, 3)) + element(1, b"data")
+    matrix += element(4, numbers.tobytes(order="F"))
+    path = tmp_path / "file.mat"
+    path.write_bytes(b" " * 124 + b"\x01\x00MI" + element(14, matrix))
+    assert read_mat(path, ("data",), MOST)["data"].tolist() == numbers.tolist()
+
+
+def test_no_more_is_unpacked_than_a_variable_declares_and_memory_holds(tmp_path: Path) -> None:
+    path = written(tmp_path, compressed=True, data=np.zeros((2**12, 2**12), np.uint8))
+    assert path.stat().st_size < 50_000
+    with pytest.raises(MatError, match=r"a variable takes 0\.0 GiB"):
+        read_mat(path, ("data",), MOST)
+    # A small matrix, with gigabytes of zeros packed behind it.
+    plain = written(tmp_path, data=np.ones((2, 2), np.uint8)).read_bytes()
+    packer = zlib.compressobj()
+    packed = packer.compress(plain[128:]) + b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+    path.write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    assert read_mat(path, ("data",), MOST)["data"].tolist() == [[1, 1], [1, 1]]
