@@ -151,6 +151,15 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> No
     assert loss == pytest.approx(min(seen), rel=1e-5)
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(splits: Splits) -> None:
+    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
+    best, _ = train(splits, cfg)
+    model, state = train(splits, replace(cfg, training=replace(cfg.training, keep="last", patience=None)))
+    assert state.best_epoch == state.epoch == 8
+    assert all(np.array_equal(x, y) for x, y in zip(model.get_weights(), state.best_weights, strict=True))
+    assert not all(np.array_equal(x, y) for x, y in zip(model.get_weights(), best.get_weights(), strict=True))
+
+
 def test_patience_stops_a_run_that_no_longer_improves(splits: Splits) -> None:
     # No epoch improves by 100, so the first stays the best.
     _, state = train(splits, with_training(epochs=10, patience=2, min_delta=100.0))

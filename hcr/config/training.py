@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hcr.config.errors import ConfigError
 from hcr.config.schema import require
 
 MOST_IMAGES = 1_000_000  # in a step
@@ -16,7 +17,7 @@ class TrainingConfig:
     """How long and how training goes.
 
     `steps_per_epoch` None takes every training image once an epoch; a number is at most so many steps, of images drawn
-    anew for each epoch. `patience` None never stops early. `threads` None becomes the number of cores this process may
+    anew for each epoch. `patience` None never stops early. `keep` is the epoch whose weights the run ends with. `threads` None becomes the number of cores this process may
     use: the number of threads changes float sums, so the number itself is part of the config.
     """
 
@@ -26,6 +27,7 @@ class TrainingConfig:
     label_smoothing: float
     patience: int | None
     min_delta: float
+    keep: Literal["best", "last"]
     class_weights: Literal["none", "balanced"]
     average_decay: float | None
     precision: Literal["float32", "bfloat16"]
@@ -38,6 +40,8 @@ class TrainingConfig:
         require(steps is None or steps >= 1, "training.steps_per_epoch", "1 or more, or null", steps)
         require(0 <= self.label_smoothing < 1, "training.label_smoothing", "a fraction in [0, 1)", self.label_smoothing)
         require(self.patience is None or self.patience >= 1, "training.patience", "1 or more, or null", self.patience)
+        if self.keep == "last" and self.patience is not None:
+            raise ConfigError(f"training.patience: expected null where training.keep=last, got {self.patience}")
         require(self.min_delta >= 0, "training.min_delta", "0 or more", self.min_delta)
         decay = self.average_decay
         require(decay is None or 0 < decay < 1, "training.average_decay", "a number in (0, 1), or null", decay)

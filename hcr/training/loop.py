@@ -46,7 +46,7 @@ class TrainingState:
         epoch: epochs done.
         history: the metrics of each epoch, by their public names.
         ended_ms: when each epoch ended, in milliseconds since 1970.
-        best_epoch: counted from 1; 0 before the first.
+        best_epoch: the one whose weights are kept, counted from 1; 0 before the first.
         best_value: the monitored metric there.
         best_weights: the model's weights there, or their average where one is kept.
         variables: every variable of the model, the state of its random streams included.
@@ -90,7 +90,7 @@ def fit(
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
 ) -> TrainingState:
-    """Train `model`, and leave it with the weights of its best epoch.
+    """Train `model`, and leave it with the weights of its best epoch, or of its last where `training.keep` says so.
 
     Args:
         model: as `build_model` makes it.
@@ -139,7 +139,8 @@ def fit(
         state.epoch = epoch
         state.history.append(metrics)
         state.ended_ms.append(time.time_ns() // 1_000_000)
-        if state.best_epoch == 0 or is_better(metrics[monitor], state.best_value, monitor, training.min_delta):
+        better = state.best_epoch == 0 or is_better(metrics[monitor], state.best_value, monitor, training.min_delta)
+        if better or training.keep == "last":
             state.best_epoch, state.best_value, state.best_weights = epoch, metrics[monitor], weights
         state.variables = _values(model.variables)
         state.optimizer_variables = _values(optimizer.variables)
