@@ -90,7 +90,7 @@ def caveats(facts: CardFacts) -> list[str]:
             f"Stopped early, after epoch {epochs} of {cfg.training.epochs}:"
             f" {cfg.monitor} had not improved for {cfg.training.patience} epochs."
         )
-    elif facts.best_epoch == epochs:
+    elif facts.best_epoch == epochs and cfg.training.keep == "best":
         found.append(
             f"The last epoch was the best: {cfg.monitor} was still improving, and a higher `training.epochs` may help."
         )

@@ -29,7 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="draws the moments")
-    parser.add_argument("--within", type=float, default=1.0, help="seconds after training has begun")
+    parser.add_argument("--within", type=float, default=2.0, help="seconds after training has begun")
     parser.add_argument("overrides", nargs="*", default=DEFAULT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,8 +17,9 @@ class TrainingConfig:
     """How long and how training goes.
 
     `steps_per_epoch` None takes every training image once an epoch; a number is at most so many steps, of images drawn
-    anew for each epoch. `patience` None never stops early. `keep` is the epoch whose weights the run ends with. `threads` None becomes the number of cores this process may
-    use: the number of threads changes float sums, so the number itself is part of the config.
+    anew for each epoch. `patience` None never stops early. `keep` is the epoch whose weights the run ends with.
+    `threads` None becomes the number of cores this process may use: the number of threads changes float sums, so the
+    number itself is part of the config.
     """
 
     epochs: int

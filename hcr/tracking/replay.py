@@ -30,6 +30,10 @@ HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would h
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
 
 
+class ParentIsLate(TrackingError):
+    """A nested run whose parent is still on its way, in a thread of its own."""
+
+
 class Replay:
     """Delivers one run's journal from where the last delivery stopped.
 
@@ -82,7 +86,7 @@ class Replay:
             if event["parent"] is not None:
                 parents = find_runs(client, experiment, event["parent"])
                 if not parents:
-                    raise TrackingError(f"its parent run {event['parent']} is not in the store yet")
+                    raise ParentIsLate(f"its parent run {event['parent']} is not in the store yet")
                 tags["mlflow.parentRunId"] = parents[0]
             client.create_run(experiment, start_time=event["time_ms"], tags=tags, run_name=event["name"])
             # A request that seemed to fail may have made a run after all: the oldest is the run, others go.
@@ -264,7 +268,7 @@ class ReplayThread:
                 replay.deliver(self._go_on)
                 wait_s = SHORTEST_WAIT_S
             except Exception as error:  # an outage: tried again until time is up
-                if self.error is None:
+                if self.error is None and not isinstance(error, ParentIsLate):
                     told = f"hcr: MLflow does not take the run yet ({one_line(error)}); training goes on"
                     print(told, file=sys.stderr, flush=True)
                 self.error = error
