@@ -2,7 +2,7 @@
 
     python experiments/resume/outage.py [--cases restarted gone error hang] [OVERRIDES ...]
 
-A real `mlflow server` on loopback is killed after the third epoch. Then, by case: it is started again three seconds
+A real `mlflow server` on loopback is killed after the twentieth epoch. Then, by case: it is started again three seconds
 later; it stays away; something that answers 500 to everything takes its place; something that never answers does.
 Told are the exit code and the time added to that of an undisturbed run. Then the server comes back, `hcr sync` runs
 twice, and the histories of all metrics are compared with the undisturbed run's.
@@ -25,8 +25,8 @@ from pathlib import Path
 from kill import metrics
 
 CASES = ("restarted", "gone", "error", "hang")
-DEFAULT = ("training.epochs=40", "training.patience=null")
-AFTER_EPOCH = 3
+DEFAULT = ("training.epochs=60", "training.patience=null")
+AFTER_EPOCH = 20
 
 
 def main():
@@ -132,7 +132,15 @@ class StandIn:
             daemon_threads = True
             block_on_close = False
 
-        self.listener = Listener(("127.0.0.1", port), Answer)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self.listener = Listener(("127.0.0.1", port), Answer)
+                break
+            except OSError:  # the last worker of the killed server still holds the port
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
         threading.Thread(target=self.listener.serve_forever, daemon=True).start()
 
     def close(self):

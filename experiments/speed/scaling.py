@@ -20,7 +20,7 @@ from scipy.io import loadmat
 LIMITS = (1_400, 7_000, 28_000, 70_000)  # of which 54/70 are trained on
 REPEATED = 10
 FILTERS = (4, 8, 16, 32, 64)
-STORED = (1, 100, 1_000)
+STORED = (1, 100, 500)
 EXAMPLE = ("experiment=keras_example", "training.epochs=1")
 
 
