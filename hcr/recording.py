@@ -76,7 +76,7 @@ def record_start(
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     if not journal.is_open:
         shown = redact(cfg.tracking.run_name or name or default_name)
-        journal.begin(name=shown, tags=tags, folders=(CHECKPOINT,))
+        journal.begin(name=shown, tags=tags, scratch=CHECKPOINT)
     journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
     journal.dataset(
         name=cfg.dataset.name,

@@ -20,7 +20,7 @@ from hcr.resuming import resume
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.build import build
-from hcr.training.checkpoint import CHECKPOINT, remove_checkpoints, save_checkpoint
+from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 from hcr.training.loop import OnSteps
 
 
@@ -107,5 +107,4 @@ def run(
     record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
     record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
     record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
-    remove_checkpoints(journal.folder / CHECKPOINT)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)

@@ -1,5 +1,6 @@
 """The journal: on disk before anything else, whole lines only, ended by what happened."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -127,6 +128,17 @@ def test_each_event_is_one_line_of_json_whatever_is_in_it(tmp_path: Path) -> Non
     lines = (journal.folder / JOURNAL).read_bytes().split(b"\n")
     assert json.loads(lines[0])["name"] == "two\nlines"
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()], ids=["finished", "killed"])
+def test_the_scratch_folder_is_there_until_the_run_has_finished(tmp_path: Path, error: BaseException | None) -> None:
+    journal = new_journal(tmp_path)
+    with contextlib.suppress(KeyboardInterrupt), journal:
+        journal.begin(name="a run", tags={}, scratch="checkpoint")
+        (journal.folder / "checkpoint" / "000001").write_bytes(b"state")
+        if error is not None:
+            raise error
+    assert (journal.folder / "checkpoint").exists() == (error is not None)
 
 
 def test_a_full_disk_ends_the_run_with_a_clear_error_and_a_journal_that_still_opens(tmp_path: Path) -> None:

@@ -92,7 +92,6 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
     kept = (folder / JOURNAL).read_bytes().splitlines(keepends=True)[:lines]
     (folder / JOURNAL).write_bytes(b"".join(kept))
     (folder / "delivered.json").unlink()
-    (output_root() / "mlflow.db").unlink()  # the store has had nothing that the journal does not hold
     journal, result = train()
     assert journal.folder == folder
     assert statuses() == {folder.name: "FINISHED"}
@@ -100,7 +99,6 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
     client = open_store(journal.uri)
     (made,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     assert made.data.params["training.epochs"] == "4"
-    assert [m.step for m in client.get_metric_history(made.info.run_id, "model/params")] == [0]
     assert "code" in {entry.path for entry in client.list_artifacts(made.info.run_id)}
 
 

@@ -13,9 +13,10 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -75,23 +76,30 @@ class Journal:
         """The folder whose files `artifact` names."""
         return self.folder / ARTIFACTS
 
-    def begin(self, *, name: str, tags: Mapping[str, str], folders: Sequence[str] = ()) -> None:
-        """Make the run's folder, with `folders` in it, and write its first event.
+    def begin(self, *, name: str, tags: Mapping[str, str], scratch: str | None = None) -> None:
+        """Make the run's folder and write its first event.
+
+        Args:
+            scratch: a folder in it that is there as long as the run has not finished.
 
         Raises:
             TrackingError: the folder cannot be written.
         """
         try:
             self.artifacts.mkdir(parents=True)
-            for folder in folders:
-                (self.folder / folder).mkdir()
+            if scratch is not None:
+                (self.folder / scratch).mkdir()
             self._lock = lock_run(self.folder)
             path = self.folder / JOURNAL
             path.touch(mode=0o600)  # the store's address in it may hold a password
             self._file = path.open("ab")
         except OSError as error:
             raise TrackingError(f"{self.root}: expected a folder that can be written ({one_line(error)})") from error
-        self.header |= {"name": name, "tags": {**tags, "hcr.key": self.key, "hcr.host": this_host()}}
+        self.header |= {
+            "scratch": scratch,
+            "name": name,
+            "tags": {**tags, "hcr.key": self.key, "hcr.host": this_host()},
+        }
         self._write("run", **self.header)
 
     def resume(self, folder: Path) -> None:
@@ -155,6 +163,9 @@ class Journal:
         assert self._file is not None
         self._file.close()
         self._file = None
+        scratch = self.header.get("scratch")
+        if status == "FINISHED" and scratch is not None:  # behind the last event: a kill before it finds all in place
+            shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
 
     def release(self) -> None:
         """Give up the run's lock: whoever replays what is left may have it."""

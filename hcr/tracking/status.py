@@ -56,10 +56,11 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
     found = []
     for folder in (path.parent for path in (root / "runs").glob("*/checkpoint")):
         try:
-            header, _ = next(read_events(folder))
-        except (OSError, StopIteration, TrackingError):
+            events = [event for event, _ in read_events(folder)]
+        except (OSError, TrackingError):
             continue
-        found.append((int(header["time_ms"]), folder, header))
+        if events and events[-1].get("status") != "FINISHED":  # killed before it took its checkpoints away
+            found.append((int(events[0]["time_ms"]), folder, events[0]))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header
 

@@ -103,14 +103,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("*") if path.name.isdecimal()), reverse=True)
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Take away what a finished run needs no more."""
-    for path in folder.glob("*"):
-        path.unlink()
-    if folder.exists():
-        folder.rmdir()
-
-
 def _keys(names: list[str], kind: str) -> Iterator[str]:
     return (name for name in sorted(names) if name.startswith(f"{kind}/"))
 
