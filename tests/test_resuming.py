@@ -190,7 +190,9 @@ EVERYTHING += " augmentation=affine schedule=onecycle"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["--kills 1", f"--kills 3 --seed 1 {EVERYTHING}"], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    "options", ["--kills 1", f"--kills 3 --seed 1 --after 0 --within 1.5 {EVERYTHING}"], ids=["plain", "everything"]
+)
 def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(options: str) -> None:
     command = [sys.executable, str(EXPERIMENTS / "resume" / "kill.py"), *options.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)

@@ -29,7 +29,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="draws the moments")
-    parser.add_argument("--within", type=float, default=2.0, help="seconds after training has begun")
+    parser.add_argument(
+        "--after", type=int, default=3, help="epochs that are waited for, each time; 0: the run's start"
+    )
+    parser.add_argument("--within", type=float, default=0.5, help="seconds after that")
     parser.add_argument("overrides", nargs="*", default=DEFAULT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -38,20 +41,20 @@ def main():
         train(options.overrides, control)
         draw = random.Random(options.seed)
         for number in range(1, options.kills + 1):
-            epochs = train(options.overrides, killed, kill_after_s=draw.uniform(0, options.within))
-            print(f"  SIGKILL {number} of {options.kills}: {epochs} epochs were told by then", flush=True)
+            told = train(options.overrides, killed, options.after, draw.uniform(0, options.within))
+            print(f"  SIGKILL {number} of {options.kills}: {told} epochs by then", flush=True)
         print(f"  {train(options.overrides, killed)} more epochs")
         hashes = [weights_hash(root) for root in (control, killed)]
         print(f"weights, left alone  {hashes[0]}\nweights, killed      {hashes[1]}")
         histories = [metrics(f"sqlite:///{root / 'mlflow.db'}") for root in (control, killed)]
         assert hashes[0] == hashes[1], "the weights differ"
         assert histories[0] == histories[1], "the metrics differ"
-        epochs = sum(name == "val/loss" for name, _ in histories[0])
-        print(f"the same to the bit; {epochs} epochs, each metric once, in one run of MLflow's")
+        whole = sum(name == "val/loss" for name, _ in histories[0])
+        print(f"the same to the bit; {whole} epochs, each metric once, in one run of MLflow's")
 
 
-def train(overrides, root, kill_after_s=None):
-    """Run `hcr train` to its end, or kill it so long after training has begun; how many epochs it printed."""
+def train(overrides, root, after=0, kill_after_s=None):
+    """Run `hcr train` to its end, or kill it so long after so many epochs; how many epochs it printed."""
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(
@@ -61,7 +64,7 @@ def train(overrides, root, kill_after_s=None):
     reader = threading.Thread(target=lambda: lines.extend(process.stdout))
     reader.start()
     if kill_after_s is not None:
-        while process.poll() is None and not training(root, process.pid):
+        while process.poll() is None and not (training(root, process.pid) and epochs(lines) >= after):
             time.sleep(0.01)
         time.sleep(kill_after_s)
         process.kill()
@@ -69,6 +72,11 @@ def train(overrides, root, kill_after_s=None):
     reader.join()
     if kill_after_s is None and process.returncode != 0:
         sys.exit(f"hcr train failed with {process.returncode}")
+    return epochs(lines)
+
+
+def epochs(lines):
+    """How many epochs are among the printed lines."""
     return sum(line.startswith("epoch") for line in lines)
 
 
