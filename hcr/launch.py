@@ -65,7 +65,7 @@ def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
     errors: list[HcrError] = []
     finished: list[tuple[float, str]] = []
     with recorded(configs[0].tracking) as journal:
-        journal.begin(name=" ".join(overrides) or "multirun", tags={"hcr.sweep": journal.key})
+        journal.begin(name=redact(" ".join(overrides)) or "multirun", tags={"hcr.sweep": journal.key})
         code = _call_hydra(_job(errors, finished, parent=journal.key, num_jobs=len(configs)))
         if errors or code != 0:
             journal.tags({"hcr.error": one_line(errors[0]) if errors else "at least one of its runs failed"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Event, Journal
+from hcr.tracking.journal import Event, Journal, is_of_this_host
 from hcr.tracking.status import find_run, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
@@ -29,7 +29,7 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     for folder, header in unfinished(output_root()):
         if named is not None and folder != named:
             continue
-        if named is None and not _is_the_same(header, journal, identity):
+        if named is None and not (is_of_this_host(header) and _is_the_same(header, journal, identity)):
             continue
         found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
         if found is None and checkpoints(folder / CHECKPOINT):

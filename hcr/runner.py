@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hcr.config import RunConfig
+from hcr.config import RunConfig, TrackingError
+from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
@@ -77,7 +78,10 @@ def run(
 
     def record_epoch(state: TrainingState) -> None:
         # The checkpoint first: what it holds can be journalled later, and what the journal holds cannot be trained on.
-        save_checkpoint(journal.folder / CHECKPOINT, state, identity)
+        try:
+            save_checkpoint(journal.folder / CHECKPOINT, state, identity)
+        except OSError as error:
+            raise TrackingError(f"{journal.folder}: no checkpoint can be written ({one_line(error)})") from error
         record_epochs(journal, state)
         if on_epoch is not None:
             on_epoch(state)

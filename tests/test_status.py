@@ -13,6 +13,7 @@ from hcr.tracking.store import open_store
 CODE = """
 import os, signal, sys, time
 import hcr.launch, hcr.runner
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 def at_that_moment(*arguments, **keywords):
     if {how!r} == "error":
         raise RuntimeError("the disk is on fire")

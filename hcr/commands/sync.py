@@ -67,7 +67,7 @@ def _oldest_first(folders: list[Path]) -> list[Path]:
     for folder in folders:
         try:
             first = next(read_events(folder), None)
-        except TrackingError:
+        except (OSError, TrackingError):
             begun.append((math.inf, folder))
             continue
         if first is not None:

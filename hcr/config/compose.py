@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import INSTANTIATE_KEYS, RunConfig, parse_config
 from hcr.config.hydra_node import check_hydra_node, check_search_path
+from hcr.config.resolvers import restrict_resolvers
 from hcr.config.schema import did_you_mean, unknown_key
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Composer:
         from hydra.core.utils import setup_globals
 
         setup_globals()  # Hydra's own resolvers, such as ${now:%H}
+        restrict_resolvers()
         search_path = create_config_search_path(CONFIG_MODULE)
         folder = config_dir or user_config_dir()
         if folder is not None:

@@ -3,7 +3,7 @@
 import re
 
 HIDDEN = "<hidden>"  # plain text in YAML, JSON and Markdown alike
-PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
+PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
 _SECRET = (
     r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
     r"|token|credentials?)"

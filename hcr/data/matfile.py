@@ -6,6 +6,7 @@ Source:
     The MathWorks, "MAT-File Format", chapter 1, "Level 5 MAT-File Format".
 """
 
+import itertools
 import math
 import struct
 import zlib
@@ -22,6 +23,7 @@ STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"
 NUMERIC_CLASSES = range(6, 16)  # double, single, and the eight integers
 CLASSES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a sparse matrix"}
 COMPLEX = 0x0800
+MOST_DIMENSIONS = 32
 LONGEST_PROLOGUE = 4_096  # bytes of a matrix before its numbers: flags, dimensions, name
 
 
@@ -106,10 +108,10 @@ def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: 
 def _prologue(matrix: memoryview, order: str) -> tuple[int, tuple[int, ...], str, Iterator[_Element]]:
     """Flags, dimensions and name of a matrix, and the elements behind them."""
     elements = _elements(matrix, order)
-    try:
-        flags, dimensions, name = (next(elements).data for _ in range(3))
-    except StopIteration:
-        raise MatError("a variable has no name") from None
+    first = list(itertools.islice(elements, 3))
+    if len(first) < 3:
+        raise MatError("a variable has no name")
+    flags, dimensions, name = (element.data for element in first)
     if len(flags) < 4 or len(dimensions) % 4:
         raise MatError("a variable has no dimensions")
     shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
@@ -129,7 +131,11 @@ def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
     if element is None or element.kind not in STORED:
         raise MatError(f"`{name}` has no numbers")
     kind = np.dtype(order + STORED[element.kind])
-    if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(element.data):
+    if (
+        len(shape) > MOST_DIMENSIONS
+        or min(shape, default=0) < 0
+        or math.prod(shape) * kind.itemsize != len(element.data)
+    ):
         raise MatError(f"`{name}` has {len(element.data):,} bytes, which are not those of {'x'.join(map(str, shape))}")
     if len(element.data) > most_bytes:
         raise MatError(f"`{name}` takes {len(element.data) / 2**30:.1f} GiB")

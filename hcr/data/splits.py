@@ -131,6 +131,8 @@ def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[
     sizes = np.bincount(own)
     num_classes = np.count_nonzero(sizes)
     refused = f"split: {len(indices)} images cannot be split so"
+    if num_classes == 0:
+        raise DataError(f"{refused} (there is none)")
     if sizes[sizes > 0].min() < 2:
         raise DataError(f"{refused} (expected at least 2 images of each class, got 1 of label {np.argmax(sizes == 1)})")
     if min(count, len(indices) - count) < num_classes:

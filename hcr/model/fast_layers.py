@@ -16,7 +16,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise `inputs`, (N, H, W, C) or (N, C), over all axes but the last."""
-        if not training or len(inputs.shape) != 4:
+        if not (training and self.trainable and mask is None and len(inputs.shape) == 4):
             return super().call(inputs, training=training, mask=mask)
         result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -44,7 +44,7 @@ class FastDropout(keras.layers.Dropout):
         """Drop some of `inputs`, (N, ...), while training."""
         if not training or self.rate == 0:
             return inputs
-        dropped = round(self.rate * 2**16)
+        dropped = min(round(self.rate * 2**16), 2**16 - 1)
         size = tf.size(inputs)
         bits = tf.random.stateless_uniform(
             [(size + 1) // 2], self.seed_generator.next(), minval=None, maxval=None, dtype=tf.uint32

@@ -53,7 +53,7 @@ class Journal:
         parent: str | None = None,
         on_event: Callable[[], None] | None = None,
     ) -> None:
-        self.key = secrets.token_hex(6)
+        self.key = secrets.choice("abcdef") + secrets.token_hex(6)[1:]  # a number, such as 12e45, would be no text
         self.parent = parent
         self.uri = uri
         self.folder = root / "runs" / self.key
@@ -62,6 +62,7 @@ class Journal:
         self.header |= {"host": this_host(), "boot": _this_boot()}
         self.root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
+        self._told_params: set[str] = set()
         self.gave_up = False  # whether the disk would not take an event: the run has no end of its own then
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -112,6 +113,8 @@ class Journal:
         lock = lock_run(folder)
         try:
             events = [event for event, _ in _repaired(folder)]
+            if events[-1].get("status") == "FINISHED":  # by another process, a moment ago
+                raise TrackingError(f"{folder}: expected an interrupted run, and it has finished")
             file = (folder / JOURNAL).open("ab")
         except OSError as error:
             lock.close()
@@ -123,6 +126,7 @@ class Journal:
         self.folder = folder
         self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
         self.key, self.uri = self.header["key"], self.header["uri"]
+        self._told_params = {name for e in events if e["event"] == "params" for name in e["values"]}
         self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
 
@@ -134,8 +138,11 @@ class Journal:
             self._told |= {(name, step) for name in new}
 
     def params(self, values: Mapping[str, str]) -> None:
-        """Params, once each."""
-        self._write("params", values=dict(values))
+        """Params, once each: a store refuses another value, so what a resumed run has told stays as it is."""
+        new = {name: value for name, value in values.items() if name not in self._told_params}
+        if new:
+            self._write("params", values=new)
+            self._told_params |= set(new)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tags; a later value replaces an earlier one."""
@@ -223,7 +230,9 @@ def this_host() -> str:
 
 def is_of_this_host(header: Event) -> bool:
     """Whether the lock of the run that began with `header` can be seen here: containers of one machine share it."""
-    return header.get("host") in (None, this_host()) or header.get("boot") == _this_boot()
+    return header.get("host") in (None, this_host()) or (
+        header.get("boot") is not None and header["boot"] == _this_boot()
+    )
 
 
 def _this_boot() -> str | None:

@@ -59,11 +59,14 @@ class Replay:
         Raises:
             Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
         """
-        before = self._offset
+        before, spoken = self._offset, False
         for event, offset in read_events(self._folder, self._offset):
             if self._client is None:
                 self._client = open_store(self._header()["uri"])
             HANDLERS[event["event"]](self, self._client, event)
+            if not spoken:
+                take_back_suspicion(self._client, self.run_id)
+                spoken = True
             self._offset = offset
             self.ended = event["event"] == "end"
             self._save_position()
@@ -147,14 +150,12 @@ class Replay:
     def end_run(self, client: "MlflowClient", event: Event) -> None:
         """The status, as the last thing: FINISHED says that all of the above is there."""
         client.set_terminated(self.run_id, event["status"], event["time_ms"])
-        take_back_suspicion(client, self.run_id)
 
     def resume_run(self, client: "MlflowClient", event: Event) -> None:
         """Running again, and without the error that ended it."""
         client.update_run(self.run_id, status="RUNNING")
         if "hcr.error" in client.get_run(self.run_id).data.tags:
             client.delete_tag(self.run_id, "hcr.error")
-        take_back_suspicion(client, self.run_id)
 
     def _header(self) -> Event:
         event, _ = next(read_events(self._folder))
@@ -252,13 +253,16 @@ class ReplayThread:
         except Exception as error:  # whatever it is, training goes on, and the end of the run says so
             self.error = error
         finally:
+            self._closing.wait()  # a run that cannot be replayed is alive all the same, and holds its lock
             self._journal.release()
 
     def _replay(self) -> None:
         self._closing.wait(HEAD_START_S)
         import_mlflow()  # beside training
         self._last_progress, self._ready = time.monotonic(), True
-        deliver_dead_runs(self._journal.root)
+        with contextlib.suppress(Exception):  # whatever is wrong with other runs is nothing to this one
+            deliver_dead_runs(self._journal.root)
+        self._last_progress = time.monotonic()
         replay = Replay(self._journal.folder)
         wait_s = SHORTEST_WAIT_S
         while not ((replay.ended or self._journal.gave_up) and self._closing.is_set()) and not self._given_up:

@@ -36,9 +36,7 @@ def end_dead_runs(root: Path) -> list[Path]:
             with lock_run(folder):
                 if end_dead_run(folder):
                     ended.append(folder)
-        except BlockingIOError:
-            continue
-        except TrackingError:  # a damaged journal: `hcr sync` says so
+        except (OSError, TrackingError):  # alive, not ours to write, or damaged: `hcr sync` says which
             continue
     return ended
 
@@ -97,4 +95,7 @@ def first_event(folder: Path) -> Event:
 
 def _is_delivered(folder: Path) -> bool:
     position = read_position(folder)
-    return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
+    try:
+        return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
+    except OSError:  # it has been taken away in between
+        return True

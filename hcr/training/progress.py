@@ -72,7 +72,7 @@ class ProgressDisplay:
         metrics = state.history[-1]
         width = len(str(self._epochs))
         done = (state.epoch - self._first_epoch) * self._steps
-        best = "  best" if state.best_epoch == state.epoch else ""
+        best = "  best" if state.best_epoch == state.epoch else ""  # the weights that are kept so far
         self._console.print(
             f"epoch {state.epoch:{width}d}/{self._epochs}"
             f"  loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.4f}"
