@@ -1,5 +1,6 @@
 """An interrupted run is gone on with: the same run, the same numbers, or a clear word why not."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,26 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
     (made,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     assert made.data.params["training.epochs"] == "4"
     assert "code" in {entry.path for entry in client.list_artifacts(made.info.run_id)}
+
+
+def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run() -> None:
+    folder = interrupted(after=1)
+    for path in (folder / "checkpoint").iterdir():
+        path.unlink()
+    journal, _ = train(replace(CFG, notes="again", resume=folder.name))
+    assert journal.folder == folder
+    assert statuses() == {folder.name: "FINISHED"}
+    told = [e["values"] for e, _ in read_events(folder) if e["event"] == "params"]
+    assert [values["resume"] for values in told] == ["auto"]
+
+
+def test_a_run_of_another_host_is_not_taken_over() -> None:
+    folder = interrupted(after=1)
+    lines = (folder / JOURNAL).read_text().splitlines(keepends=True)
+    first = json.loads(lines[0]) | {"host": "far", "boot": "other"}
+    (folder / JOURNAL).write_text(json.dumps(first) + "\n" + "".join(lines[1:]))
+    journal, _ = train()
+    assert journal.folder != folder
 
 
 def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time() -> None:
