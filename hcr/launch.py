@@ -145,7 +145,8 @@ def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float |
                 on_steps=display.on_steps,
             )
         except KeyboardInterrupt:
-            where = f"; run {journal.key} ends as KILLED in {journal.folder}; the same command goes on with it"
+            again = "; the same command goes on with it" if parent is None and cfg.resume != "never" else ""
+            where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
             raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
         if result.warning is not None:

@@ -1,6 +1,6 @@
 """Take the tracking server away in the middle of a run, in several ways, and see that nothing is lost.
 
-    python experiments/resume/outage.py [--cases restarted gone error hang] [OVERRIDES ...]
+    python experiments/resume/outage.py [OVERRIDES ...] [--cases restarted gone error hang]
 
 A real `mlflow server` on loopback is killed after the twentieth epoch. Then, by case: it is started again three seconds
 later; it stays away; something that answers 500 to everything takes its place; something that never answers does.
