@@ -197,9 +197,9 @@ def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(tmp_pat
         1,
         "hcr: resume: a run goes on with the config it has; expected nothing beside it, got seed=3\n",
     )
-    nowhere = run_hcr("train", "resume=abc", cwd=tmp_path, env=env)
+    nowhere = run_hcr("train", "resume=no-such-run", cwd=tmp_path, env=env)
     assert nowhere.returncode == 1
-    assert nowhere.stderr.startswith("hcr: no run 'abc' under ")
+    assert nowhere.stderr.startswith("hcr: no run 'no-such-run' under ")
     done = run_hcr("train", f"resume={folder.name[:5]}", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
