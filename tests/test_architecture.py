@@ -18,6 +18,7 @@ FLOORS = {
     "hcr.model": 1,
     "hcr.evaluation.metrics": 1,
     "hcr.evaluation.statistics": 1,
+    "hcr.evaluation.leaderboard": 1,
     "hcr.evaluation": 2,
     "hcr.training": 2,
     "hcr.tracking": 2,
@@ -32,7 +33,10 @@ FLOORS = {
     "hcr.__main__": 8,
 }
 # Within a floor: these belong together, the lower one first.
-SAME_FLOOR = {("hcr.evaluation.metrics", "hcr.evaluation.statistics")}
+SAME_FLOOR = {
+    ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
+    ("hcr.evaluation.leaderboard", "hcr.evaluation.statistics"),
+}
 
 KNOWS = {
     "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},

@@ -1,12 +1,21 @@
-"""Wilson's interval against known values, at its ends, and by its properties."""
+"""Intervals and permutation tests against known values and SciPy, at their ends, and by their properties."""
 
 from math import comb, sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import permutation_test, sem, t
 
-from hcr.evaluation.statistics import proportion_interval
+from hcr.evaluation.statistics import (
+    holm,
+    mean_interval,
+    permutation_p,
+    proportion_interval,
+    smallest_n,
+    smallest_p,
+)
 
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
@@ -85,3 +94,61 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(share: float) -
 def test_no_trial_is_an_error() -> None:
     with pytest.raises(ValueError, match="n"):
         proportion_interval(0, 0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (4, 4), (5, 3), (2, 7), (6, 4), (8, 8)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_exact_permutation_p_is_scipys(n, m, seed):
+    random = np.random.default_rng(seed)
+    # Rounded, so that there are ties within and between the two sides.
+    first, second = np.round(random.normal(0.8, 1, n), 1), np.round(random.normal(0, 1, m), 1)
+    theirs = permutation_test((first, second), lambda a, b: np.mean(a) - np.mean(b), n_resamples=np.inf)
+    assert permutation_p(first, second) == pytest.approx(theirs.pvalue)
+    assert permutation_p(first, second) == permutation_p(second, first)
+
+
+def test_ties_are_counted_by_hand():
+    # Of the 6 choices of two of 1, 2, 2, 3, sums are 3, 3, 4, 4, 5, 5: those of 3 and less are 2.
+    assert permutation_p([1, 2], [2, 3]) == pytest.approx(2 * 2 / 6)
+    assert permutation_p([0.1, 0.2], [0.2, 0.3]) == pytest.approx(2 * 2 / 6)
+    assert permutation_p([5, 5, 5], [5, 5, 5]) == 1
+
+
+def test_a_drawn_p_is_near_scipys_and_never_zero():
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.2, 1, 10), random.normal(0, 1, 10)
+    theirs = permutation_test(
+        (first, second), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True, n_resamples=np.inf
+    )
+    assert permutation_p(first, second) == pytest.approx(theirs.pvalue, rel=0.1)
+    assert permutation_p(first, second) == permutation_p(first, second)
+    assert permutation_p(range(100, 110), range(10)) == pytest.approx(2 / 20_001) == smallest_p(10, 10)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 3), (4, 4), (2, 6), (1, 30), (8, 8), (9, 9)])
+def test_no_scores_have_a_smaller_p_than_the_smallest(n, m):
+    p = permutation_p(np.arange(n) + 1000.0, np.arange(m))
+    # Among drawn arrangements the observed one may come up by chance.
+    assert p == pytest.approx(smallest_p(n, m), rel=1e-9 if n < 9 else 2)
+    assert p >= smallest_p(n, m)
+
+
+def test_three_against_three_can_not_reach_a_smaller_p_than_a_tenth():
+    assert smallest_p(3, 3) == pytest.approx(0.1)
+    assert [smallest_n(comparisons, 0.05) for comparisons in (1, 2, 11, 100)] == [4, 5, 6, 8]
+    assert smallest_n(501, 0.05) is None
+
+
+def test_holm_is_worked_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1, 1]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_the_interval_of_a_mean_is_scipys_and_needs_two_scores():
+    scores = [0.91, 0.95, 0.93, 0.99]
+    theirs = t.interval(0.95, 3, np.mean(scores), sem(scores))
+    assert mean_interval(scores) == pytest.approx(theirs)
+    assert mean_interval([0.9]) is None
+    assert mean_interval([0.9, 0.9]) == pytest.approx((0.9, 0.9))
