@@ -201,7 +201,7 @@ def winner_bias(num_points: int, n: int) -> float:
 def format_table(board: Leaderboard, limit: int | None = None) -> str:
     """The leaderboard for a terminal: aligned, at most TABLE_WIDTH columns, the first `limit` rows (None: all)."""
     rows = board.rows[:limit]
-    show = _number_format([row.mean for row in board.rows if row.mean is not None])
+    show = number_format([row.mean for row in board.rows if row.mean is not None])
     columns = [
         ["", *(f"{'=' if row.is_tied else ' '}{row.rank:>{len(str(len(rows)))}}" for row in rows)],
         ["n", *(str(row.n) for row in rows)],
@@ -249,6 +249,16 @@ def write_csv(board: Leaderboard, path: Path) -> None:
 def format_value(value: object) -> str:
     """A swept value as YAML would show it: `true`, `null`, `0.001`, `[16,32]`, and text as it is."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+
+
+def number_format(means: Sequence[float]) -> Callable[[float], str]:
+    """Four decimals for what is about 1, fewer for larger numbers and more for smaller ones."""
+    largest = max(map(abs, means), default=1.0)
+    if largest and not 1e-4 <= largest < 1e6:
+        return "{:.3e}".format
+    size = floor(log10(largest)) if largest else 0
+    decimals = max(0, 4 - size if size >= 0 else 3 - size)
+    return f"{{:.{decimals}f}}".format
 
 
 def short_labels(points: Sequence[PointScores | LeaderboardRow]) -> list[str]:
@@ -407,13 +417,3 @@ def _wrap(rows: Sequence[LeaderboardRow], width: int) -> list[list[str]]:
     if max(map(len, labels), default=0) > width:
         labels = short_labels(rows)
     return [wrap(label, max(10, width), break_on_hyphens=False) or [""] for label in labels]
-
-
-def _number_format(means: Sequence[float]) -> Callable[[float], str]:
-    """Four decimals for what is about 1, fewer for larger numbers and more for smaller ones."""
-    largest = max(map(abs, means), default=1.0)
-    if largest and not 1e-4 <= largest < 1e6:
-        return "{:.3e}".format
-    size = floor(log10(largest)) if largest else 0
-    decimals = max(0, 4 - size if size >= 0 else 3 - size)
-    return f"{{:.{decimals}f}}".format
