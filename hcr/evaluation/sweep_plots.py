@@ -9,6 +9,7 @@ from math import isfinite
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -26,6 +27,7 @@ from hcr.evaluation.canvas import (
     SECOND,
     SMALL,
     TEXT,
+    TITLE,
     add_axes,
     new_figure,
     shorten,
@@ -87,6 +89,7 @@ def leaderboard_info(board: Leaderboard, most: int = MOST_ROWS) -> LeaderboardDo
     shown = rows[:most]
     scores = tuple(tuple(row.scores[seed] for seed in sorted(row.scores)) for row in shown)
     low, high = _range([score for own in scores for score in own], board.higher_is_better)
+    low, high = _widen(low, high, [row.interval for row in shown])
     return LeaderboardDots(
         labels=tuple(short_labels(rows)[: len(shown)]),
         scores=scores,
@@ -104,10 +107,10 @@ def leaderboard_info(board: Leaderboard, most: int = MOST_ROWS) -> LeaderboardDo
 
 def draw_leaderboard(info: LeaderboardDots) -> Figure:
     """A row a point: small dots are seeds, the large one their mean, the bar its interval; blue: tied with the best."""
-    most = 460
-    lines = [_two_lines(f"{rank}  {label}", most) for rank, label in enumerate(info.labels, 1)]
+    most = 560  # pixels for labels, of 1100
+    lines = [_break(f"{rank}  {label}", most) for rank, label in enumerate(info.labels, 1)]
     left = MARGIN + 14 + int(widest([line for own in lines for line in own], SMALL))
-    step = 38 if any(len(own) > 1 for own in lines) else 28
+    step = 12 + 17 * max(map(len, lines))
     height = step * len(lines)
     figure = new_figure(1100, HEADER + height + 74)
     notes = ["Dots: seeds. Large: mean, with its 95 % interval."]
@@ -134,8 +137,8 @@ def draw_leaderboard(info: LeaderboardDots) -> Figure:
                 text = f"← {show(mean)}" if align == "left" else f"{show(mean)} →"
                 axes.text(end, place, f" {text} ", size=SMALL, color=color, ha=align, va="center")
     axes.set(xlim=(info.low, info.high), ylim=(len(lines) - 0.4, -0.6))
-    axes.set_yticks(range(len(lines)), ["\n".join(own) for own in lines], parse_math=False)
-    _number_axis(axes.xaxis, 6)
+    axes.set_yticks(range(len(lines)), ["\n".join(own) for own in lines], parse_math=False, ma="left")
+    _number_axis(axes.xaxis, 8)
     axes.set_xlabel(info.monitor, size=TEXT, color=MUTED)
     return figure
 
@@ -189,7 +192,7 @@ def parallel_info(board: Leaderboard) -> Parallel | None:
     names = short_names(axes)
     # The axes that explain most, if there are too many, in the order in which they were swept.
     kept = sorted(axes, key=lambda axis: -_explained(rows, axis))[:MOST_AXES]
-    placed = [_scale(names[axis], [row.values.get(axis) for row in rows]) for axis in axes if axis in kept]
+    placed = [_scale(names[axis], rows, axis) for axis in axes if axis in kept]
     scores = _means(rows)
     low, high = _range(scores.tolist(), board.higher_is_better, pad=0)
     return Parallel(
@@ -215,26 +218,24 @@ def draw_parallel(info: Parallel) -> Figure:
     if info.left_out:
         note += f" Not shown: {', '.join(info.left_out)}."
     write_header(figure, f"{info.monitor} along {count - 1} {'axis' if count == 2 else 'axes'}", _cut(note, width))
-    right = int(text_width("0.00000", SMALL)) + 12
+    right = int(text_width("≤ 0.00000", SMALL)) + 12
     inner = width - 2 * MARGIN - 50 - right
     axes = add_axes(figure, MARGIN + 50, HEADER + 34, inner, height)
     axes.axis("off")
     places = np.arange(count)
     step = inner / (count - 1)
-    lines = np.column_stack([info.positions, info.heights])
     goodness = info.heights if info.higher_is_better else 1 - info.heights
+    # Points that share a value fan out by their score, or each would hide the next.
+    shared = np.array([len(np.unique(column)) < len(column) for column in info.positions.T])
+    fanned = info.positions + 0.05 * (info.heights[:, np.newaxis] - 0.5) * shared
+    lines = np.column_stack([fanned, info.heights])
     for line, good in reversed(list(zip(lines, goodness, strict=True))):
         axes.plot(places, line, color=_SCORES(good), linewidth=1.3, alpha=0.85)
     axes.plot(places, lines[0], color=SECOND, linewidth=2.6)
-    show = number_format([info.low, info.high])
-    ends = Scale(
-        info.monitor,
-        tuple((at, show(info.low + at * (info.high - info.low))) for at in np.linspace(0, 1, 6)),
-        False,
-        True,
-    )
-    for place, scale in enumerate([*info.scales, ends]):
-        axes.plot([place, place], [0, 1], color=INK, linewidth=0.9, zorder=5)
+    names = [scale.name + (", log" if scale.is_log else "") for scale in info.scales]
+    is_staggered = widest(names, SMALL) > step - 12
+    for place, scale in enumerate([*info.scales, _score_scale(info)]):
+        axes.plot([place, place], [-0.028, 1.028], color=INK, linewidth=0.9, zorder=5)
         room = 0.62 * step if place < count - 1 else right + MARGIN
         for at, text in scale.ticks:
             axes.plot(place, at, "_", color=INK, markersize=5, zorder=5)
@@ -250,21 +251,31 @@ def draw_parallel(info: Parallel) -> Figure:
                 parse_math=False,
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
             )
-        name = scale.name + (" (log)" if scale.is_log else "")
-        at_end = place == count - 1 and count > 2
+        is_score = place == count - 1
         axes.text(
-            place + (right / step if at_end else 0),
-            1.055,
-            shorten(name, SMALL, min(step - 12, 240)),
+            place + (right / step if is_score else 0),
+            1.12 if is_staggered and place % 2 else 1.06,
+            shorten(info.monitor if is_score else names[place], SMALL, (2 if is_staggered else 1) * step - 12),
             size=SMALL,
             color=MUTED,
-            ha="right" if at_end else "center" if place else "left",
+            ha="right" if is_score else "center" if place else "left",
             parse_math=False,
         )
     axes.set(xlim=(0, count - 1), ylim=(-0.03, 1.03))
     for artist in [*axes.lines, *axes.texts]:
         artist.set_clip_on(False)
     return figure
+
+
+def _score_scale(info: Parallel) -> Scale:
+    show = number_format([info.low, info.high])
+    ticks = [(float(at), show(info.low + at * (info.high - info.low))) for at in np.linspace(0, 1, 6)]
+    # A score beyond is drawn at the end.
+    if info.scores.min() < info.low:
+        ticks[0] = (0.0, f"≤ {ticks[0][1]}")
+    if info.scores.max() > info.high:
+        ticks[-1] = (1.0, f"≥ {ticks[-1][1]}")
+    return Scale(info.monitor, tuple(ticks), False, True)
 
 
 @dataclass(frozen=True)
@@ -336,7 +347,7 @@ def draw_heat(info: Heat) -> Figure:
     (row_name, row_values), (column_name, column_values) = info.rows, info.columns
     ys = [shorten(value, SMALL, 200) for value in row_values]
     left = MARGIN + 40 + int(widest(ys, SMALL))
-    cell = min(110, (1200 - left - MARGIN) // len(column_values))
+    cell = min(140, (1200 - left - MARGIN) // len(column_values))
     xs = [shorten(value, SMALL, 160) for value in column_values]
     is_turned = widest(xs, SMALL) > cell - 8
     below = (int(widest(xs, SMALL)) if is_turned else 16) + 52
@@ -347,7 +358,7 @@ def draw_heat(info: Heat) -> Figure:
     note = "The darker the better."
     if info.others:
         note += f" Averaged over {', '.join(info.others)}."
-    write_header(figure, f"{info.monitor} by {row_name} and {column_name}", _cut(note, width))
+    write_header(figure, _cut(f"{info.monitor} by {row_name} and {column_name}", width, TITLE), _cut(note, width))
     axes = add_axes(figure, left, HEADER, side, height)
     axes.grid(False)
     shares = np.clip((info.means - info.low) / (info.high - info.low), 0, 1)
@@ -437,12 +448,18 @@ def draw_importance(info: Importance) -> Figure:
     axes.barh(places, info.shares, 0.62, color=FIRST, alpha=0.8)
     if info.by_luck is not None:
         axes.vlines(info.by_luck, places - 0.42, places + 0.42, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
-    for place, share in enumerate(info.shares):
-        text = axes.annotate(
-            f"{share:.0%}", (1, place), xytext=(8, 0), textcoords="offset points", size=SMALL, color=INK
+    ends = info.shares if info.by_luck is None else np.maximum(info.shares, info.by_luck)
+    for place, (share, end) in enumerate(zip(info.shares, ends, strict=True)):
+        axes.annotate(
+            f"{share:.0%}",
+            (end, place),
+            xytext=(7, 0),
+            textcoords="offset points",
+            size=SMALL,
+            color=INK,
+            va="center_baseline",
         )
-        text.set(va="center_baseline", annotation_clip=False)
-    axes.set(xlim=(0, max(1.0, float(info.shares.max()))), ylim=(len(names) - 0.4, -0.6))
+    axes.set(xlim=(0, max(0.01, 1.1 * float(ends.max()))), ylim=(len(names) - 0.4, -0.6))
     axes.set_yticks(places, names, parse_math=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.set_xlabel("importance" if info.by_luck is None else "share of variance", size=TEXT, color=MUTED)
@@ -517,32 +534,33 @@ def effects_info(
             )
         )
     low, high = _range(every, higher_is_better)
+    low, high = _widen(low, high, [interval for panel in panels for interval in panel.intervals])
     return Effects(tuple(panels), float(np.mean(list(base.scores.values()))), low, high, monitor, unfinished)
 
 
 def draw_effects(info: Effects) -> Figure:
     """A panel an axis, all on one scale; the base is amber, and the dashed line its mean."""
     across = min(len(info.panels), 4)
-    width = 900 if across < 4 else 1200
-    pitch = (width - 2 * MARGIN - 50) // across
+    page = 900 if across < 4 else 1200
+    pitch = (page - 2 * MARGIN - 50) // across
     side, height = pitch - 30, 190
     slots = [side / len(panel.values) for panel in info.panels]
-    turned = [
-        widest([shorten(v, SMALL, 110) for v in p.values], SMALL) > s - 6
-        for p, s in zip(info.panels, slots, strict=True)
-    ]
-    below = 130 if any(turned) else 34
-    down = -(-len(info.panels) // across)
-    figure = new_figure(width, HEADER + 24 + down * (height + below + 34))
+    widths = [widest([shorten(value, SMALL, 110) for value in panel.values], SMALL) for panel in info.panels]
+    is_turned = [width > slot - 6 for width, slot in zip(widths, slots, strict=True)]
+    tops, end = [], HEADER + 24
+    for first in range(0, len(info.panels), across):
+        tops.append(end)
+        row = zip(widths[first : first + across], is_turned[first : first + across], strict=True)
+        end += height + 62 + max(int(wide) if turned else 14 for wide, turned in row)
+    figure = new_figure(page, end - 20)
     note = "One value changed at a time. Amber and dashed: the base. Bars: 95 % intervals of the mean."
     if info.num_unfinished:
         note += f" Without a finished run: {info.num_unfinished}."
     write_header(figure, f"{info.monitor} around the base", note)
     for place, panel in enumerate(info.panels):
-        row, column = divmod(place, across)
-        top = HEADER + 24 + row * (height + below + 34)
-        axes = add_axes(figure, MARGIN + 50 + column * pitch, top, side, height)
-        _draw_effect(axes, info, panel, turned[place], slots[place])
+        row_place, column = divmod(place, across)
+        axes = add_axes(figure, MARGIN + 50 + column * pitch, tops[row_place], side, height)
+        _draw_effect(axes, info, panel, is_turned[place], slots[place])
         axes.set_title(shorten(panel.name, TEXT, side), parse_math=False, **ABOVE)
         if column:
             axes.tick_params(labelleft=False)
@@ -566,7 +584,7 @@ def _draw_effect(axes: Axes, info: Effects, panel: Effect, is_turned: bool, slot
     texts = [shorten(panel.values[k], SMALL, 110) for k in shown]
     axes.set_xticks(shown, texts, rotation=90 if is_turned else 0, parse_math=False)
     axes.grid(False, axis="x")
-    _number_axis(axes.yaxis, 5)
+    _number_axis(axes.yaxis, 6)
 
 
 def _finished(board: Leaderboard) -> list[LeaderboardRow]:
@@ -615,9 +633,9 @@ def _explained(rows: Sequence[LeaderboardRow], axis: str) -> float:
     return min(1.0, float(between) / total)
 
 
-def _scale(name: str, values: Sequence[object]) -> tuple[Scale, NDArray[np.float64]]:
-    """A scale for `values`, and where on it each of them stands."""
-    texts = [format_value(value) if value is not None else "–" for value in values]
+def _scale(name: str, rows: Sequence[LeaderboardRow], axis: str) -> tuple[Scale, NDArray[np.float64]]:
+    """A scale for the values of `axis`, and where on it each row stands."""
+    values = [row.values.get(axis) for row in rows]
     if all(map(_is_number, values)):
         numbers = np.array(values, dtype=np.float64)
         is_log = bool(numbers.min() > 0 and numbers.max() > LOG_FROM * numbers.min())
@@ -625,12 +643,10 @@ def _scale(name: str, values: Sequence[object]) -> tuple[Scale, NDArray[np.float
         positions = (stretched - stretched.min()) / (stretched.max() - stretched.min())
         places = {float(at): f"{number:.4g}" for at, number in zip(positions, numbers, strict=True)}
         return Scale(name, _thin(places), is_log, True), positions
-    different = _ordered(values)
-    different = [format_value(v) if v != "null" else "–" for v in different]
-    at = {text: place / (len(different) - 1) for place, text in enumerate(different)}
-    return Scale(name, _thin({place: text for text, place in at.items()}), False, False), np.array(
-        [at[t] for t in texts]
-    )
+    levels = _levels(rows, axis)
+    at = {text: place / (len(levels) - 1) for place, text in enumerate(levels)}
+    ticks = _thin({place: text for text, place in at.items()})
+    return Scale(name, ticks, False, False), np.array([at[_text(row, axis)] for row in rows])
 
 
 def _thin(places: Mapping[float, str], gap: float = 0.055) -> tuple[tuple[float, str], ...]:
@@ -657,20 +673,31 @@ def _range(scores: Sequence[float], higher_is_better: bool, pad: float = 0.06) -
     return low - pad * span, high + pad * span
 
 
-def _two_lines(text: str, width: float) -> list[str]:
-    """`text` in one line where it fits into `width` pixels, else broken at a space into two, cut if need be."""
-    if text_width(text, SMALL) <= width:
-        return [text]
+def _widen(low: float, high: float, intervals: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
+    """Room for intervals too, but no more than a third on each side: of two seeds they are ten times as wide."""
+    most = (high - low) / 3
+    ends = [interval for interval in intervals if interval is not None and interval[0] < high and interval[1] > low]
+    return (
+        max(low - most, min([low, *(end[0] for end in ends)])),
+        min(high + most, max([high, *(end[1] for end in ends)])),
+    )
+
+
+def _break(text: str, width: float, most: int = 3) -> list[str]:
+    """`text` in lines of at most `width` pixels, broken at spaces; what does not fit into `most` lines is cut."""
     words = text.split(" ")
-    fits = max((k for k in range(1, len(words)) if text_width(" ".join(words[:k]), SMALL) <= width), default=0)
-    parts = [" ".join(words[:fits]), " ".join(words[fits:])] if fits else [text]
-    return [shorten(part, SMALL, width) for part in parts]
+    lines: list[str] = []
+    while words and len(lines) < most - 1:
+        fits = max((k for k in range(1, len(words) + 1) if text_width(" ".join(words[:k]), SMALL) <= width), default=1)
+        lines.append(shorten(" ".join(words[:fits]), SMALL, width))
+        words = words[fits:]
+    return [*lines, shorten(" ".join(words), SMALL, width)] if words else lines
 
 
-def _cut(note: str, width: int) -> str:
-    return shorten(note, SMALL, width - 2 * MARGIN)
+def _cut(text: str, width: int, size: float = SMALL) -> str:
+    return shorten(text, size, width - 2 * MARGIN)
 
 
-def _number_axis(axis: object, count: int) -> None:
-    axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 5, 10]))  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.5g}"))  # type: ignore[attr-defined]
+def _number_axis(axis: Axis, count: int) -> None:
+    axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.5g}"))
