@@ -99,7 +99,7 @@ def run(
         on_epoch=record_epoch,
         on_steps=on_steps,
     )
-    probabilities = {"val": predict_probabilities(model, splits.val.images)}
+    probabilities = {"val": state.best_probabilities}
     val = evaluate(probabilities["val"], splits.val.labels, splits.class_names)
     test = None
     if cfg.score_test:

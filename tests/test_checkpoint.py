@@ -31,6 +31,7 @@ def state(epoch: int = 3) -> TrainingState:
         best_epoch=epoch - 1,
         best_value=1 / 3,
         best_weights=[rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=()).astype(np.float32)],
+        best_probabilities=rng.random((5, 3)).astype(np.float32),
         variables=[rng.integers(0, 2**32, 2, dtype=np.uint32), rng.normal(size=(12,)).astype(np.float32)],
         optimizer_variables=[np.array(epoch * 100, np.int64)],
         average=[],
@@ -44,6 +45,8 @@ def assert_equal(found: TrainingState, expected: TrainingState) -> None:
         ours, theirs = getattr(found, name), getattr(expected, name)
         assert [a.dtype for a in ours] == [b.dtype for b in theirs]
         assert all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
+    assert found.best_probabilities.tobytes() == expected.best_probabilities.tobytes()
+    assert found.best_probabilities.shape == expected.best_probabilities.shape
 
 
 def test_what_was_saved_is_read_back_to_the_bit(tmp_path: Path) -> None:

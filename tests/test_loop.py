@@ -116,6 +116,7 @@ def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits) -> 
         assert all(np.array_equal(x, y) for x, y in zip(state.average, state.best_weights, strict=True))
     probabilities = predict_probabilities(model, splits.val.images)
     assert (probabilities.argmax(axis=1) == splits.val.labels).mean() == pytest.approx(state.best["val/accuracy"])
+    assert np.array_equal(probabilities, state.best_probabilities)
     # The weights that are trained on are the model's own: training goes the same way with an average and without.
     _, without = train(splits)
     assert [row["train/loss"] for row in state.history] == [row["train/loss"] for row in without.history]
@@ -149,6 +150,7 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> No
     loss = -np.log(np.clip(probabilities[np.arange(len(splits.val)), splits.val.labels], 1e-7, 1)).mean()
     assert state.best_epoch == int(np.argmin(seen)) + 1 < 8
     assert loss == pytest.approx(min(seen), rel=1e-5)
+    assert np.array_equal(probabilities, state.best_probabilities)
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(splits: Splits) -> None:

@@ -18,7 +18,7 @@ from hcr.config.errors import one_line
 from hcr.training.loop import TrainingState
 
 CHECKPOINT = "checkpoint"  # the folder in a run's own; a finished run has none any more
-FORMAT = b"hcr checkpoint 1\n"
+FORMAT = b"hcr checkpoint 2\n"
 DIGEST_BYTES = 32
 KEPT = 2
 ARRAYS = ("best_weights", "variables", "optimizer_variables", "average")
@@ -41,6 +41,7 @@ def save_checkpoint(folder: Path, state: TrainingState, fingerprint: str) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: getattr(state, name) for name in VALUES} | {"fingerprint": fingerprint}
     arrays = {"values": np.frombuffer(json.dumps(values).encode(), np.uint8)}
+    arrays["best_probabilities"] = state.best_probabilities
     for name in ARRAYS:
         arrays |= {f"{name}/{i:05d}": array for i, array in enumerate(getattr(state, name))}
     buffer = io.BytesIO()
@@ -93,6 +94,7 @@ def read_checkpoint(path: Path) -> tuple[TrainingState, str]:
             values: dict[str, Any] = json.loads(archive["values"].tobytes())
             state = {name: values[name] for name in VALUES}
             state |= {name: [archive[key] for key in _keys(archive.files, name)] for name in ARRAYS}
+            state["best_probabilities"] = archive["best_probabilities"]
         return TrainingState(**state), str(values["fingerprint"])
     except Exception as error:  # with a right checksum: somebody's own making, which can fail in any way
         raise DamagedCheckpoint(f"it does not hold a training state ({one_line(error)})") from error

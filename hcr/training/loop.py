@@ -49,6 +49,7 @@ class TrainingState:
         best_epoch: the one whose weights are kept, counted from 1; 0 before the first.
         best_value: the monitored metric there.
         best_weights: the model's weights there, or their average where one is kept.
+        best_probabilities: (N, K), what the model says there of the validation images.
         variables: every variable of the model, the state of its random streams included.
         optimizer_variables: every variable of the optimizer, its step count included.
         average: the average of weights, where one is kept.
@@ -60,6 +61,7 @@ class TrainingState:
     best_epoch: int = 0
     best_value: float = math.nan
     best_weights: Arrays = field(default_factory=list)
+    best_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     variables: Arrays = field(default_factory=list)
     optimizer_variables: Arrays = field(default_factory=list)
     average: Arrays = field(default_factory=list)
@@ -141,7 +143,8 @@ def fit(
         state.ended_ms.append(time.time_ns() // 1_000_000)
         better = state.best_epoch == 0 or is_better(metrics[monitor], state.best_value, monitor, training.min_delta)
         if better or training.keep == "last":
-            state.best_epoch, state.best_value, state.best_weights = epoch, metrics[monitor], weights
+            state.best_epoch, state.best_value = epoch, metrics[monitor]
+            state.best_weights, state.best_probabilities = weights, probabilities
         state.variables = _values(model.variables)
         state.optimizer_variables = _values(optimizer.variables)
         state.average = _values(steps.average)
