@@ -6,7 +6,6 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,9 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
-from hcr.config.gate import MONITORS
-from hcr.config.secrets import redact
-from hcr.config.tracking import output_root, tracking_uri
+from hcr.config.tracking import how_to_see, output_root
 from hcr.tracking.journal import ARTIFACTS, Journal
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run
@@ -45,115 +42,63 @@ def train(argv: Sequence[str]) -> int:
     os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
-    if checked.multirun and not checked.configs[0].check_only:
-        return _train_many(checked.configs, flags.overrides)
-    return _train_one()
+    if checked.multirun:
+        return _train_many(checked, flags.overrides)
+    return _train_one(checked.configs[0])
 
 
-def _train_one() -> int:
+def _train_one(cfg: RunConfig) -> int:
+    """One run, called back by Hydra; an error is kept, as raised through Hydra it would lose its one line."""
     errors: list[HcrError] = []
-    code = _call_hydra(_job(errors, [], parent=None, num_jobs=1))
-    for error in errors[:-1]:
-        print(f"hcr: {one_line(error)}", file=sys.stderr)
+
+    def job(_: DictConfig) -> None:
+        try:
+            _run_job(cfg)
+        except HcrError as error:
+            errors.append(error)
+
+    code = _call_hydra(job)
     if errors:
-        raise errors[-1]
+        raise errors[0]
     return code
 
 
-def _train_many(configs: Sequence[RunConfig], overrides: Sequence[str]) -> int:
-    """Every config as a run of its own under one parent run, which ends FAILED if one of them does."""
-    errors: list[HcrError] = []
-    finished: list[tuple[float, str]] = []
-    with recorded(configs[0].tracking) as journal:
-        journal.begin(name=redact(" ".join(overrides)) or "multirun", tags={"hcr.sweep": journal.key})
-        code = _call_hydra(_job(errors, finished, parent=journal.key, num_jobs=len(configs)))
-        if errors or code != 0:
-            journal.tags({"hcr.error": one_line(errors[0]) if errors else "at least one of its runs failed"})
-            journal.end("FAILED")
-    failed = (
-        f"{len(errors) or 'some'} of {len(configs)} runs failed" if errors or code else f"{len(configs)} runs finished"
-    )
-    print(
-        f"\n{failed}, under the parent run {journal.key}\n{_best_of(finished, configs[0].monitor)}{how_to_see(journal)}"
-    )
-    return 1 if errors else code
+def _train_many(checked: Checked, overrides: Sequence[str]) -> int:
+    """A sweep, called back by Hydra's sweeper; 1 where one of its runs failed."""
+    from hcr.sweep.command import SweepJob
+
+    job = SweepJob(checked, overrides)
+    code = _call_hydra(job)
+    if job.error is not None:
+        raise job.error
+    return code or job.exit_code
 
 
-def _best_of(finished: Sequence[tuple[float, str]], monitor: str) -> str:
-    """A line on the best of several runs, by the metric that picked their epochs; nothing where there is none."""
-    if not finished:
-        return ""
-    value, name = (max if MONITORS[monitor] else min)(finished)
-    return f"best {monitor}: {value:.4f} with {name} (one run each: the winner of many is partly luck)\n"
-
-
-def _job(
-    errors: list[HcrError], finished: list[tuple[float, str]], *, parent: str | None, num_jobs: int
-) -> Callable[[DictConfig], float | None]:
-    """What Hydra calls, with a composed config, once for each job.
-
-    A user's error is kept in `errors`, of several jobs printed as the one line it is too, and the other jobs go on:
-    raised through Hydra it would be wrapped in two lines more, and lose its cause. In a process of its own a job has
-    nobody to keep it for, and raises.
-    """
-    own_process = os.getpid()
-
-    def job(raw: DictConfig) -> float | None:
-        try:
-            objective, name = _run_job(parse_config(raw), parent, num_jobs)
-            if objective is not None:
-                finished.append((objective, name))
-            return objective
-        except HcrError as error:
-            if os.getpid() != own_process:
-                raise
-            if parent is not None and os.environ.get("HCR_TRACEBACK") == "1":
-                traceback.print_exception(error)
-            elif parent is not None:
-                print(f"hcr: {one_line(error)}", file=sys.stderr, flush=True)
-            errors.append(error)
-            return None
-
-    return job
-
-
-def _run_job(cfg: RunConfig, parent: str | None, num_jobs: int) -> tuple[float | None, str]:
-    """One run; its objective, if it trained, and its overrides."""
+def _run_job(cfg: RunConfig) -> None:
+    """Train, or check, what `cfg` says."""
     from hydra.core.hydra_config import HydraConfig
 
-    hydra_node = HydraConfig.get()
-    cfg, overrides = _as_asked(cfg, list(hydra_node.overrides.task))
-    if parent is not None:
-        print(f"\nrun {hydra_node.job.num + 1} of {num_jobs}: {' '.join(overrides)}", flush=True)
+    cfg, overrides = _as_asked(cfg, list(HydraConfig.get().overrides.task))
     with _reading_ahead(cfg), _without_greetings():
         from hcr.runner import run
     if cfg.check_only:
         from hcr.commands.check import print_check
 
         print_check(cfg)
-        return None, ""
+        return
     from hcr.training.progress import ProgressDisplay
 
-    with recorded(cfg.tracking, parent) as journal, ProgressDisplay(cfg.training.epochs) as display:
+    with recorded(cfg.tracking) as journal, ProgressDisplay(cfg.training.epochs) as display:
         try:
-            result = run(
-                cfg,
-                journal,
-                name=" ".join(overrides) if parent is not None else None,
-                overrides=overrides,
-                on_epoch=display.on_epoch,
-                on_steps=display.on_steps,
-            )
+            result = run(cfg, journal, overrides=overrides, on_epoch=display.on_epoch, on_steps=display.on_steps)
         except KeyboardInterrupt:
-            again = "; the same command goes on with it" if parent is None and cfg.resume != "never" else ""
+            again = "; the same command goes on with it" if cfg.resume != "never" else ""
             where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
             raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
         if result.warning is not None:
             print(f"note: {result.warning}", flush=True)
-    if parent is None:
-        print(how_to_see(journal), flush=True)
-    return result.objective, " ".join(overrides)
+    print(how_to_see(journal.uri), flush=True)
 
 
 def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str]]:
@@ -221,15 +166,6 @@ def _summary(result: "RunResult", journal: Journal) -> str:
     )
 
 
-def how_to_see(journal: "Journal") -> str:
-    """The line that says how to open the store that a run went to."""
-    if journal.uri.startswith("http"):
-        return f"see it in MLflow: {redact(journal.uri)}"
-    if journal.uri == tracking_uri(None):
-        return "see it in MLflow: hcr ui"
-    return f"see it in MLflow: MLFLOW_TRACKING_URI={redact(journal.uri)} hcr ui"
-
-
 def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Hydra's own flags, wherever they stand, and the same words with the flags first, as Hydra wants them."""
     from hydra._internal.utils import get_args_parser
@@ -261,9 +197,12 @@ def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:
     return composer.check(flags.overrides, multirun=flags.multirun)
 
 
-def _call_hydra(job: Callable[[DictConfig], float | None]) -> int:
+def _call_hydra(job: Callable[[DictConfig], None]) -> int:
     import hydra
+    from hydra.core.plugins import Plugins
+    from hydra_plugins.hcr.sweeper import HcrSweeper
 
+    Plugins.instance().register(HcrSweeper)
     try:
         hydra.main(version_base="1.3", config_path=CONFIG_MODULE, config_name=CONFIG_NAME)(job)()
     except SystemExit as stop:

@@ -48,6 +48,7 @@ def record_start(
     name: str | None,
     overrides: Sequence[str],
     identity: str,
+    further_tags: Mapping[str, str],
 ) -> None:
     """Open the run, whose fingerprint is `identity`: its name and tags, the whole config, its data and its code.
 
@@ -64,6 +65,7 @@ def record_start(
         "mlflow.source.type": "LOCAL",
         "mlflow.user": user_name(),
     }
+    tags |= further_tags
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
     commit = git_commit()
@@ -221,18 +223,23 @@ def record_metrics(
         "time/total_s": total_s,
     }
     if test is not None:
-        metrics |= {
-            "test/loss": test.loss,
-            "test/accuracy": test.accuracy,
-            "test/top2_accuracy": test.top2_accuracy,
-            "test/macro_f1": test.macro_f1,
-            "test/ece": test.ece,
-        }
+        metrics |= test_metrics(test)
     for name, metric in extra_metrics().items():
         metrics[f"best/val_{name}"] = float(metric(probabilities["val"], splits.val.labels))
         if test is not None:
             metrics[f"test/{name}"] = float(metric(probabilities["test"], splits.test.labels))
     journal.metrics(metrics, step=state.epoch)
+
+
+def test_metrics(test: Evaluation) -> dict[str, float]:
+    """What is measured on test, by its public names."""
+    return {
+        "test/loss": test.loss,
+        "test/accuracy": test.accuracy,
+        "test/top2_accuracy": test.top2_accuracy,
+        "test/macro_f1": test.macro_f1,
+        "test/ece": test.ece,
+    }
 
 
 def record_card(

@@ -1,8 +1,9 @@
 """One run, from a checked config to everything that is told of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hcr.config import RunConfig, TrackingError
 from hcr.config.errors import one_line
@@ -45,6 +46,7 @@ def run(
     *,
     name: str | None = None,
     overrides: Sequence[str] = (),
+    tags: Mapping[str, str] = MappingProxyType({}),
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
 ) -> RunResult:
@@ -57,6 +59,7 @@ def run(
         journal: where to tell it; not begun yet. Its `with` is the caller's, and decides the run's status.
         name: what MLflow shows, where the config names none; None: data set, model and seed.
         overrides: what was written on the command line, for the record.
+        tags: further ones, such as a sweep gives its runs.
         on_epoch, on_steps: as for `fit`.
 
     Raises:
@@ -71,7 +74,7 @@ def run(
     identity = fingerprint_of(cfg, splits)
     state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
-        record_start(journal, cfg, splits, model, name, overrides, identity)
+        record_start(journal, cfg, splits, model, name, overrides, identity, tags)
     else:
         start -= sum(epoch["time/epoch_s"] for epoch in state.history)
         record_epochs(journal, state)

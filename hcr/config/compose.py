@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import INSTANTIATE_KEYS, RunConfig, parse_config
 from hcr.config.hydra_node import check_hydra_node, check_search_path
+from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.config.resolvers import restrict_resolvers
 from hcr.config.schema import did_you_mean, unknown_key
 
@@ -26,10 +27,16 @@ CONFIG_NAME = "config"
 
 @dataclass(frozen=True)
 class Checked:
-    """The runs that a command line asks for, and whether it asks for several (even if it is one)."""
+    """The runs that a command line asks for, and whether it asks for several (even if it is one).
+
+    Of a sweep that searches, whose runs are not known yet, `configs` are some at the edges of its `space`; of a grid,
+    `runs` are all there are.
+    """
 
     configs: list[RunConfig]
     multirun: bool
+    space: Space | None = None
+    runs: list[AskedRun] = field(default_factory=list)
 
 
 class Composer:
@@ -69,14 +76,11 @@ class Composer:
         whole = self.compose(overrides, multirun=multirun)
         if not (multirun or _asks_for_multirun(whole)):
             return Checked([self._parse(whole)], multirun=False)
-        configs = []
-        for point in self._points(overrides, whole):
-            try:
-                configs.append(self._parse(self.compose(point, multirun=True)))
-            except ConfigError as error:
-                raise ConfigError(f"{error} (in the combination {' '.join(point)})") from error
+        space = self._space(whole)
+        runs = search_samples(space) if space.sweep.is_search else grid(space)
+        configs = [run.cfg for run in runs]
         _check_common(configs)
-        return Checked(configs, multirun=True)
+        return Checked(configs, multirun=True, space=space, runs=[] if space.sweep.is_search else runs)
 
     def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         """The whole composed config, with a checked `hydra` node; the rest has yet to pass the gate.
@@ -119,31 +123,26 @@ class Composer:
                 check_search_path(OverridesParser.create().parse_override(override).value())
 
     def _parse(self, whole: DictConfig) -> RunConfig:
-        with open_dict(whole):
-            job = {key: whole._get_node(key) for key in whole if key != "hydra"}
-        return parse_config(DictConfig(job))
+        return parse_config(_without_hydra(whole))
 
-    def _points(self, overrides: Sequence[str], whole: DictConfig) -> list[list[str]]:
-        """The overrides of each job of Hydra's basic sweeper, with those of `hydra.sweeper.params`."""
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    def _space(self, whole: DictConfig) -> Space:
+        """What the command line and `hydra.sweeper.params` give several values; the command line has the last word."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
-        from hydra.errors import HydraException
 
+        parser = OverridesParser.create(config_loader=self._loader)
         params = whole.hydra.sweeper.get("params") or {}
-        asked = [f"{key}={value}" for key, value in params.items()] + list(whole.hydra.overrides.task)
-        parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(asked)
-        for override in parsed:
-            if override.is_sweep_override() and not override.is_discrete_sweep():
-                raise ConfigError(
-                    f"{override.get_key_element()}: expected values to try, such as 1,2,3 or range(1,4);"
-                    f" got {str(override.input_line).partition('=')[2]}, which is a space to search"
-                )
-        try:
-            batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        except HydraException as error:
-            raise ConfigError(one_line(error)) from error
-        of_hydra = list(whole.hydra.overrides.hydra)
-        return [[*of_hydra, *point] for batch in batches for point in batch]
+        given = parser.parse_overrides(list(whole.hydra.overrides.task))
+        keys = {override.key_or_group for override in given}
+        asked = list(parser.parse_overrides([f"{k}={v}" for k, v in params.items()]))
+        asked = [override for override in asked if override.key_or_group not in keys] + given
+        fixed = [str(override.input_line) for override in asked if not override.is_sweep_override()]
+        fixed += list(whole.hydra.overrides.hydra)
+
+        def compose(words: Sequence[str]) -> DictConfig:
+            return _without_hydra(self.compose([*fixed, *words], multirun=True))
+
+        several = [override for override in asked if override.is_sweep_override()]
+        return space_of(several, compose, self._loader.repository.group_exists)
 
     def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
         """Hydra's error in one line of ours, naming the key."""
@@ -211,6 +210,13 @@ def user_config_dir() -> Path | None:
             raise ConfigError(f"HCR_CONF_DIR: expected a folder, got {named!r}")
         return Path(named)
     return Path("conf") if Path("conf").is_dir() else None
+
+
+def _without_hydra(whole: DictConfig) -> DictConfig:
+    with open_dict(whole):
+        job = DictConfig({key: whole._get_node(key) for key in whole if key != "hydra"})
+    OmegaConf.set_struct(job, True)
+    return job
 
 
 def _check_common(configs: Sequence[RunConfig]) -> None:

@@ -14,7 +14,7 @@ DECIDING_SOURCES = ("config", "data", "evaluation", "model", "training")
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
 # Names, notes and places: they say where and why, and change no number.
-NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume")
+NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "from_run")
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 
@@ -35,11 +35,23 @@ def code_version(cfg: RunConfig) -> str:
 
     Of installed packages those count whose kinds `cfg` names, and those that add metrics.
     """
+    return _digest(code_sources(cfg))
+
+
+def code_sources(cfg: RunConfig) -> dict[str, str]:
+    """What `code_version` digests: SHA-256 of each source by its path, and the version of each library by its name."""
     package = Path(__file__).parents[1]
-    files = [file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py")]
-    sources = {file.relative_to(package).as_posix(): _file_digest(file) for file in files}
-    extensions = {name: [_file_digest(file) for file in files] for name, files in extension_sources(cfg).items()}
-    return _digest([sources, extensions, {name: version(name) for name in DECIDING_PACKAGES}])
+    files = {file.relative_to(package.parent).as_posix(): file for file in _own_sources(package)}
+    for name, extra in extension_sources(cfg).items():
+        files |= {
+            "/".join(file.parts[file.parts.index(name) :] if name in file.parts else file.parts[-1:]): file
+            for file in extra
+        }
+    return {name: _file_digest(file) for name, file in files.items()} | {p: version(p) for p in DECIDING_PACKAGES}
+
+
+def _own_sources(package: Path) -> list[Path]:
+    return [file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py")]
 
 
 def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:

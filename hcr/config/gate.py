@@ -18,6 +18,7 @@ from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
 from hcr.config.schema import build, choose, join, require
+from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
 from hcr.config.training import TrainingConfig
 
@@ -98,7 +99,28 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: one line that names the key, what was expected and what came.
     """
-    values = _plain(raw)
+    return _checked(_plain(raw))
+
+
+def parse_resolved(values: Mapping[str, Any]) -> RunConfig:
+    """The gate, for the plain values that `to_dict` gives: nothing in them is an interpolation any more.
+
+    Raises:
+        ConfigError: as `parse_config`.
+    """
+    return _checked(dict(values))
+
+
+def parse_sweep(raw: DictConfig | Mapping[str, Any]) -> SweepConfig:
+    """The gate for what a composed config says of a sweep.
+
+    Raises:
+        ConfigError: as `parse_config`.
+    """
+    return build(SweepConfig, _plain(raw)["sweep"], key="sweep")
+
+
+def _checked(values: dict[str, Any]) -> RunConfig:
     for key in _keys(values):
         if key.rsplit(".", 1)[-1] in INSTANTIATE_KEYS:
             raise ConfigError(f"{key}: not allowed; YAML names things (model.name, ...), it never imports them")
@@ -111,6 +133,8 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
             kind = choose(table, chosen[selector], key=key)
             _check_kind(group, key, kind, table, chosen)
             values[group] = build(kind, chosen, key=group)
+    if "sweep" in values:  # how runs are chosen is no part of any of them
+        build(SweepConfig, values.pop("sweep"), key="sweep")
     return build(RunConfig, values)
 
 

@@ -22,7 +22,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_target_": frozenset(
         {
             "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-            "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+            "hydra_plugins.hcr.sweeper.HcrSweeper",
             "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         }
     ),

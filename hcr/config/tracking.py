@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hcr.config.schema import require
+from hcr.config.secrets import redact
 
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
@@ -50,6 +51,15 @@ def tracking_uri(configured: str | None) -> str:
     if uri.startswith("sqlite:"):  # relative to where we are now, not to where a server or a worker is later
         return sqlite_uri(sqlite_path(uri).absolute())
     return uri
+
+
+def how_to_see(uri: str) -> str:
+    """The line that says how to open the store at `uri`."""
+    if uri.startswith("http"):
+        return f"see it in MLflow: {redact(uri)}"
+    if uri == tracking_uri(None):
+        return "see it in MLflow: hcr ui"
+    return f"see it in MLflow: MLFLOW_TRACKING_URI={redact(uri)} hcr ui"
 
 
 def sqlite_uri(path: Path) -> str:

@@ -29,6 +29,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 LOCK = "lock"
+LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
 
 
 class Journal:
@@ -103,8 +104,11 @@ class Journal:
         }
         self._write("run", **self.header)
 
-    def resume(self, folder: Path) -> None:
+    def resume(self, folder: Path, *, reopen: bool = False) -> None:
         """Go on with the run in `folder`, in place of a new one: its process is gone, or has ended it unfinished.
+
+        Args:
+            reopen: go on with one that has finished, too, such as a sweep that grows.
 
         Raises:
             BlockingIOError: it is alive.
@@ -113,7 +117,7 @@ class Journal:
         lock = lock_run(folder)
         try:
             events = [event for event, _ in _repaired(folder)]
-            if events[-1].get("status") == "FINISHED":  # by another process, a moment ago
+            if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
                 raise TrackingError(f"{folder}: expected an interrupted run, and it has finished")
             file = (folder / JOURNAL).open("ab")
         except OSError as error:
@@ -258,13 +262,42 @@ def end_dead_run(folder: Path) -> bool:
         return False
     ends: list[Event] = [
         {"event": "tags", "time_ms": now_ms(), "values": {"hcr.error": "its process died without ending the run"}},
-        {"event": "end", "time_ms": now_ms(), "status": "FAILED"},
+        {"event": "end", "time_ms": now_ms(), "status": "FAILED", "died": True},
     ]
     with (folder / JOURNAL).open("ab") as file:
         file.write("".join(json.dumps(event) + "\n" for event in ends).encode())
         file.flush()
         os.fsync(file.fileno())
     return True
+
+
+def add_metrics(folder: Path, values: Mapping[str, float], *, step: int) -> None:
+    """Metrics for a run that has ended, such as what it is one of several for; its end stays the last event.
+
+    Args:
+        folder: the run's folder; its lock is held by the caller.
+
+    Raises:
+        OSError, TrackingError: the journal cannot be written, or is damaged.
+    """
+    last, _ = _repaired(folder)[-1]
+    added: list[Event] = [{"event": "metrics", "time_ms": now_ms(), "step": step, "values": dict(values)}, last]
+    with (folder / JOURNAL).open("ab") as file:
+        file.write("".join(json.dumps(event) + "\n" for event in added).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def last_event(folder: Path) -> Event:
+    """The last event of a run, read from the end of its journal; nothing where there is none."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_EVENT))
+            lines = file.read().split(b"\n")[:-1]
+        event = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _repaired(folder: Path) -> list[tuple[Event, int]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcr.config.errors import one_line
 from hcr.training.loop import TrainingState
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, state: TrainingState, fingerprint: str) -> Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: getattr(state, name) for name in VALUES} | {"fingerprint": fingerprint}
-    arrays = {"values": np.frombuffer(json.dumps(values).encode(), np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {"values": np.frombuffer(json.dumps(values).encode(), np.uint8)}
     arrays["best_probabilities"] = state.best_probabilities
     for name in ARRAYS:
         arrays |= {f"{name}/{i:05d}": array for i, array in enumerate(getattr(state, name))}

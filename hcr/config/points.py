@@ -1,0 +1,250 @@
+"""The points of a sweep: what is given several values, and the checked config of each combination.
+
+Hydra composes once for each combination of what it has to compose (groups, keys that are added); values are then set
+on a copy, as Hydra itself would. So a thousand points take a second, and a search whose values are not known yet is
+frozen too: YAML that changes later changes nothing.
+"""
+
+import copy
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hcr.config.axes import Axis, axis_of, written
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.fingerprint import deciding_config
+from hcr.config.gate import RunConfig, parse_config, parse_sweep
+from hcr.config.sweep import SweepConfig
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+SEED = "seed"
+MOST_COMPOSED = 1_000  # combinations of groups: each is composed by Hydra, in hundredths of a second
+
+
+@dataclass(frozen=True)
+class AskedRun:
+    """One run that a sweep is asked for.
+
+    Attributes:
+        overrides: what differs from the base config, as one would write it; the seed comes last.
+        values: by axis, the seed among them.
+        cfg: the checked config.
+    """
+
+    overrides: tuple[str, ...]
+    values: Mapping[str, Any]
+    cfg: RunConfig
+
+    @property
+    def point(self) -> tuple[tuple[str, str], ...]:
+        """What runs that differ by seed alone have in common."""
+        return tuple((key, repr(value)) for key, value in self.values.items() if key != SEED)
+
+
+class Space:
+    """A base config and the axes around it.
+
+    Args:
+        axes: what is given several values.
+        composed: which of these Hydra has to compose, by key.
+        compose: composes the base config with further overrides, without Hydra's own node.
+
+    Raises:
+        ConfigError: a combination that cannot be composed.
+    """
+
+    def __init__(
+        self, axes: Sequence[Axis], composed: Sequence[str], compose: Callable[[Sequence[str]], DictConfig]
+    ) -> None:
+        self.axes = tuple(axes)
+        self.composed = tuple(axis for axis in axes if axis.key in composed)
+        for axis in self.composed:
+            if not axis.is_discrete:
+                raise ConfigError(f"{axis.key}: expected values to try, such as 1,2,3")
+        number = 1
+        for axis in self.composed:
+            number *= len(axis.values())
+        if number > MOST_COMPOSED:
+            raise ConfigError(f"expected at most {MOST_COMPOSED:,} combinations of groups, got {number:,}")
+        self._compose = compose
+        self._base = compose([])
+        self._templates: dict[tuple[str, ...], DictConfig] = {(): self._base}
+        choices = [[axis.override(value) for value in axis.values()] for axis in self.composed]
+        alone = [(word,) for words in choices for word in words]
+        for words in [*alone, *itertools.product(*choices)]:
+            if words not in self._templates:
+                self._templates[words] = compose(words)
+
+    @property
+    def sweep(self) -> SweepConfig:
+        """How the points are chosen."""
+        return parse_sweep(self._base)
+
+    @property
+    def has_own_threads(self) -> bool:
+        """Whether `training.threads` is chosen, rather than left to the machine."""
+        swept = any(axis.key in ("training", "training.threads") for axis in self.axes)
+        return swept or OmegaConf.select(self._base, "training.threads") is not None
+
+    def base_values(self) -> dict[str, Any]:
+        """What the base config has at each axis that is no group."""
+        keys = (axis.key for axis in self.axes if axis not in self.composed)
+        found = {key: OmegaConf.select(self._base, key) for key in keys}
+        return {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in found.items()
+        }
+
+    def run(self, values: Mapping[str, Any]) -> AskedRun:
+        """The run with these values, by axis; an axis that is left out keeps what the base config has.
+
+        A seed may be given whether it is an axis or not.
+
+        Raises:
+            ConfigError: the gate refuses it; names the combination.
+        """
+        keys = [axis.key for axis in self.axes if axis.key in values and axis.key != SEED] + [SEED] * (SEED in values)
+        overrides = tuple(f"{key}={written(values[key])}" for key in keys)
+        try:
+            return AskedRun(overrides, {key: values[key] for key in keys}, self._config(values))
+        except ConfigError as error:
+            raise ConfigError(f"{error} (in the combination {' '.join(overrides)})") from error
+
+    def _config(self, values: Mapping[str, Any]) -> RunConfig:
+        composed = [axis for axis in self.composed if axis.key in values]
+        words = tuple(axis.override(values[axis.key]) for axis in composed)
+        raw = copy.deepcopy(self._templates[words])
+        for key in values.keys() - {axis.key for axis in composed}:
+            try:
+                OmegaConf.update(raw, key, values[key], merge=True)
+            except OmegaConfBaseException as error:
+                self._compose([f"{key}={written(values[key])}"])  # Hydra says what is wrong in better words
+                raise ConfigError(f"{key}: {one_line(error)}") from error
+        return parse_config(raw)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values, interpolations as they are written."""
+        templates = [
+            {"words": list(words), "config": OmegaConf.to_container(raw)} for words, raw in self._templates.items()
+        ]
+        return {
+            "axes": [axis.to_json() for axis in self.axes],
+            "composed": [axis.key for axis in self.composed],
+            "templates": templates,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Space":
+        """The space that `to_json` told of."""
+        templates = {tuple(row["words"]): row["config"] for row in values["templates"]}
+
+        def frozen(words: Sequence[str]) -> DictConfig:
+            raw = DictConfig(templates[tuple(words)])
+            OmegaConf.set_struct(raw, True)
+            return raw
+
+        return cls([Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen)
+
+
+def space_of(
+    overrides: Sequence["Override"],
+    compose: Callable[[Sequence[str]], DictConfig],
+    is_group: Callable[[str], bool],
+) -> Space:
+    """The space that a command line spans.
+
+    Args:
+        overrides: those that have several values.
+        compose: as for Space.
+        is_group: whether a key is a config group.
+
+    Raises:
+        ConfigError: an axis that means nothing, or twice the same.
+    """
+    axes = [axis_of(override) for override in overrides]
+    for i, axis in enumerate(axes):
+        if axis.key.partition(".")[0] in ("sweep", "tracking", "check_only", "resume", "new_run", "from"):
+            raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
+        if axis.key in [other.key for other in axes[:i]]:
+            raise ConfigError(f"{axis.key}: is given several values twice; expected one list of them")
+    composed = [
+        axis.key
+        for axis, override in zip(axes, overrides, strict=True)
+        if is_group(str(override.key_or_group)) or str(override.input_line).startswith(("+", "~"))
+    ]
+    return Space(axes, composed, compose)
+
+
+def grid(space: Space) -> list[AskedRun]:
+    """The runs of a grid: every combination, or those around the base config, or a sample; each with every seed.
+
+    Of runs that would have the same numbers only the first is kept.
+
+    Raises:
+        ConfigError: a space to search, which has no list of points; or a combination that the gate refuses.
+    """
+    for axis in space.axes:
+        if not axis.is_discrete:
+            raise ConfigError(
+                f"{axis.key}: expected values to try, such as 1,2,3 or range(1,4), got a space to search;"
+                " sweep.sampler=tpe searches it"
+            )
+    sweep = space.sweep
+    seeds = next((axis.values() for axis in space.axes if axis.key == SEED), None)
+    others = [axis for axis in space.axes if axis.key != SEED]
+    points = list(_around(space, others) if sweep.design == "around" else _product(others))
+    if sweep.sample is not None:
+        if sweep.sample > len(points):
+            raise ConfigError(
+                f"sweep.sample: expected at most {len(points)}, the points of the grid; got {sweep.sample}"
+            )
+        seed = space.run({}).cfg.seed
+        chosen = sorted(random.Random(seed).sample(range(len(points)), sweep.sample))
+        points = [points[i] for i in chosen]
+    runs: dict[str, AskedRun] = {}
+    for point in points:
+        for seed_value in seeds if seeds is not None else [None]:
+            run = space.run(point if seed_value is None else {**point, SEED: seed_value})
+            runs.setdefault(repr(deciding_config(run.cfg)), run)
+    return list(runs.values())
+
+
+def search_samples(space: Space) -> list[AskedRun]:
+    """Runs at the edges of a space to search: the base config, and each axis at its ends, every group among them.
+
+    Where the gate takes all of these, the searches' own points seldom fail it.
+
+    Raises:
+        ConfigError: a swept seed, or a combination that the gate refuses.
+    """
+    for axis in space.axes:
+        if axis.key == SEED:
+            raise ConfigError(
+                "seed: a search tries each point with one seed; sweep.confirm=5 trains the best with more"
+            )
+    first = {axis.key: axis.values()[0] for axis in space.composed}
+    runs = [space.run(first)]
+    for axis in space.axes:
+        ends = axis.values() if axis.is_discrete else [axis.low, axis.high]
+        runs += [space.run({**first, axis.key: end}) for end in ends]
+    return runs
+
+
+def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    keys = [axis.key for axis in axes]
+    for values in itertools.product(*(axis.values() for axis in axes)):
+        yield dict(zip(keys, values, strict=True))
+
+
+def _around(space: Space, axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """The base config, and each axis by itself; where the base has one of an axis' values, that is the base again."""
+    yield {}
+    for axis in axes:
+        for value in axis.values():
+            yield {axis.key: value}

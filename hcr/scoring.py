@@ -1,0 +1,61 @@
+"""A later look at the sealed test images, by a run that finished without one: its own, and counted."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from hcr.config import TrackingError, parse_config
+from hcr.config.errors import one_line
+from hcr.data import load_splits
+from hcr.evaluation.metrics import evaluate
+from hcr.recording import test_metrics
+from hcr.tracking.journal import ARTIFACTS, Journal, read_events
+from hcr.training import configure_threads, predict_probabilities
+
+MODEL = Path("model/data/model.keras")
+
+
+def score_test(folder: Path) -> float:
+    """Score the finished run in `folder` on its test images, and record that in its journal.
+
+    Returns:
+        Test accuracy; where test had been scored before, what came of it then.
+
+    Raises:
+        TrackingError: the run's config or model cannot be read.
+        DataError: its data cannot be read, or is other data than it was trained on.
+    """
+    known = _scored(folder)
+    if known is not None:
+        return known
+    raw = OmegaConf.load(folder / ARTIFACTS / "config/config.yaml")
+    assert isinstance(raw, DictConfig)
+    cfg = parse_config(raw)
+    configure_threads(cfg.training.num_threads)
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    try:
+        model = keras.models.load_model(folder / ARTIFACTS / MODEL, compile=False, safe_mode=True)
+    except Exception as error:  # Keras has many ways to refuse a file
+        raise TrackingError(f"{folder / ARTIFACTS / MODEL}: expected a model ({one_line(error)})") from error
+    journal = Journal(folder.parents[1], uri="", experiment="")
+    journal.resume(folder, reopen=True)
+    with journal:
+        if journal.header["tags"].get("hcr.dataset_digest") != splits.dataset_digest:
+            raise TrackingError(f"{folder.name}: its data set has changed since it was trained")
+        journal.tags({"hcr.test_looks": "1"})
+        probabilities = predict_probabilities(model, splits.test.images)
+        found = evaluate(probabilities, splits.test.labels, splits.class_names)
+        path = journal.artifact("predictions/test.npz")
+        np.savez(path, probabilities=probabilities, labels=splits.test.labels, index=splits.test.index)
+        journal.artifact_written("predictions/test.npz")
+        journal.metrics(test_metrics(found), step=cfg.training.epochs)
+    return found.accuracy
+
+
+def _scored(folder: Path) -> float | None:
+    for event, _ in read_events(folder):
+        if event["event"] == "metrics" and "test/accuracy" in event["values"]:
+            return float(event["values"]["test/accuracy"])
+    return None

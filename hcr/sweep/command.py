@@ -1,0 +1,132 @@
+"""`hcr train -m`: from what the gate accepted to what is printed at the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hcr.config import ConfigError, HcrError
+from hcr.config.compose import Checked
+from hcr.config.tracking import how_to_see, tracking_uri
+from hcr.evaluation.leaderboard import format_table
+from hcr.sweep.plan import Plan, make_plan, read_plan
+from hcr.sweep.resources import workers_and_threads
+from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
+
+MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
+
+
+class SweepJob:
+    """What Hydra calls: for a multirun its `sweep`, by way of our sweeper.
+
+    Args:
+        checked: what the gate accepted.
+        overrides: the command line's.
+
+    Attributes:
+        error: what went wrong, kept as Hydra would wrap it.
+        exit_code: 1 where a run failed.
+    """
+
+    def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
+        assert checked.space is not None
+        self._checked, self._overrides, self._space = checked, list(overrides), checked.space
+        self.error: HcrError | None = None
+        self.exit_code = 0
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Hydra's own way to run one job, which a sweep of ours does not go."""
+        raise AssertionError("a sweep goes through hcr's own sweeper")
+
+    def sweep(self, launcher: Any, max_batch_size: int | None) -> None:
+        """Run the sweep, or print what it would be."""
+        try:
+            self.exit_code = self._sweep()
+        except HcrError as error:
+            self.error = error
+
+    def plan(self) -> Plan:
+        """The plan, frozen now."""
+        base = self._checked.configs[0]
+        sweep = self._space.sweep
+        own = max(cfg.training.num_threads for cfg in self._checked.configs) if self._space.has_own_threads else None
+        num_runs = len(self._checked.runs) or sweep.n_trials or 1
+        if sweep.max_runs is not None and num_runs > sweep.max_runs:
+            raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
+        workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
+
+        def planned(workers: int, threads: int) -> Plan:
+            return make_plan(
+                self._checked.runs,
+                self._space,
+                command=self._overrides,
+                name=" ".join(self._overrides) or "multirun",
+                uri=tracking_uri(base.tracking.uri),
+                base=base,
+                workers=workers,
+                threads=threads,
+            )
+
+        plan = planned(workers, threads)
+        there = read_plan(sweep_folder(plan))
+        if there is None or there.threads == threads:
+            return plan
+        # Begun with other threads, on another machine or by other workers: the numbers depend on them, so they stay.
+        workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
+        return planned(workers, threads)
+
+    def _sweep(self) -> int:
+        plan = self.plan()
+        base = self._checked.configs[0]
+        if self._space.sweep.plan_file is not None:
+            write_plan_csv(plan, Path(self._space.sweep.plan_file))
+        if base.check_only:
+            from hcr.sweep.preview import print_plan
+
+            print_plan(plan, self._space.sweep, self._checked.configs)
+            return 0
+        try:
+            result = run_sweep(plan, self._space.sweep, base.tracking, self._checked.configs)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; the same command goes on with the sweep") from None
+        print_result(result)
+        return 1 if result.num_failed else 0
+
+
+def write_plan_csv(plan: Plan, path: Path) -> None:
+    """Every run of a plan as a row.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    import csv
+
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["number", "point", "seed", *plan.axes])
+            for run in plan.runs:
+                values = [run.values.get(axis, plan.base.get(axis)) for axis in plan.axes]
+                writer.writerow([run.number + 1, run.point + 1, run.seed, *values])
+    except OSError as error:
+        raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
+
+
+def print_result(result: SweepResult) -> None:
+    """The leaderboard, what can be said of it, and where everything is."""
+    print()
+    mixed = "Mixed code: " if result.plan.is_mixed else ""
+    if result.board is not None:
+        print(format_table(result.board, MOST_SHOWN))
+        print()
+        for line in result.board.verdict:
+            print(mixed + line)
+    for line in result.confirmed.lines() if result.confirmed is not None else []:
+        print(mixed + line)
+    if result.num_failed:
+        print(f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again")
+    if result.num_left:
+        print(f"{result.num_left} runs are left; the same command goes on")
+    print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
+    print(how_to_see(result.plan.uri), flush=True)

@@ -1,0 +1,99 @@
+"""Confirming a winner: the best points of a sweep once more, on seeds that had no part in choosing them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from hcr.config import HcrError
+from hcr.config.gate import to_dict
+from hcr.config.points import SEED, Space
+from hcr.config.tracking import output_root
+from hcr.evaluation.leaderboard import Leaderboard
+from hcr.sweep.controller import Controller, Run
+from hcr.sweep.plan import Plan, PlannedRun, with_threads
+from hcr.sweep.report import board_of
+from hcr.sweep.trial import RESULT, TASK
+
+CONFIRMED = 2  # points: the winner, and who came next
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What came of the best points on fresh seeds.
+
+    Attributes:
+        board: of the fresh runs alone.
+        runs: these.
+        test: test accuracy of each of the winner's, in order of seeds; scored once each.
+    """
+
+    board: Leaderboard
+    runs: list[Run]
+    test: tuple[float, ...]
+
+    def lines(self) -> list[str]:
+        """Sentences to print: only these figures are to be quoted."""
+        best = self.board.rows[0]
+        spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
+        told = [f"Confirmed on {best.n} fresh seeds: {line}" for line in self.board.verdict[:1]]
+        if self.test:
+            told.append(
+                f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"
+                " once each); quote this, not the scores that it was chosen by."
+            )
+        return told
+
+
+def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_seeds: int) -> list[PlannedRun]:
+    """The best points of `board` with `num_seeds` seeds that no run of the sweep has had."""
+    space = Space.from_json(plan.space)
+    fresh = range(max(run.planned.seed for run in runs) + 1, max(run.planned.seed for run in runs) + 1 + num_seeds)
+    found: list[PlannedRun] = []
+    first = 1 + max(run.planned.number for run in runs)
+    for row in board.rows[:CONFIRMED]:
+        of_point = next(run.planned for run in runs if run.planned.point_label == row.label)
+        for seed in fresh:
+            asked = space.run({**of_point.values, SEED: seed})
+            config = to_dict(asked.cfg)
+            found.append(
+                PlannedRun(
+                    number=first + len(found),
+                    overrides=asked.overrides,
+                    values=of_point.values,
+                    point=of_point.point,
+                    seed=seed,
+                    config=config if space.has_own_threads else with_threads(config, plan.threads),
+                    phase="confirm",
+                )
+            )
+    return found
+
+
+def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequence[Run]) -> Confirmation | None:
+    """Compare the fresh runs, and score the winner's on test; None where none has finished.
+
+    Raises:
+        HcrError: test cannot be scored.
+    """
+    points = {run.planned.point: number for number, run in enumerate(runs)}
+    numbered = [replace(run, planned=replace(run.planned, point=points[run.planned.point])) for run in runs]
+    board = board_of(plan, numbered, allow_incomplete=True)
+    if board is None:
+        return None
+    winner = board.rows[0].label
+    test = tuple(_score(controller, folder, run) for run in runs if run.outcome and run.planned.point_label == winner)
+    return Confirmation(board, list(runs), test)
+
+
+def _score(controller: Controller, folder: Path, run: Run) -> float:
+    assert run.outcome is not None
+    task = folder / "score" / run.outcome.key
+    task.mkdir(parents=True, exist_ok=True)
+    (task / RESULT).unlink(missing_ok=True)
+    (task / TASK).write_text(json.dumps({"task": "score", "run": str(output_root() / "runs" / run.outcome.key)}))
+    result = controller.task(task)
+    if result is None or result["status"] == "failed":
+        raise HcrError(f"run {run.outcome.key} cannot be scored on test: {(result or {}).get('error')}")
+    return float(result["test_accuracy"])

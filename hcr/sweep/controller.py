@@ -1,0 +1,396 @@
+"""The controller of a sweep: which run is next, what became of those before, until none is left."""
+
+import contextlib
+import json
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from hcr.config import TrackingError
+from hcr.config.errors import HcrError
+from hcr.config.gate import to_yaml
+from hcr.config.sweep import SweepConfig
+from hcr.config.tracking import output_root
+from hcr.sweep.delivery import Delivery
+from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
+from hcr.sweep.plan import TRIALS, Plan, PlannedRun
+from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
+from hcr.sweep.screen import SweepScreen
+from hcr.sweep.trial import CONFIG, EPOCHS, ERROR, RESULT, RUN, TASK, read_result, write_result
+from hcr.tracking.journal import last_event
+from hcr.tracking.status import end_dead_runs
+
+State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "elsewhere"]
+POLL_S = 0.2
+MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
+
+
+@dataclass
+class Run:
+    """A planned run, and where it stands.
+
+    Attributes:
+        planned: what the plan says.
+        state: "new" and "interrupted" are still to be run; "elsewhere" runs on another machine.
+        outcome: of one that has finished.
+        why: of one that failed, in a line; of one that was pruned, where.
+        tries: times that its process was killed.
+        started: when it was started here, by `time.monotonic`; None: not yet.
+    """
+
+    planned: PlannedRun
+    state: State = "new"
+    outcome: Outcome | None = None
+    why: str = ""
+    tries: int = 0
+    started: float | None = None
+    timed_out: bool = False
+    seen: int = field(default=0, repr=False)  # bytes of its epochs that were read
+
+
+class Source(Protocol):
+    """Where runs come from: a grid's list, or a search that is told what came of the runs before."""
+
+    def next(self) -> Run | None:
+        """The next run to make; None where there is no more. One that is known already is in its own state."""
+
+    def ended(self, run: Run) -> None:
+        """The run has finished, failed or been pruned."""
+
+
+class Grid:
+    """The runs of a plan, one after another."""
+
+    def __init__(self, runs: Iterator[Run]) -> None:
+        self._runs = runs
+
+    def next(self) -> Run | None:
+        """The next one."""
+        return next(self._runs, None)
+
+    def ended(self, run: Run) -> None:
+        """A grid learns nothing."""
+
+
+class Controller:
+    """Makes the runs of a sweep.
+
+    Args:
+        plan: what it is of.
+        folder: the sweep's.
+        sweep: its bounds, as this command gives them.
+        make_pool: starts what runs are forked from.
+        delivery: what carries them to the store.
+        screen: what shows them.
+
+    Attributes:
+        parent: the key of the sweep's own run; set before any run is made.
+        runs: every run that is known of, by number.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        *,
+        sweep: SweepConfig,
+        make_pool: Callable[[], Pool],
+        delivery: Delivery,
+        screen: SweepScreen,
+    ) -> None:
+        self.parent = ""
+        self.runs: dict[int, Run] = {}
+        self._plan = plan
+        self._folder = folder
+        self._sweep = sweep
+        self._make_pool = make_pool
+        self._pool: Pool | None = None
+        self._delivery = delivery
+        self._screen = screen
+        self._begun = time.monotonic()
+        self._nurseries = 0
+
+    def make(self, source: Source, waiting: Iterable[Run], on_ended: Callable[[Run], None]) -> None:
+        """Run `waiting`, then what `source` has, until there is no more or time is up.
+
+        Args:
+            on_ended: called with each run that has ended.
+
+        Raises:
+            KeyboardInterrupt: after every run has been told, and has journalled where it stands.
+            HcrError: runs cannot be started at all.
+        """
+        queue = deque(waiting)
+        by_folder: dict[Path, Run] = {}
+        try:
+            while True:
+                while len(by_folder) < self._plan.workers and self._has_time():
+                    run = queue.popleft() if queue else source.next()
+                    if run is None:
+                        break
+                    self.runs[run.planned.number] = run
+                    if run.state not in ("new", "interrupted"):  # a search asked for what is known
+                        source.ended(run)
+                        if run.outcome is not None:
+                            self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
+                        continue
+                    by_folder[self._start(run)] = run
+                if not by_folder:
+                    return
+                for run in self._wait(by_folder):
+                    if run.state == "interrupted":
+                        queue.appendleft(run)
+                        continue
+                    source.ended(run)
+                    on_ended(run)
+        except KeyboardInterrupt:
+            self._interrupt(by_folder)
+            raise
+
+    def task(self, folder: Path) -> dict[str, Any] | None:
+        """Do what `task.json` in `folder` says, in a process of its own, while no run is being made; its result."""
+        pool = self.pool()
+        pool.start(folder)
+        while not pool.poll(POLL_S):
+            continue
+        return read_result(folder)
+
+    def close(self) -> None:
+        """End the process that runs are forked from."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def pool(self) -> Pool:
+        """The pool, started when it is first needed, and anew where it has died.
+
+        Raises:
+            HcrError: it has died too often.
+        """
+        if self._pool is None:
+            self._nurseries += 1
+            self._pool = self._make_pool()
+        return self._pool
+
+    def _has_time(self) -> bool:
+        limit = self._sweep.max_time_s
+        return limit is None or time.monotonic() - self._begun < limit
+
+    def _start(self, run: Run) -> Path:
+        folder = trial_folder(self._folder, run.planned)
+        write_trial(folder, run.planned, self._plan, self.parent)
+        run.started, run.seen = time.monotonic(), 0
+        (folder / EPOCHS).unlink(missing_ok=True)
+        (folder / RUN).unlink(missing_ok=True)
+        self.pool().start(folder)
+        epochs = run.planned.config["training"]["epochs"]
+        self._screen.started(run.planned.number, run.planned.label, epochs=epochs)
+        return folder
+
+    def _wait(self, by_folder: dict[Path, Run]) -> list[Run]:
+        """The runs that have ended, after a moment."""
+        pool = self.pool()
+        try:
+            ended = pool.poll(POLL_S)
+        except NurseryDied as error:
+            self._pool = None
+            if self._nurseries >= MOST_NURSERIES:
+                raise
+            self._screen.note(f"{error}; it is started again")
+            ended = [Ended(folder, -signal.SIGKILL) for folder in by_folder]
+        for folder, run in by_folder.items():
+            self._look(folder, run)
+        self._screen.tick()
+        runs = []
+        for end in ended:
+            run = by_folder.pop(end.folder)
+            self._judge(end, run)
+            runs.append(run)
+        return runs
+
+    def _look(self, folder: Path, run: Run) -> None:
+        """What a run that is being trained has written since the last time."""
+        for epoch in self._new_epochs(folder, run):
+            self._screen.epoch(run.planned.number, epoch["epoch"], epoch["value"])
+        journal = run_folder(folder)
+        if journal is not None:
+            self._delivery.follow(journal)
+        limit = self._sweep.trial_timeout_s
+        assert run.started is not None
+        took = time.monotonic() - run.started
+        if limit is not None and took > limit:
+            run.timed_out = True
+            self.pool().signal(folder, signal.SIGKILL if took > limit + GRACE_S else signal.SIGTERM)
+
+    def _new_epochs(self, folder: Path, run: Run) -> Iterator[Mapping[str, Any]]:
+        try:
+            with (folder / EPOCHS).open("rb") as file:
+                file.seek(run.seen)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    run.seen += len(line)
+                    yield json.loads(line)
+        except FileNotFoundError:
+            return
+
+    def _judge(self, end: Ended, run: Run) -> None:
+        """What became of a run whose process has ended."""
+        number, folder = run.planned.number, end.folder
+        for epoch in self._new_epochs(folder, run):
+            self._screen.epoch(number, epoch["epoch"], epoch["value"])
+        result = read_result(folder)
+        if result is None and run.timed_out:
+            result = {"status": "failed", "error": f"took longer than sweep.trial_timeout={self._sweep.trial_timeout}"}
+            write_result(folder, result)
+        if result is None and end.code < 0 and not run.tries:
+            run.tries += 1
+            run.state = "interrupted"
+            self._screen.note(f"run {number + 1} was killed by signal {-end.code}; it is tried once more")
+            return
+        if result is None:
+            how = f"was killed by signal {-end.code}" if end.code < 0 else f"ended with exit code {end.code}"
+            result = {"status": "failed", "error": f"its process {how}"}
+            write_result(folder, result)
+            end_dead_runs(output_root())
+        journal = run_folder(folder)
+        if journal is not None:
+            self._delivery.finish(journal)
+        if result["status"] == "finished":
+            assert journal is not None
+            run.state, run.outcome = "finished", outcome_of(journal, self._plan.monitor)
+            self._screen.finished(number, run.outcome.value)
+        elif result["status"] == "pruned":
+            run.state, run.why = "pruned", f"after epoch {result['epoch']}"
+            self._screen.pruned(number, result["epoch"])
+        else:
+            run.state, run.why = "failed", str(result["error"])
+            told = folder / ERROR if (folder / ERROR).exists() else folder / "output.txt"
+            self._screen.failed(number, run.why, told)
+
+    def _interrupt(self, by_folder: dict[Path, Run]) -> None:
+        """Tell every run to stop, and give it time to journal that."""
+        if self._pool is None:
+            return
+        # A second Ctrl-C while they write: they are given their time all the same.
+        with contextlib.suppress(NurseryDied), ignoring_interrupts():
+            deadline = time.monotonic() + GRACE_S
+            for folder in by_folder:
+                self._pool.signal(folder, signal.SIGTERM)
+            while by_folder and time.monotonic() < deadline:
+                for end in self._pool.poll(POLL_S):
+                    run = by_folder.pop(end.folder, None)
+                    journal = run_folder(end.folder)
+                    if run is not None and journal is not None:
+                        run.state = "interrupted"
+                        self._delivery.finish(journal)
+
+
+def trial_folder(folder: Path, planned: PlannedRun) -> Path:
+    """The folder of a run in that of its sweep."""
+    if planned.phase == "confirm":
+        return folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}"
+    return folder / TRIALS / f"{planned.number + 1:04d}"
+
+
+def number_tag(planned: PlannedRun) -> str:
+    """What tells the runs of a sweep from one another, however it grows."""
+    number = f"{planned.number + 1}"
+    return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
+
+
+def run_folder(trial: Path) -> Path | None:
+    """The folder of the run that the trial in `trial` records; None where it has not begun."""
+    try:
+        key = (trial / RUN).read_text().strip()
+    except OSError:
+        return None
+    return output_root() / "runs" / key if key else None
+
+
+def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> None:
+    """All that a trial's process needs to know.
+
+    Raises:
+        TrackingError: the folder cannot be written.
+    """
+    tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
+    tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
+    task = {
+        "task": "train",
+        "uri": plan.uri,
+        "experiment": plan.experiment,
+        "parent": parent,
+        "name": planned.label,
+        "overrides": list(planned.overrides),
+        "tags": tags,
+        "search": planned.search,
+        "planned": asdict(planned),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(to_yaml(planned.cfg))
+        new = folder / (TASK + ".new")
+        new.write_text(json.dumps(task))
+        new.replace(folder / TASK)
+    except OSError as error:
+        raise TrackingError(f"{folder}: expected a folder that can be written ({error.strerror})") from error
+
+
+def known_state(
+    planned: PlannedRun, folder: Path, plan: Plan, known: KnownRuns, fingerprints: Fingerprints, *, retry_failed: bool
+) -> Run:
+    """Where a planned run stands before the sweep goes on.
+
+    Its own trial's word comes first, then the journal of the run that it began, then a finished run of the same
+    fingerprint, whoever made it.
+
+    Raises:
+        DataError: its data cannot be read.
+    """
+    run = Run(planned)
+    trial = trial_folder(folder, planned)
+    result = read_result(trial)
+    if result is not None and result["status"] == "failed" and retry_failed:
+        for name in (RESULT, ERROR):
+            (trial / name).unlink(missing_ok=True)
+        result = None
+    if result is not None and result["status"] == "failed":
+        run.state, run.why = "failed", str(result["error"])
+        return run
+    if result is not None and result["status"] == "pruned":
+        run.state, run.why = "pruned", f"after epoch {result['epoch']}"
+        return run
+    own = known.own.get(number_tag(planned))
+    if result is not None and result["status"] == "finished":
+        journal = output_root() / "runs" / str(result["key"])
+        with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
+            if last_event(journal).get("status") == "FINISHED":
+                run.outcome = outcome_of(journal, plan.monitor)
+                run.state = "reused"
+                return run
+    if own is not None and own[1].get("status") == "FINISHED":  # its controller died before it could write that down
+        run.outcome, run.state = outcome_of(own[0], plan.monitor), "reused"
+        return run
+    theirs = known.finished.get(fingerprints.of(planned.cfg))
+    if theirs is not None:
+        with contextlib.suppress(KeyError, OSError, HcrError):
+            run.outcome, run.state = outcome_of(theirs, plan.monitor), "reused"
+            return run
+    if own is not None:
+        run.state = "interrupted"
+    return run
+
+
+@contextlib.contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Ctrl-C means nothing inside."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,131 @@
+"""Carries the journals of a sweep's runs to MLflow, in one thread of the controller, while they are trained.
+
+A trial only writes its journal: it starts sooner, ends sooner, and one process writes to the store instead of many.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hcr.config.errors import one_line
+from hcr.tracking.journal import JOURNAL, lock_run
+from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay
+from hcr.tracking.store import import_mlflow
+
+PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
+
+
+class Delivery:
+    """Delivers runs as they are handed over. Leaving the `with` waits, within bounds, for what is left.
+
+    Args:
+        timeout_s: how long the end waits while nothing gets through, in seconds.
+
+    Attributes:
+        error: the store's last error, if there was one since anything got through.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.error: Exception | None = None
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._alive: set[Path] = set()  # their processes write, and hold their locks
+        self._ended: set[Path] = set()
+        self._replays: dict[Path, Replay] = {}
+        self._closing = threading.Event()
+        self._given_up = self._told = False
+        self._last_progress = time.monotonic()
+        self._ready = False
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+        self._given_up = True
+
+    @property
+    def num_undelivered(self) -> int:
+        """Runs that are not in the store as a whole."""
+        with self._lock:
+            return len(self._alive) + len(self._ended)
+
+    def follow(self, folder: Path) -> None:
+        """Deliver the run in `folder` while its process writes it."""
+        with self._lock:
+            self._alive.add(folder)
+
+    def finish(self, folder: Path) -> None:
+        """The process of the run in `folder` has ended: deliver the rest."""
+        with self._lock:
+            self._alive.discard(folder)
+            self._ended.add(folder)
+
+    def drain(self) -> None:
+        """Wait until all that has ended is delivered, or until nothing has got through for `timeout_s` seconds."""
+        self._closing.set()
+        self._last_progress = time.monotonic()
+        while self._thread.is_alive() and self._ended and not self._out_of_time():
+            time.sleep(0.05)
+
+    def _out_of_time(self) -> bool:
+        return self._ready and time.monotonic() - self._last_progress >= self._timeout_s
+
+    def _run(self) -> None:
+        import_mlflow()
+        self._last_progress, self._ready = time.monotonic(), True
+        wait_s = SHORTEST_WAIT_S
+        while not self._given_up:
+            with self._lock:
+                # Those that have ended first: the sooner they are whole, the less there is to lose.
+                waiting = [(folder, True) for folder in sorted(self._ended)]
+                waiting += [(folder, False) for folder in sorted(self._alive)]
+            failed = moved = False
+            for folder, has_ended in waiting:
+                if self._given_up:
+                    return
+                try:
+                    moved |= self._deliver(folder, has_ended)
+                except BlockingIOError:  # `hcr sync`, or its own process, a moment longer
+                    continue
+                except ParentIsLate:
+                    continue
+                except Exception as error:  # an outage, or a damaged journal: the other runs go on
+                    failed = True
+                    self._tell(error)
+            if moved:
+                self.error = None
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S) if failed and not moved else SHORTEST_WAIT_S
+            time.sleep(wait_s if failed or self._closing.is_set() else PAUSE_S)
+
+    def _deliver(self, folder: Path, has_ended: bool) -> bool:
+        if not (folder / JOURNAL).exists():
+            return False
+        with lock_run(folder) if has_ended else contextlib.nullcontext():
+            replay = Replay(folder) if has_ended or folder not in self._replays else self._replays[folder]
+            self._replays[folder] = replay
+            moved = replay.deliver(self._go_on)
+        if has_ended and replay.ended:
+            with self._lock:
+                self._ended.discard(folder)
+            self._replays.pop(folder, None)
+        return moved
+
+    def _go_on(self) -> bool:
+        self._last_progress = time.monotonic()
+        return not self._given_up
+
+    def _tell(self, error: Exception) -> None:
+        self.error = error
+        if not self._told:
+            self._told = True
+            told = f"hcr: MLflow does not take the runs yet ({one_line(error)}); the sweep goes on"
+            print(told, file=sys.stderr, flush=True)

@@ -1,0 +1,118 @@
+"""What is known of the runs of a sweep before it starts: finished, interrupted or not there, by the journals."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcr.config import RunConfig
+from hcr.config.fingerprint import code_version, fingerprint
+from hcr.config.resolve import resolve
+from hcr.data import load_splits
+from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
+from hcr.tracking.status import first_event
+
+NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run came to.
+
+    Attributes:
+        key: the run's.
+        value: the monitored validation metric of the epoch that was kept.
+        val_accuracy, val_loss: there.
+        epochs: that were trained.
+        train_s: seconds of its epochs.
+        num_params: of its model.
+    """
+
+    key: str
+    value: float
+    val_accuracy: float
+    val_loss: float
+    epochs: int
+    train_s: float
+    num_params: int
+
+
+@dataclass(frozen=True)
+class KnownRuns:
+    """The runs under an output root that a sweep could use.
+
+    Attributes:
+        finished: folder by fingerprint, of those in the sweep's store and experiment.
+        own: folder and last event by what NUMBER_TAG says, of the runs of the sweep itself.
+    """
+
+    finished: Mapping[str, Path]
+    own: Mapping[str, tuple[Path, Event]]
+
+
+def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None) -> KnownRuns:
+    """Look through the journals under `root`; `parent` is the key of the sweep's own run, if it has one."""
+    finished, own = {}, {}
+    for path in sorted((root / "runs").glob(f"*/{JOURNAL}")):
+        header = first_event(path.parent)
+        if (header.get("uri"), header.get("experiment")) != (uri, experiment):
+            continue
+        last = last_event(path.parent)
+        tags = header.get("tags", {})
+        if last.get("event") == "end" and last.get("status") == "FINISHED" and "hcr.fingerprint" in tags:
+            finished[tags["hcr.fingerprint"]] = path.parent
+        if parent is not None and header.get("parent") == parent and NUMBER_TAG in tags:
+            own[tags[NUMBER_TAG]] = (path.parent, last)
+    return KnownRuns(finished, own)
+
+
+def outcome_of(folder: Path, monitor: str) -> Outcome:
+    """What the finished run in `folder` came to, read from its journal.
+
+    Raises:
+        KeyError, TrackingError: the journal does not say, or is damaged.
+    """
+    last: dict[str, float] = {}
+    epochs, train_s, key = 0, 0.0, ""
+    for event, _ in read_events(folder):
+        if event["event"] == "run":
+            key = event["key"]
+        if event["event"] == "metrics":
+            last |= event["values"]
+            if "train/loss" in event["values"]:
+                epochs = max(epochs, event["step"])
+                train_s += event["values"].get("time/epoch_s", 0.0)
+    return Outcome(
+        key=key,
+        value=last[f"best/{monitor.replace('/', '_')}"],
+        val_accuracy=last["best/val_accuracy"],
+        val_loss=last["best/val_loss"],
+        epochs=epochs,
+        train_s=train_s,
+        num_params=int(last["model/params"]),
+    )
+
+
+class Fingerprints:
+    """Fingerprints of the runs of a sweep; what is shared by several is read and digested once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[Any, dict[str, str]] = {}
+        self._code: dict[Any, str] = {}
+
+    def of(self, cfg: RunConfig) -> str:
+        """The fingerprint that a run of `cfg` in a sweep will have.
+
+        Raises:
+            DataError: its data cannot be read.
+        """
+        cfg = resolve(cfg, in_sweep=True)
+        data = (cfg.dataset, cfg.split, cfg.seed)
+        if repr(data) not in self._digests:
+            splits = load_splits(*data)
+            digests = {"dataset_digest": splits.dataset_digest, "split_digest": splits.split_digest}
+            self._digests[repr(data)] = digests
+        kinds = repr([type(value) for value in vars(cfg).values()])
+        if kinds not in self._code:
+            self._code[kinds] = code_version(cfg)
+        return fingerprint(cfg, **self._digests[repr(data)], code=self._code[kinds])

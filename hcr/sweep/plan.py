@@ -1,0 +1,250 @@
+"""The plan of a sweep: every run it is of, frozen before the first one starts.
+
+    <output root>/sweeps/<id>/
+        plan.json          what is below
+        trials/<number>/   a run's folder (see `trial`)
+        lock               held by the controller
+
+The id is a digest of what is planned, not of when or by which code: the same command finds its sweep again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hcr.config import ConfigError, RunConfig
+from hcr.config.errors import one_line
+from hcr.config.fingerprint import code_sources, deciding_config
+from hcr.config.gate import CHOICES, MONITORS, parse_resolved, to_dict
+from hcr.config.points import SEED, AskedRun, Space
+
+PLAN, TRIALS = "plan.json", "trials"
+ID_LENGTH = 12  # hex digits: enough to tell the sweeps of one output root apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run of a sweep.
+
+    Attributes:
+        number: from 0; its place in the plan.
+        overrides: what differs from the base config, as one would write it.
+        values: by axis, without the seed.
+        point: the number of its point, from 0.
+        seed: the run's.
+        config: the resolved config, as plain values.
+        phase: "grid" or "search"; "confirm" for a run that confirms a winner.
+        search: what its process needs to report to a search; None where there is none.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    point: int
+    seed: int
+    config: dict[str, Any]
+    phase: str = "grid"
+    search: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for it on a screen and in MLflow."""
+        return " ".join(self.overrides) or "the base config"
+
+    @property
+    def point_label(self) -> str:
+        """What stands for its point."""
+        return " ".join(word for word in self.overrides if not word.startswith(f"{SEED}=")) or "the base config"
+
+    @property
+    def cfg(self) -> RunConfig:
+        """The checked config."""
+        return parse_resolved(json.loads(json.dumps(self.config)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep, frozen.
+
+    Attributes:
+        id: the digest of the rest, without `code` and what only decides how fast it goes.
+        name: what MLflow shows.
+        command: the overrides of the command line.
+        axes: what varies, the seed left out.
+        base: what the base config has there.
+        runs: all of a grid; of a search none, as its runs come one after another.
+        space: the base config and its axes (see `Space.to_json`).
+        monitor: the metric that points are compared by, higher or lower being better.
+        seed: of a search and of a sample.
+        uri, experiment: the store.
+        workers: runs at a time.
+        threads: of each.
+        code: SHA-256 by file of the sources that decide numbers, and versions by library.
+        sweep: how points are chosen, as plain values.
+        is_mixed: whether it went on although the code had changed.
+    """
+
+    id: str
+    name: str
+    command: tuple[str, ...]
+    axes: tuple[str, ...]
+    base: dict[str, Any]
+    runs: tuple[PlannedRun, ...]
+    space: dict[str, Any]
+    monitor: str
+    seed: int
+    uri: str
+    experiment: str
+    workers: int
+    threads: int
+    code: dict[str, str]
+    sweep: dict[str, Any]
+    is_mixed: bool = False
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the monitored metric."""
+        return MONITORS[self.monitor]
+
+    @property
+    def is_search(self) -> bool:
+        """Whether its points are chosen one after another."""
+        return bool(self.sweep["sampler"] != "grid")
+
+
+def make_plan(
+    runs: Sequence[AskedRun],
+    space: Space,
+    *,
+    command: Sequence[str],
+    name: str,
+    uri: str,
+    base: RunConfig,
+    workers: int,
+    threads: int,
+) -> Plan:
+    """Freeze a sweep.
+
+    Args:
+        runs: of a grid; of a search none.
+        space: what the command line spans.
+        base: a config of the sweep, for what its runs have in common.
+        workers, threads: runs at a time, and threads of each.
+    """
+    sweep = space.sweep
+    points: dict[tuple[tuple[str, str], ...], int] = {}
+    planned: list[PlannedRun] = []
+    for run in runs:
+        point = points.setdefault(run.point, len(points))
+        values = {key: value for key, value in run.values.items() if key != SEED}
+        config = to_dict(run.cfg) if space.has_own_threads else with_threads(to_dict(run.cfg), threads)
+        planned.append(
+            PlannedRun(
+                number=len(planned),
+                overrides=run.overrides,
+                values=values,
+                point=point,
+                seed=run.cfg.seed,
+                config=config,
+            )
+        )
+    kept = {"sampler", "design", "sample"}
+    kept |= {name for name in asdict(sweep) if name.startswith("pruner")} if sweep.is_search else set()
+    identity = {
+        "runs": sorted(digest(_identity(run.cfg, space)) for run in runs),
+        "base": _identity(base, space) if sweep.is_search else None,
+        "axes": sorted(digest(_in_order(axis.to_json())) for axis in space.axes),
+        "sweep": {name: value for name, value in asdict(sweep).items() if name in kept},
+        "store": [uri, base.tracking.experiment_name],
+    }
+    code: dict[str, str] = {}
+    for cfg in {_kinds(run.cfg): run.cfg for run in runs}.values() if runs else [base]:
+        code |= code_sources(cfg)
+    return Plan(
+        id=digest(identity)[:ID_LENGTH],
+        name=name,
+        command=tuple(command),
+        axes=tuple(axis.key for axis in space.axes if axis.key != SEED),
+        base={axis.key: _base_value(axis.key, space, base) for axis in space.axes if axis.key != SEED},
+        runs=tuple(planned),
+        space=space.to_json(),
+        monitor=base.monitor,
+        seed=base.seed,
+        uri=uri,
+        experiment=base.tracking.experiment_name,
+        workers=workers,
+        threads=threads,
+        code=code,
+        sweep=asdict(sweep),
+    )
+
+
+def with_threads(config: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """A resolved config with so many threads."""
+    return {**config, "training": {**config["training"], "threads": threads}}
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write `plan.json` whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / (PLAN + ".new")
+    with new.open("w") as file:
+        json.dump(asdict(plan), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / PLAN)
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan in a sweep's folder; None where there is none.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        values = json.loads((folder / PLAN).read_text())
+        runs = tuple(PlannedRun(**{**run, "overrides": tuple(run["overrides"])}) for run in values.pop("runs"))
+        plan: dict[str, Any] = {
+            name: tuple(value) if name in ("command", "axes") else value for name, value in values.items()
+        }
+        return Plan(**plan, runs=runs)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
+
+
+def changed_code(plan: Plan, now: Mapping[str, str]) -> list[str]:
+    """The sources and libraries that differ between the plan and now, those that came or went among them."""
+    return sorted(name for name in plan.code.keys() | now.keys() if plan.code.get(name) != now.get(name))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values, in hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _in_order(axis: dict[str, Any]) -> dict[str, Any]:
+    """An axis whose choices stand in one order, however they were shuffled."""
+    return {**axis, "choices": sorted(map(repr, axis["choices"]))}
+
+
+def _base_value(key: str, space: Space, base: RunConfig) -> Any:
+    """What the base config has at an axis; of a group, the name of its choice."""
+    values = space.base_values()
+    return values[key] if key in values else getattr(getattr(base, key, None), "name", None)
+
+
+def _kinds(cfg: RunConfig) -> tuple[type, ...]:
+    """What says which installed packages take part in a run."""
+    return tuple(type(getattr(cfg, group)) for group in CHOICES)
+
+
+def _identity(cfg: RunConfig, space: Space) -> dict[str, Any]:
+    """What decides a run, without the number of threads where the machine chooses it."""
+    values = deciding_config(cfg)
+    return values if space.has_own_threads else with_threads(values, 0)

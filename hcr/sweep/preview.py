@@ -1,0 +1,167 @@
+"""`check_only=true` for a sweep: what it would be, what of it is there already, and about how long the rest takes."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hcr.config import HcrError, RunConfig
+from hcr.config.gate import to_dict
+from hcr.config.sweep import SweepConfig
+from hcr.evaluation.leaderboard import format_value
+from hcr.sweep.controller import Controller
+from hcr.sweep.delivery import Delivery
+from hcr.sweep.plan import Plan, with_threads
+from hcr.sweep.pool import Pool
+from hcr.sweep.running import Work, check_models, parts_of, sweep_folder
+from hcr.sweep.screen import SweepScreen, duration
+from hcr.sweep.search import rungs
+from hcr.sweep.trial import RESULT, TASK
+
+MOST_MODELS = 12  # in the table
+MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
+BYTES_BESIDE_MODEL = 1_500_000  # pictures, predictions and sources of one run
+COPIES = 2  # the run's own folder, and the store
+
+
+def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], console: Console | None = None) -> None:
+    """Print what the sweep would be; nothing is recorded and nothing is trained but for some steps to time them.
+
+    Args:
+        configs: one a run of a grid; of a search, some at the edges of what it searches.
+
+    Raises:
+        DataError, ConfigError: as the sweep would.
+    """
+    console = console or Console(highlight=False, soft_wrap=True, markup=False)
+    folder = sweep_folder(plan)
+    is_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
+    controller = Controller(
+        plan,
+        folder,
+        sweep=sweep,
+        make_pool=partial(Pool, folder / "nursery.txt"),
+        delivery=Delivery(1.0),
+        screen=screen,
+    )
+    with contextlib.closing(controller):
+        work = Work(plan, folder, sweep, controller)
+        if plan.is_search:
+            told = f"{sweep.n_trials} trials by {sweep.sampler}"
+        else:
+            work.take_stock()
+            told = work.counts()
+        counts = check_models(controller, folder, plan, configs)
+        speeds = _calibrate(controller, plan, configs, counts)
+    _print_axes(plan, console)
+    _print_models(configs, counts, speeds, console)
+    runs = [run.planned.cfg for run in work.runs if run.state in ("new", "interrupted")]
+    if plan.is_search:
+        runs = [configs[i % len(configs)] for i in range(sweep.n_trials or 0)]
+    points = len({run.point for run in plan.runs})
+    seeds = sorted({run.seed for run in plan.runs})
+    size = (
+        f"{points} points × {len(seeds)} seeds = {len(plan.runs)} runs"
+        if points * len(seeds) == len(plan.runs)
+        else f"{len(plan.runs)} runs of {points} points"
+    )
+    rows = [
+        ("sweep", plan.id),
+        ("runs", told if plan.is_search else f"{size}: {told}"),
+        ("at a time", f"{plan.workers}, with {plan.threads} {'thread' if plan.threads == 1 else 'threads'} each"),
+        ("compared by", f"{plan.monitor} ({'higher' if plan.higher_is_better else 'lower'} is better)"),
+    ]
+    if sweep.pruner != "none":
+        epochs = max(cfg.training.epochs for cfg in configs)
+        rows.append(("pruning", f"{sweep.pruner}, after epochs {_listed(rungs(sweep, epochs))} of {epochs}"))
+    disk = sum(COPIES * (4 * counts[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
+    seconds = sum(speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / plan.workers
+    rows.append(("disk", f"about {disk / 1e6:,.0f} MB"))
+    rows.append(
+        ("time", f"at most about {duration(seconds)}, until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}")
+    )
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+    console.print("the plan is good; nothing was trained (check_only=true)")
+    if not is_there:
+        _tidy(folder)
+
+
+def _print_axes(plan: Plan, console: Console) -> None:
+    axes = Table("axis", "values")
+    for axis in plan.space["axes"]:
+        if axis["kind"] == "choice":
+            values = _listed([format_value(value) for value in axis["choices"]])
+        elif axis["step"] is not None:
+            values = f"{axis['low']:g} to {axis['high']:g} in steps of {axis['step']:g}"
+        else:
+            values = f"{axis['low']:g} to {axis['high']:g}" + (", by logarithm" if axis["log"] else "")
+        axes.add_row(Text(axis["key"]), Text(values))
+    console.print(axes)
+
+
+def _print_models(
+    configs: Sequence[RunConfig], counts: dict[str, int], speeds: dict[str, float], console: Console
+) -> None:
+    different = {parts_of(cfg): cfg for cfg in configs}
+    models = Table("model")
+    for name in ("parameters", "s an epoch", "epochs"):
+        models.add_column(name, justify="right")
+    shown = sorted(different.items(), key=lambda row: counts[row[0]])
+    base = to_dict(configs[0])["model"]
+    for parts, cfg in shown[:MOST_MODELS]:
+        values = to_dict(cfg)["model"]
+        names = [key for key in values if any(to_dict(other)["model"].get(key) != values[key] for other in configs)]
+        what = " ".join(f"{key}={format_value(values[key])}" for key in names if key != "name")
+        label = f"{values['name']} {what}".strip() if values != base or what else str(values["name"])
+        models.add_row(Text(label), f"{counts[parts]:,}", f"{speeds[parts]:.1f}", str(cfg.training.epochs))
+    if len(shown) > MOST_MODELS:
+        models.add_row(f"and {len(shown) - MOST_MODELS} more", "", "", "")
+    console.print(models)
+
+
+def _calibrate(
+    controller: Controller, plan: Plan, configs: Sequence[RunConfig], counts: dict[str, int]
+) -> dict[str, float]:
+    """Seconds of an epoch, by model: some are measured, others taken to be as long as the nearest in parameters."""
+    different = {parts_of(cfg): cfg for cfg in configs}
+    by_size = sorted(different, key=lambda parts: counts[parts])
+    step = max(1, (len(by_size) - 1) / (MOST_CALIBRATED - 1)) if len(by_size) > 1 else 1
+    chosen = sorted({round(i * step) for i in range(MOST_CALIBRATED) if round(i * step) < len(by_size)})
+    measured = {by_size[i]: 0.0 for i in chosen}
+    values: list[dict[str, Any]] = []
+    for parts in measured:
+        cfg = to_dict(different[parts])
+        values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
+    folder = sweep_folder(plan) / "calibrate"
+    folder.mkdir(exist_ok=True)
+    (folder / RESULT).unlink(missing_ok=True)
+    (folder / TASK).write_text(json.dumps({"task": "calibrate", "configs": values}))
+    result = controller.task(folder)
+    if result is None or result["status"] == "failed":
+        raise HcrError(f"models cannot be timed; see {folder / 'output.txt'}: {(result or {}).get('error')}")
+    measured = dict(zip(measured, result["epoch_s"], strict=True))
+    nearest = {parts: min(measured, key=lambda other: abs(counts[other] - counts[parts])) for parts in different}
+    return {parts: measured[nearest[parts]] for parts in different}
+
+
+def _listed(values: Sequence[object], most: int = 12) -> str:
+    told = ", ".join(map(str, values[:most]))
+    return told if len(values) <= most else f"{told} and {len(values) - most} more"
+
+
+def _tidy(folder: Any) -> None:
+    """Take away what only the check has put there."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

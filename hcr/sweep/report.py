@@ -1,0 +1,128 @@
+"""What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import mean
+from typing import Any
+
+from hcr.evaluation.leaderboard import Leaderboard, PointScores, leaderboard, write_csv
+from hcr.sweep.controller import Run
+from hcr.sweep.plan import Plan
+from hcr.tracking.journal import Journal
+
+
+def points_of(runs: Iterable[Run]) -> list[PointScores]:
+    """The runs by point, in order of the plan."""
+    by_point: dict[int, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.planned.number):
+        by_point.setdefault(run.planned.point, []).append(run)
+    points = []
+    for of_point in by_point.values():
+        done = [run for run in of_point if run.outcome is not None]
+        outcomes = [run.outcome for run in done if run.outcome is not None]
+        points.append(
+            PointScores(
+                label=of_point[0].planned.point_label,
+                values=of_point[0].planned.values,
+                scores={run.planned.seed: run.outcome.value for run in done if run.outcome is not None},
+                num_planned=len(of_point),
+                num_failed=sum(run.state == "failed" for run in of_point),
+                num_pruned=sum(run.state == "pruned" for run in of_point),
+                num_params=outcomes[0].num_params if outcomes else None,
+                train_s=mean(outcome.train_s for outcome in outcomes) if outcomes else None,
+            )
+        )
+    return points
+
+
+def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Leaderboard | None:
+    """The leaderboard; None where no run has finished."""
+    points = points_of(runs)
+    if not any(point.scores for point in points):
+        return None
+    return leaderboard(
+        points,
+        monitor=plan.monitor,
+        higher_is_better=plan.higher_is_better,
+        allow_incomplete=allow_incomplete,
+    )
+
+
+def record_board(
+    journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
+) -> None:
+    """Tell the sweep's own run of its points: numbers, `leaderboard.csv`, `runs.csv` and pictures."""
+    metric = f"sweep/mean_{plan.monitor.replace('/', '_')}"
+    numbers = {run.planned.point_label: run.planned.point + 1 for run in runs}
+    for row in board.rows:
+        if row.mean is None:
+            continue
+        values = {metric: row.mean, "sweep/n": float(row.n)} | ({} if row.sd is None else {"sweep/sd": row.sd})
+        journal.metrics(values, step=numbers[row.label])
+    write_csv(board, journal.artifact("leaderboard.csv"))
+    journal.artifact_written("leaderboard.csv")
+    _write_runs(journal, runs)
+    verdict = "\n".join(board.verdict) + "\n"
+    journal.artifact("verdict.txt").write_text(verdict)
+    journal.artifact_written("verdict.txt")
+    _record_pictures(journal, plan, board, runs, importances)
+
+
+def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines: Sequence[str]) -> None:
+    """Tell the sweep's own run what the best points came to on fresh seeds."""
+    write_csv(board, journal.artifact("confirmation.csv"))
+    journal.artifact_written("confirmation.csv")
+    journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n")
+    journal.artifact_written("confirmation.txt")
+    best = board.rows[0]
+    if best.mean is not None:
+        journal.metrics({f"confirmed/mean_{plan.monitor.replace('/', '_')}": best.mean}, step=best.n)
+    journal.tags({"hcr.confirmed_point": best.label})
+
+
+def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
+    """Every run of the sweep in one table, those of other sweeps that it uses among them."""
+    with journal.artifact("runs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
+        for run in runs:
+            planned, outcome = run.planned, run.outcome
+            found = [outcome.key, outcome.value, outcome.epochs, round(outcome.train_s, 3)] if outcome else [None] * 4
+            row = [planned.number + 1, planned.point + 1, planned.label, planned.seed, run.state, *found, run.why]
+            writer.writerow(row)
+    journal.artifact_written("runs.csv")
+
+
+def _record_pictures(
+    journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
+) -> None:
+    from hcr.evaluation import sweep_plots as plots
+    from hcr.evaluation.canvas import save_figure
+
+    drawn: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+        "leaderboard": (plots.leaderboard_info(board), plots.draw_leaderboard),
+        "parallel": (plots.parallel_info(board), plots.draw_parallel),
+        "heat": (plots.heat_info(board), plots.draw_heat),
+        "importance": (plots.importance_info(board, importances), plots.draw_importance),
+    }
+    if plan.sweep["design"] == "around":
+        base, effects = _around(plan, runs)
+        info = plots.effects_info(base, effects, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
+        drawn = {"leaderboard": drawn["leaderboard"], "effects": (info, plots.draw_effects)}
+    for name, (info, draw) in drawn.items():
+        if info is None:  # nothing to draw, such as a map of one axis
+            continue
+        save_figure(draw(info), journal.artifact(f"plots/{name}.png"))
+        journal.artifact_written(f"plots/{name}.png")
+
+
+def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, list[tuple[object, PointScores]]]]:
+    """The base point, and by axis the points that differ from it there."""
+    points = points_of(runs)
+    base = next(point for point in points if not point.values)
+    effects: dict[str, list[tuple[object, PointScores]]] = {}
+    for point in points:
+        for axis, value in point.values.items():
+            effects.setdefault(axis, []).append((value, point))
+    return replace(base, values=plan.base), effects

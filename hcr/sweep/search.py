@@ -1,0 +1,330 @@
+"""Adaptive search on Optuna: which point is next, and which run falls behind. The only module that knows Optuna.
+
+The study lives in a database: an SQLite file beside the plan, which a kill at any moment leaves whole, or one that
+several machines share. Nothing is kept in memory: the sampler is made anew for each trial, seeded by its number, so a
+search that was killed goes on with the points that it would have tried.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from hcr.config.axes import Axis
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.secrets import redact
+from hcr.config.sweep import SweepConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+HOST, BEYOND, RETRIED = "hcr.host", "hcr.beyond", "hcr.retried"
+FEWEST_FOR_IMPORTANCE = 4  # finished trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point that a search tries.
+
+    Attributes:
+        number: from 0.
+        values: by axis.
+        state: "running", "finished", "pruned" or "failed".
+        value: the monitored metric, of one that has finished.
+        host: where it runs or ran.
+    """
+
+    number: int
+    values: dict[str, Any]
+    state: str = "running"
+    value: float | None = None
+    host: str = ""
+
+
+class Search:
+    """A search, opened or begun.
+
+    Args:
+        storage: a database, such as `sqlite:////folder/search.db`.
+        name: of the study in it.
+        axes: what is searched.
+        sweep: sampler and number of trials.
+        higher_is_better: the direction of the metric.
+        seed: decides every point, with its number.
+        base: what the base config has, by axis: trial 0, where the axes contain it.
+
+    Attributes:
+        note: a sentence where trial 0 cannot be the base config.
+
+    Raises:
+        ConfigError: the database cannot be opened, or the sampler is not installed.
+    """
+
+    def __init__(
+        self,
+        storage: str,
+        name: str,
+        axes: Sequence[Axis],
+        sweep: SweepConfig,
+        *,
+        higher_is_better: bool,
+        seed: int,
+        base: Mapping[str, Any],
+    ) -> None:
+        self._axes = tuple(axes)
+        self._sweep = sweep
+        self._seed = seed
+        self._study = _open(storage, name, higher_is_better)
+        self.note = ""
+        _sampler(sweep.sampler, seed)  # what is not installed is told before anything runs
+        outside = [axis for axis in axes if not axis.contains(base.get(axis.key))]
+        if outside:
+            found = ", ".join(f"{axis.key}={base.get(axis.key)}" for axis in outside)
+            self.note = f"the base config is not tried: {found} lies outside of what is searched"
+        elif not self._study.get_trials(deepcopy=False):
+            self._study.enqueue_trial({axis.key: _inside(axis, base[axis.key]) for axis in axes}, skip_if_exists=True)
+
+    def ask(self, host: str) -> Trial | None:
+        """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
+        import optuna
+
+        assert self._sweep.n_trials is not None
+        known = self._study.get_trials(deepcopy=False)
+        asked = sum(trial.state != optuna.trial.TrialState.WAITING for trial in known)
+        if asked >= self._sweep.n_trials:
+            return None
+        with _quiet():
+            self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
+            trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
+        if trial.number >= self._sweep.n_trials:  # another controller was a moment sooner
+            trial.set_user_attr(BEYOND, True)
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return None
+        trial.set_user_attr(HOST, host)
+        return Trial(trial.number, self._outside(trial.params), host=host)
+
+    def finish(self, number: int, value: float) -> None:
+        """A trial has finished, with the monitored metric `value`.
+
+        Raises:
+            ValueError: it is not finite.
+        """
+        if not isfinite(value):
+            raise ValueError(f"trial {number}: expected a finite value, got {value}")
+        import optuna
+
+        if self._state(number) == optuna.trial.TrialState.RUNNING:
+            self._study.tell(number, value)
+        else:  # it had failed; the sampler does not hear of it any more, but the leaderboard does
+            self._study.set_user_attr(f"{RETRIED}.{number}", value)
+
+    def prune(self, number: int) -> None:
+        """A trial was given up; what it reported counts."""
+        import optuna
+
+        if self._state(number) == optuna.trial.TrialState.RUNNING:
+            self._study.tell(number, state=optuna.trial.TrialState.PRUNED)
+
+    def fail(self, number: int) -> None:
+        """A trial has failed."""
+        import optuna
+
+        if self._state(number) == optuna.trial.TrialState.RUNNING:
+            self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+    def trials(self) -> list[Trial]:
+        """All trials that were asked for, in order."""
+        import optuna
+
+        names = {
+            optuna.trial.TrialState.RUNNING: "running",
+            optuna.trial.TrialState.COMPLETE: "finished",
+            optuna.trial.TrialState.PRUNED: "pruned",
+            optuna.trial.TrialState.FAIL: "failed",
+        }
+        retried = {name: value for name, value in self._study.user_attrs.items() if name.startswith(RETRIED)}
+        found = []
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state not in names or trial.user_attrs.get(BEYOND):
+                continue
+            state = names[trial.state]
+            value = trial.value if state == "finished" else None
+            if f"{RETRIED}.{trial.number}" in retried:
+                state, value = "finished", float(retried[f"{RETRIED}.{trial.number}"])
+            host = str(trial.user_attrs.get(HOST, ""))
+            found.append(Trial(trial.number, self._outside(trial.params), state, value, host))
+        return found
+
+    def shared(self, name: str, value: str) -> str:
+        """What the study has under `name`, for all machines; `value` where it has nothing yet."""
+        key = f"hcr.{name}"
+        if key not in self._study.user_attrs:
+            self._study.set_user_attr(key, value)
+        return str(self._study.user_attrs[key])
+
+    def importances(self) -> dict[str, float] | None:
+        """How much of the differences between trials each axis explains, in 0..1; None where it cannot be said."""
+        import optuna
+
+        done = [trial for trial in self.trials() if trial.state == "finished"]
+        if len(self._axes) < 2 or len(done) < FEWEST_FOR_IMPORTANCE:
+            return None
+        with _quiet():
+            try:
+                evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed % 2**32)
+                found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+                return {name: float(share) for name, share in found.items()}
+            except (ValueError, RuntimeError):  # such as trials that all came to the same
+                return None
+
+    def _state(self, number: int) -> "optuna.trial.TrialState":
+        return self._study.get_trials(deepcopy=False)[number].state
+
+    def _outside(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {axis.key: _outside(axis, params[axis.key]) for axis in self._axes if axis.key in params}
+
+
+class Reporter:
+    """What a running trial asks after each epoch: whether to go on.
+
+    Args:
+        storage, name: as for Search.
+        number: the trial's.
+        sweep: the pruner that was asked for; a study does not keep it.
+        higher_is_better: the direction of the metric.
+        max_epochs: of the run.
+    """
+
+    def __init__(
+        self, storage: str, name: str, number: int, sweep: SweepConfig, *, higher_is_better: bool, max_epochs: int
+    ) -> None:
+        import optuna
+
+        study = _open(storage, name, higher_is_better, _pruner(sweep, max_epochs))
+        with _quiet():
+            self._trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+    def report(self, epoch: int, value: float) -> bool:
+        """Tell of an epoch; whether the run should be given up. A resumed run may tell of an epoch again."""
+        with _quiet():
+            self._trial.report(value, epoch)
+            return self._trial.should_prune()
+
+
+def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
+    """The epochs after which the pruner may give up a run; every one of them but for asha and hyperband."""
+    first = max(1, sweep.pruner_warmup)
+    if sweep.pruner == "none":
+        return []
+    if sweep.pruner in ("median", "percentile"):
+        return list(range(first, max_epochs))
+    found, epoch = [], first
+    while epoch < max_epochs:
+        found.append(epoch)
+        epoch *= sweep.pruner_reduction
+    return found
+
+
+def _open(storage: str, name: str, higher_is_better: bool, pruner: Any = None) -> "optuna.Study":
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _quiet():
+        try:
+            engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
+            opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
+            return optuna.create_study(
+                study_name=name,
+                storage=opened,
+                direction="maximize" if higher_is_better else "minimize",
+                sampler=optuna.samplers.RandomSampler(seed=0),
+                pruner=pruner or optuna.pruners.NopPruner(),
+                load_if_exists=True,
+            )
+        except Exception as error:  # of SQLAlchemy and of every database there is
+            where = redact(storage)
+            raise ConfigError(
+                f"sweep.storage: expected a database that can be opened, got {where} ({one_line(error)})"
+            ) from error
+
+
+def _sampler(name: str, seed: int) -> Any:
+    import optuna
+
+    seed %= 2**32
+    with _quiet():
+        if name == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if name == "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        if name == "cmaes":
+            independent = optuna.samplers.RandomSampler(seed=seed)
+            return optuna.samplers.CmaEsSampler(
+                seed=seed, independent_sampler=independent, warn_independent_sampling=False
+            )
+        assert name == "gp", name
+        try:
+            import_module("torch")
+        except ImportError:
+            raise ConfigError(
+                "sweep.sampler: gp needs PyTorch, which is not installed; pip install 'hcr[gp]'"
+            ) from None
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _pruner(sweep: SweepConfig, max_epochs: int) -> Any:
+    import optuna
+
+    first = max(1, sweep.pruner_warmup)
+    pruners = optuna.pruners
+    if sweep.pruner == "none":
+        return pruners.NopPruner()
+    if sweep.pruner == "median":
+        return pruners.MedianPruner(n_startup_trials=sweep.pruner_startup, n_warmup_steps=first)
+    if sweep.pruner == "percentile":
+        return pruners.PercentilePruner(
+            sweep.pruner_percentile, n_startup_trials=sweep.pruner_startup, n_warmup_steps=first
+        )
+    if sweep.pruner == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=sweep.pruner_reduction)
+    return pruners.HyperbandPruner(
+        min_resource=first, max_resource=max(first, max_epochs), reduction_factor=sweep.pruner_reduction
+    )
+
+
+def _distribution(axis: Axis) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if axis.kind == "choice":
+        return CategoricalDistribution([_inside(axis, choice) for choice in axis.choices])
+    assert axis.low is not None and axis.high is not None
+    if axis.kind == "int":
+        return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
+    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+
+
+def _inside(axis: Axis, value: Any) -> Any:
+    """A value as Optuna keeps it: choices as JSON, which takes lists, and tells 1 from true and from "1"."""
+    return json.dumps(value) if axis.kind == "choice" else value
+
+
+def _outside(axis: Axis, value: Any) -> Any:
+    if axis.kind == "choice":
+        return json.loads(value)
+    if axis.kind == "float" and axis.step is not None:
+        return float(f"{value:.12g}")
+    return value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that some of Optuna's parts are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        yield
