@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +18,7 @@ from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
 from hcr.config.tracking import how_to_see, output_root
-from hcr.tracking.journal import ARTIFACTS, Journal
+from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run
 
@@ -33,7 +34,7 @@ def train(argv: Sequence[str]) -> int:
     """
     flags, argv = _parse_flags(argv)
     config_dir = flags.config_dir or user_config_dir()
-    checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME))
+    checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished))
     for cfg in checked.configs:
         _as_asked(cfg, flags.overrides)
     sys.argv = ["hcr train", *argv]
@@ -86,11 +87,22 @@ def _run_job(cfg: RunConfig) -> None:
 
         print_check(cfg)
         return
+    from hcr.resuming import AlreadyFinished
     from hcr.training.progress import ProgressDisplay
 
     with recorded(cfg.tracking) as journal, ProgressDisplay(cfg.training.epochs) as display:
         try:
-            result = run(cfg, journal, overrides=overrides, on_epoch=display.on_epoch, on_steps=display.on_steps)
+            result = run(
+                cfg,
+                journal,
+                overrides=overrides,
+                on_epoch=display.on_epoch,
+                on_steps=display.on_steps,
+                skip_finished=True,
+            )
+        except AlreadyFinished as done:
+            print(f"{done}; new_run=true trains it again", flush=True)
+            return
         except KeyboardInterrupt:
             again = "; the same command goes on with it" if cfg.resume != "never" else ""
             where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
@@ -114,13 +126,31 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list
     if others:
         raise ConfigError(f"resume: a run goes on with the config it has; expected nothing beside it, got {others[0]}")
     folder = find_run(output_root(), cfg.resume)
-    files = [folder / ARTIFACTS / "config" / name for name in ("config.yaml", "overrides.yaml")]
-    try:
-        config, given = (OmegaConf.load(file) for file in files)
-    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
-        raise ConfigError(f"resume: the config of run {folder.name} cannot be read ({one_line(error)})") from error
-    assert isinstance(config, DictConfig)
+    given = _recorded(folder, "overrides.yaml", key="resume")
+    config = _recorded(folder, "config.yaml", key="resume")
     return replace(parse_config(config), resume=folder.name), [str(word) for word in given]
+
+
+def _config_of_finished(name: str) -> DictConfig:
+    """The config of the finished run that `name` means.
+
+    Raises:
+        ConfigError: it has not finished, or its config is gone.
+        TrackingError: there is no such run.
+    """
+    folder = find_run(output_root(), name)
+    if last_event(folder).get("status") != "FINISHED":
+        raise ConfigError(f"from: expected a run that has finished, and {folder.name} has not")
+    config = _recorded(folder, "config.yaml", key="from")
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _recorded(folder: Path, name: str, *, key: str) -> Any:
+    try:
+        return OmegaConf.load(folder / ARTIFACTS / "config" / name)
+    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
+        raise ConfigError(f"{key}: the config of run {folder.name} cannot be read ({one_line(error)})") from error
 
 
 @contextmanager

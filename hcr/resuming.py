@@ -6,9 +6,20 @@ from pathlib import Path
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import Event, Journal, is_of_this_host
-from hcr.tracking.status import find_run, unfinished
+from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
+
+
+class AlreadyFinished(Exception):
+    """The same run has finished before: the same config, data and code, in the same store."""
+
+
+def refuse_finished(journal: Journal, identity: str) -> None:
+    """Raise AlreadyFinished where a run of the fingerprint `identity` has finished in the journal's store."""
+    done = finished_runs(output_root(), uri=journal.uri, experiment=journal.header["experiment"]).get(identity)
+    if done is not None:
+        raise AlreadyFinished(f"run {done.name} has finished with this config, data and code; it is in {done}")
 
 
 def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:

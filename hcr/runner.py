@@ -18,7 +18,7 @@ from hcr.recording import (
     record_metrics,
     record_start,
 )
-from hcr.resuming import resume
+from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.build import build
@@ -49,6 +49,7 @@ def run(
     tags: Mapping[str, str] = MappingProxyType({}),
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
+    skip_finished: bool = False,
 ) -> RunResult:
     """Train, evaluate and record one model; one that was interrupted goes on where it stood.
 
@@ -61,10 +62,12 @@ def run(
         overrides: what was written on the command line, for the record.
         tags: further ones, such as a sweep gives its runs.
         on_epoch, on_steps: as for `fit`.
+        skip_finished: do not train what has been trained before, unless `cfg` asks for that.
 
     Raises:
         DataError: before anything is recorded.
         TrainingError: the loss became NaN.
+        AlreadyFinished: with `skip_finished`, where the same run has finished.
     """
     start = time.perf_counter()
     cfg = resolve(cfg, in_sweep=journal.parent is not None)
@@ -72,6 +75,8 @@ def run(
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))
     identity = fingerprint_of(cfg, splits)
+    if skip_finished and cfg.resume == "auto" and not cfg.new_run:
+        refuse_finished(journal, identity)
     state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
         record_start(journal, cfg, splits, model, name, overrides, identity, tags)

@@ -9,7 +9,8 @@ from hcr.config.gate import RunConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF]
+SWEEPS = [file.stem for file in FILES if file.parent == CONF / "sweep" and file.stem != "default"]
+CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF and file.stem not in SWEEPS]
 
 # A choice that only works beside another one.
 WITH = {
@@ -30,6 +31,13 @@ def test_every_file_passes_the_gate(choice: Path) -> None:
     assert isinstance(cfg, RunConfig)
 
 
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_named_sweep_needs_no_flag_and_has_points(name: str) -> None:
+    checked = Composer().check([f"sweep={name}"])
+    assert checked.multirun
+    assert len(checked.runs) > 1
+
+
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_every_file_builds_a_model_and_an_optimizer(choice: Path) -> None:
     from hcr.training.build import build
@@ -44,9 +52,9 @@ def test_every_file_builds_a_model_and_an_optimizer(choice: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())
 def test_every_value_has_a_comment_of_its_own(file: Path) -> None:
     lines = file.read_text().splitlines()
-    if file.parent.name == "experiment":  # only what differs, headed by what it is
+    if file.parent.name == "experiment" or file.stem in SWEEPS:  # only what differs, headed by what it is
         assert lines[0] == "# @package _global_"
-        assert lines[1].startswith("# hcr train experiment=" + file.stem)
+        assert lines[1].startswith(f"# hcr train {file.parent.name}={file.stem}")
         return
     bare = []
     in_block = False

@@ -21,7 +21,7 @@ STEPS = ("load_splits", "build", "record_start", "fit", "predict_probabilities",
 STEPS += ("record_metrics", "record_artifacts")
 IMPORTED = ("tensorflow", "keras", "mlflow.keras", "mlflow.models", "mlflow.store.tracking.sqlalchemy_store")
 IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "hydra", "scipy.io", "rich.progress", "hcr.runner")
-TRAIN = ("train", "dataset=mnist")
+TRAIN = ("train", "dataset=mnist", "new_run=true")
 
 
 def main():

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
-from hcr.config.gate import CHOICES, MONITORS, RunConfig
+from hcr.config.gate import CHOICES, MONITORS, config_hints
 
 PRIMARY = "config"
 
@@ -49,8 +49,8 @@ class Suggestions:
     @property
     def top_level(self) -> list[str]:
         """`model=`, `model.`, `seed=` ..."""
-        dotted = [f"{group}." for group in get_type_hints(RunConfig) if group in self.groups]
-        plain = [f"{name}=" for name in get_type_hints(RunConfig) if name not in self.groups]
+        dotted = [f"{group}." for group in config_hints() if group in self.groups]
+        plain = [f"{name}=" for name in config_hints() if name not in self.groups]
         return sorted([*plain, *dotted, *(f"{group}=" for group in self.groups)])
 
     @cached_property
@@ -85,7 +85,7 @@ class Suggestions:
         if key == "monitor":
             return list(MONITORS)
         group, dot, name = key.partition(".")
-        hints = get_type_hints(RunConfig)
+        hints = config_hints()
         hint = hints.get(group)
         if dot and hint is not None:
             hint = get_type_hints(self._kind(group, hint)).get(name)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import INSTANTIATE_KEYS, RunConfig, parse_config
+from hcr.config.gate import FROM, INSTANTIATE_KEYS, RunConfig, parse_config
 from hcr.config.hydra_node import check_hydra_node, check_search_path
 from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.config.resolvers import restrict_resolvers
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CONFIG_MODULE = "pkg://hcr.conf"
 CONFIG_NAME = "config"
+
+# What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
+NOT_OF_THE_RUN = ("tracking", "sweep", "check_only", "resume", "new_run", FROM, "notes", "tags", "score_test")
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,18 @@ class Composer:
     Args:
         config_dir: a folder laid out like `conf/`; None finds one as `user_config_dir` does.
         config_name: the primary config.
+        config_of_run: the config of a finished run by its name, for `from`.
 
     Raises:
         ConfigError: `config_dir` is no folder.
     """
 
-    def __init__(self, config_dir: str | Path | None = None, config_name: str = CONFIG_NAME) -> None:
+    def __init__(
+        self,
+        config_dir: str | Path | None = None,
+        config_name: str = CONFIG_NAME,
+        config_of_run: Callable[[str], DictConfig] | None = None,
+    ) -> None:
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from hydra._internal.utils import create_config_search_path
         from hydra.core.config_search_path import SearchPathQuery
@@ -67,6 +76,7 @@ class Composer:
             search_path.prepend("command-line", f"file://{Path(folder).absolute()}", SearchPathQuery("schema", None))
         self._loader = ConfigLoaderImpl(config_search_path=search_path)
         self._config_name = config_name
+        self._config_of_run = config_of_run
 
     def check(self, overrides: Sequence[str], *, multirun: bool = False) -> Checked:
         """Every run that `overrides` ask for, through the gate: one, or with `multirun` one per combination.
@@ -123,7 +133,28 @@ class Composer:
                 check_search_path(OverridesParser.create().parse_override(override).value())
 
     def _parse(self, whole: DictConfig) -> RunConfig:
-        return parse_config(_without_hydra(whole))
+        return parse_config(self._job(whole))
+
+    def _job(self, whole: DictConfig) -> DictConfig:
+        """The config without Hydra's own node; of a run that it starts `from`, with what is overridden."""
+        job = _without_hydra(whole)
+        name = job.get(FROM)
+        if name is None:
+            return job
+        if self._config_of_run is None:
+            raise ConfigError(f"{FROM}: expected null here, got {name!r}")
+        base = self._config_of_run(str(name))
+        keys = [override.partition("=")[0].lstrip("+~") for override in whole.hydra.overrides.task]
+        for key in [*keys, *NOT_OF_THE_RUN]:
+            group = key.partition("@")[0]
+            if group == "experiment":
+                raise ConfigError(f"{FROM}: a run's config takes the place of an experiment; expected one of the two")
+            if self._loader.repository.group_exists(group) and group not in job:
+                raise ConfigError(f"{FROM}: {group} is no part of a run's config")
+            value = OmegaConf.select(job, group)
+            OmegaConf.update(base, group, value, merge=not OmegaConf.is_config(value), force_add=True)
+        OmegaConf.set_struct(base, True)
+        return base
 
     def _space(self, whole: DictConfig) -> Space:
         """What the command line and `hydra.sweeper.params` give several values; the command line has the last word."""
@@ -139,7 +170,7 @@ class Composer:
         fixed += list(whole.hydra.overrides.hydra)
 
         def compose(words: Sequence[str]) -> DictConfig:
-            return _without_hydra(self.compose([*fixed, *words], multirun=True))
+            return self._job(self.compose([*fixed, *words], multirun=True))
 
         several = [override for override in asked if override.is_sweep_override()]
         return space_of(several, compose, self._loader.repository.group_exists)
@@ -220,11 +251,10 @@ def _without_hydra(whole: DictConfig) -> DictConfig:
 
 
 def _check_common(configs: Sequence[RunConfig]) -> None:
-    """Refuse a sweep over what its runs have to share: the store of their parent, and this process' threads."""
+    """Refuse a sweep over what its runs have to share, such as the store of their parent."""
     shared: dict[str, set[object]] = {
         "tracking.uri": {cfg.tracking.uri for cfg in configs},
         "tracking.experiment_name": {cfg.tracking.experiment_name for cfg in configs},
-        "training.threads": {cfg.training.num_threads for cfg in configs},
         "check_only": {cfg.check_only for cfg in configs},
     }
     for key, values in shared.items():

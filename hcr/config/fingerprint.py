@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.extensions import extra_metrics, sources_of
-from hcr.config.gate import CHOICES, RunConfig, to_dict
+from hcr.config.gate import CHOICES, FROM, RunConfig, to_dict
 
 # The rooms of the house whose code changes numbers, and the libraries that do.
 DECIDING_SOURCES = ("config", "data", "evaluation", "model", "training")
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
 # Names, notes and places: they say where and why, and change no number.
-NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "from_run")
+NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", FROM)
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +17,7 @@ from hcr.config.extensions import ExtendedTable
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
-from hcr.config.schema import build, choose, join, require
+from hcr.config.schema import build, choose, convert, join, require
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
 from hcr.config.training import TrainingConfig
@@ -37,6 +37,7 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
     }
 )
 
+FROM = "from"
 TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # what MLflow takes
 
 # What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
@@ -62,6 +63,8 @@ class RunConfig:
     schedule: ScheduleConfig
     training: TrainingConfig
     tracking: TrackingConfig
+    new_run: bool = False
+    from_run: str | None = None  # `from` in YAML, a word that Python keeps for itself
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", "an integer from 0 to 4294967295", self.seed)
@@ -72,6 +75,7 @@ class RunConfig:
             )
         choose(MONITORS, self.monitor, key="monitor")
         require(bool(self.resume.strip()), "resume", "auto, never, or a run", self.resume)
+        require(self.from_run is None or bool(self.from_run.strip()), "from", "a run, or null", self.from_run)
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
                 raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
@@ -133,6 +137,8 @@ def _checked(values: dict[str, Any]) -> RunConfig:
             kind = choose(table, chosen[selector], key=key)
             _check_kind(group, key, kind, table, chosen)
             values[group] = build(kind, chosen, key=group)
+    if FROM in values:
+        values["from_run"] = convert(str | None, values.pop(FROM), key=FROM)
     if "sweep" in values:  # how runs are chosen is no part of any of them
         build(SweepConfig, values.pop("sweep"), key="sweep")
     return build(RunConfig, values)
@@ -156,6 +162,12 @@ def _fits(kind: type, chosen: Mapping[str, Any]) -> bool:
     return needed <= set(chosen) <= known
 
 
+def config_hints() -> dict[str, Any]:
+    """The annotation of every top-level key that a config may have."""
+    hints = get_type_hints(RunConfig)
+    return {FROM if name == "from_run" else name: hint for name, hint in hints.items()} | {"sweep": SweepConfig}
+
+
 def to_dict(cfg: RunConfig) -> dict[str, Any]:
     """The resolved config as plain values, lists for tuples: what YAML and MLflow get."""
 
@@ -164,7 +176,7 @@ def to_dict(cfg: RunConfig) -> dict[str, Any]:
             return {key: plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, tuple) else value
 
-    return {key: plain(value) for key, value in asdict(cfg).items()}
+    return {FROM if key == "from_run" else key: plain(value) for key, value in asdict(cfg).items()}
 
 
 def to_yaml(cfg: RunConfig) -> str:

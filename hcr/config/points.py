@@ -9,6 +9,7 @@ import copy
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ class Space:
         alone = [(word,) for words in choices for word in words]
         for words in [*alone, *itertools.product(*choices)]:
             if words not in self._templates:
-                self._templates[words] = compose(words)
+                with _named(words):
+                    self._templates[words] = compose(words)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -111,10 +113,8 @@ class Space:
         """
         keys = [axis.key for axis in self.axes if axis.key in values and axis.key != SEED] + [SEED] * (SEED in values)
         overrides = tuple(f"{key}={written(values[key])}" for key in keys)
-        try:
+        with _named(overrides):
             return AskedRun(overrides, {key: values[key] for key in keys}, self._config(values))
-        except ConfigError as error:
-            raise ConfigError(f"{error} (in the combination {' '.join(overrides)})") from error
 
     def _config(self, values: Mapping[str, Any]) -> RunConfig:
         composed = [axis for axis in self.composed if axis.key in values]
@@ -234,6 +234,16 @@ def search_samples(space: Space) -> list[AskedRun]:
         ends = axis.values() if axis.is_discrete else [axis.low, axis.high]
         runs += [space.run({**first, axis.key: end}) for end in ends]
     return runs
+
+
+@contextmanager
+def _named(overrides: Sequence[str]) -> Iterator[None]:
+    """Say in which combination the config was refused."""
+    try:
+        yield
+    except ConfigError as error:
+        where = f" (in the combination {' '.join(overrides)})" if overrides else ""
+        raise ConfigError(f"{error}{where}") from error
 
 
 def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:

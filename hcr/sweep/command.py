@@ -1,6 +1,8 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hcr.config import ConfigError, HcrError
 from hcr.config.compose import Checked
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.evaluation.leaderboard import format_table
+from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
@@ -31,7 +34,10 @@ class SweepJob:
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
         assert checked.space is not None
+        self.launched = run_launched  # what the workers of a launcher call
         self._checked, self._overrides, self._space = checked, list(overrides), checked.space
+        self._launcher: Any = None
+        self._batch: int | None = None
         self.error: HcrError | None = None
         self.exit_code = 0
 
@@ -41,6 +47,7 @@ class SweepJob:
 
     def sweep(self, launcher: Any, max_batch_size: int | None) -> None:
         """Run the sweep, or print what it would be."""
+        self._launcher, self._batch = launcher, max_batch_size
         try:
             self.exit_code = self._sweep()
         except HcrError as error:
@@ -48,33 +55,42 @@ class SweepJob:
 
     def plan(self) -> Plan:
         """The plan, frozen now."""
-        base = self._checked.configs[0]
         sweep = self._space.sweep
         own = max(cfg.training.num_threads for cfg in self._checked.configs) if self._space.has_own_threads else None
         num_runs = len(self._checked.runs) or sweep.n_trials or 1
         if sweep.max_runs is not None and num_runs > sweep.max_runs:
             raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
+        if self._launcher is not None:
+            if sweep.workers is not None:
+                raise ConfigError("sweep.workers: expected null with a launcher, which has a setting of its own for it")
+            return self._planned(self._batch or num_runs, own or 1)
         workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
-
-        def planned(workers: int, threads: int) -> Plan:
-            return make_plan(
-                self._checked.runs,
-                self._space,
-                command=self._overrides,
-                name=" ".join(self._overrides) or "multirun",
-                uri=tracking_uri(base.tracking.uri),
-                base=base,
-                workers=workers,
-                threads=threads,
-            )
-
-        plan = planned(workers, threads)
+        plan = self._planned(workers, threads)
         there = read_plan(sweep_folder(plan))
         if there is None or there.threads == threads:
             return plan
         # Begun with other threads, on another machine or by other workers: the numbers depend on them, so they stay.
         workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
-        return planned(workers, threads)
+        return self._planned(workers, threads)
+
+    def _planned(self, workers: int, threads: int) -> Plan:
+        base = self._checked.configs[0]
+        plan = make_plan(
+            self._checked.runs,
+            self._space,
+            command=self._overrides,
+            name=" ".join(self._overrides) or "multirun",
+            uri=tracking_uri(base.tracking.uri),
+            base=base,
+            workers=workers,
+            threads=threads,
+        )
+        if base.resume != "never":
+            return plan
+        number = 2
+        while sweep_folder(replace(plan, id=f"{plan.id}-{number}")).exists():
+            number += 1
+        return replace(plan, id=f"{plan.id}-{number}")
 
     def _sweep(self) -> int:
         plan = self.plan()
@@ -87,7 +103,8 @@ class SweepJob:
             print_plan(plan, self._space.sweep, self._checked.configs)
             return 0
         try:
-            result = run_sweep(plan, self._space.sweep, base.tracking, self._checked.configs)
+            launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
+            result = run_sweep(plan, self._space.sweep, base.tracking, self._checked.configs, launch)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on with the sweep") from None
         print_result(result)

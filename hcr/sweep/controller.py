@@ -16,6 +16,7 @@ from hcr.config.gate import to_yaml
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun
 from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
@@ -98,7 +99,7 @@ class Controller:
         folder: Path,
         *,
         sweep: SweepConfig,
-        make_pool: Callable[[], Pool],
+        make_pool: Callable[[], Pool | LaunchedPool],
         delivery: Delivery,
         screen: SweepScreen,
     ) -> None:
@@ -108,7 +109,7 @@ class Controller:
         self._folder = folder
         self._sweep = sweep
         self._make_pool = make_pool
-        self._pool: Pool | None = None
+        self._pool: Pool | LaunchedPool | None = None
         self._delivery = delivery
         self._screen = screen
         self._begun = time.monotonic()
@@ -165,7 +166,7 @@ class Controller:
             self._pool.close()
             self._pool = None
 
-    def pool(self) -> Pool:
+    def pool(self) -> Pool | LaunchedPool:
         """The pool, started when it is first needed, and anew where it has died.
 
         Raises:
@@ -322,6 +323,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
     tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
     task = {
         "task": "train",
+        "output_root": str(output_root()),
         "uri": plan.uri,
         "experiment": plan.experiment,
         "parent": parent,
@@ -376,7 +378,9 @@ def known_state(
     if own is not None and own[1].get("status") == "FINISHED":  # its controller died before it could write that down
         run.outcome, run.state = outcome_of(own[0], plan.monitor), "reused"
         return run
-    theirs = known.finished.get(fingerprints.of(planned.cfg))
+    cfg = planned.cfg
+    is_anew = cfg.new_run or cfg.resume == "never"
+    theirs = None if is_anew else known.finished.get(fingerprints.of(cfg))
     if theirs is not None:
         with contextlib.suppress(KeyError, OSError, HcrError):
             run.outcome, run.state = outcome_of(theirs, plan.monitor), "reused"

@@ -10,7 +10,7 @@ from hcr.config.fingerprint import code_version, fingerprint
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
-from hcr.tracking.status import first_event
+from hcr.tracking.status import finished_runs, first_event
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
 
@@ -52,18 +52,12 @@ class KnownRuns:
 
 def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None) -> KnownRuns:
     """Look through the journals under `root`; `parent` is the key of the sweep's own run, if it has one."""
-    finished, own = {}, {}
-    for path in sorted((root / "runs").glob(f"*/{JOURNAL}")):
+    own = {}
+    for path in (root / "runs").glob(f"*/{JOURNAL}") if parent is not None else ():
         header = first_event(path.parent)
-        if (header.get("uri"), header.get("experiment")) != (uri, experiment):
-            continue
-        last = last_event(path.parent)
-        tags = header.get("tags", {})
-        if last.get("event") == "end" and last.get("status") == "FINISHED" and "hcr.fingerprint" in tags:
-            finished[tags["hcr.fingerprint"]] = path.parent
-        if parent is not None and header.get("parent") == parent and NUMBER_TAG in tags:
-            own[tags[NUMBER_TAG]] = (path.parent, last)
-    return KnownRuns(finished, own)
+        if header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
+            own[header["tags"][NUMBER_TAG]] = (path.parent, last_event(path.parent))
+    return KnownRuns(finished_runs(root, uri=uri, experiment=experiment), own)
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:

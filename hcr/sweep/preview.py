@@ -27,6 +27,7 @@ from hcr.sweep.trial import RESULT, TASK
 MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
 BYTES_BESIDE_MODEL = 1_500_000  # pictures, predictions and sources of one run
+BESIDE_TRAINING_S = 3.0  # building, tracing, reports and pictures of one run on one core
 COPIES = 2  # the run's own folder, and the store
 
 
@@ -83,7 +84,7 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
         epochs = max(cfg.training.epochs for cfg in configs)
         rows.append(("pruning", f"{sweep.pruner}, after epochs {_listed(rungs(sweep, epochs))} of {epochs}"))
     disk = sum(COPIES * (4 * counts[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
-    seconds = sum(speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / plan.workers
+    seconds = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / plan.workers
     rows.append(("disk", f"about {disk / 1e6:,.0f} MB"))
     rows.append(
         ("time", f"at most about {duration(seconds)}, until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}")
@@ -124,7 +125,7 @@ def _print_models(
         names = [key for key in values if any(to_dict(other)["model"].get(key) != values[key] for other in configs)]
         what = " ".join(f"{key}={format_value(values[key])}" for key in names if key != "name")
         label = f"{values['name']} {what}".strip() if values != base or what else str(values["name"])
-        models.add_row(Text(label), f"{counts[parts]:,}", f"{speeds[parts]:.1f}", str(cfg.training.epochs))
+        models.add_row(Text(label), f"{counts[parts]:,}", f"{speeds[parts]:.2g}", str(cfg.training.epochs))
     if len(shown) > MOST_MODELS:
         models.add_row(f"and {len(shown) - MOST_MODELS} more", "", "", "")
     console.print(models)

@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from hcr.evaluation.leaderboard import Leaderboard
 from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
 from hcr.sweep.controller import Controller, Grid, Run, known_state
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
 from hcr.sweep.plan import PLAN, Plan, PlannedRun, changed_code, read_plan, with_threads, write_plan
 from hcr.sweep.pool import Pool
@@ -61,7 +62,13 @@ class SweepResult:
         return sum(run.state == "failed" for run in self.runs)
 
 
-def run_sweep(plan: Plan, sweep: SweepConfig, tracking: TrackingConfig, samples: Sequence[RunConfig]) -> SweepResult:
+def run_sweep(
+    plan: Plan,
+    sweep: SweepConfig,
+    tracking: TrackingConfig,
+    samples: Sequence[RunConfig],
+    make_pool: Callable[[], LaunchedPool] | None = None,
+) -> SweepResult:
     """Make the runs that are missing, under one parent run, and tell what they came to.
 
     Args:
@@ -69,6 +76,7 @@ def run_sweep(plan: Plan, sweep: SweepConfig, tracking: TrackingConfig, samples:
         sweep: the bounds, as this command gives them.
         tracking: the store.
         samples: configs whose models stand for those that a search will build.
+        make_pool: what runs are launched with, where it is not processes of our own.
 
     Raises:
         ConfigError: the code has changed, a model cannot be built, or another process runs this sweep.
@@ -82,7 +90,12 @@ def run_sweep(plan: Plan, sweep: SweepConfig, tracking: TrackingConfig, samples:
         )
         delivery = Delivery(tracking.timeout_s)
         controller = Controller(
-            plan, folder, sweep=sweep, make_pool=partial(Pool, folder / "nursery.txt"), delivery=delivery, screen=screen
+            plan,
+            folder,
+            sweep=sweep,
+            make_pool=make_pool or partial(Pool, folder / "nursery.txt"),
+            delivery=delivery,
+            screen=screen,
         )
         stack.callback(controller.close)
         work = Work(plan, folder, sweep, controller)
@@ -386,7 +399,8 @@ def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
 
 def parts_of(cfg: RunConfig) -> str:
     """What a model and its optimizer are built from: equal texts, equal models."""
-    parts = (cfg.model, cfg.optimizer, cfg.schedule, cfg.training, cfg.dataset.image_shape, cfg.dataset.num_classes)
+    training = replace(cfg.training, threads=1)
+    parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
 
 

@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a live screen on a terminal, a line for each thing that happens elsewhere."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class SweepScreen:
         self._done[number] = (value, run.label)
         self._line(
             f"{self._name(number)} finished: {self._monitor} {self._shown(value)}"
-            f" ({run.epoch} epochs, {duration(took)}): {run.label}"
+            f" ({run.epoch} {'epoch' if run.epoch == 1 else 'epochs'}, {duration(took)}): {run.label}"
         )
         if not self._console.is_terminal and len(self._done) % EVERY == 0:
             self._console.print(self._header(), markup=False)
@@ -125,7 +126,11 @@ class SweepScreen:
         """A run has failed; printed at once, and it stays."""
         run = self._end(number)
         self._failed.add(number)
-        self.note(f"{self._name(number)} failed: {why}; see {log}: {run.label}")
+        told = f"{self._name(number)} failed: {why}; see {log}: {run.label}"
+        if self._console.is_terminal:
+            self.note(told)
+        else:
+            print(f"hcr: {told}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""

@@ -44,6 +44,8 @@ def read_config(folder: Path) -> RunConfig:
 def run_task(folder: Path) -> int:
     """Do what `task.json` says; the exit code of the process."""
     task = json.loads((folder / TASK).read_text())
+    if "output_root" in task:  # on another machine, where our environment is not
+        os.environ["HCR_OUTPUT_DIR"] = task["output_root"]
     try:
         result = TASKS[task["task"]](folder, task)
     except KeyboardInterrupt:

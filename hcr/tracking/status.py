@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, Event, end_dead_run, is_of_this_host, lock_run, read_events
+from hcr.tracking.journal import JOURNAL, Event, end_dead_run, is_of_this_host, last_event, lock_run, read_events
 
 POSITION = "delivered.json"
 
@@ -61,6 +61,18 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
             found.append((int(events[0]["time_ms"]), folder, events[0]))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header
+
+
+def finished_runs(root: Path, *, uri: str, experiment: str) -> dict[str, Path]:
+    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint."""
+    found = {}
+    for folder in sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
+        header = first_event(folder)
+        mark = header.get("tags", {}).get("hcr.fingerprint")
+        is_here = (header.get("uri"), header.get("experiment")) == (uri, experiment)
+        if mark is not None and is_here and last_event(folder).get("status") == "FINISHED":
+            found[str(mark)] = folder
+    return found
 
 
 def find_run(root: Path, name: str) -> Path:

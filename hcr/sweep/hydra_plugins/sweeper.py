@@ -25,9 +25,10 @@ class HcrSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """What Hydra calls first."""
         self._sweep = getattr(task_function, "sweep", None)
+        job = getattr(task_function, "launched", task_function)  # what a worker calls, which can be pickled
         if config.hydra.launcher._target_ != "hydra._internal.core_plugins.basic_launcher.BasicLauncher":
             self._launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=hydra_context, task_function=task_function, config=config
+                hydra_context=hydra_context, task_function=job, config=config
             )
 
     def sweep(self, arguments: list[str]) -> Any:

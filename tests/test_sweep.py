@@ -1,0 +1,369 @@
+"""Sweeps as users run them: real processes, killed by real signals, one tree in a real store at the end."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Hcr, run_hcr
+
+from hcr.tracking.journal import read_events
+from hcr.tracking.store import open_store
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+
+
+class Sweep:
+    """What a sweep left under `folder`: its tree in MLflow, its table, the journals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "output"
+        self.client = open_store(f"sqlite:///{self.root / 'mlflow.db'}")
+        experiment = self.client.get_experiment_by_name("hcr")
+        runs = self.client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+        self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        self.children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+    @property
+    def parent(self) -> Any:
+        (parent,) = self.parents
+        return parent
+
+    def statuses(self) -> list[str]:
+        return sorted(run.info.status for run in self.children)
+
+    def table(self) -> list[dict[str, str]]:
+        """The leaderboard, without how long it took."""
+        path = self.root / "runs" / self.parent.data.tags["hcr.key"] / "artifacts" / "leaderboard.csv"
+        with path.open(newline="") as file:
+            return [{k: v for k, v in row.items() if k != "train_s"} for row in csv.DictReader(file)]
+
+    def artifacts(self) -> set[str]:
+        return {entry.path for entry in self.client.list_artifacts(self.parent.info.run_id)}
+
+
+def begin(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    """`hcr train ARGUMENTS` in the background."""
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "hcr", "train", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(what: Callable[[], bool], timeout_s: float = 120) -> None:
+    end = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The processes whose environment says that they belong to the sweep in `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (path / "environ").read_bytes()
+            is_alive = (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            continue
+        if f"HCR_OUTPUT_DIR={folder / 'output'}".encode() in environment and is_alive:
+            found.append(int(path.name))
+    return found
+
+
+def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2", *SMALL)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    done = run_hcr("train", *command, cwd=whole)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
+
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    controller = begin(*command, cwd=killed)
+
+    def fifth_runs() -> bool:
+        return any(killed.glob("output/sweeps/*/trials/0005/run.txt"))
+
+    wait_until(fifth_runs)
+    controller.send_signal(signal.SIGKILL)
+    controller.wait()
+    wait_until(lambda: processes_of(killed) == [], 20)  # what it had started dies with it
+    finished = len(list(killed.glob("output/sweeps/*/trials/*/result.json")))
+    assert 3 <= finished < 12
+    again = run_hcr("train", *command, cwd=killed)
+    assert again.returncode == 0, again.stderr
+    reused, resumed, to_run = (int(word) for word in again.stdout.split("\n")[0].split() if word.isdecimal())
+    assert (reused + resumed + to_run, reused >= finished, resumed >= 1) == (12, True, True)
+
+    one, other = Sweep(whole), Sweep(killed)
+    assert other.statuses() == ["FINISHED"] * 12
+    assert other.parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in other.children} == {other.parent.info.run_id}
+    assert sorted(int(run.data.tags["hcr.sweep_run"]) for run in other.children) == list(range(1, 13))
+    for folder in (killed / "output" / "runs").iterdir():  # none executed twice: one value of each metric an epoch
+        epochs = [e["step"] for e, _ in read_events(folder) if e["event"] == "metrics" and "val/loss" in e["values"]]
+        assert len(epochs) == len(set(epochs))
+    assert other.table() == one.table()
+    assert {"leaderboard.csv", "runs.csv", "plan.json", "verdict.txt", "plots"} <= other.artifacts()
+
+    # Sorting MLflow's table by the point's mean gives the printed order.
+    by_mean = sorted(other.children, key=lambda run: run.data.metrics["sweep/mean_val_loss"])
+    order = [row["point"] for row in other.table() for _ in range(3)]
+    assert [run.data.tags["mlflow.runName"].rpartition(" seed=")[0] for run in by_mean] == order
+    best = other.client.get_run(other.parent.data.tags["hcr.best_run_id"])
+    assert best.data.tags["mlflow.runName"].startswith(order[0])
+    assert best.data.tags["sweep.model.depth"] == best.data.params["model.depth"]
+
+    # A run of a sweep is, to the bit, the same run alone at the same threads.
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    done = run_hcr("train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL, cwd=alone)
+    assert done.returncode == 0, done.stderr
+    (single,) = Sweep(alone).parents
+    (child,) = [
+        run for run in one.children if run.data.tags["mlflow.runName"] == "model.depth=2 model.kernel_size=5 seed=1"
+    ]
+    for name in ("val/loss", "val/accuracy", "train/loss", "best/val_loss"):
+        assert child.data.metrics[name] == single.data.metrics[name]
+
+    # Everything is there: the same command says so. A grid that grows makes what is new alone.
+    done = run_hcr("train", *command, cwd=whole)
+    assert done.stdout.startswith("12 reused, 0 resumed, 0 to run\n")
+    grown = run_hcr("train", "-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2,3", *SMALL, cwd=whole)
+    assert grown.returncode == 0, grown.stderr
+    assert grown.stdout.startswith("12 reused, 0 resumed, 4 to run\n")
+    assert len(Sweep(whole).children) == 16
+
+
+FAULTY = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcr.config.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty(OptimizerConfig):
+    fault: str
+
+    def build(self, learning_rate):
+        import keras
+
+        fault = self.fault
+
+        class Breaking(keras.optimizers.SGD):
+            def apply(self, *arguments, **keywords):  # while the step is traced, so not when models are checked
+                mark = Path(os.environ["HCR_OUTPUT_DIR"]) / "killed-once"
+                if fault == "raise":
+                    raise ValueError("a fault of somebody else's")
+                if fault == "exit":
+                    os._exit(3)
+                if fault == "kill" or (fault == "once" and not mark.exists()):
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().apply(*arguments, **keywords)
+
+        return Breaking(learning_rate)
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> dict[str, str]:
+    """The environment in which `optimizer=faulty` is there."""
+    library = tmp_path / "library"
+    info = library / "their_faults-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-faults\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hcr.optimizers]\nfaulty = their_faults:Faulty\n")
+    (library / "their_faults.py").write_text(textwrap.dedent(FAULTY))
+    optimizer = tmp_path / "conf" / "optimizer"
+    optimizer.mkdir(parents=True)
+    (optimizer / "faulty.yaml").write_text("name: faulty\nlearning_rate: 0.01\nfault: none\n")
+    path = os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "HCR_CONF_DIR": str(tmp_path / "conf")}
+
+
+def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
+    hcr: Hcr, tmp_path: Path, faulty: dict[str, str]
+) -> None:
+    command = ("train", "-m", "optimizer=faulty", "optimizer.fault=none,raise,exit,kill,once", *SMALL)
+    done = hcr(*command, env=faulty)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    failed = [line for line in done.stderr.splitlines() if line.startswith("hcr: run ")]
+    assert len(failed) == 3
+    for line, told in zip(
+        sorted(failed),
+        ("2/5 failed: ValueError: a fault of somebody", "3/5 failed: its process ended with exit code 3",
+         "4/5 failed: its process was killed by signal 9"),
+        strict=True,
+    ):  # fmt: skip
+        assert told in line
+    assert "run 4 was killed by signal 9; it is tried once more" in done.stdout
+    assert "run 5 was killed by signal 9; it is tried once more" in done.stdout
+    assert "3 of 5 runs failed" in done.stdout
+    made = Sweep(tmp_path)
+    by_name = {run.data.tags["mlflow.runName"].rpartition("=")[2]: run for run in made.children}
+    assert {name: run.info.status for name, run in by_name.items()} == {
+        "none": "FINISHED",
+        "raise": "FAILED",
+        "exit": "FAILED",
+        "kill": "FAILED",
+        "once": "FINISHED",
+    }
+    assert len(made.children) == 5
+    assert made.parent.info.status == "FAILED"
+    (error,) = tmp_path.glob("output/sweeps/*/trials/0002/error.txt")
+    assert "Traceback" in error.read_text() and "a fault of somebody else's" in error.read_text()
+
+    # They are left alone, unless one asks; what they are is not compared as if nothing were missing.
+    again = hcr(*command, env=faulty)
+    assert again.returncode == 1
+    assert again.stdout.startswith("2 reused, 0 resumed, 0 to run, 3 failed before")
+    assert "Incomplete" in again.stdout or "missing" in again.stdout
+    retried = hcr(*command, "sweep.retry_failed=true", env=faulty)
+    assert retried.stdout.startswith("2 reused, 3 resumed, 0 to run\n")
+    assert len(Sweep(tmp_path).children) == 5
+
+
+def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path: Path) -> None:
+    command = (
+        "train", "-m", "optimizer.learning_rate=tag(log,interval(0.00001,0.03))", "model.filters=4",
+        "training.epochs=6", "model.dense_units=[]", "sweep.sampler=tpe", "sweep.pruner=median",
+        "sweep.pruner_startup=2",
+    )  # fmt: skip
+    done = hcr(*command, "sweep.n_trials=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 reused, 0 resumed, 4 to run\n")
+    done = hcr(*command, "sweep.n_trials=9")
+    assert done.returncode == 0, done.stderr
+    made = Sweep(tmp_path)
+    assert made.parent.info.status == "FINISHED"
+    assert len(made.children) == 9
+    pruned = [run for run in made.children if "hcr.pruned" in run.data.tags]
+    assert pruned, done.stdout
+    assert {run.info.status for run in pruned} == {"KILLED"}
+    for run in pruned:
+        history = made.client.get_metric_history(run.info.run_id, "val/loss")
+        assert run.data.tags["hcr.pruned"] == f"after epoch {len(history)} of 6"
+        assert len(history) < 6
+    assert done.stdout.count("pruned after epoch") >= 1
+    first = next(run for run in made.children if run.data.tags["hcr.sweep_run"] == "1")
+    assert first.data.params["optimizer.learning_rate"] == "0.003"  # the base config is the first
+
+
+def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Path) -> None:
+    grid = ("train", "-m", "model.depth=1,2", "seed=0,1", *SMALL)
+    done = hcr(*grid, "check_only=true", "sweep.plan_file=plan.csv", env={"COLUMNS": "100"})
+    assert done.returncode == 0, done.stderr
+    for told in ("model.depth", "1, 2", "2 points × 2 seeds = 4 runs: 0 reused, 0 resumed, 4 to run", "until", "MB"):
+        assert told in done.stdout
+    assert not (tmp_path / "output" / "runs").exists()
+    with (tmp_path / "plan.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["number"], row["model.depth"], row["seed"]) for row in rows] == [
+        ("1", "1", "0"),
+        ("2", "1", "1"),
+        ("3", "2", "0"),
+        ("4", "2", "1"),
+    ]
+    for overrides, told in (
+        (["sweep.max_runs=3"], "hcr: sweep.max_runs: expected at most 3 runs, and the plan has 4\n"),
+        (["sweep.workers=99"], "hcr: sweep.workers: expected at most"),
+        (["model.depth=1,9"], "hcr: model.depth: is given several values twice"),
+    ):
+        done = hcr(*grid, *overrides)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.startswith(told)
+    assert not (tmp_path / "output" / "runs").exists()
+
+
+def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path) -> None:
+    grid = ("train", "-m", "seed=0,1,2", *SMALL)
+    done = hcr(*grid, "sweep.workers=1", "sweep.max_time=0.001s")
+    assert done.returncode == 0, done.stderr
+    assert "3 runs are left; the same command goes on" in done.stdout
+    (path,) = tmp_path.glob("output/sweeps/*/plan.json")
+    plan = json.loads(path.read_text())
+    plan["code"] |= {"hcr/model/muon.py": "0" * 64, "keras": "3.0.0"}
+    path.write_text(json.dumps(plan))
+    done = hcr(*grid)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "it began with other code than now: hcr/model/muon.py, keras changed since" in done.stderr
+    done = hcr(*grid, "sweep.allow_code_change=true")
+    assert done.returncode == 0, done.stderr
+    assert "Mixed code: " in done.stdout
+    made = Sweep(tmp_path)
+    assert made.statuses() == ["FINISHED"] * 3
+    assert made.parent.data.tags["hcr.mixed_code"] == "true"
+
+
+def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr, tmp_path: Path) -> None:
+    assert hcr("train", *SMALL).returncode == 0
+    (folder,) = (tmp_path / "output" / "runs").iterdir()
+    done = hcr("train", *SMALL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"run {folder.name} has finished with this config, data and code")
+    done = hcr("train", f"from={folder.name}", "model.depth=1", "seed=5")
+    assert done.returncode == 0, done.stderr
+    child = next(run for run in Sweep(tmp_path).parents if run.data.params["seed"] == "5")
+    params = child.data.params
+    assert (params["model.depth"], params["model.filters"], params["training.epochs"]) == ("1", "4", "1")
+    assert params["from"] == folder.name
+    done = hcr("train", *SMALL, "new_run=true")
+    assert done.returncode == 0, done.stderr
+    assert len(Sweep(tmp_path).parents) == 3
+
+
+def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, tmp_path: Path) -> None:
+    command = ("train", "-m", "model.depth=1,2,3", "seed=0,1", *SMALL, "sweep.confirm=2")
+    done = hcr(*command)
+    assert done.returncode == 0, done.stderr
+    made = Sweep(tmp_path)
+    assert len(made.children) == 6 + 4
+    fresh = [run for run in made.children if run.data.tags["hcr.sweep_run"].startswith("confirm")]
+    assert {run.data.params["seed"] for run in fresh} == {"2", "3"}
+    scored = [run for run in made.children if "test/accuracy" in run.data.metrics]
+    assert len(scored) == 2
+    assert {run.data.tags["hcr.test_looks"] for run in scored} == {"1"}
+    assert {run.info.status for run in scored} == {"FINISHED"}
+    mean = sum(run.data.metrics["test/accuracy"] for run in scored) / 2
+    assert f"test accuracy {mean:.4f}" in done.stdout
+    again = hcr(*command)
+    assert f"test accuracy {mean:.4f}" in again.stdout
+    assert len(Sweep(tmp_path).children) == 10
+
+
+def test_ctrl_c_ends_every_run_as_killed_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
+    controller = begin(*command, cwd=tmp_path)
+    wait_until(lambda: len(list(tmp_path.glob("output/sweeps/*/trials/*/epochs.jsonl"))) == 2)
+    os.killpg(controller.pid, signal.SIGINT)
+    _, stderr = controller.communicate(timeout=120)
+    assert controller.returncode == 130
+    assert stderr.splitlines()[-1] == "hcr: interrupted; the same command goes on with the sweep"
+    assert "Traceback" not in stderr
+    made = Sweep(tmp_path)
+    assert made.statuses() == ["KILLED"] * 2
+    assert made.parent.info.status == "KILLED"
+    assert processes_of(tmp_path) == []
