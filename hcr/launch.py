@@ -90,7 +90,8 @@ def _run_job(cfg: RunConfig) -> None:
     from hcr.resuming import AlreadyFinished
     from hcr.training.progress import ProgressDisplay
 
-    with recorded(cfg.tracking) as journal, ProgressDisplay(cfg.training.epochs) as display:
+    display = ProgressDisplay(cfg.training.epochs, keeps_best=cfg.training.keep == "best")
+    with recorded(cfg.tracking) as journal, display:
         try:
             result = run(
                 cfg,

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -12,11 +13,12 @@ from omegaconf import OmegaConf
 
 from hcr import __version__
 from hcr.card import LONGEST, CardFacts, card, shortened
-from hcr.config import RunConfig
+from hcr.config import RunConfig, TrackingError
+from hcr.config.errors import one_line
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
-from hcr.config.secrets import HIDDEN, is_secret_name, redact
+from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
 from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
@@ -32,6 +34,19 @@ AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variant
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
+
+
+@contextmanager
+def disk_of(journal: Journal) -> Iterator[None]:
+    """What is written inside, artifacts above all, may find the disk full: one line, and the run ends as FAILED.
+
+    Raises:
+        TrackingError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(f"{journal.artifacts}: cannot be written ({one_line(error)}); the run ends here") from error
 
 
 def fingerprint_of(cfg: RunConfig, splits: Splits) -> str:
@@ -54,6 +69,7 @@ def record_start(
 
     A resumed run is open already; what it had told is told again, which changes nothing.
     """
+    given = [override_without_secrets(word) for word in overrides]
     tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
         "hcr.fingerprint": identity,
         "hcr.dataset_digest": splits.dataset_digest,
@@ -61,7 +77,7 @@ def record_start(
         "hcr.code": code_version(cfg),
         "hcr.test_looks": "0",
         "hcr.version": __version__,
-        "mlflow.source.name": redact(shlex.join(["hcr", "train", *overrides])),
+        "mlflow.source.name": shlex.join(["hcr", "train", *given]),
         "mlflow.source.type": "LOCAL",
         "mlflow.user": user_name(),
     }
@@ -87,8 +103,8 @@ def record_start(
         schema={"image_shape": list(cfg.dataset.image_shape), "dtype": "uint8", "num_classes": cfg.dataset.num_classes},
         profile={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
     )
-    _write(journal, "config/config.yaml", redact(to_yaml(cfg)))
-    _write(journal, "config/overrides.yaml", redact(OmegaConf.to_yaml(OmegaConf.create(list(overrides)))))
+    _write(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
+    _write(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(given)))
     _write(journal, "code/requirements.txt", frozen_requirements())
     patch = git_patch()
     if patch:
@@ -259,7 +275,7 @@ def record_card(
     assert evaluation is not None
     facts = CardFacts(
         cfg=cfg,
-        overrides=overrides,
+        overrides=[override_without_secrets(word) for word in overrides],
         num_images={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
         dataset_digest=splits.dataset_digest,
         split_digest=splits.split_digest,

@@ -1,14 +1,19 @@
 """Going on with an interrupted run: which one it is, and where it stood."""
 
+import contextlib
 import sys
+import time
 from pathlib import Path
+from typing import IO
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Event, Journal, is_of_this_host
+from hcr.tracking.journal import Event, Journal, is_of_this_host, last_event, lock_run
 from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
+
+DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
 
 
 class AlreadyFinished(Exception):
@@ -42,27 +47,47 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
             continue
         if named is None and not (is_of_this_host(header) and _is_the_same(header, journal, identity)):
             continue
-        found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
-        if found is None and checkpoints(folder / CHECKPOINT):
-            continue
-        # Without any it was interrupted in its first epoch: it is the same run still.
-        state, theirs = found or (TrainingState(), header["tags"].get("hcr.fingerprint", ""))
-        if theirs != identity:
-            raise ConfigError(
-                f"resume: run {folder.name} was made by another config, other data or other code than now:"
-                f" its fingerprint is {theirs[:12]}, and this would be {identity[:12]}"
-            )
         try:
-            journal.resume(folder)
+            lock = _lock(folder)  # before anything is read: what is read stays true
         except BlockingIOError:
             if named is None:
                 continue
             raise ConfigError(f"resume: run {folder.name} is running") from None
+        with contextlib.ExitStack() as stack:
+            stack.callback(lock.close)
+            found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
+            if found is None and checkpoints(folder / CHECKPOINT):
+                continue
+            # Without any it was interrupted in its first epoch: it is the same run still.
+            state, theirs = found or (TrainingState(), header["tags"].get("hcr.fingerprint", ""))
+            if theirs != identity:
+                raise ConfigError(
+                    f"resume: run {folder.name} was made by another config, other data or other code than now:"
+                    f" its fingerprint is {theirs[:12]}, and this would be {identity[:12]}"
+                )
+            journal.resume(folder, lock=lock)
+            stack.pop_all()
         print(f"resuming run {journal.key} after epoch {state.epoch} of {cfg.training.epochs}", flush=True)
         return state
     if named is not None:
         raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
     return None
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    """The run's lock; one that is held only while an ended run is delivered is waited for.
+
+    Raises:
+        BlockingIOError: the run is alive.
+    """
+    deadline = time.monotonic() + DELIVERED_WITHIN_S
+    while True:
+        try:
+            return lock_run(folder)
+        except BlockingIOError:
+            if last_event(folder).get("event") != "end" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _is_the_same(header: Event, journal: Journal, identity: str) -> bool:

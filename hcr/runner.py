@@ -11,6 +11,7 @@ from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.recording import (
+    disk_of,
     fingerprint_of,
     record_artifacts,
     record_card,
@@ -79,7 +80,8 @@ def run(
         refuse_finished(journal, identity)
     state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
-        record_start(journal, cfg, splits, model, name, overrides, identity, tags)
+        with disk_of(journal):
+            record_start(journal, cfg, splits, model, name, overrides, identity, tags)
     else:
         start -= sum(epoch["time/epoch_s"] for epoch in state.history)
         record_epochs(journal, state)
@@ -116,7 +118,8 @@ def run(
         test = evaluate(probabilities["test"], splits.test.labels, splits.class_names)
     evaluations = {"val": val, "test": test}
     total_s = time.perf_counter() - start
-    record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
-    record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
-    record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
+    with disk_of(journal):
+        record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
+        record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
+        record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)

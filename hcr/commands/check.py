@@ -44,7 +44,8 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     console.print(
         f"optimizer {_settings(values['optimizer'])}; schedule {_settings(values['schedule'])}\n"
         f"at most {cfg.training.epochs} epochs of {steps} steps of {cfg.training.batch_size} images,"
-        f" best epoch by {cfg.monitor}, {cfg.training.num_threads} threads, seed {cfg.seed}\n"
+        f" {'best epoch by ' + cfg.monitor if cfg.training.keep == 'best' else 'the last epoch is kept'},"
+        f" {cfg.training.num_threads} threads, seed {cfg.seed}\n"
         "the config is good; nothing was trained (check_only=true)"
     )
 

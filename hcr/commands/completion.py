@@ -146,7 +146,7 @@ def _paths(typed: str) -> list[str]:
     folder, name = os.path.split(typed)
     try:
         found = sorted(os.scandir(Path(folder or ".").expanduser()), key=lambda entry: entry.name)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: the home of a user that there is none of
         return []
     shown = [entry for entry in found if entry.name.startswith(name) and (name or not entry.name.startswith("."))]
     prefix = typed[: len(typed) - len(name)]

@@ -18,6 +18,7 @@ from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
 from hcr.config.schema import build, choose, convert, join, require
+from hcr.config.secrets import without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
 from hcr.config.training import TrainingConfig
@@ -179,8 +180,8 @@ def to_dict(cfg: RunConfig) -> dict[str, Any]:
     return {FROM if key == "from_run" else key: plain(value) for key, value in asdict(cfg).items()}
 
 
-def to_yaml(cfg: RunConfig) -> str:
-    """The resolved config as YAML that the gate takes back."""
+def to_yaml(cfg: RunConfig, *, secrets: bool = True) -> str:
+    """The resolved config as YAML that the gate takes back; `secrets` False leaves out what is one."""
 
     def escape(value: Any) -> Any:
         """Text that looks like an interpolation, and is none any more."""
@@ -188,7 +189,8 @@ def to_yaml(cfg: RunConfig) -> str:
             return {key: escape(item) for key, item in value.items()}
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
-    return OmegaConf.to_yaml(OmegaConf.create(escape(to_dict(cfg))))
+    values = to_dict(cfg) if secrets else without_secrets(to_dict(cfg))
+    return OmegaConf.to_yaml(OmegaConf.create(escape(values)))
 
 
 def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:

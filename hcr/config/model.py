@@ -11,6 +11,7 @@ from hcr.config.schema import require
 # Beyond these a number is a slip of the finger, and building the model would take the machine down.
 DEEPEST = 64
 WIDEST = 65_536
+LARGEST_KERNEL = 64  # pixels along a side
 
 Activation = Literal["relu", "elu", "gelu", "silu", "leaky_relu", "tanh"]
 
@@ -49,6 +50,11 @@ class Block:
             size = -(-size // strides)
         return size if self.pooling == "none" else size // 2
 
+    def what_keeps_pixels(self) -> list[tuple[str, str]]:
+        """The settings that would take fewer pixels from an image, each with the value that it would need."""
+        padding = [("padding", "same")] if self.padding == "valid" and self.kernel_size > 1 else []
+        return padding + ([("pooling", "none")] if self.pooling != "none" else [])
+
 
 @dataclass(frozen=True, kw_only=True)
 class CnnConfig(ModelConfig):
@@ -80,7 +86,7 @@ class CnnConfig(ModelConfig):
                     f"model.{name}: expected {self.depth} values, one per block (model.depth={self.depth}),"
                     f" got {list(value)}"
                 )
-        for name, most in (("convolutions", DEEPEST), ("kernel_size", WIDEST), ("strides", WIDEST)):
+        for name, most in (("convolutions", DEEPEST), ("kernel_size", LARGEST_KERNEL), ("strides", WIDEST)):
             within = all(1 <= getattr(block, name) <= most for block in self.blocks)
             require(within, f"model.{name}", f"1 to {most}", _listed(getattr(self, name)))
         filters = [block.filters for block in self.blocks]
@@ -113,9 +119,15 @@ class CnnConfig(ModelConfig):
             size = block.output_size(size)
             if size < 1:
                 what = f"block {number} shrinks a {height}x{width} image below 1x1"
-                if number == 1:
-                    raise ConfigError(f"model.kernel_size: {what}; expected a smaller one, or model.padding=same")
-                raise ConfigError(f"model.depth: {what}; expected at most {number - 1} (or model.pooling=none)")
+                remedies = [f"model.{name}={value}" for name, value in block.what_keeps_pixels()]
+                either = f" (or {' or '.join(remedies)})" if remedies else ""
+                if number > 1:
+                    raise ConfigError(f"model.depth: {what}; expected at most {number - 1}{either}")
+                if self.crop is not None and self.crop < min(image_shape[:2]):
+                    raise ConfigError(f"model.crop: {what}; expected a larger one{either}")
+                if block.padding == "valid" and block.kernel_size > 1:
+                    raise ConfigError(f"model.kernel_size: {what}; expected a smaller one{either}")
+                raise ConfigError(f"model.pooling: {what}; expected none, or larger images")
 
 
 PER_BLOCK = tuple(field.name for field in fields(Block))

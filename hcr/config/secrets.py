@@ -1,6 +1,7 @@
 """What must not be recorded: passwords and tokens, by where they stand and by their shape."""
 
 import re
+from typing import Any
 
 HIDDEN = "<hidden>"  # plain text in YAML, JSON and Markdown alike
 PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
@@ -28,6 +29,23 @@ def redact(text: str) -> str:
     text = PASSWORD.sub(r"\1***@", text)
     text = KEYED.sub(rf"\1{HIDDEN}", text)
     return TOKEN.sub(HIDDEN, text)
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """Plain values, in groups and lists, with what is called like a secret or looks like one left out."""
+    if isinstance(value, dict):
+        return {key: without_secrets(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item, name) for item in value]
+    if value is not None and is_secret_name(name):
+        return HIDDEN
+    return redact(value) if isinstance(value, str) else value
+
+
+def override_without_secrets(override: str) -> str:
+    """An override such as `tags.api_key=...` as it may be recorded."""
+    key, equals, value = override.partition("=")
+    return f"{key}={HIDDEN}" if equals and value != "null" and is_secret_name(key) else redact(override)
 
 
 def is_secret_name(name: str) -> bool:

@@ -22,7 +22,7 @@ def find_file(cfg: ArraysConfig) -> Path:
     if found is not None:
         return found
     if cfg.path is not None:
-        raise DataError(f"dataset.path: expected a file, and {str(Path(cfg.path).expanduser())!r} is none")
+        raise DataError(f"dataset.path: expected a file, and {str(_at_home(cfg.path))!r} is none")
     folders = _folders()
     cache = folders[-1]
     names, places = " or ".join(cfg.files), " or ".join(str(folder) for folder in folders)
@@ -41,9 +41,14 @@ def find_file(cfg: ArraysConfig) -> Path:
 def local_file(cfg: ArraysConfig) -> Path | None:
     """The file of `cfg` where it is on this machine already."""
     if cfg.path is not None:
-        path = Path(cfg.path).expanduser()
+        path = _at_home(cfg.path)
         return path if path.is_file() else None
     return next((folder / name for folder in _folders() for name in cfg.files if (folder / name).is_file()), None)
+
+
+def _at_home(path: str) -> Path:
+    """`path` with `~` as the user's home; a home that there is none of stays as it is written."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib's own raises for an unknown user
 
 
 def _folders() -> list[Path]:

@@ -57,9 +57,18 @@ def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
             matrix = _unpacked(element.data, order, names, most_bytes)
         else:
             matrix = element.data if element.kind == MATRIX else None
-        if matrix is not None and _name(matrix, order) in names:
-            found[_name(matrix, order)] = _numbers(matrix, order, most_bytes)
+        name = None if matrix is None else _name_if_any(matrix, order)
+        if matrix is not None and name is not None and name in names:
+            found[name] = _numbers(matrix, order, most_bytes)
     return found
+
+
+def _name_if_any(matrix: memoryview, order: str) -> str | None:
+    """A variable's name; None for what is stored without one, such as a function: nobody asks for it."""
+    try:
+        return _name(matrix, order)
+    except MatError:
+        return None
 
 
 def _elements(data: memoryview, order: str) -> Iterator[_Element]:

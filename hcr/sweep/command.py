@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from hcr.config import ConfigError, HcrError
 from hcr.config.compose import Checked
+from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.evaluation.leaderboard import format_table
 from hcr.sweep.launched import LaunchedPool, run_launched
@@ -79,7 +80,7 @@ class SweepJob:
             self._checked.runs,
             self._space,
             command=self._overrides,
-            name=" ".join(self._overrides) or "multirun",
+            name=" ".join(map(override_without_secrets, self._overrides)) or "multirun",
             uri=tracking_uri(base.tracking.uri),
             base=base,
             workers=workers,

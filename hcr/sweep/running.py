@@ -12,7 +12,7 @@ from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.errors import one_line
 from hcr.config.gate import to_dict
 from hcr.config.points import Space
-from hcr.config.secrets import redact
+from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root, sqlite_uri
 from hcr.evaluation.leaderboard import Leaderboard
@@ -337,7 +337,7 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another one runs this sweep.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the store's address in it may hold a password
     with (folder / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -381,7 +381,8 @@ def _begin(journal: Journal, plan: Plan, folder: Path) -> str:
         }
     )
     journal.tags({"hcr.workers": str(plan.workers)} | ({"hcr.mixed_code": "true"} if plan.is_mixed else {}))
-    journal.artifact(PLAN).write_text(redact((folder / PLAN).read_text()))
+    told = without_secrets(json.loads((folder / PLAN).read_text()))
+    journal.artifact(PLAN).write_text(json.dumps(told, indent=1))
     journal.artifact_written(PLAN)
     return journal.key
 

@@ -104,17 +104,18 @@ class Journal:
         }
         self._write("run", **self.header)
 
-    def resume(self, folder: Path, *, reopen: bool = False) -> None:
+    def resume(self, folder: Path, *, lock: IO[bytes] | None = None, reopen: bool = False) -> None:
         """Go on with the run in `folder`, in place of a new one: its process is gone, or has ended it unfinished.
 
         Args:
+            lock: the run's, where the caller has taken it; it is the journal's from here on.
             reopen: go on with one that has finished, too, such as a sweep that grows.
 
         Raises:
             BlockingIOError: it is alive.
             TrackingError: its journal is damaged, or cannot be written.
         """
-        lock = lock_run(folder)
+        lock = lock or lock_run(folder)
         try:
             events = [event for event, _ in _repaired(folder)]
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago

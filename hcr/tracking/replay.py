@@ -15,8 +15,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import ARTIFACTS, JOURNAL, Event, Journal, lock_run, read_events
-from hcr.tracking.status import POSITION, end_dead_runs, read_position
+from hcr.tracking.journal import (
+    ARTIFACTS,
+    JOURNAL,
+    Event,
+    Journal,
+    is_of_this_host,
+    last_event,
+    lock_run,
+    read_events,
+)
+from hcr.tracking.status import POSITION, end_dead_runs, first_event, read_position, undelivered
 from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
 from hcr.tracking.suspicion import take_back_suspicion
 
@@ -190,6 +199,22 @@ def deliver_dead_runs(root: Path) -> None:
             Replay(folder).deliver()
 
 
+def deliver_others(root: Path, uri: str, go_on: Callable[[], bool]) -> None:
+    """Deliver what earlier runs of this host, in the store at `uri`, ended without having delivered.
+
+    Args:
+        go_on: asked before each run and after each event whether there is time; `hcr sync` delivers the rest.
+    """
+    for folder in undelivered(root):
+        header = first_event(folder)
+        if not go_on():
+            return
+        is_over = is_of_this_host(header) and last_event(folder).get("event") == "end"
+        if is_over and header.get("uri") == uri:
+            with contextlib.suppress(Exception), lock_run(folder):  # each of them is told of by `hcr sync`
+                Replay(folder).deliver(go_on)
+
+
 class ReplayThread:
     """Replays a run's journal while it is written. Leaving the `with` waits, within bounds, for the rest.
 
@@ -278,6 +303,13 @@ class ReplayThread:
                 self.error = error
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         self._delivered = replay.ended
+        if self._delivered:  # the rest of the time that this run may take is for others
+            until = time.monotonic() + self._timeout_s
+            deliver_others(
+                self._journal.root,
+                self._journal.uri,
+                lambda: time.monotonic() < until and not self._given_up,
+            )
 
     def _go_on(self) -> bool:
         """After each event: time starts anew, and a run that was given up gets no further one."""

@@ -47,18 +47,22 @@ def is_ours(folder: Path) -> bool:
 
 
 def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
-    """Runs that can be resumed, newest first, each with its first event: they have a checkpoint.
+    """Runs that can be resumed, newest first, each with its first event: they have the folder of their checkpoints.
 
-    A run that has finished has none any more.
+    A run that has finished has it no more.
     """
     found = []
-    for folder in (path.parent for path in (root / "runs").glob("*/checkpoint")):
+    for folder in (path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
+        header = first_event(folder)
+        scratch = header.get("scratch")
+        if scratch is None or not (folder / Path(str(scratch)).name).is_dir():
+            continue
         try:
             events = [event for event, _ in read_events(folder)]
         except (OSError, TrackingError):
             continue
-        if events and events[-1].get("status") != "FINISHED":  # killed before it took its checkpoints away
-            found.append((int(events[0]["time_ms"]), folder, events[0]))
+        if events[-1].get("status") != "FINISHED":  # killed before it took its checkpoints away
+            found.append((int(header["time_ms"]), folder, header))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header
 

@@ -17,11 +17,13 @@ class ProgressDisplay:
 
     Args:
         epochs: how many there will be at most.
+        keeps_best: whether the best epoch is what the run ends with, and not the last.
         console: where to; standard output by default. Without a terminal only finished epochs are printed.
     """
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, epochs: int, console: Console | None = None, *, keeps_best: bool = True) -> None:
         self._epochs = epochs
+        self._keeps_best = keeps_best
         self._steps = 1
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._started: float | None = None
@@ -72,7 +74,7 @@ class ProgressDisplay:
         metrics = state.history[-1]
         width = len(str(self._epochs))
         done = (state.epoch - self._first_epoch) * self._steps
-        best = "  best" if state.best_epoch == state.epoch else ""  # the weights that are kept so far
+        best = "  best" if self._keeps_best and state.best_epoch == state.epoch else ""  # kept so far
         self._console.print(
             f"epoch {state.epoch:{width}d}/{self._epochs}"
             f"  loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.4f}"
