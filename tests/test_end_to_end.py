@@ -253,6 +253,31 @@ def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: 
     assert "became nan" in children[0].data.tags["hcr.error"].lower()
 
 
+@pytest.mark.slow
+def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy\n"
+        "def full(*arguments, **keywords): raise OSError(28, 'No space left on device')\n"
+        "numpy.savez_compressed, real = full, numpy.savez\n"
+        "numpy.savez = lambda file, **arrays: full() if 'predictions' in str(file) else real(file, **arrays)\n"
+        "from hcr.cli import main\n"
+        "sys.exit(main(['train', 'training=smoke']))\n"
+    )
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "artifacts: cannot be written ([Errno 28] No space left on device)" in done.stderr
+    (run,) = Store(tmp_path).runs()
+    assert run.info.status == "FAILED"
+    assert "No space left" in run.data.tags["hcr.error"]
+
+
+def test_a_path_below_a_home_that_there_is_none_of_is_one_line(hcr: Hcr) -> None:
+    done = hcr("train", "dataset=mnist", "dataset.path=~nobody-here/x.npz")
+    assert done.returncode == 1
+    assert done.stderr == "hcr: dataset.path: expected a file, and '~nobody-here/x.npz' is none\n"
+
+
 def test_a_missing_file_is_one_line_and_leaves_no_run(hcr: Hcr, tmp_path: Path) -> None:
     nowhere = "dataset.url=http://127.0.0.1:9/mnist.npz"
     places = {"HCR_DATA_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -74,6 +74,12 @@ ROWS = [
     row("reserved tag", "tags={hcr.key: x}", "tags: expected names of your own, got 'hcr.key'"),
     # Parts that do not fit.
     row("too deep", "model.depth=4", "model.depth: block 4 shrinks a 8x8 image", "at most 3"),
+    row(
+        "kernel as large as the image",
+        "model.padding=valid\tmodel.kernel_size=9\tmodel.pooling=none",
+        "model.kernel_size: block 1 shrinks a 8x8 image",
+        "a smaller one (or model.padding=same)",
+    ),
     row("absurdly deep", "model.depth=99999999999999999999", "model.depth: ", "expected 1 to 64"),
     row("too deep for mnist", "dataset=mnist\tmodel.depth=5", "model.depth: block 5", "28x28", "at most 4"),
     row("filters per block", "model.filters=[8,16,32]", "model.filters: expected 2 values", "[8, 16, 32]"),
@@ -104,6 +110,7 @@ ROWS = [
     row("sweep over hydra", "-m\tseed=0,1\t+hydra.job.env_set.A=b,c", "hydra.job.env_set"),
     row("imported searchpath", "hydra.searchpath=[pkg://mlflow]", "hydra.searchpath"),
     row("unknown launcher", "hydra/launcher=evil", "hydra/launcher: no 'evil' here", "basic"),
+    row("another sweeper", "-m\tseed=0,1\thydra/sweeper=basic", "hydra.sweeper._target_: 'hydra._internal"),
     row("launcher target", "hydra.launcher._target_=os.makedirs", "hydra.launcher._target_: 'os.makedirs' is not"),
     # Grammar.
     row("sweep without -m", "seed=0,1", "seed: 0,1 is several values; add -m"),

@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hcr.tracking.journal import Journal, read_events
+from hcr.tracking.journal import JOURNAL, Journal, read_events, this_host
 from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread
+from hcr.tracking.status import read_position, undelivered
 from hcr.tracking.store import open_store
 
 
@@ -45,6 +46,21 @@ def only_run(uri: str) -> tuple[MlflowClient, Run]:
     experiment = client.get_experiment_by_name("tests")
     (run,) = client.search_runs([experiment.experiment_id])
     return client, run
+
+
+def test_what_earlier_runs_left_is_delivered_behind_the_run_s_own(tmp_path: Path, uri: str) -> None:
+    root = tmp_path / "output"
+    left = write_run(root, uri)
+    far = write_run(root, uri)
+    header = (far.folder / JOURNAL).read_text().replace(f'"host": "{this_host()}"', '"host": "far"', 1)
+    (far.folder / JOURNAL).write_text(header.replace('"boot": "', '"boot": "other'))
+    elsewhere = write_run(root, f"sqlite:///{tmp_path / 'other.db'}")
+    with Journal(root, uri=uri, experiment="tests") as journal, ReplayThread(journal, 30) as replay:
+        journal.begin(name="own", tags={})
+        journal.end("FINISHED")
+    assert replay.undelivered is None
+    assert {folder.name for folder in undelivered(root)} == {far.key, elsewhere.key}
+    assert read_position(left.folder)["ended"]
 
 
 def artifacts(client: MlflowClient, run_id: str, path: str | None = None) -> set[str]:

@@ -11,7 +11,7 @@ from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
 from hcr.config.gate import parse_config, to_yaml
 from hcr.config.naming import safe_file_name
-from hcr.config.secrets import HIDDEN, is_secret_name, redact
+from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact, without_secrets
 
 # Shaped like secrets, and put together here so that nobody's scanner takes them for any.
 TOKENS = [
@@ -68,9 +68,35 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 
 def test_a_config_with_hidden_values_is_yaml_still() -> None:
-    cfg = compose(["tags={password: hunter22, key: " + TOKENS[1] + "}"])
-    again = parse_config(OmegaConf.create(redact(to_yaml(cfg))))
-    assert again.tags == {"password": HIDDEN, "key": HIDDEN}
+    long = "words of a secret " * 20  # YAML writes it over several lines
+    cfg = compose(["tags={password: ab, api_key: '" + long + "', key: " + TOKENS[1] + "}"])
+    text = to_yaml(cfg, secrets=False)
+    assert "words" not in text
+    again = parse_config(OmegaConf.create(text))
+    assert again.tags == {"password": HIDDEN, "api_key": HIDDEN, "key": HIDDEN}
+    assert to_yaml(cfg).count("hidden") == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "hidden"),
+    [
+        ("+tags.api_key=ab", f"+tags.api_key={HIDDEN}"),
+        ("tags.password='a b=c'", f"tags.password={HIDDEN}"),
+        ("tags.password=null", "tags.password=null"),
+        ("model.depth=3", "model.depth=3"),
+        ("tracking.uri=http://me:secret@host", "tracking.uri=http://me:***@host"),
+        ("--multirun", "--multirun"),
+    ],
+)
+def test_an_override_is_recorded_without_its_secret(override: str, hidden: str) -> None:
+    assert override_without_secrets(override) == hidden
+
+
+def test_plain_values_are_searched_in_groups_and_lists() -> None:
+    values = {"a": [{"token": "x"}, TOKENS[0]], "token": None, "b": {"passwd": [1, 2]}, "n": 3}
+    hidden = {"a": [{"token": HIDDEN}, HIDDEN], "token": None, "b": {"passwd": [HIDDEN, HIDDEN]}, "n": 3}
+    assert without_secrets(values) == hidden
+    assert without_secrets(hidden) == hidden
 
 
 @given(st.text())

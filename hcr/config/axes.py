@@ -119,12 +119,18 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list | tuple):
-        return f"[{','.join(written(item) for item in value)}]"
+        return f"[{','.join(_inside(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{written(item)}" for name, item in value.items()) + "}"
+        return "{" + ",".join(f"{name}:{_inside(item)}" for name, item in value.items()) + "}"
     if isinstance(value, str):
         return value if _is_bare(value) else _quoted(value)
     return repr(value)
+
+
+def _inside(value: Any) -> str:
+    """A value in a list or a group, where text has fewer ways to stand without quotes."""
+    is_word = isinstance(value, str) and value.isidentifier() and _is_bare(value)
+    return _quoted(value) if isinstance(value, str) and not is_word else written(value)
 
 
 def _choice(key: str, choices: tuple[Any, ...]) -> Axis:

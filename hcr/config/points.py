@@ -124,7 +124,7 @@ class Space:
             try:
                 OmegaConf.update(raw, key, values[key], merge=True)
             except OmegaConfBaseException as error:
-                self._compose([f"{key}={written(values[key])}"])  # Hydra says what is wrong in better words
+                self._compose([*words, f"{key}={written(values[key])}"])  # Hydra says what is wrong in better words
                 raise ConfigError(f"{key}: {one_line(error)}") from error
         return parse_config(raw)
 

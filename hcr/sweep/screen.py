@@ -134,7 +134,7 @@ class SweepScreen:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(Text(text))
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
         """Draw, if it is time to."""
@@ -161,9 +161,11 @@ class SweepScreen:
         more = len(self._running) - MOST_RUNNING
         if more > 0:
             rows.add_row("", "", Text(f"and {more} more"))
-        parts: list[Text | ProgressBar | Table] = [Text(self._header(), overflow="ellipsis", no_wrap=True)]
+        parts: list[Text | Table] = [Text(self._header(), overflow="ellipsis", no_wrap=True)]
         if self.total:
-            parts.append(ProgressBar(total=self.total, completed=self._num_over, width=min(60, width)))
+            bar = Table.grid()  # a bar by itself ends without its line's end
+            bar.add_row(ProgressBar(total=self.total, completed=self._num_over, width=min(60, width)))
+            parts.append(bar)
         return Group(*parts, rows)
 
     @property
@@ -198,7 +200,7 @@ class SweepScreen:
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
-            self._console.print(Text(text))
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _shown(self, value: float) -> str:
         return number_format([value])(value) if isfinite(value) else str(value)
