@@ -173,13 +173,16 @@ class Faulty(OptimizerConfig):
 
         class Breaking(keras.optimizers.SGD):
             def apply(self, *arguments, **keywords):  # while the step is traced, so not when models are checked
+                nonlocal fault
                 mark = Path(os.environ["HCR_OUTPUT_DIR"]) / "killed-once"
                 if fault == "raise":
                     raise ValueError("a fault of somebody else's")
                 if fault == "exit":
                     os._exit(3)
-                if fault == "kill" or (fault == "once" and not mark.exists()):
+                if fault == "once" and not mark.exists():
                     mark.touch()
+                    fault = "kill"
+                if fault == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 return super().apply(*arguments, **keywords)
 

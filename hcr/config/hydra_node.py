@@ -24,6 +24,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
             "hydra_plugins.hcr.sweeper.HcrSweeper",
             "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+            "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+            "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+            "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
         }
     ),
     "class": frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "logging.NullHandler"}),

@@ -17,12 +17,14 @@ from hcr.config.sweep import SweepConfig
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.models import check_models, parts_of
 from hcr.sweep.plan import Plan, with_threads
 from hcr.sweep.pool import Pool
-from hcr.sweep.running import Work, check_models, parts_of, sweep_folder
+from hcr.sweep.running import sweep_folder
 from hcr.sweep.screen import SweepScreen, duration
 from hcr.sweep.search import rungs
 from hcr.sweep.trial import RESULT, TASK
+from hcr.sweep.work import Work
 
 MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters

@@ -1,15 +1,21 @@
 """What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
 
+import contextlib
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from hcr.config import HcrError
+from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, leaderboard, write_csv
 from hcr.sweep.controller import Run
+from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
-from hcr.tracking.journal import Journal
+from hcr.tracking.journal import Journal, add_metrics, lock_run, read_events
+from hcr.tracking.status import first_event, read_position
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
@@ -126,3 +132,44 @@ def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, lis
         for axis, value in point.values.items():
             effects.setdefault(axis, []).append((value, point))
     return replace(base, values=plan.base), effects
+
+
+def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan: Plan, delivery: Delivery) -> None:
+    """Each run of the sweep hears what its point came to, so that sorting MLflow's table gives the leaderboard."""
+    if board is None:
+        return
+    for row in board.rows:
+        mates = [run for run in runs if run.planned.point_label == row.label and run.outcome is not None]
+        outcomes = [run.outcome for run in mates if run.outcome is not None]
+        if not outcomes:
+            continue
+        means = {
+            "sweep/mean_val_accuracy": sum(outcome.val_accuracy for outcome in outcomes) / len(outcomes),
+            "sweep/mean_val_loss": sum(outcome.val_loss for outcome in outcomes) / len(outcomes),
+        }
+        for outcome in outcomes:
+            folder = output_root() / "runs" / outcome.key
+            if first_event(folder).get("parent") != parent or _has_told(folder, means):
+                continue
+            with contextlib.suppress(OSError, HcrError), lock_run(folder):
+                add_metrics(folder, means, step=0)
+            delivery.finish(folder)
+
+
+def _has_told(folder: Path, values: dict[str, float]) -> bool:
+    last: dict[str, float] = {}
+    for event, _ in read_events(folder):
+        if event["event"] == "metrics":
+            last |= event["values"]
+    return all(last.get(name) == value for name, value in values.items())
+
+
+def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run]) -> None:
+    """Which child is the best of the best point, by its key and by its id in MLflow."""
+    mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
+    pick = max if board.higher_is_better else min
+    best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
+    assert best.outcome is not None
+    run_id = read_position(output_root() / "runs" / best.outcome.key).get("run_id")
+    tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
+    journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))

@@ -4,34 +4,29 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hcr.config import ConfigError, HcrError, RunConfig
-from hcr.config.errors import one_line
-from hcr.config.gate import to_dict
-from hcr.config.points import Space
+from hcr.config import ConfigError, RunConfig
 from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import TrackingConfig, output_root, sqlite_uri
+from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard
-from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
-from hcr.sweep.controller import Controller, Grid, Run, known_state
+from hcr.sweep.confirm import Confirmation, confirmation
+from hcr.sweep.controller import Controller, Grid, Run
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
-from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
-from hcr.sweep.plan import PLAN, Plan, PlannedRun, changed_code, read_plan, with_threads, write_plan
+from hcr.sweep.models import check_models
+from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, write_plan
 from hcr.sweep.pool import Pool
-from hcr.sweep.report import board_of, record_board, record_confirmation
+from hcr.sweep.report import board_of, record_board, record_confirmation, tell_best, tell_means
 from hcr.sweep.screen import SweepScreen
-from hcr.sweep.search import Search, Trial
-from hcr.sweep.trial import RESULT, TASK
-from hcr.tracking.journal import JOURNAL, Journal, add_metrics, lock_run, read_events, this_host
+from hcr.sweep.work import PARENT, Work, parent_key
+from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
-from hcr.tracking.status import first_event, read_position
 
-PARENT, LOCK, SEARCH = "parent.txt", "lock", "search.db"
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -107,11 +102,12 @@ def run_sweep(
         write_plan(folder, plan)
         print(work.counts(), flush=True)
         with recorded(tracking) as journal:
-            controller.parent = _begin(journal, plan, folder)
+            controller.parent = _begin(journal, plan, folder, work.shared_key)
             with delivery, screen:
                 work.show(screen)
                 work.deliver_what_is_left(delivery)
                 controller.make(work.source, work.waiting(), partial(_tell_progress, journal, controller))
+                work.hear_of_others()
                 runs, confirmed = work.runs, None
                 board = board_of(plan, work.runs, allow_incomplete=sweep.allow_incomplete)
                 if sweep.confirm is not None and board is not None and not work.num_left():
@@ -121,197 +117,24 @@ def run_sweep(
                     controller.make(Grid(iter(())), waiting, partial(_tell_progress, journal, controller))
                     confirmed = confirmation(plan, controller, folder, confirming)
                     runs = [*runs, *confirming]
-                _tell_means(controller, runs, board, plan, delivery)
+                tell_means(controller.parent, runs, board, plan, delivery)
                 for run in runs:  # scored on test after it had ended
                     if confirmed is not None and run.outcome is not None and run.planned.phase == "confirm":
                         delivery.finish(output_root() / "runs" / run.outcome.key)
                 delivery.drain()
-            if board is not None:
+            if board is not None and journal.is_open:
                 record_board(journal, plan, board, runs, work.importances())
-                _tell_best(journal, board, runs)
-            if confirmed is not None:
+                tell_best(journal, board, runs)
+            if confirmed is not None and journal.is_open:
                 record_confirmation(journal, plan, confirmed.board, confirmed.lines())
-            _end(journal, work)
-        return SweepResult(plan, runs, board, confirmed, work.num_left(), journal.key, folder)
+            if journal.is_open:
+                _end(journal, work)
+        return SweepResult(plan, runs, board, confirmed, work.num_left(), controller.parent, folder)
 
 
 def sweep_folder(plan: Plan) -> Path:
     """Where a sweep keeps its plan and the folders of its runs."""
     return output_root() / "sweeps" / plan.id
-
-
-class Work:
-    """The runs of a sweep, known and to come."""
-
-    def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
-        self._plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
-        parent = _parent_key(folder)
-        self.is_fresh = parent is None
-        self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
-        self._fingerprints = Fingerprints()
-        self.source: Grid | _SearchSource = Grid(iter(()))
-
-    @property
-    def runs(self) -> list[Run]:
-        """Every run that is known of, in order."""
-        return [self._controller.runs[number] for number in sorted(self._controller.runs)]
-
-    def take_stock(self) -> None:
-        """Where every run stands: finished, interrupted, failed, or new.
-
-        Raises:
-            DataError: the data cannot be read.
-        """
-        for planned in self._plan.runs:
-            self._controller.runs[planned.number] = self.state_of(planned)
-        if self._plan.is_search:
-            self.source = _SearchSource(self, self._plan, self._folder, self._sweep)
-            for run in self.source.known_runs():
-                self._controller.runs[run.planned.number] = run
-        else:
-            self.source = Grid(iter([run for run in self.runs if run.state == "new"]))
-
-    def state_of(self, planned: PlannedRun) -> Run:
-        """Where a planned run stands."""
-        return known_state(
-            planned,
-            self._folder,
-            self._plan,
-            self._known,
-            self._fingerprints,
-            retry_failed=self._sweep.retry_failed,
-        )
-
-    def waiting(self) -> list[Run]:
-        """What was interrupted goes first."""
-        return [run for run in self.runs if run.state == "interrupted"]
-
-    def new_configs(self) -> list[RunConfig]:
-        """The configs of runs that have never begun."""
-        return [run.planned.cfg for run in self.runs if run.state == "new"]
-
-    def num_left(self) -> int:
-        """Runs that are still to be made."""
-        waiting = sum(run.state in ("new", "interrupted") for run in self.runs)
-        if self._plan.is_search and self._sweep.n_trials is not None:
-            waiting += max(0, self._sweep.n_trials - len([run for run in self.runs if run.planned.phase == "search"]))
-        return waiting
-
-    def counts(self) -> str:
-        """`9 reused, 1 resumed, 2 to run`, and what failed before."""
-        states = [run.state for run in self.runs]
-        resumed = states.count("interrupted")
-        told = f"{states.count('reused')} reused, {resumed} resumed, {self.num_left() - resumed} to run"
-        failed = states.count("failed")
-        return told + (f", {failed} failed before (sweep.retry_failed=true tries them again)" if failed else "")
-
-    def show(self, screen: SweepScreen) -> None:
-        """What is known already."""
-        for run in self.runs:
-            if run.outcome is not None:
-                screen.reused(run.planned.number, run.planned.label, run.outcome.value)
-            elif run.state in ("pruned", "failed"):
-                screen.known(run.planned.number, run.state)
-
-    def deliver_what_is_left(self, delivery: Delivery) -> None:
-        """Runs that ended before, and that the store has not had as a whole."""
-        for folder, last in self._known.own.values():
-            if last.get("event") == "end" and not _is_delivered(folder):
-                delivery.finish(folder)
-
-    def importances(self) -> dict[str, float] | None:
-        """What a search says of its axes; None for a grid."""
-        return self.source.search.importances() if isinstance(self.source, _SearchSource) else None
-
-    def confirming(self, num_seeds: int) -> list[Run]:
-        """The runs that confirm the best points; where each of them stands. None while runs are missing."""
-        board = board_of(self._plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
-        if board is None or self.num_left():
-            return []
-        chosen = [run for run in self.runs if run.planned.phase != "confirm"]
-        return [self.state_of(run) for run in confirming_runs(self._plan, board, chosen, num_seeds)]
-
-
-class _SearchSource:
-    """The runs that a search asks for."""
-
-    def __init__(self, work: Work, plan: Plan, folder: Path, sweep: SweepConfig) -> None:
-        self._work, self._plan, self._folder = work, plan, folder
-        self._space = Space.from_json(plan.space)
-        self._storage = sweep.storage or sqlite_uri(folder / SEARCH)
-        self._sweep = sweep
-        self.search = Search(
-            self._storage,
-            plan.id,
-            self._space.axes,
-            sweep,
-            higher_is_better=plan.higher_is_better,
-            seed=plan.seed,
-            base=plan.base,
-        )
-        if self.search.note:
-            print(f"note: {self.search.note}", flush=True)
-
-    def known_runs(self) -> list[Run]:
-        """The trials so far: those of this machine by their folders, others by what the search was told."""
-        runs = []
-        for trial in self.search.trials():
-            planned = self._planned(trial)
-            run = self._work.state_of(planned)
-            if trial.host not in ("", this_host()):
-                run = Run(planned, "finished", _told_outcome(trial)) if trial.state == "finished" else Run(planned)
-                run.state = {"finished": "finished", "pruned": "pruned", "failed": "failed"}.get(
-                    trial.state, "elsewhere"
-                )  # type: ignore[assignment]
-            elif run.state == "new":  # asked for, and killed before it had begun
-                run.state = "interrupted"
-            elif trial.state == "running":  # ended, and its controller was killed before it could say so
-                self.ended(run)
-            runs.append(run)
-        return runs
-
-    def next(self) -> Run | None:
-        """The next trial that the gate takes."""
-        while True:
-            trial = self.search.ask(this_host())
-            if trial is None:
-                return None
-            try:
-                return self._work.state_of(self._planned(trial))
-            except ConfigError as error:  # a combination at whose edges nothing was wrong
-                self.search.fail(trial.number)
-                print(f"hcr: trial {trial.number + 1}: {one_line(error)}", flush=True)
-
-    def ended(self, run: Run) -> None:
-        """Tell the search what came of a trial."""
-        if run.planned.phase != "search":
-            return
-        if run.outcome is not None:
-            self.search.finish(run.planned.number, run.outcome.value)
-        elif run.state == "pruned":
-            self.search.prune(run.planned.number)
-        elif run.state == "failed":
-            self.search.fail(run.planned.number)
-
-    def _planned(self, trial: Trial) -> PlannedRun:
-        asked = self._space.run(trial.values)
-        config = to_dict(asked.cfg)
-        return PlannedRun(
-            number=trial.number,
-            overrides=asked.overrides,
-            values=trial.values,
-            point=trial.number,
-            seed=asked.cfg.seed,
-            config=config if self._space.has_own_threads else with_threads(config, self._plan.threads),
-            phase="search",
-            search={
-                "storage": self._storage,
-                "name": self._plan.id,
-                "number": trial.number,
-                "sweep": asdict(self._sweep),
-                "higher_is_better": self._plan.higher_is_better,
-            },
-        )
 
 
 def _taken_up(folder: Path, plan: Plan) -> tuple[Plan, list[str]]:
@@ -346,18 +169,19 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _parent_key(folder: Path) -> str | None:
-    """The key of the sweep's own run, where it has begun."""
-    try:
-        key = (folder / PARENT).read_text().strip()
-    except OSError:
-        return None
-    return key if key and (output_root() / "runs" / key / JOURNAL).exists() else None
+def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str], str]) -> str:
+    """Open the sweep's own run, or go on with it; its key.
 
+    Where another machine has the sweep's own run already, that one is left to it, and `journal` is not begun.
 
-def _begin(journal: Journal, plan: Plan, folder: Path) -> str:
-    """Open the sweep's own run, or go on with it; its key."""
-    key = _parent_key(folder)
+    Args:
+        shared_key: the key that all machines agree on, given one's own.
+    """
+    key = parent_key(folder)
+    agreed = shared_key(key or journal.key)
+    if agreed not in (key, journal.key):
+        print(f"the sweep's own run {agreed} is another machine's; this one adds to it", flush=True)
+        return agreed
     if key is not None:
         try:
             journal.resume(output_root() / "runs" / key, reopen=True)
@@ -388,6 +212,8 @@ def _begin(journal: Journal, plan: Plan, folder: Path) -> str:
 
 
 def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
+    if not journal.is_open:
+        return
     states = [other.state for other in controller.runs.values()]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
@@ -396,80 +222,6 @@ def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
         "sweep/failed": float(done["failed"]),
     }
     journal.metrics(values, step=sum(done.values()))
-
-
-def parts_of(cfg: RunConfig) -> str:
-    """What a model and its optimizer are built from: equal texts, equal models."""
-    training = replace(cfg.training, threads=1)
-    parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
-    return repr(parts)
-
-
-def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequence[RunConfig]) -> dict[str, int]:
-    """Build the model and the optimizer of every config once, in a process of its own; parameters by `parts_of`.
-
-    Raises:
-        ConfigError: one that cannot be built; names its combination.
-    """
-    different = {parts_of(cfg): cfg for cfg in configs}
-    if not different:
-        return {}
-    task = folder / "check"
-    task.mkdir(exist_ok=True)
-    (task / RESULT).unlink(missing_ok=True)
-    values = [to_dict(cfg) for cfg in different.values()]
-    (task / TASK).write_text(json.dumps({"task": "check", "num_train": 1000, "configs": values}))
-    result = controller.task(task)
-    if result is None or result["status"] == "failed":
-        raise HcrError(f"models cannot be built here; see {task / 'output.txt'}: {(result or {}).get('error')}")
-    if result["status"] == "refused":
-        bad = list(different)[result["index"]]
-        overrides = next((run.overrides for run in plan.runs if parts_of(run.cfg) == bad), ())
-        raise ConfigError(f"{result['error']} (in the combination {' '.join(overrides)})")
-    return dict(zip(different, result["num_params"], strict=True))
-
-
-def _tell_means(
-    controller: Controller, runs: Sequence[Run], board: Leaderboard | None, plan: Plan, delivery: Delivery
-) -> None:
-    """Each run of the sweep hears what its point came to, so that sorting MLflow's table gives the leaderboard."""
-    if board is None:
-        return
-    for row in board.rows:
-        mates = [run for run in runs if run.planned.point_label == row.label and run.outcome is not None]
-        outcomes = [run.outcome for run in mates if run.outcome is not None]
-        if not outcomes:
-            continue
-        means = {
-            "sweep/mean_val_accuracy": sum(outcome.val_accuracy for outcome in outcomes) / len(outcomes),
-            "sweep/mean_val_loss": sum(outcome.val_loss for outcome in outcomes) / len(outcomes),
-        }
-        for outcome in outcomes:
-            folder = output_root() / "runs" / outcome.key
-            if first_event(folder).get("parent") != controller.parent or _has_told(folder, means):
-                continue
-            with contextlib.suppress(OSError, HcrError), lock_run(folder):
-                add_metrics(folder, means, step=0)
-            delivery.finish(folder)
-
-
-def _has_told(folder: Path, values: dict[str, float]) -> bool:
-    last: dict[str, float] = {}
-    for event, _ in read_events(folder):
-        if event["event"] == "metrics":
-            last |= event["values"]
-    return all(last.get(name) == value for name, value in values.items())
-
-
-def _tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run]) -> None:
-    """Which child is the best of the best point, by its key and by its id in MLflow."""
-    mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
-    pick = max if board.higher_is_better else min
-    best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
-    assert best.outcome is not None
-    run_id = read_position(output_root() / "runs" / best.outcome.key).get("run_id")
-    tags = {"hcr.best_key": best.outcome.key, "hcr.best_point": board.rows[0].label}
-    journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))
 
 
 def _end(journal: Journal, work: Work) -> None:
@@ -482,14 +234,3 @@ def _end(journal: Journal, work: Work) -> None:
     elif left:
         journal.tags({"hcr.error": f"sweep.max_time is over, {left} runs are left"})
         journal.end("KILLED")
-
-
-def _is_delivered(folder: Path) -> bool:
-    position = read_position(folder)
-    return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
-
-
-def _told_outcome(trial: Trial) -> Outcome:
-    """What is known of a run on another machine."""
-    value = trial.value if trial.value is not None else float("nan")
-    return Outcome(key="", value=value, val_accuracy=value, val_loss=value, epochs=0, train_s=0.0, num_params=0)

@@ -22,7 +22,7 @@ def read_position(folder: Path) -> dict[str, Any]:
 
 def undelivered(root: Path) -> list[Path]:
     """The folders of the runs under the output root whose end is not in the store yet."""
-    return [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}") if not _is_delivered(path.parent)]
+    return [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}") if not is_delivered(path.parent)]
 
 
 def end_dead_runs(root: Path) -> list[Path]:
@@ -109,7 +109,8 @@ def first_event(folder: Path) -> Event:
         return {}
 
 
-def _is_delivered(folder: Path) -> bool:
+def is_delivered(folder: Path) -> bool:
+    """Whether the whole journal in `folder`, its end too, is in the store."""
     position = read_position(folder)
     try:
         return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size

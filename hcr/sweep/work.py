@@ -1,0 +1,229 @@
+"""The runs of a sweep: those that are known, those that are left, and where the next one comes from."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from hcr.config import ConfigError, RunConfig
+from hcr.config.errors import one_line
+from hcr.config.gate import to_dict
+from hcr.config.points import Space
+from hcr.config.sweep import SweepConfig
+from hcr.config.tracking import output_root, sqlite_uri
+from hcr.sweep.confirm import confirming_runs
+from hcr.sweep.controller import Controller, Grid, Run, State, known_state
+from hcr.sweep.delivery import Delivery
+from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
+from hcr.sweep.plan import Plan, PlannedRun, with_threads
+from hcr.sweep.report import board_of
+from hcr.sweep.screen import SweepScreen
+from hcr.sweep.search import Search, Trial
+from hcr.tracking.journal import JOURNAL, this_host
+from hcr.tracking.status import is_delivered
+
+PARENT, SEARCH = "parent.txt", "search.db"
+
+
+class Work:
+    """The runs of a sweep, known and to come."""
+
+    def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
+        self._plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
+        parent = parent_key(folder)
+        self.is_fresh = parent is None
+        self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
+        self._fingerprints = Fingerprints()
+        self.source: Grid | SearchSource = Grid(iter(()))
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run that is known of, in order."""
+        return [self._controller.runs[number] for number in sorted(self._controller.runs)]
+
+    def take_stock(self) -> None:
+        """Where every run stands: finished, interrupted, failed, or new.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+        for planned in self._plan.runs:
+            self._controller.runs[planned.number] = self.state_of(planned)
+        if self._plan.is_search:
+            self.source = SearchSource(self, self._plan, self._folder, self._sweep)
+            for run in self.source.known_runs():
+                self._controller.runs[run.planned.number] = run
+        else:
+            self.source = Grid(iter([run for run in self.runs if run.state == "new"]))
+
+    def state_of(self, planned: PlannedRun) -> Run:
+        """Where a planned run stands."""
+        return known_state(
+            planned,
+            self._folder,
+            self._plan,
+            self._known,
+            self._fingerprints,
+            retry_failed=self._sweep.retry_failed,
+        )
+
+    def waiting(self) -> list[Run]:
+        """What was interrupted goes first."""
+        return [run for run in self.runs if run.state == "interrupted"]
+
+    def new_configs(self) -> list[RunConfig]:
+        """The configs of runs that have never begun."""
+        return [run.planned.cfg for run in self.runs if run.state == "new"]
+
+    def num_left(self) -> int:
+        """Runs that are still to be made."""
+        waiting = sum(run.state in ("new", "interrupted", "elsewhere") for run in self.runs)
+        if self._plan.is_search and self._sweep.n_trials is not None:
+            waiting += max(0, self._sweep.n_trials - len([run for run in self.runs if run.planned.phase == "search"]))
+        return waiting
+
+    def counts(self) -> str:
+        """`9 reused, 1 resumed, 2 to run`, and what failed before."""
+        states = [run.state for run in self.runs]
+        resumed = states.count("interrupted")
+        told = f"{states.count('reused')} reused, {resumed} resumed, {self.num_left() - resumed} to run"
+        failed = states.count("failed")
+        return told + (f", {failed} failed before (sweep.retry_failed=true tries them again)" if failed else "")
+
+    def show(self, screen: SweepScreen) -> None:
+        """What is known already."""
+        for run in self.runs:
+            if run.outcome is not None:
+                screen.reused(run.planned.number, run.planned.label, run.outcome.value)
+            elif run.state in ("pruned", "failed"):
+                screen.known(run.planned.number, run.state)
+
+    def deliver_what_is_left(self, delivery: Delivery) -> None:
+        """Runs that ended before, and that the store has not had as a whole."""
+        for folder, last in self._known.own.values():
+            if last.get("event") == "end" and not is_delivered(folder):
+                delivery.finish(folder)
+
+    def shared_key(self, own: str) -> str:
+        """The key of the sweep's own run, as all machines that share a search know it."""
+        return self.source.search.shared("parent", own) if isinstance(self.source, SearchSource) else own
+
+    def hear_of_others(self) -> None:
+        """What other machines have made of the same search by now."""
+        if isinstance(self.source, SearchSource):
+            for run in self.source.others():
+                self._controller.runs[run.planned.number] = run
+
+    def importances(self) -> dict[str, float] | None:
+        """What a search says of its axes; None for a grid."""
+        return self.source.search.importances() if isinstance(self.source, SearchSource) else None
+
+    def confirming(self, num_seeds: int) -> list[Run]:
+        """The runs that confirm the best points; where each of them stands. None while runs are missing."""
+        board = board_of(self._plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
+        if board is None or self.num_left():
+            return []
+        chosen = [run for run in self.runs if run.planned.phase != "confirm"]
+        return [self.state_of(run) for run in confirming_runs(self._plan, board, chosen, num_seeds)]
+
+
+class SearchSource:
+    """The runs that a search asks for."""
+
+    def __init__(self, work: Work, plan: Plan, folder: Path, sweep: SweepConfig) -> None:
+        self._work, self._plan, self._folder = work, plan, folder
+        self._space = Space.from_json(plan.space)
+        self._storage = sweep.storage or sqlite_uri(folder / SEARCH)
+        self._sweep = sweep
+        self._me = f"{this_host()}:{output_root()}"
+        self.search = Search(
+            self._storage,
+            plan.id,
+            self._space.axes,
+            sweep,
+            higher_is_better=plan.higher_is_better,
+            seed=plan.seed,
+            base=plan.base,
+        )
+        if self.search.note:
+            print(f"note: {self.search.note}", flush=True)
+
+    def known_runs(self) -> list[Run]:
+        """The trials so far: those of this machine by their folders, others by what the search was told."""
+        runs = []
+        for trial in self.search.trials():
+            if trial.host != self._me:
+                continue
+            run = self._work.state_of(self._planned(trial))
+            if run.state == "new":  # asked for, and killed before it had begun
+                run.state = "interrupted"
+            elif trial.state == "running":  # ended, and its controller was killed before it could say so
+                self.ended(run)
+            runs.append(run)
+        return [*runs, *self.others()]
+
+    def others(self) -> list[Run]:
+        """The trials of other machines, as far as the search was told of them."""
+        return [_told(self._planned(trial), trial) for trial in self.search.trials() if trial.host != self._me]
+
+    def next(self) -> Run | None:
+        """The next trial that the gate takes."""
+        while True:
+            trial = self.search.ask(self._me)
+            if trial is None:
+                return None
+            try:
+                return self._work.state_of(self._planned(trial))
+            except ConfigError as error:  # a combination at whose edges nothing was wrong
+                self.search.fail(trial.number)
+                print(f"hcr: trial {trial.number + 1}: {one_line(error)}", flush=True)
+
+    def ended(self, run: Run) -> None:
+        """Tell the search what came of a trial."""
+        if run.planned.phase != "search":
+            return
+        if run.outcome is not None:
+            self.search.finish(run.planned.number, run.outcome.value)
+        elif run.state == "pruned":
+            self.search.prune(run.planned.number)
+        elif run.state == "failed":
+            self.search.fail(run.planned.number)
+
+    def _planned(self, trial: Trial) -> PlannedRun:
+        asked = self._space.run(trial.values)
+        config = to_dict(asked.cfg)
+        return PlannedRun(
+            number=trial.number,
+            overrides=asked.overrides,
+            values=trial.values,
+            point=trial.number,
+            seed=asked.cfg.seed,
+            config=config if self._space.has_own_threads else with_threads(config, self._plan.threads),
+            phase="search",
+            search={
+                "storage": self._storage,
+                "name": self._plan.id,
+                "number": trial.number,
+                "sweep": asdict(self._sweep),
+                "higher_is_better": self._plan.higher_is_better,
+            },
+        )
+
+
+def parent_key(folder: Path) -> str | None:
+    """The key of the sweep's own run, where it has begun."""
+    try:
+        key = (folder / PARENT).read_text().strip()
+    except OSError:
+        return None
+    return key if key and (output_root() / "runs" / key / JOURNAL).exists() else None
+
+
+def _told(planned: PlannedRun, trial: Trial) -> Run:
+    """A run on another machine, of which no more is known than its score."""
+    states: dict[str, State] = {"finished": "finished", "pruned": "pruned", "failed": "failed", "running": "elsewhere"}
+    run = Run(planned, states[trial.state])
+    if trial.value is not None:
+        value = trial.value
+        run.outcome = Outcome(
+            key="", value=value, val_accuracy=value, val_loss=value, epochs=0, train_s=0, num_params=0
+        )
+    return run
