@@ -45,14 +45,18 @@ def train(argv: Sequence[str]) -> int:
         signal.signal(ending, _interrupt)
     if checked.multirun:
         return _train_many(checked, flags.overrides)
-    return _train_one(checked.configs[0])
+    return _train_one(checked.configs[0] if checked.configs else None)
 
 
-def _train_one(cfg: RunConfig) -> int:
-    """One run, called back by Hydra; an error is kept, as raised through Hydra it would lose its one line."""
+def _train_one(cfg: RunConfig | None) -> int:
+    """One run, called back by Hydra; an error is kept, as raised through Hydra it would lose its one line.
+
+    Without a config Hydra has something to show, such as help, and calls nothing back.
+    """
     errors: list[HcrError] = []
 
     def job(_: DictConfig) -> None:
+        assert cfg is not None
         try:
             _run_job(cfg)
         except HcrError as error:

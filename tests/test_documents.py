@@ -48,10 +48,15 @@ def test_the_python_of_the_readme_trains_a_run_and_reads_its_result(tmp_path: Pa
     assert json.loads((journal.parent / "delivered.json").read_text())["ended"]
 
 
+OTHER_FOLDERS = ("__pycache__", "hydra")
+
+
 def test_the_readme_lists_every_choice_of_every_group() -> None:
     table = {row[1]: row[2] for row in re.findall(r"^(\| (`[a-z`, ]+`) \| (.*) \|)$", README, flags=re.MULTILINE)}
     listed = {group.strip("` "): text for groups, text in table.items() for group in groups.split(",")}
-    for folder in sorted(path for path in (PROJECT / "conf").iterdir() if path.is_dir() and path.name != "__pycache__"):
+    for folder in sorted(
+        path for path in (PROJECT / "conf").iterdir() if path.is_dir() and path.name not in OTHER_FOLDERS
+    ):
         for file in folder.glob("*.yaml"):
             assert f"`{file.stem}`" in listed[folder.name], f"{folder.name}={file.stem}"
 

@@ -273,7 +273,7 @@ def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(tmp_
 
 
 def test_a_path_below_a_home_that_there_is_none_of_is_one_line(hcr: Hcr) -> None:
-    done = hcr("train", "dataset=mnist", "dataset.path=~nobody-here/x.npz")
+    done = hcr("train", "dataset=mnist", "dataset.path='~nobody-here/x.npz'")
     assert done.returncode == 1
     assert done.stderr == "hcr: dataset.path: expected a file, and '~nobody-here/x.npz' is none\n"
 

@@ -126,7 +126,7 @@ ROWS = [
         "one bad point",
         "-m\tseed=0,1\tmodel.depth=2,9",
         "model.depth: block 4",
-        "in the combination seed=0 model.depth=9",
+        "in the combination model.depth=9 seed=0",
     ),
     row("bad key in all points", "-m\tmodel.deph=2,3", "model.deph: unknown key; did you mean 'model.depth'?"),
     row("sweep of another kind", "-m\tmodel.depth=interval(1,3)", "model.depth"),

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -272,6 +274,8 @@ class Controller:
             run.state, run.why = "failed", str(result["error"])
             told = folder / ERROR if (folder / ERROR).exists() else folder / "output.txt"
             self._screen.failed(number, run.why, told)
+            if os.environ.get("HCR_TRACEBACK") == "1":
+                print(told.read_text(errors="replace"), file=sys.stderr, flush=True)
 
     def _interrupt(self, by_folder: dict[Path, Run]) -> None:
         """Tell every run to stop, and give it time to journal that."""

@@ -213,7 +213,7 @@ class Reporter:
         """Tell of an epoch; whether the run should be given up. A resumed run may tell of an epoch again."""
         with _quiet():
             self._trial.report(value, epoch)
-            return self._trial.should_prune()
+            return bool(self._trial.should_prune())
 
 
 def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
