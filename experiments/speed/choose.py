@@ -54,7 +54,9 @@ def main():
             overrides = [f"experiment={recipe}", f"dataset.path={mnist}", *form.split()]
             values, sizes = zip(*(validation_accuracy([*overrides, f"seed={seed}"]) for seed in seeds), strict=True)
             needed = target + sqrt(target * (1 - target) / sizes[0])
-            told = f"{mean(values):.4f}, sd {stdev(values):.4f}, {min(values):.4f} to {max(values):.4f}, n={len(values)}"
+            told = (
+                f"{mean(values):.4f}, sd {stdev(values):.4f}, {min(values):.4f} to {max(values):.4f}, n={len(values)}"
+            )
             print(f"{recipe} {form}: {told}; needs {needed:.4f}", flush=True)
             if mean(values) >= needed:
                 chosen = form

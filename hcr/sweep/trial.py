@@ -11,6 +11,7 @@ result.json     what it came to; absent as long as it may go on
 
 import json
 import os
+import resource
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,7 @@ def run_task(folder: Path) -> int:
         (folder / ERROR).write_text(traceback.format_exc())
         told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
         result = {"status": "failed", "error": told}
+    result["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
     write_result(folder, result)
     return 0 if result["status"] != "failed" else 1
 
