@@ -114,6 +114,7 @@ class Controller:
         self._pool: Pool | LaunchedPool | None = None
         self._delivery = delivery
         self._screen = screen
+        self._read: dict[str, Any] | None = None  # the data set that the nursery has in memory
         self._begun = time.monotonic()
         self._nurseries = 0
 
@@ -189,7 +190,12 @@ class Controller:
         run.started, run.seen = time.monotonic(), 0
         (folder / EPOCHS).unlink(missing_ok=True)
         (folder / RUN).unlink(missing_ok=True)
-        self.pool().start(folder)
+        pool = self.pool()
+        dataset = run.planned.config["dataset"]
+        if dataset != self._read:  # once, for every trial to have
+            pool.read(folder)
+            self._read = dataset
+        pool.start(folder)
         epochs = run.planned.config["training"]["epochs"]
         self._screen.started(run.planned.number, run.planned.label, epochs=epochs)
         return folder
@@ -200,7 +206,7 @@ class Controller:
         try:
             ended = pool.poll(POLL_S)
         except NurseryDied as error:
-            self._pool = None
+            self._pool = self._read = None
             if self._nurseries >= MOST_NURSERIES:
                 raise
             self._screen.note(f"{error}; it is started again")

@@ -36,6 +36,9 @@ class LaunchedPool:
         """Put the trial in `folder` into the next batch."""
         self._queued.append(folder)
 
+    def read(self, folder: Path) -> None:
+        """Each worker reads for itself."""
+
     def poll(self, timeout_s: float) -> list[Ended]:
         """Launch what is queued, and wait for all of it."""
         folders, self._queued = self._queued, []

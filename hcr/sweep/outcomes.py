@@ -46,7 +46,7 @@ class KnownRuns:
         own: folder and last event by what NUMBER_TAG says, of the runs of the sweep itself.
     """
 
-    finished: Mapping[str, Path]
+    finished: dict[str, Path]
     own: Mapping[str, tuple[Path, Event]]
 
 

@@ -117,14 +117,15 @@ def run_sweep(
                     controller.make(Grid(iter(())), waiting, partial(_tell_progress, journal, controller))
                     confirmed = confirmation(plan, controller, folder, confirming)
                     runs = [*runs, *confirming]
-                tell_means(controller.parent, runs, board, plan, delivery)
+                chosen_from = [run for run in runs if run.planned.phase != "confirm"]
+                tell_means(controller.parent, chosen_from, board, plan, delivery)
                 for run in runs:  # scored on test after it had ended
                     if confirmed is not None and run.outcome is not None and run.planned.phase == "confirm":
                         delivery.finish(output_root() / "runs" / run.outcome.key)
                 delivery.drain()
             if board is not None and journal.is_open:
                 record_board(journal, plan, board, runs, work.importances())
-                tell_best(journal, board, runs)
+                tell_best(journal, board, chosen_from)
             if confirmed is not None and journal.is_open:
                 record_confirmation(journal, plan, confirmed.board, confirmed.lines())
             if journal.is_open:

@@ -65,6 +65,10 @@ class Work:
             retry_failed=self._sweep.retry_failed,
         )
 
+    def remember(self, run: Run, key: str) -> None:
+        """A run that has finished: a search may come to the same point again, which is not trained twice."""
+        self._known.finished[self._fingerprints.of(run.planned.cfg)] = output_root() / "runs" / key
+
     def waiting(self) -> list[Run]:
         """What was interrupted goes first."""
         return [run for run in self.runs if run.state == "interrupted"]
@@ -182,6 +186,7 @@ class SearchSource:
             return
         if run.outcome is not None:
             self.search.finish(run.planned.number, run.outcome.value)
+            self._work.remember(run, run.outcome.key)
         elif run.state == "pruned":
             self.search.prune(run.planned.number)
         elif run.state == "failed":
