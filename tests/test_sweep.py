@@ -370,3 +370,39 @@ def test_ctrl_c_ends_every_run_as_killed_and_the_same_command_goes_on(tmp_path: 
     assert made.statuses() == ["KILLED"] * 2
     assert made.parent.info.status == "KILLED"
     assert processes_of(tmp_path) == []
+
+
+def test_a_launcher_of_hydra_s_runs_the_same_plan(hcr: Hcr, tmp_path: Path) -> None:
+    command = ("train", "-m", "seed=0,1", *SMALL)
+    done = hcr(*command, "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={tmp_path}/logs")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
+    made = Sweep(tmp_path)
+    assert made.statuses() == ["FINISHED"] * 2
+    assert made.parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
+    done = hcr(*command)  # and hcr's own processes take over where it stopped
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
+
+
+def test_controllers_that_share_a_search_are_one_sweep(tmp_path: Path) -> None:
+    command = (
+        "-m", "optimizer.learning_rate=tag(log,interval(0.0001,0.03))", *SMALL, "sweep.sampler=random",
+        "sweep.n_trials=6", "sweep.workers=1", f"sweep.storage=sqlite:///{tmp_path}/shared.db",
+        f"tracking.uri=sqlite:///{tmp_path}/output/mlflow.db",
+    )  # fmt: skip
+    (tmp_path / "output").mkdir()
+    machines = [tmp_path / "one", tmp_path / "other"]
+    for machine in machines:
+        machine.mkdir()
+    controllers = [begin(*command, cwd=machine) for machine in machines]
+    told = [controller.communicate(timeout=300) for controller in controllers]
+    assert [controller.returncode for controller in controllers] == [0, 0], told
+    made = Sweep(tmp_path)
+    assert len(made.children) == 6
+    assert made.statuses() == ["FINISHED"] * 6
+    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
+    assert sorted(run.data.tags["hcr.sweep_run"] for run in made.children) == list("123456")
+    shares = [len(list(machine.glob("output/sweeps/*/trials/*/result.json"))) for machine in machines]
+    assert sum(shares) == 6

@@ -41,6 +41,7 @@ def load_dataset(cfg: DatasetConfig) -> Dataset:
     return make_dataset(np.asarray(images), np.asarray(labels), is_test, cfg, f"dataset={cfg.name}")
 
 
+@lru_cache(maxsize=1)  # as for files
 def load_sklearn_digits(cfg: SklearnDigitsConfig) -> Dataset:
     """The 1,797 8x8 digits of scikit-learn, whose 17 grey levels 0..16 become 0..255."""
     from sklearn.datasets import load_digits

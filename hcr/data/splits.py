@@ -65,22 +65,37 @@ def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits
         DataError: files that are absent or damaged, a class that training lacks, an empty subset.
     """
     data = load_dataset(dataset)
-    train, val, test = (np.sort(part) for part in SPLITTERS[type(split)](data, split, seed))
-    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
-    sha = hashlib.sha256(data.digest.encode())
-    for part in (train, val, test):
-        sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    train, val, test = _parts(data, dataset, split, seed)
     return Splits(
         train=_subset(data, train),
         val=_subset(data, val),
         test=_subset(data, test),
         class_names=dataset.class_names,
         dataset_digest=data.digest,
-        split_digest=sha.hexdigest(),
+        split_digest=_digest(data, (train, val, test)),
         source=data.source,
         duplicates_val=_count_duplicates(data, val, train),
         duplicates_test=_count_duplicates(data, test, train),
     )
+
+
+def split_digests(dataset: DatasetConfig, split: SplitConfig, seed: int) -> tuple[str, str]:
+    """The digests that `load_splits` would give, of the data set and of who is where, without its copies and checks."""
+    data = load_dataset(dataset)
+    return data.digest, _digest(data, _parts(data, dataset, split, seed))
+
+
+def _parts(data: Dataset, dataset: DatasetConfig, split: SplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
+    train, val, test = (np.sort(part) for part in SPLITTERS[type(split)](data, split, seed))
+    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
+    return train, val, test
+
+
+def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
+    sha = hashlib.sha256(data.digest.encode())
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    return sha.hexdigest()
 
 
 def _subset(data: Dataset, part: Indices) -> Subset:

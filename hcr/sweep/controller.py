@@ -389,7 +389,7 @@ def known_state(
         run.outcome, run.state = outcome_of(own[0], plan.monitor), "reused"
         return run
     cfg = planned.cfg
-    is_anew = cfg.new_run or cfg.resume == "never"
+    is_anew = cfg.new_run or cfg.resume == "never" or not known.finished
     theirs = None if is_anew else known.finished.get(fingerprints.of(cfg))
     if theirs is not None:
         with contextlib.suppress(KeyError, OSError, HcrError):

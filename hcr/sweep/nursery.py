@@ -16,6 +16,7 @@ CODE is as of `subprocess`: negative for a signal. When the socket closes the co
 
 import contextlib
 import ctypes
+import io
 import json
 import os
 import selectors
@@ -23,11 +24,26 @@ import signal
 import socket
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 LONGEST_LINE = 1 << 16
+IMPORTED = (
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "optuna",
+    "scipy.io",
+    "sklearn.metrics",
+    "hcr.evaluation.class_plots",
+    "hcr.evaluation.pictures",
+    "hcr.evaluation.plots",
+    "hcr.scoring",
+    "hcr.sweep.trial",
+    "hcr.tracking.keras_model",
+    "hcr.runner",
+)
 
 
 def main() -> int:
@@ -47,19 +63,20 @@ def main() -> int:
 
 
 def _preload() -> None:
-    """What a trial imports, without running any of it."""
+    """What a trial imports and looks up, without running anything of TensorFlow's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import sklearn.metrics  # noqa: F401
+    for name in IMPORTED:
+        import_module(name)
+    from PIL import Image
 
-    import hcr.evaluation.class_plots
-    import hcr.evaluation.pictures
-    import hcr.sweep.trial
-    import hcr.tracking.keras_model  # noqa: F401
-    from hcr.tracking.store import import_mlflow
+    from hcr.evaluation.canvas import new_figure
+    from hcr.tracking.store import warm_up
 
-    mlflow = import_mlflow()
-    _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # MLflow imports late, by name
-    import optuna  # noqa: F401
+    warm_up()
+    Image.init()
+    figure = new_figure(200, 100)
+    figure.text(0.5, 0.5, "fonts are found once")
+    figure.savefig(io.BytesIO())
 
 
 def _serve(control: socket.socket, children: dict[int, str]) -> None:
@@ -94,10 +111,12 @@ def _serve(control: socket.socket, children: dict[int, str]) -> None:
 
 
 def _read(folder: Path) -> None:
-    from hcr.data.sources import read_ahead
+    from hcr.config import HcrError
+    from hcr.data.sources import load_dataset
     from hcr.sweep.trial import read_config
 
-    read_ahead(read_config(folder).dataset)
+    with contextlib.suppress(HcrError):  # what is wrong with it is told by the trial
+        load_dataset(read_config(folder).dataset)
 
 
 def _start(folder: str, sockets: list[socket.socket], selector: selectors.BaseSelector) -> int:

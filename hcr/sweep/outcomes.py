@@ -8,7 +8,7 @@ from typing import Any
 from hcr.config import RunConfig
 from hcr.config.fingerprint import code_version, fingerprint
 from hcr.config.resolve import resolve
-from hcr.data import load_splits
+from hcr.data.splits import split_digests
 from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
 from hcr.tracking.status import finished_runs, first_event
 
@@ -103,9 +103,8 @@ class Fingerprints:
         cfg = resolve(cfg, in_sweep=True)
         data = (cfg.dataset, cfg.split, cfg.seed)
         if repr(data) not in self._digests:
-            splits = load_splits(*data)
-            digests = {"dataset_digest": splits.dataset_digest, "split_digest": splits.split_digest}
-            self._digests[repr(data)] = digests
+            of_dataset, of_split = split_digests(*data)
+            self._digests[repr(data)] = {"dataset_digest": of_dataset, "split_digest": of_split}
         kinds = repr([type(value) for value in vars(cfg).values()])
         if kinds not in self._code:
             self._code[kinds] = code_version(cfg)

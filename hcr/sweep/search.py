@@ -7,6 +7,7 @@ search that was killed goes on with the points that it would have tried.
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 HOST, BEYOND, RETRIED = "hcr.host", "hcr.beyond", "hcr.retried"
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
+AGREED_WITHIN_S = 10.0  # for whoever was first to write its word
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Search:
         self._axes = tuple(axes)
         self._sweep = sweep
         self._seed = seed
-        self._study = _open(storage, name, higher_is_better)
+        self._study, self._storage = _open(storage, name, higher_is_better)
         self.note = ""
         _sampler(sweep.sampler, seed)  # what is not installed is told before anything runs
         outside = [axis for axis in axes if not axis.contains(base.get(axis.key))]
@@ -161,11 +163,20 @@ class Search:
         return found
 
     def shared(self, name: str, value: str) -> str:
-        """What the study has under `name`, for all machines; `value` where it has nothing yet."""
-        key = f"hcr.{name}"
-        if key not in self._study.user_attrs:
-            self._study.set_user_attr(key, value)
-        return str(self._study.user_attrs[key])
+        """What all machines agree on under `name`: the `value` of the one that asked first."""
+        import optuna
+
+        called = f"{self._study.study_name}.{name}"  # the database takes a study of one name once, whoever is first
+        with _quiet():
+            try:
+                place = optuna.create_study(study_name=called, storage=self._storage)
+                place.set_user_attr(name, value)
+            except optuna.exceptions.DuplicatedStudyError:
+                place = optuna.load_study(study_name=called, storage=self._storage)
+        deadline = time.monotonic() + AGREED_WITHIN_S
+        while name not in place.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return str(place.user_attrs.get(name, value))
 
     def importances(self) -> dict[str, float] | None:
         """How much of the differences between trials each axis explains, in 0..1; None where it cannot be said."""
@@ -205,7 +216,7 @@ class Reporter:
     ) -> None:
         import optuna
 
-        study = _open(storage, name, higher_is_better, _pruner(sweep, max_epochs))
+        study, _ = _open(storage, name, higher_is_better, _pruner(sweep, max_epochs))
         with _quiet():
             self._trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
@@ -230,7 +241,9 @@ def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
     return found
 
 
-def _open(storage: str, name: str, higher_is_better: bool, pruner: Any = None) -> "optuna.Study":
+def _open(
+    storage: str, name: str, higher_is_better: bool, pruner: Any = None
+) -> "tuple[optuna.Study, optuna.storages.RDBStorage]":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -238,7 +251,7 @@ def _open(storage: str, name: str, higher_is_better: bool, pruner: Any = None) -
         try:
             engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
             opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
-            return optuna.create_study(
+            study = optuna.create_study(
                 study_name=name,
                 storage=opened,
                 direction="maximize" if higher_is_better else "minimize",
@@ -246,6 +259,7 @@ def _open(storage: str, name: str, higher_is_better: bool, pruner: Any = None) -
                 pruner=pruner or optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
+            return study, opened
         except Exception as error:  # of SQLAlchemy and of every database there is
             where = redact(storage)
             raise ConfigError(

@@ -26,7 +26,7 @@ from hcr.tracking.journal import (
     read_events,
 )
 from hcr.tracking.status import POSITION, end_dead_runs, first_event, read_position, undelivered
-from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store
+from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store, warm_up
 from hcr.tracking.suspicion import take_back_suspicion
 
 if TYPE_CHECKING:
@@ -284,6 +284,8 @@ class ReplayThread:
     def _replay(self) -> None:
         self._closing.wait(HEAD_START_S)
         import_mlflow()  # beside training
+        if "keras" in sys.modules:  # a model will be saved
+            warm_up()
         self._last_progress, self._ready = time.monotonic(), True
         with contextlib.suppress(Exception):  # whatever is wrong with other runs is nothing to this one
             deliver_dead_runs(self._journal.root)

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -34,6 +35,16 @@ def import_mlflow() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow
+
+
+def warm_up() -> None:
+    """Have what MLflow imports and looks up once in a process, the first time it saves a model: most of a second."""
+    mlflow = import_mlflow()
+    import_module("mlflow.pyfunc.loaders")
+    _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # imported late, by name
+    look_up = getattr(import_module("mlflow.utils.requirements_utils"), "_init_modules_to_packages_map", None)
+    if look_up is not None:  # MLflow's own affair: without it, it looks up later
+        look_up()
 
 
 def open_store(uri: str) -> "MlflowClient":
