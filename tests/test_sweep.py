@@ -88,6 +88,13 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
+def point_of(run: Any) -> str:
+    """The label of a run's point, by its tags."""
+    return (
+        f"model.depth={run.data.tags['sweep.model.depth']} model.kernel_size={run.data.tags['sweep.model.kernel_size']}"
+    )
+
+
 def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2", *SMALL)
     whole = tmp_path / "whole"
@@ -128,9 +135,9 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     # Sorting MLflow's table by the point's mean gives the printed order.
     by_mean = sorted(other.children, key=lambda run: run.data.metrics["sweep/mean_val_loss"])
     order = [row["point"] for row in other.table() for _ in range(3)]
-    assert [run.data.tags["mlflow.runName"].rpartition(" seed=")[0] for run in by_mean] == order
+    assert [point_of(run) for run in by_mean] == order
     best = other.client.get_run(other.parent.data.tags["hcr.best_run_id"])
-    assert best.data.tags["mlflow.runName"].startswith(order[0])
+    assert point_of(best) == order[0]
     assert best.data.tags["sweep.model.depth"] == best.data.params["model.depth"]
 
     # A run of a sweep is, to the bit, the same run alone at the same threads.
@@ -139,9 +146,7 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     done = run_hcr("train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL, cwd=alone)
     assert done.returncode == 0, done.stderr
     (single,) = Sweep(alone).parents
-    (child,) = [
-        run for run in one.children if run.data.tags["mlflow.runName"] == "model.depth=2 model.kernel_size=5 seed=1"
-    ]
+    (child,) = [run for run in one.children if run.data.tags["mlflow.runName"] == "depth=2 kernel_size=5 seed=1"]
     for name in ("val/loss", "val/accuracy", "train/loss", "best/val_loss"):
         assert child.data.metrics[name] == single.data.metrics[name]
 

@@ -15,8 +15,10 @@ from typing import Any, Literal, Protocol
 from hcr.config import TrackingError
 from hcr.config.errors import HcrError
 from hcr.config.gate import to_yaml
+from hcr.config.points import SEED
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
+from hcr.evaluation.leaderboard import short_names
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
@@ -314,6 +316,13 @@ def number_tag(planned: PlannedRun) -> str:
     return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
 
 
+def short_name(planned: PlannedRun, plan: Plan) -> str:
+    """What a table of MLflow's has room for: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
+    names = short_names([*plan.axes, SEED])
+    words = [word.partition("=") for word in planned.overrides]
+    return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
+
+
 def run_folder(trial: Path) -> Path | None:
     """The folder of the run that the trial in `trial` records; None where it has not begun."""
     try:
@@ -337,7 +346,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
         "uri": plan.uri,
         "experiment": plan.experiment,
         "parent": parent,
-        "name": planned.label,
+        "name": short_name(planned, plan),
         "overrides": list(planned.overrides),
         "tags": tags,
         "search": planned.search,

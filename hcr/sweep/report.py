@@ -59,12 +59,12 @@ def record_board(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
     """Tell the sweep's own run of its points: numbers, `leaderboard.csv`, `runs.csv` and pictures."""
-    metric = f"sweep/mean_{plan.monitor.replace('/', '_')}"
+    metric = f"point/mean_{plan.monitor.replace('/', '_')}"  # another name than the children's, which are sorted by it
     numbers = {run.planned.point_label: run.planned.point + 1 for run in runs}
     for row in board.rows:
         if row.mean is None:
             continue
-        values = {metric: row.mean, "sweep/n": float(row.n)} | ({} if row.sd is None else {"sweep/sd": row.sd})
+        values = {metric: row.mean, "point/n": float(row.n)} | ({} if row.sd is None else {"point/sd": row.sd})
         journal.metrics(values, step=numbers[row.label])
     write_csv(board, journal.artifact("leaderboard.csv"))
     journal.artifact_written("leaderboard.csv")
