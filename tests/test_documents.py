@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import DATA_DIR, Hcr
+from omegaconf import OmegaConf
 
-from hcr.config.compose import Composer
+from hcr.config.compose import Composer, compose
+from hcr.config.gate import to_dict
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -27,8 +29,11 @@ def test_the_readme_has_commands_and_refusals_to_check() -> None:
 def test_every_command_of_the_readme_passes_the_gate(command: str) -> None:
     _, _, *words = shlex.split(command)
     overrides = [word for word in words if word not in ("-m", "--cfg", "job")]
-    checked = Composer().check(overrides, multirun="-m" in words)
-    assert len(checked.configs) == (6 if "-m" in words else 1)
+    composer = Composer(config_of_run=lambda _: OmegaConf.create(to_dict(compose())))
+    checked = composer.check(overrides, multirun="-m" in words)
+    is_sweep = "-m" in words or any(word.startswith("sweep=") for word in words)
+    assert checked.multirun is is_sweep
+    assert (len(checked.configs) > 1) is is_sweep
 
 
 @pytest.mark.parametrize(("command", "answer"), REFUSALS)

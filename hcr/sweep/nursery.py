@@ -67,13 +67,10 @@ def _preload() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in IMPORTED:
         import_module(name)
-    from PIL import Image
-
     from hcr.evaluation.canvas import new_figure
     from hcr.tracking.store import warm_up
 
     warm_up()
-    Image.init()
     figure = new_figure(200, 100)
     figure.text(0.5, 0.5, "fonts are found once")
     figure.savefig(io.BytesIO())
