@@ -160,7 +160,7 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
 
 
 FAULTY = """
-import os, signal
+import os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,6 +180,8 @@ class Faulty(OptimizerConfig):
             def apply(self, *arguments, **keywords):  # while the step is traced, so not when models are checked
                 nonlocal fault
                 mark = Path(os.environ["HCR_OUTPUT_DIR"]) / "killed-once"
+                if fault == "hang":
+                    time.sleep(300)
                 if fault == "raise":
                     raise ValueError("a fault of somebody else's")
                 if fault == "exit":
@@ -252,6 +254,15 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
     retried = hcr(*command, "sweep.retry_failed=true", env=faulty)
     assert retried.stdout.startswith("2 reused, 3 resumed, 0 to run\n")
     assert len(Sweep(tmp_path).children) == 5
+
+
+def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, str]) -> None:
+    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=4s", env=faulty)
+    assert done.returncode == 1
+    assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=4s" in done.stderr
+    made = Sweep(tmp_path)
+    assert made.statuses() == ["KILLED"]
+    assert made.parent.info.status == "FAILED"
 
 
 def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path: Path) -> None:

@@ -199,10 +199,13 @@ class Composer:
         group, _, name = missing.rpartition("/")
         if group and options:
             return ConfigError(f"{group}: no {name!r} here{did_you_mean(name, options)} (one of {', '.join(options)})")
+        told = re.sub(r"\s+", " ", one_line(error))
+        if "hydra/launcher" in told:
+            return ConfigError(f"hydra/launcher: {told} pip install 'hcr[slurm]' or 'hcr[ray]' brings launchers")
         if missing == self._config_name:
             return ConfigError(f"--config-name: no {missing!r} in the config folders")
         # A file of the user's own that names what is not there.
-        return ConfigError(re.sub(r"\s+", " ", one_line(error)))
+        return ConfigError(told)
 
     def _explain_override(self, overrides: Sequence[str], multirun: bool) -> str | None:
         """The message for the first override that cannot be applied to the config composed without it."""
