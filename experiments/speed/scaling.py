@@ -44,7 +44,7 @@ def main():
         have = 0
         for count in STORED:
             fill_store(Path(folder), count - have)
-            command = [sys.executable, "-m", "hcr", "train", "training=smoke"]
+            command = [sys.executable, "-m", "hcr", "train", "training=smoke", "new_run=true"]
             walls = [run(command, {"HCR_OUTPUT_DIR": folder})[0] for _ in range(3)]
             have = count + 3
             print(f"{count:20,d} {median(walls):8.2f}", flush=True)
