@@ -31,6 +31,7 @@ from hcr.tracking.status import end_dead_runs
 
 State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "elsewhere"]
 POLL_S = 0.2
+INTERRUPTED = 130  # the exit code of a trial that SIGTERM ended
 MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
 
 
@@ -189,7 +190,7 @@ class Controller:
     def _start(self, run: Run) -> Path:
         folder = trial_folder(self._folder, run.planned)
         write_trial(folder, run.planned, self._plan, self.parent)
-        run.started, run.seen = time.monotonic(), 0
+        run.started, run.seen, run.timed_out = time.monotonic(), 0, False
         (folder / EPOCHS).unlink(missing_ok=True)
         (folder / RUN).unlink(missing_ok=True)
         pool = self.pool()
@@ -233,9 +234,11 @@ class Controller:
         limit = self._sweep.trial_timeout_s
         assert run.started is not None
         took = time.monotonic() - run.started
-        if limit is not None and took > limit:
+        if limit is not None and took > limit + GRACE_S:
+            self.pool().signal(folder, signal.SIGKILL)
+        elif limit is not None and took > limit and not run.timed_out:  # once: it is journalling what it was told
             run.timed_out = True
-            self.pool().signal(folder, signal.SIGKILL if took > limit + GRACE_S else signal.SIGTERM)
+            self.pool().signal(folder, signal.SIGTERM)
 
     def _new_epochs(self, folder: Path, run: Run) -> Iterator[Mapping[str, Any]]:
         try:
@@ -258,10 +261,11 @@ class Controller:
         if result is None and run.timed_out:
             result = {"status": "failed", "error": f"took longer than sweep.trial_timeout={self._sweep.trial_timeout}"}
             write_result(folder, result)
-        if result is None and end.code < 0 and not run.tries:
+        if result is None and (end.code < 0 or end.code == INTERRUPTED) and not run.tries:
             run.tries += 1
             run.state = "interrupted"
-            self._screen.note(f"run {number + 1} was killed by signal {-end.code}; it is tried once more")
+            by = f"killed by signal {-end.code}" if end.code < 0 else "interrupted"
+            self._screen.note(f"run {number + 1} was {by}; it is tried once more")
             return
         if result is None:
             how = f"was killed by signal {-end.code}" if end.code < 0 else f"ended with exit code {end.code}"
