@@ -1,7 +1,9 @@
 """`hcr ui` and the model server, with a real browser and real requests."""
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from conftest import Hcr, run_hcr
@@ -108,6 +111,53 @@ def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(recorded: tuple
     with socket.socket() as probe:
         probe.settimeout(1)
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived `hcr ui`"
+
+
+@pytest.mark.slow
+def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    from playwright.sync_api import expect, sync_playwright
+
+    small = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+    done = run_hcr("train", "-m", "model.depth=1,2", "seed=0,1", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (board,) = (tmp_path / "output" / "runs").glob("*/artifacts/leaderboard.csv")
+    with board.open(newline="") as file:
+        order = [row["model.depth"] for row in csv.DictReader(file)]
+    client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
+    runs = client.search_runs(["1"], "tags.`mlflow.parentRunId` != ''")
+    ids = json.dumps([run.info.run_id for run in runs])
+    port = free_port()
+    pages = f"http://127.0.0.1:{port}/#"
+    with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], tmp_path) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+            page = browser.new_page(viewport={"width": 1700, "height": 1100})
+            page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
+            names = page.locator("[role=gridcell][col-id*='Run Name']")
+            page.goto(f"{pages}/experiments/1/runs")
+            expect(names).to_have_count(1, timeout=60_000)  # the tree is folded: the parent alone
+            names.first.get_by_role("button").first.click()
+            expect(names).to_have_count(5)
+            page.screenshot(path=tmp_path / "tree.png")
+            by_mean = quote("metrics.`sweep/mean_val_loss`", safe="")
+            page.goto(f"{pages}/experiments/1/runs?orderByKey={by_mean}&orderByAsc=true")
+            expect(page.get_by_text("Sort: sweep/mean_val_loss")).to_be_visible(timeout=60_000)
+            expect(names).to_have_count(5)
+            rows = page.locator("[role=row]:has([col-id*='Run Name'])")
+            shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
+            found = [match[1] for _, text in shown if (match := re.search(r"depth=(\d) seed=\d", text))]
+            assert found == [depth for depth in order for _ in range(2)]
+            page.screenshot(path=tmp_path / "sorted.png")
+            page.goto(f"{pages}/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['1']))}")
+            expect(page.get_by_text("Comparing 4 Runs")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
+            expect(page.locator(".parcoords, .js-plotly-plot").first).to_be_visible(timeout=60_000)
+            page.screenshot(path=tmp_path / "compare.png")
+            browser.close()
 
 
 @pytest.mark.slow
