@@ -32,7 +32,9 @@ def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequ
     task.mkdir(exist_ok=True)
     (task / RESULT).unlink(missing_ok=True)
     values = [to_dict(cfg) for cfg in different.values()]
-    (task / TASK).write_text(json.dumps({"task": "check", "num_train": 1000, "configs": values}))
+    (task / TASK).write_text(
+        json.dumps({"task": "check", "num_train": 1000, "threads": plan.threads, "configs": values})
+    )
     result = controller.task(task)
     if result is None or result["status"] == "failed":
         raise HcrError(f"models cannot be built here; see {task / 'output.txt'}: {(result or {}).get('error')}")

@@ -142,8 +142,10 @@ def _pruning(task: dict[str, Any], cfg: RunConfig) -> Callable[[int, float], boo
 def _check(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Build the model of every config named, and count its parameters; the first that cannot be built is told."""
     from hcr.config.gate import parse_resolved
+    from hcr.training import configure_threads
     from hcr.training.build import build
 
+    configure_threads(task["threads"])  # once in a process, and a launcher's may train next
     counts = []
     for i, values in enumerate(task["configs"]):
         try:
