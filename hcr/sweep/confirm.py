@@ -37,7 +37,7 @@ class Confirmation:
         """Sentences to print: only these figures are to be quoted."""
         best = self.board.rows[0]
         spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
-        told = [f"Confirmed on {best.n} fresh seeds: {line}" for line in self.board.verdict[:1]]
+        told = [f"On {best.n} fresh seeds alone: {line}" for line in self.board.verdict[:1]]
         if self.test:
             told.append(
                 f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"

@@ -1,0 +1,73 @@
+"""The plan of a sweep: the same for the same command, whole on disk, aware of the code it was made with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcr.config import ConfigError
+from hcr.config.compose import Composer
+from hcr.sweep.plan import PLAN, Plan, changed_code, make_plan, read_plan, write_plan
+
+GRID = ("model.depth=1,2", "seed=0,1")
+
+
+def plan(*overrides: str, **changes: Any) -> Plan:
+    checked = Composer().check(list(overrides or GRID), multirun=True)
+    assert checked.space is not None
+    given: dict[str, Any] = {"command": overrides, "name": "a", "uri": "sqlite:////x.db", "workers": 2, "threads": 1}
+    return make_plan(checked.runs, checked.space, base=checked.configs[0], **(given | changes))
+
+
+def test_a_plan_has_every_run_by_point_and_seed() -> None:
+    made = plan()
+    assert [(run.number, run.point, run.seed, run.values) for run in made.runs] == [
+        (0, 0, 0, {"model.depth": 1}),
+        (1, 0, 1, {"model.depth": 1}),
+        (2, 1, 0, {"model.depth": 2}),
+        (3, 1, 1, {"model.depth": 2}),
+    ]
+    assert made.axes == ("model.depth",)
+    assert made.base == {"model.depth": 2}
+    assert [run.label for run in made.runs][:2] == ["model.depth=1 seed=0", "model.depth=1 seed=1"]
+    assert made.runs[0].point_label == "model.depth=1"
+
+
+def test_its_id_is_what_is_planned_and_not_how_fast_or_by_whom() -> None:
+    made = plan()
+    same = plan(command=("other",), name="b", workers=1, threads=2)
+    assert same.id == made.id
+    assert same.runs[0].cfg.training.threads == 2  # frozen, though no part of the id
+    assert plan("seed=1,0", "model.depth=shuffle(1,2)").id == made.id
+    for other in (plan("model.depth=1,3", "seed=0,1"), plan(*GRID, "training.epochs=3"), plan(uri="sqlite:////y.db")):
+        assert other.id != made.id
+    assert plan(*GRID, "sweep.retry_failed=true", "sweep.max_time=2h", "notes=why").id == made.id
+
+
+def test_threads_that_are_chosen_are_part_of_the_id() -> None:
+    one, two = (plan(*GRID, f"training.threads={n}") for n in (1, 2))
+    assert one.id != two.id
+    assert [run.cfg.training.threads for run in two.runs] == [2] * 4
+
+
+def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    made = plan()
+    write_plan(tmp_path, made)
+    assert read_plan(tmp_path) == made
+    assert read_plan(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"runs": 3}', '{"runs": [], "id": "x"}'])
+def test_a_damaged_plan_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / PLAN).write_text(text)
+    with pytest.raises(ConfigError, match=r"plan.json: expected the plan of a sweep"):
+        read_plan(tmp_path)
+
+
+def test_code_that_changed_came_or_went_is_listed() -> None:
+    made = plan()
+    assert changed_code(made, made.code) == []
+    assert "hcr/training/loop.py" in made.code and "tensorflow" in made.code
+    now = {name: digest for name, digest in made.code.items() if name != "hcr/model/muon.py"}
+    now |= {"keras": "0", "hcr/model/new.py": "1"}
+    assert changed_code(made, now) == ["hcr/model/muon.py", "hcr/model/new.py", "keras"]
