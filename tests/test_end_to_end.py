@@ -248,6 +248,7 @@ def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: 
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("hcr:")]
     assert "became nan" in line.lower()
     parent, *children = Store(tmp_path).runs()
+    children.sort(key=lambda run: run.data.tags["hcr.sweep_run"])  # they were trained side by side
     assert [run.info.status for run in children] == ["FAILED", "FINISHED"]
     assert parent.info.status == "FAILED"
     assert "became nan" in children[0].data.tags["hcr.error"].lower()
