@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,6 +31,8 @@ def import_mlflow() -> Any:
     """MLflow, quiet and impatient."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
+    # In a notebook without widgets tqdm, which MLflow would show the copying of artifacts with, says so.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     import mlflow
 
     for name in ("mlflow", "alembic"):
