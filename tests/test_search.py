@@ -183,15 +183,14 @@ def ask_all(folder: Path, out: Path) -> None:
             file.write(f"{trial.number}\n")
 
 
-def test_two_controllers_never_try_a_number_twice_nor_more_than_n_trials(tmp_path: Path) -> None:
-    opened(tmp_path)
+def test_controllers_that_begin_at_once_never_try_a_number_twice_nor_more_than_n_trials(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=ask_all, args=(tmp_path, tmp_path / f"{i}.txt")) for i in range(2)]
+    workers = [context.Process(target=ask_all, args=(tmp_path, tmp_path / f"{i}.txt")) for i in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     told = sorted(int(line) for file in tmp_path.glob("*.txt") for line in file.read_text().split())
     assert told == list(range(N))
     assert [trial.number for trial in opened(tmp_path).trials()] == list(range(N))

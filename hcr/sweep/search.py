@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HOST, BEYOND, RETRIED = "hcr.host", "hcr.beyond", "hcr.retried"
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
+ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
+RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
 AGREED_WITHIN_S = 10.0  # for whoever was first to write its word
 
 
@@ -247,24 +249,29 @@ def _open(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _quiet():
-        try:
-            engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
-            opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
-            study = optuna.create_study(
-                study_name=name,
-                storage=opened,
-                direction="maximize" if higher_is_better else "minimize",
-                sampler=optuna.samplers.RandomSampler(seed=0),
-                pruner=pruner or optuna.pruners.NopPruner(),
-                load_if_exists=True,
-            )
-            return study, opened
-        except Exception as error:  # of SQLAlchemy and of every database there is
-            where = redact(storage)
-            raise ConfigError(
-                f"sweep.storage: expected a database that can be opened, got {where} ({one_line(error)})"
-            ) from error
+    engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
+    for attempt in range(1, ATTEMPTS + 1):
+        with _quiet():
+            try:
+                opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
+                study = optuna.create_study(
+                    study_name=name,
+                    storage=opened,
+                    direction="maximize" if higher_is_better else "minimize",
+                    sampler=optuna.samplers.RandomSampler(seed=0),
+                    pruner=pruner or optuna.pruners.NopPruner(),
+                    load_if_exists=True,
+                )
+                return study, opened
+            except Exception as error:  # of SQLAlchemy and of every database there is
+                told = one_line(error)
+                if attempt == ATTEMPTS or not any(sign in str(error) for sign in RACE):
+                    where = redact(storage)
+                    raise ConfigError(
+                        f"sweep.storage: expected a database that can be opened, got {where} ({told})"
+                    ) from error
+        time.sleep(0.3 * attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _sampler(name: str, seed: int) -> Any:
