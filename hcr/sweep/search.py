@@ -5,6 +5,7 @@ several machines share. Nothing is kept in memory: the sampler is made anew for 
 search that was killed goes on with the points that it would have tried.
 """
 
+import fcntl
 import json
 import logging
 import time
@@ -20,6 +21,7 @@ from hcr.config.axes import Axis
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.secrets import redact
 from hcr.config.sweep import SweepConfig
+from hcr.config.tracking import sqlite_path
 
 if TYPE_CHECKING:
     import optuna
@@ -251,7 +253,7 @@ def _open(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
     for attempt in range(1, ATTEMPTS + 1):
-        with _quiet():
+        with _quiet(), _alone(storage):
             try:
                 opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
                 study = optuna.create_study(
@@ -340,6 +342,18 @@ def _outside(axis: Axis, value: Any) -> Any:
     if axis.kind == "float" and axis.step is not None:
         return float(f"{value:.12g}")
     return value
+
+
+@contextmanager
+def _alone(storage: str) -> Iterator[None]:
+    """One process at a time where the database is a file: several that make its tables at once fail in many ways."""
+    path = sqlite_path(storage) if storage.startswith("sqlite:") else None
+    if path is None or not path.parent.is_dir():
+        yield
+        return
+    with path.with_name(path.name + ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
