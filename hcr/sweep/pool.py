@@ -43,7 +43,7 @@ class Pool:
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hcr.sweep.nursery", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "hcr.sweep.nursery", str(theirs.fileno())],  # -P: no folder named hcr here
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

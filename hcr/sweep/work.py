@@ -29,7 +29,6 @@ class Work:
     def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
         self._plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
-        self.is_fresh = parent is None
         self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
         self._fingerprints = Fingerprints()
         self.source: Grid | SearchSource = Grid(iter(()))
@@ -121,7 +120,7 @@ class Work:
         return self.source.search.importances() if isinstance(self.source, SearchSource) else None
 
     def confirming(self, num_seeds: int) -> list[Run]:
-        """The runs that confirm the best points; where each of them stands. None while runs are missing."""
+        """The runs that confirm the best points; where each of them stands; none of them while runs are missing."""
         board = board_of(self._plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
         if board is None or self.num_left():
             return []
@@ -133,7 +132,7 @@ class SearchSource:
     """The runs that a search asks for."""
 
     def __init__(self, work: Work, plan: Plan, folder: Path, sweep: SweepConfig) -> None:
-        self._work, self._plan, self._folder = work, plan, folder
+        self._work, self._plan = work, plan
         self._space = Space.from_json(plan.space)
         self._storage = sweep.storage or sqlite_uri(folder / SEARCH)
         self._sweep = sweep
