@@ -1,5 +1,7 @@
 """`hcr`: verbs to functions. Nothing heavy is imported before the config has been accepted."""
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
     came from.
     """
+    atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         return _say(help_text())

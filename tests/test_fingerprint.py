@@ -8,7 +8,7 @@ import pytest
 import hcr
 from hcr.config import fingerprint as module
 from hcr.config.compose import compose
-from hcr.config.fingerprint import code_version, deciding_config, fingerprint
+from hcr.config.fingerprint import code_version, deciding_config, fingerprint, hold_sources
 from hcr.config.gate import RunConfig
 
 DIGESTS = {"dataset_digest": "d" * 64, "split_digest": "s" * 64, "code": "c" * 64}
@@ -127,6 +127,17 @@ def test_the_code_version_stays_with_what_decides_no_number(copied: Path, file: 
     (copied / file).parent.mkdir(parents=True, exist_ok=True)
     (copied / file).write_text("# changed\n")
     assert code_version(compose()) == before
+
+
+def test_code_that_is_held_stays_what_was_imported(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.config.fingerprint._held", {})
+    before = code_version(compose())
+    hold_sources(compose())
+    source = copied / "model" / "architectures.py"
+    source.write_text(source.read_text() + "# edited while a sweep runs\n")
+    assert code_version(compose()) == before
+    monkeypatch.setattr("hcr.config.fingerprint._held", {})
+    assert code_version(compose()) != before
 
 
 def test_the_code_version_changes_with_a_library_s_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 
     python experiments/sweep/throughput.py [--trials 20] [--many 1000]
 
-Trials are one epoch on the bundled digits. Fresh processes run as many at a time as the sweep has workers, each with
-one thread, like its trials. Then `--many` smaller trials: seconds of each hundred, and the memory of controller and
-nursery.
+Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run one after another,
+with as many threads as the sweep has workers, and as many at a time as it has workers, with one thread each like its
+trials. Then `--many` smaller trials: seconds of each hundred, and the memory of controller and nursery.
 """
 
 import argparse
@@ -38,15 +38,10 @@ def main():
 
 def against_fresh(folder, options):
     threads = "training.threads=1"
-    start = time.perf_counter()
-    with ThreadPoolExecutor(options.workers) as pool:
-        jobs = [
-            pool.submit(hcr, folder / "fresh", *ONE_EPOCH, threads, "score_test=false", f"seed={seed}")
-            for seed in range(options.trials)
-        ]
-        for job in jobs:
-            job.result()
-    fresh = time.perf_counter() - start
+    for name in ("alone", "beside", "sweep"):
+        hcr(folder / name, *TRIVIAL)
+    alone = fresh(folder / "alone", options.trials, 1, f"training.threads={options.workers}")
+    beside = fresh(folder / "beside", options.trials, options.workers, threads)
     start = time.perf_counter()
     hcr(
         folder / "sweep",
@@ -57,16 +52,31 @@ def against_fresh(folder, options):
         f"sweep.workers={options.workers}",
     )
     forked = time.perf_counter() - start
-    print(f"{options.trials} one-epoch trials, {options.workers} at a time")
-    print(f"  fresh processes  {fresh:6.1f} s  {3600 * options.trials / fresh:6,.0f} an hour")
-    hourly = 3600 * options.trials / forked
-    print(f"  a sweep          {forked:6.1f} s  {hourly:6,.0f} an hour  {fresh / forked:.1f} times")
+    print(f"{options.trials} one-epoch trials")
+    for name, took in (
+        ("fresh processes, one after another", alone),
+        (f"fresh processes, {options.workers} at a time", beside),
+        (f"a sweep, {options.workers} workers", forked),
+    ):
+        hourly = 3600 * options.trials / took
+        print(f"  {name:36s} {took:6.1f} s  {hourly:6,.0f} an hour; the sweep {took / forked:.1f} times")
     peaks = [result["peak_rss_mib"] for result in results(folder / "sweep")]
     second, last = peaks[1], peaks[-1]
     print(
         f"  peak memory: trial 2 {second:.0f} MiB, trial {len(peaks)} {last:.0f} MiB ({last / second - 1:+.1%})",
         flush=True,
     )
+
+
+def fresh(root, trials, at_a_time, threads):
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_a_time) as pool:
+        jobs = [
+            pool.submit(hcr, root, *ONE_EPOCH, threads, "score_test=false", f"seed={seed}") for seed in range(trials)
+        ]
+        for job in jobs:
+            job.result()
+    return time.perf_counter() - start
 
 
 def many(root, options):

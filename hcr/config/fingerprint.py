@@ -40,18 +40,36 @@ def code_version(cfg: RunConfig) -> str:
 
 def code_sources(cfg: RunConfig) -> dict[str, str]:
     """What `code_version` digests: SHA-256 of each source by its path, and the version of each library by its name."""
+    digests = dict(_held.get("hcr") or _own_digests())
+    for name, files in extension_sources(cfg).items():
+        digests |= _held.get(name) or _package_digests(name, files)
+    return digests | {name: version(name) for name in DECIDING_PACKAGES}
+
+
+_held: dict[str, dict[str, str]] = {}  # digests by package
+
+
+def hold_sources(cfg: RunConfig) -> None:
+    """From now on, in this process and its forks, the code of a run such as `cfg` is what its files hold now.
+
+    It has been imported, and what is written into the files later is not what runs.
+    """
+    _held.setdefault("hcr", _own_digests())
+    for name, files in extension_sources(cfg).items():
+        _held.setdefault(name, _package_digests(name, files))
+
+
+def _own_digests() -> dict[str, str]:
     package = Path(__file__).parents[1]
-    files = {file.relative_to(package.parent).as_posix(): file for file in _own_sources(package)}
-    for name, extra in extension_sources(cfg).items():
-        files |= {
-            "/".join(file.parts[file.parts.index(name) :] if name in file.parts else file.parts[-1:]): file
-            for file in extra
-        }
-    return {name: _file_digest(file) for name, file in files.items()} | {p: version(p) for p in DECIDING_PACKAGES}
+    files = (file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py"))
+    return {file.relative_to(package.parent).as_posix(): _file_digest(file) for file in files}
 
 
-def _own_sources(package: Path) -> list[Path]:
-    return [file for room in DECIDING_SOURCES for file in (package / room).rglob("*.py")]
+def _package_digests(name: str, files: list[Path]) -> dict[str, str]:
+    return {
+        "/".join(file.parts[file.parts.index(name) :] if name in file.parts else file.parts[-1:]): _file_digest(file)
+        for file in files
+    }
 
 
 def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:

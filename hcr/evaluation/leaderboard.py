@@ -12,8 +12,6 @@ from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
-from scipy.integrate import quad
-from scipy.special import ndtr
 
 from hcr.evaluation.statistics import holm, mean_interval, permutation_p, smallest_n, smallest_p
 
@@ -193,6 +191,9 @@ def winner_bias(num_points: int, n: int) -> float:
     Source:
         The mean of the largest of K standard normal draws, David and Nagaraja 2003, "Order Statistics", over sqrt(n).
     """
+    from scipy.integrate import quad  # half a second, which a sweep need not wait for before it begins
+    from scipy.special import ndtr
+
     above = quad(lambda x: 1 - ndtr(x) ** num_points, 0, np.inf)[0]
     below = quad(lambda x: ndtr(x) ** num_points, -np.inf, 0)[0]
     return max(0.0, float(above - below)) / sqrt(n)
@@ -222,7 +223,7 @@ def format_table(board: Leaderboard, limit: int | None = None) -> str:
     left_out = board.rows[len(rows) :]
     if left_out:
         tied = sum(bool(row.is_tied) for row in left_out)
-        lines.append(f"and {_count(len(left_out), 'more point')}" + (f", {tied} of them tied (=)" if tied else ""))
+        lines.append(f"and {counted(len(left_out), 'more point')}" + (f", {tied} of them tied (=)" if tied else ""))
     if any(row.is_tied for row in rows[1:]):
         lines.append("= cannot be told from the best")
     return "\n".join(lines)
@@ -327,7 +328,7 @@ def _withheld(rows: Sequence[LeaderboardRow]) -> list[str]:
         + (f", {row.num_pruned} pruned" if row.num_pruned else "")
         for row in short
     ]
-    what = f"{_count(total, 'run')} of {_count(len(short), 'point')} {'is' if total == 1 else 'are'} missing"
+    what = f"{counted(total, 'run')} of {counted(len(short), 'point')} {'is' if total == 1 else 'are'} missing"
     return [f"the statistics are withheld, {what}.", f"missing are {_name(ends)}."]
 
 
@@ -336,13 +337,13 @@ def _verdict(rows: Sequence[LeaderboardRow], monitor: str, alpha: float) -> list
     lines = []
     pruned = sum(row.n == 0 and row.num_pruned > 0 for row in rows)
     if pruned:
-        lines.append(f"{_count(pruned, 'point')} had all runs pruned and cannot be compared.")
+        lines.append(f"{counted(pruned, 'point')} had all runs pruned and cannot be compared.")
     if len(compared) < 2:
         what = "one point has finished runs" if compared else "no point has a finished run"
         return [*lines, f"{what.capitalize()}: there is nothing to compare."]
     best = compared[0]
     ns = sorted({row.n for row in compared})
-    seeds = f"{_count(ns[0], 'seed')} each" if len(ns) == 1 else f"{ns[0]} to {ns[-1]} seeds each"
+    seeds = f"{counted(ns[0], 'seed')} each" if len(ns) == 1 else f"{ns[0]} to {ns[-1]} seeds each"
     if best.is_tied is None:
         lines.append("One seed each: nothing can be said about seed noise, nor of any point that it is the better one.")
         lines.append(_fewest(len(compared), alpha))
@@ -370,7 +371,7 @@ def _tied_lines(compared: Sequence[LeaderboardRow], monitor: str, alpha: float, 
     best, tied = compared[0], [row for row in compared if row.is_tied]
     how = f"{monitor}, {seeds}, permutation tests against the best, Holm-adjusted, alpha {alpha:g}"
     if len(tied) == 1:
-        return [f"{best.label} can be told from all of the {_count(len(compared) - 1, 'other point')} ({how})."]
+        return [f"{best.label} can be told from all of the {counted(len(compared) - 1, 'other point')} ({how})."]
     lines = [
         f"{len(tied)} of {len(compared)} points cannot be told from the best ({how}): "
         f"{_name([f'{best.label}, the best', *(row.label for row in tied[1:])])}."
@@ -397,12 +398,13 @@ def _bias_line(compared: Sequence[LeaderboardRow]) -> str:
     pooled = (sum(d * sd**2 for d, sd in spread) / sum(d for d, _ in spread)) ** 0.5 if spread else 0.0
     here = f", here {pooled * bias:.2g}," if pooled else ""
     return (
-        f"The score of the best flatters it: of {len(compared)} equal points with {_count(best.n, 'seed')} each the "
+        f"The score of the best flatters it: of {len(compared)} equal points with {counted(best.n, 'seed')} each the "
         f"best mean is on average {bias:.2f} standard deviations of a run{here} too good. Judge it by new seeds."
     )
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from hcr.evaluation.canvas import (
@@ -330,8 +332,30 @@ class _Page:
         figure = new_figure(width, height)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.imshow(self.pixels, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        axes.add_image(_Background(axes, self.pixels))
         return figure, axes
+
+
+class _Background(AxesImage):
+    """A whole page of pixels: on a page of the same size it is copied, as resampling it takes most of the drawing."""
+
+    def __init__(self, axes: Axes, pixels: Images) -> None:
+        height, width = pixels.shape[:2]
+        super().__init__(axes, interpolation="nearest", origin="upper", extent=(0, width, height, 0))
+        self.set_data(pixels)
+        self._pixels = pixels
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Copy it, or have it resampled for a page of another size."""
+        height, width = self._pixels.shape[:2]
+        if renderer.get_canvas_width_height() != (width, height):
+            super().draw(renderer)
+            return
+        alpha = np.full((height, width, 1), 255, np.uint8)
+        style = renderer.new_gc()
+        renderer.draw_image(style, 0, 0, np.concatenate([self._pixels, alpha], axis=2)[::-1])  # from the bottom up
+        style.restore()
 
 
 def _rgb(color: str) -> NDArray[np.uint8]:

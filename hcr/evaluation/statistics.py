@@ -7,7 +7,6 @@ from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, t
 
 MOST_ARRANGEMENTS = 20_000  # up to this a permutation test counts every one; beyond, so many are drawn
 
@@ -26,6 +25,8 @@ def proportion_interval(successes: int, trials: int, confidence: float = 0.95) -
     Source:
         Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
+    from scipy.stats import binomtest  # half a second, which a sweep need not wait for before it begins
+
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -40,6 +41,8 @@ def mean_interval(scores: Sequence[float], confidence: float = 0.95) -> tuple[fl
     if n < 2:
         return None
     mean, error = float(np.mean(scores)), float(np.std(scores, ddof=1)) / n**0.5
+    from scipy.stats import t
+
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * error
     return mean - half, mean + half
 

@@ -51,6 +51,8 @@ class Delivery:
     ) -> None:
         self.drain()
         self._given_up = True
+        while self._thread.is_alive() and not self._ready:  # an import that the end of the process cuts short may crash
+            time.sleep(0.05)
 
     @property
     def num_undelivered(self) -> int:
@@ -104,7 +106,10 @@ class Delivery:
             if moved:
                 self.error = None
             wait_s = min(2 * wait_s, LONGEST_WAIT_S) if failed and not moved else SHORTEST_WAIT_S
-            time.sleep(wait_s if failed or self._closing.is_set() else PAUSE_S)
+            if failed or self._closing.is_set():
+                time.sleep(wait_s)
+            else:
+                self._closing.wait(PAUSE_S)
 
     def _deliver(self, folder: Path, has_ended: bool) -> bool:
         if not (folder / JOURNAL).exists():

@@ -9,7 +9,7 @@ from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan
-from hcr.sweep.trial import RESULT, TASK
+from hcr.sweep.trial import BUILDING, RESULT, TASK
 
 
 def parts_of(cfg: RunConfig) -> str:
@@ -33,7 +33,7 @@ def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequ
     (task / RESULT).unlink(missing_ok=True)
     values = [to_dict(cfg) for cfg in different.values()]
     (task / TASK).write_text(
-        json.dumps({"task": "check", "num_train": 1000, "threads": plan.threads, "configs": values})
+        json.dumps({"task": BUILDING, "num_train": 1000, "threads": plan.threads, "configs": values})
     )
     result = controller.task(task)
     if result is None or result["status"] == "failed":

@@ -7,15 +7,18 @@ behind goes with it. Nothing of TensorFlow may run here, as its threads would no
 
 It obeys lines of JSON from the socket FD, and answers with others:
 
-    {"read": FOLDER}        read the data set of the trial in FOLDER, for every trial to have
+    {"read": FOLDER}        read the data set of the trial in FOLDER, for every trial to have, and hold its code
     {"start": FOLDER}       fork a trial                          -> {"started": FOLDER, "pid": PID}
                             when it has ended                     -> {"ended": FOLDER, "code": CODE}
+
+What builds models and does no more is forked as soon as Keras is imported; the rest is imported meanwhile.
 
 CODE is as of `subprocess`: negative for a signal. When the socket closes the controller is gone, and so are the trials.
 """
 
 import contextlib
 import ctypes
+import gc
 import io
 import json
 import os
@@ -24,25 +27,28 @@ import signal
 import socket
 import sys
 import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 LONGEST_LINE = 1 << 16
-IMPORTED = (
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "optuna",
+TO_BUILD = ("hcr.config.gate", "hcr.sweep.trial", "hcr.training.build")
+TO_TRAIN = (
     "scipy.io",
     "sklearn.metrics",
+    "hcr.runner",
+    "hcr.scoring",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
     "hcr.evaluation.class_plots",
     "hcr.evaluation.pictures",
     "hcr.evaluation.plots",
-    "hcr.scoring",
-    "hcr.sweep.trial",
     "hcr.tracking.keras_model",
-    "hcr.runner",
+    "optuna",
 )
 
 
@@ -50,8 +56,9 @@ def main() -> int:
     """Import, then serve until the controller is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what an interrupt means
-    _preload()
-    _send(control, {"ready": os.getpid()})
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in TO_BUILD:
+        import_module(name)
     children: dict[int, str] = {}
     try:
         _serve(control, children)
@@ -59,18 +66,23 @@ def main() -> int:
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # TensorFlow takes a second to leave, and has nothing to do
 
 
-def _preload() -> None:
-    """What a trial imports and looks up, without running anything of TensorFlow's."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in IMPORTED:
-        import_module(name)
-    from hcr.evaluation.canvas import new_figure
+def _preparations() -> deque[Callable[[], object]]:
+    """What trials import and look up, in pieces, without running anything of TensorFlow's."""
+    from hcr.tracking.sources import hold_sources
     from hcr.tracking.store import warm_up
 
-    warm_up()
+    imports = [partial(import_module, name) for name in TO_TRAIN]
+    return deque([hold_sources, *imports, warm_up, _find_fonts, gc.collect])
+
+
+def _find_fonts() -> None:
+    from hcr.evaluation.canvas import new_figure
+
     figure = new_figure(200, 100)
     figure.text(0.5, 0.5, "fonts are found once")
     figure.savefig(io.BytesIO())
@@ -87,8 +99,12 @@ def _serve(control: socket.socket, children: dict[int, str]) -> None:
     selector.register(control, selectors.EVENT_READ)
     selector.register(awake, selectors.EVENT_READ)
     pending = b""
+    preparations = _preparations()
     while True:
-        for key, _ in selector.select():
+        ready = selector.select(0 if preparations else None)
+        if not ready:
+            preparations.popleft()()
+        for key, _ in ready:
             if key.fileobj is awake:
                 awake.recv(LONGEST_LINE)
                 _bury(control, children)
@@ -102,6 +118,10 @@ def _serve(control: socket.socket, children: dict[int, str]) -> None:
                 if "read" in order:
                     _read(Path(order["read"]))
                 else:
+                    if _trains(Path(order["start"])):
+                        while preparations:
+                            preparations.popleft()()
+                        gc.freeze()  # what is here is every trial's: no garbage of its own to look through
                     pid = _start(order["start"], [control, awake, wake], selector)
                     children[pid] = order["start"]
                     _send(control, {"started": order["start"], "pid": pid})
@@ -109,11 +129,22 @@ def _serve(control: socket.socket, children: dict[int, str]) -> None:
 
 def _read(folder: Path) -> None:
     from hcr.config import HcrError
+    from hcr.config.fingerprint import hold_sources
     from hcr.data.sources import load_dataset
     from hcr.sweep.trial import read_config
 
     with contextlib.suppress(HcrError):  # what is wrong with it is told by the trial
-        load_dataset(read_config(folder).dataset)
+        cfg = read_config(folder)
+        hold_sources(cfg)
+        load_dataset(cfg.dataset)
+
+
+def _trains(folder: Path) -> bool:
+    """Whether the task in `folder` does more than to build models."""
+    from hcr.sweep.trial import BUILDING, TASK
+
+    task: str = json.loads((folder / TASK).read_text())["task"]
+    return task != BUILDING
 
 
 def _start(folder: str, sockets: list[socket.socket], selector: selectors.BaseSelector) -> int:

@@ -28,6 +28,7 @@ from hcr.tracking.journal import Journal
 
 TASK, CONFIG, RUN, EPOCHS = "task.json", "config.yaml", "run.txt", "epochs.jsonl"
 ERROR, RESULT = "error.txt", "result.json"
+BUILDING = "check"  # the task that needs no more than Keras
 CALIBRATION_STEPS = 32
 
 
@@ -192,7 +193,7 @@ def _score(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 TASKS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
     "train": _train,
-    "check": _check,
+    BUILDING: _check,
     "calibrate": _calibrate,
     "score": _score,
 }

@@ -43,5 +43,5 @@ def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
             assert alive is not None
             return alive(batch, training=False)
 
-        _compiled[model] = tf.function(predict, input_signature=[images])
+        _compiled[model] = tf.function(predict, input_signature=[images], autograph=False)
     return _compiled[model]
