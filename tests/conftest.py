@@ -1,9 +1,13 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,43 @@ def hcr(tmp_path: Path) -> Hcr:
         return run_hcr(*arguments, cwd=tmp_path, env=env)
 
     return call
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty database on a PostgreSQL server of the test's own, on loopback."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian does not put them into the PATH
+    if not found:
+        pytest.skip("needs Debian's postgresql")
+    programs = found[-1]
+    folder = tmp_path_factory.mktemp("postgresql")
+    # The server refuses to be root; Debian's package makes a user for it.
+    who: dict[str, str] = {}
+    if os.geteuid() == 0:
+        who = {"user": "postgres", "group": "postgres"}
+        for place in (folder, *folder.parents):
+            if place.stat().st_uid == 0 and place.name.startswith(("pytest-", "postgresql")):
+                place.chmod(0o755)
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    subprocess.run(
+        [programs / "initdb", "-D", folder / "data", "-U", "hcr", "--auth=trust", "--no-sync"],
+        check=True, capture_output=True, cwd=folder, **who,
+    )  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder],
+            stdout=log, stderr=log, cwd=folder, **who,
+        )  # fmt: skip
+    try:
+        ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield f"postgresql+psycopg://hcr@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # ends its sessions
+        server.wait(30)

@@ -120,6 +120,7 @@ def test_a_replay_cut_off_after_any_event_is_completed_by_the_next(
     expected = everything(uri.replace("mlflow.db", "control.db"))
     journal = write_run(tmp_path / "output", uri)
 
+    monkeypatch.setattr("hcr.tracking.replay.BETWEEN_SAVES_S", 0.0)  # after every event
     save = Replay._save_position
 
     class Cut(Exception):

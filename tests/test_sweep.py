@@ -26,9 +26,9 @@ SMALL = ("training=smoke", "model.filters=4", "model.dense_units=[]")
 class Sweep:
     """What a sweep left under `folder`: its tree in MLflow, its table, the journals."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, uri: str | None = None) -> None:
         self.root = folder / "output"
-        self.client = open_store(f"sqlite:///{self.root / 'mlflow.db'}")
+        self.client = open_store(uri or f"sqlite:///{self.root / 'mlflow.db'}")
         experiment = self.client.get_experiment_by_name("hcr")
         runs = self.client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
         self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -402,11 +402,18 @@ def test_a_launcher_of_hydra_s_runs_the_same_plan(hcr: Hcr, tmp_path: Path) -> N
     assert done.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
 
 
-def test_controllers_that_share_a_search_are_one_sweep(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_controllers_that_share_a_search_are_one_sweep(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    storage, uri = f"sqlite:///{tmp_path}/shared.db", f"sqlite:///{tmp_path}/output/mlflow.db"
+    if database == "postgresql":
+        storage = request.getfixturevalue("postgresql")
+        subprocess.run(["psql", "-q", storage.replace("+psycopg", ""), "-c", "create database mlflow"], check=True)
+        uri = storage.rpartition("/")[0] + "/mlflow"
     command = (
         "-m", "optimizer.learning_rate=tag(log,interval(0.0001,0.03))", *SMALL, "sweep.sampler=random",
-        "sweep.n_trials=6", "sweep.workers=1", f"sweep.storage=sqlite:///{tmp_path}/shared.db",
-        f"tracking.uri=sqlite:///{tmp_path}/output/mlflow.db",
+        "sweep.n_trials=6", "sweep.workers=1", f"sweep.storage={storage}", f"tracking.uri={uri}",
     )  # fmt: skip
     (tmp_path / "output").mkdir()
     machines = [tmp_path / "one", tmp_path / "other"]
@@ -415,10 +422,30 @@ def test_controllers_that_share_a_search_are_one_sweep(tmp_path: Path) -> None:
     controllers = [begin(*command, cwd=machine) for machine in machines]
     told = [controller.communicate(timeout=300) for controller in controllers]
     assert [controller.returncode for controller in controllers] == [0, 0], told
-    made = Sweep(tmp_path)
+    made = Sweep(tmp_path, uri)
     assert len(made.children) == 6
     assert made.statuses() == ["FINISHED"] * 6
     assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
     assert sorted(run.data.tags["hcr.sweep_run"] for run in made.children) == list("123456")
+    # What each of them says of the other's runs is what the other knows, numbers of parameters among it.
+    tables = [path.read_text() for path in sorted(tmp_path.glob("*/output/runs/*/artifacts/leaderboard.csv"))]
+    assert tables
+    for table in tables:
+        sizes = {row["num_params"] for row in csv.DictReader(table.splitlines()) if row["n"] == "1"}
+        assert len(sizes) == 1 and int(sizes.pop()) > 0
     shares = [len(list(machine.glob("output/sweeps/*/trials/*/result.json"))) for machine in machines]
     assert sum(shares) == 6
+
+
+def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "hcr").mkdir()
+    (tmp_path / "hcr" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
+    script = Path(sys.executable).with_name("hcr")
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [script, "train", "-m", *SMALL, "seed=0,1", "sweep.workers=1"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Sweep(tmp_path).statuses() == ["FINISHED"] * 2

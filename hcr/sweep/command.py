@@ -12,7 +12,7 @@ from hcr.config import ConfigError, HcrError
 from hcr.config.compose import Checked
 from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, tracking_uri
-from hcr.evaluation.leaderboard import format_table
+from hcr.evaluation.leaderboard import counted, format_table
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.resources import workers_and_threads
@@ -145,6 +145,7 @@ def print_result(result: SweepResult) -> None:
     if result.num_failed:
         print(f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again")
     if result.num_left:
-        print(f"{result.num_left} runs are left; the same command goes on")
+        are = "is" if result.num_left == 1 else "are"
+        print(f"{counted(result.num_left, 'run')} {are} left; the same command goes on")
     print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
     print(how_to_see(result.plan.uri), flush=True)

@@ -19,10 +19,14 @@ from hcr.tracking.status import first_event, read_position
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
-    """The runs by point, in order of the plan."""
-    by_point: dict[int, list[Run]] = {}
+    """The runs by point, in order of the plan; values that a search tried more than once are one point."""
+    by_point: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.planned.number):
-        by_point.setdefault(run.planned.point, []).append(run)
+        mates = by_point.setdefault(run.planned.point_label, [])
+        if run.planned.phase != "search" or not mates:
+            mates.append(run)
+        elif mates[0].outcome is None:  # given up or failed then, and tried again
+            mates[0] = run
     points = []
     for of_point in by_point.values():
         done = [run for run in of_point if run.outcome is not None]
@@ -60,7 +64,9 @@ def record_board(
 ) -> None:
     """Tell the sweep's own run of its points: numbers, `leaderboard.csv`, `runs.csv` and pictures."""
     metric = f"point/mean_{plan.monitor.replace('/', '_')}"  # another name than the children's, which are sorted by it
-    numbers = {run.planned.point_label: run.planned.point + 1 for run in runs}
+    numbers: dict[str, int] = {}
+    for run in runs:
+        numbers.setdefault(run.planned.point_label, run.planned.point + 1)
     for row in board.rows:
         if row.mean is None:
             continue

@@ -12,7 +12,7 @@ from hcr.config import ConfigError, RunConfig
 from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
-from hcr.evaluation.leaderboard import Leaderboard
+from hcr.evaluation.leaderboard import Leaderboard, counted
 from hcr.sweep.confirm import Confirmation, confirmation
 from hcr.sweep.controller import Controller, Grid, Run
 from hcr.sweep.delivery import Delivery
@@ -98,12 +98,13 @@ def run_sweep(
         if changed and work.num_left() and not sweep.allow_code_change:
             raise ConfigError(_told_changes(changed))
         plan = replace(plan, is_mixed=plan.is_mixed or bool(changed and work.num_left()))
+        stack.enter_context(delivery)  # it imports MLflow while Keras is imported for the models
         check_models(controller, folder, plan, [*work.new_configs(), *(samples if plan.is_search else [])])
         write_plan(folder, plan)
         print(work.counts(), flush=True)
         with recorded(tracking) as journal:
             controller.parent = _begin(journal, plan, folder, work.shared_key)
-            with delivery, screen:
+            with screen:
                 work.show(screen)
                 work.deliver_what_is_left(delivery)
                 controller.make(work.source, work.waiting(), partial(_tell_progress, journal, controller))
@@ -233,5 +234,5 @@ def _end(journal: Journal, work: Work) -> None:
         journal.tags({"hcr.error": f"{failed} of {len(work.runs)} runs failed"})
         journal.end("FAILED")
     elif left:
-        journal.tags({"hcr.error": f"sweep.max_time is over, {left} runs are left"})
+        journal.tags({"hcr.error": f"not all of it was run: {counted(left, 'run')} left"})
         journal.end("KILLED")

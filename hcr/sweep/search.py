@@ -8,13 +8,15 @@ search that was killed goes on with the points that it would have tried.
 import fcntl
 import json
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from math import isfinite
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hcr.config.axes import Axis
@@ -22,11 +24,12 @@ from hcr.config.errors import ConfigError, one_line
 from hcr.config.secrets import redact
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_path
+from hcr.tracking.journal import this_host
 
 if TYPE_CHECKING:
     import optuna
 
-HOST, BEYOND, RETRIED = "hcr.host", "hcr.beyond", "hcr.retried"
+HOST, BEYOND, RETRIED, OUTCOME = "hcr.host", "hcr.beyond", "hcr.retried", "hcr.outcome"
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
 RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
@@ -43,6 +46,7 @@ class Trial:
         state: "running", "finished", "pruned" or "failed".
         value: the monitored metric, of one that has finished.
         host: where it runs or ran.
+        outcome: what else is known of one that has finished.
     """
 
     number: int
@@ -50,6 +54,7 @@ class Trial:
     state: str = "running"
     value: float | None = None
     host: str = ""
+    outcome: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Search:
@@ -93,7 +98,16 @@ class Search:
             found = ", ".join(f"{axis.key}={base.get(axis.key)}" for axis in outside)
             self.note = f"the base config is not tried: {found} lies outside of what is searched"
         elif not self._study.get_trials(deepcopy=False):
-            self._study.enqueue_trial({axis.key: _inside(axis, base[axis.key]) for axis in axes}, skip_if_exists=True)
+            self._enqueue({axis.key: _inside(axis, base[axis.key]) for axis in axes})
+
+    def _enqueue(self, params: Mapping[str, Any]) -> None:
+        """Have `params` tried first, once, however many controllers begin at the same moment."""
+        me = f"{this_host()}:{os.getpid()}"
+        deadline = time.monotonic() + AGREED_WITHIN_S
+        if self.shared("first", me) != me:
+            while not self._study.get_trials(deepcopy=False) and time.monotonic() < deadline:
+                time.sleep(0.1)
+        self._study.enqueue_trial(dict(params), skip_if_exists=True)
 
     def ask(self, host: str) -> Trial | None:
         """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
@@ -114,8 +128,8 @@ class Search:
         trial.set_user_attr(HOST, host)
         return Trial(trial.number, self._outside(trial.params), host=host)
 
-    def finish(self, number: int, value: float) -> None:
-        """A trial has finished, with the monitored metric `value`.
+    def finish(self, number: int, value: float, outcome: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """A trial has finished, with the monitored metric `value`; `outcome` is for other machines to read.
 
         Raises:
             ValueError: it is not finite.
@@ -124,10 +138,13 @@ class Search:
             raise ValueError(f"trial {number}: expected a finite value, got {value}")
         import optuna
 
-        if self._state(number) == optuna.trial.TrialState.RUNNING:
+        told = json.dumps(dict(outcome))
+        trial = self._study.get_trials(deepcopy=False)[number]
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            self._storage.set_trial_user_attr(trial._trial_id, OUTCOME, told)
             self._study.tell(number, value)
         else:  # it had failed; the sampler does not hear of it any more, but the leaderboard does
-            self._study.set_user_attr(f"{RETRIED}.{number}", value)
+            self._study.set_user_attr(f"{RETRIED}.{number}", [value, told])
 
     def prune(self, number: int) -> None:
         """A trial was given up; what it reported counts."""
@@ -159,11 +176,11 @@ class Search:
             if trial.state not in names or trial.user_attrs.get(BEYOND):
                 continue
             state = names[trial.state]
-            value = trial.value if state == "finished" else None
+            value, told = (trial.value if state == "finished" else None), trial.user_attrs.get(OUTCOME, "{}")
             if f"{RETRIED}.{trial.number}" in retried:
-                state, value = "finished", float(retried[f"{RETRIED}.{trial.number}"])
+                state, (value, told) = "finished", retried[f"{RETRIED}.{trial.number}"]
             host = str(trial.user_attrs.get(HOST, ""))
-            found.append(Trial(trial.number, self._outside(trial.params), state, value, host))
+            found.append(Trial(trial.number, self._outside(trial.params), state, value, host, json.loads(told)))
         return found
 
     def shared(self, name: str, value: str) -> str:
@@ -267,6 +284,8 @@ def _open(
                 return study, opened
             except Exception as error:  # of SQLAlchemy and of every database there is
                 told = one_line(error)
+                if isinstance(error, ImportError):
+                    told += "; for PostgreSQL: pip install 'hcr[postgresql]', and postgresql+psycopg:// in the address"
                 if attempt == ATTEMPTS or not any(sign in str(error) for sign in RACE):
                     where = redact(storage)
                     raise ConfigError(

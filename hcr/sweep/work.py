@@ -184,7 +184,7 @@ class SearchSource:
         if run.planned.phase != "search":
             return
         if run.outcome is not None:
-            self.search.finish(run.planned.number, run.outcome.value)
+            self.search.finish(run.planned.number, run.outcome.value, asdict(run.outcome))
             self._work.remember(run, run.outcome.key)
         elif run.state == "pruned":
             self.search.prune(run.planned.number)
@@ -222,12 +222,9 @@ def parent_key(folder: Path) -> str | None:
 
 
 def _told(planned: PlannedRun, trial: Trial) -> Run:
-    """A run on another machine, of which no more is known than its score."""
+    """A run on another machine: what it came to is known, and its journal is not here."""
     states: dict[str, State] = {"finished": "finished", "pruned": "pruned", "failed": "failed", "running": "elsewhere"}
     run = Run(planned, states[trial.state])
-    if trial.value is not None:
-        value = trial.value
-        run.outcome = Outcome(
-            key="", value=value, val_accuracy=value, val_loss=value, epochs=0, train_s=0, num_params=0
-        )
+    if trial.outcome:
+        run.outcome = Outcome(**trial.outcome)
     return run

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
 LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
+LONGEST_NAME = 250  # characters; like the next, a limit that SQLite does not hold, and PostgreSQL does
+LONGEST_SOURCE = 500
+SOURCE_NAME, USER = "mlflow.source.name", "mlflow.user"
 HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would hold up the first steps
+BETWEEN_SAVES_S = 1.0  # of the position: what a kill has delivered again does no harm
+SILENCE_S = 600.0  # well before anyone is suspected of being dead
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
 
 
@@ -58,6 +63,7 @@ class Replay:
         whole = self._offset == (folder / JOURNAL).stat().st_size
         self.ended: bool = position.get("ended", False) and whole  # a run that was ended may have been resumed
         self._client: MlflowClient | None = None
+        self._spoke: float | None = None  # when, by `time.monotonic`
 
     def deliver(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Deliver what the journal holds by now; whether that was anything.
@@ -68,19 +74,25 @@ class Replay:
         Raises:
             Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
         """
-        before, spoken = self._offset, False
-        for event, offset in read_events(self._folder, self._offset):
-            if self._client is None:
-                self._client = open_store(self._header()["uri"])
-            HANDLERS[event["event"]](self, self._client, event)
-            if not spoken:
-                take_back_suspicion(self._client, self.run_id)
-                spoken = True
-            self._offset = offset
-            self.ended = event["event"] == "end"
-            self._save_position()
-            if not go_on():
-                break
+        before, saved = self._offset, time.monotonic()
+        try:
+            for event, offset in read_events(self._folder, self._offset):
+                if self._client is None:
+                    self._client = open_store(self._header()["uri"])
+                HANDLERS[event["event"]](self, self._client, event)
+                if self._spoke is None or time.monotonic() - self._spoke >= SILENCE_S:
+                    take_back_suspicion(self._client, self.run_id)
+                self._spoke = time.monotonic()
+                self._offset = offset
+                self.ended = event["event"] == "end"
+                if time.monotonic() - saved >= BETWEEN_SAVES_S:
+                    self._save_position()
+                    saved = time.monotonic()
+                if not go_on():
+                    break
+        finally:
+            if self._offset > before:
+                self._save_position()
         return self._offset > before
 
     @property
@@ -95,12 +107,15 @@ class Replay:
         found = find_runs(client, experiment, event["key"])
         if not found:
             tags = dict(event["tags"])
+            for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
+                tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
             if event["parent"] is not None:
                 parents = find_runs(client, experiment, event["parent"])
                 if not parents:
                     raise ParentIsLate(f"its parent run {event['parent']} is not in the store yet")
                 tags["mlflow.parentRunId"] = parents[0]
-            client.create_run(experiment, start_time=event["time_ms"], tags=tags, run_name=event["name"])
+            name = _cut(event["name"], LONGEST_NAME)
+            client.create_run(experiment, start_time=event["time_ms"], tags=tags, run_name=name)
             # A request that seemed to fail may have made a run after all: the oldest is the run, others go.
             found = find_runs(client, experiment, event["key"])
             for extra in found[1:]:
@@ -175,6 +190,10 @@ class Replay:
         new = path.with_suffix(".new")
         new.write_text(json.dumps({"offset": self._offset, "run_id": self._run_id, "ended": self.ended}))
         new.replace(path)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
