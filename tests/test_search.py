@@ -77,6 +77,14 @@ def test_the_same_seed_tries_the_same_points_interrupted_or_not(sampler: str, tm
     assert sequence(tmp_path / "c", sampler=sampler, seed=4)[1:] != whole[1:]
 
 
+def test_a_real_number_has_six_digits_within_its_bounds_and_the_base_config_all_of_its_own(tmp_path: Path) -> None:
+    base = {**BASE, "optimizer.learning_rate": 0.00123456789}
+    first, *others = [values["optimizer.learning_rate"] for values in sequence(tmp_path, base=base, n_trials=30)]
+    assert first == 0.00123456789
+    assert others == [float(f"{value:.6g}") for value in others]
+    assert all(0.0001 <= value <= 0.1 for value in others)
+
+
 def test_n_trials_is_the_total(tmp_path: Path) -> None:
     assert len(sequence(tmp_path / "a")) == N
     assert sequence(tmp_path / "a") == []
@@ -97,8 +105,8 @@ def test_a_failed_trial_that_is_tried_again_counts_by_its_number(tmp_path: Path)
     assert trial is not None
     search.fail(trial.number)
     assert [t.state for t in search.trials()] == ["failed"]
-    search.finish(trial.number, 0.5)
-    assert opened(tmp_path).trials() == [Trial(0, BASE, "finished", 0.5, "here")]
+    search.finish(trial.number, 0.5, {"num_params": 7})
+    assert opened(tmp_path).trials() == [Trial(0, BASE, "finished", 0.5, "here", {"num_params": 7})]
     with pytest.raises(ValueError, match="expected a finite value"):
         search.finish(trial.number, float("nan"))
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import optuna
 
 HOST, BEYOND, RETRIED, OUTCOME = "hcr.host", "hcr.beyond", "hcr.retried", "hcr.outcome"
+DIGITS = 6  # significant, of a real number that is searched
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
 RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
@@ -90,6 +91,7 @@ class Search:
         self._axes = tuple(axes)
         self._sweep = sweep
         self._seed = seed
+        self._base = dict(base)
         self._study, self._storage = _open(storage, name, higher_is_better)
         self.note = ""
         _sampler(sweep.sampler, seed)  # what is not installed is told before anything runs
@@ -218,7 +220,11 @@ class Search:
         return self._study.get_trials(deepcopy=False)[number].state
 
     def _outside(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {axis.key: _outside(axis, params[axis.key]) for axis in self._axes if axis.key in params}
+        return {
+            axis.key: _outside(axis, params[axis.key], self._base.get(axis.key))
+            for axis in self._axes
+            if axis.key in params
+        }
 
 
 class Reporter:
@@ -355,11 +361,15 @@ def _inside(axis: Axis, value: Any) -> Any:
     return json.dumps(value) if axis.kind == "choice" else value
 
 
-def _outside(axis: Axis, value: Any) -> Any:
+def _outside(axis: Axis, value: Any, base: Any) -> Any:
+    """A value as a config has it; what the base config has stays as exact as it is."""
     if axis.kind == "choice":
         return json.loads(value)
     if axis.kind == "float" and axis.step is not None:
         return float(f"{value:.12g}")
+    if axis.kind == "float" and value != base:  # as many digits as one reads and types again
+        assert axis.low is not None and axis.high is not None
+        return min(max(float(f"{value:.{DIGITS}g}"), axis.low), axis.high)
     return value
 
 
