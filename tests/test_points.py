@@ -33,6 +33,7 @@ def test_a_grid_is_every_point_with_every_seed_which_comes_last() -> None:
 
 def test_points_that_would_have_the_same_numbers_are_folded() -> None:
     assert labels("notes=a,b", "seed=0,1") == ["notes=a seed=0", "notes=a seed=1"]
+    assert [run.num_same for run in check("notes=a,b", "seed=0,1").runs] == [1, 1]
 
 
 def test_around_is_the_base_and_each_axis_by_itself() -> None:

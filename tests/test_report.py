@@ -1,9 +1,9 @@
 """What a sweep makes of its runs: points, in the order of the plan."""
 
-from hcr.sweep.controller import Run, State
 from hcr.sweep.outcomes import Outcome
 from hcr.sweep.plan import PlannedRun
 from hcr.sweep.report import points_of
+from hcr.sweep.runs import Run, State
 
 
 def run(

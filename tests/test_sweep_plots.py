@@ -7,20 +7,17 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hcr.evaluation.canvas import save_figure
-from hcr.evaluation.leaderboard import PointScores, leaderboard
-from hcr.evaluation.sweep_plots import (
-    draw_effects,
+from hcr.evaluation.axis_plots import (
     draw_heat,
     draw_importance,
-    draw_leaderboard,
     draw_parallel,
-    effects_info,
     heat_info,
     importance_info,
-    leaderboard_info,
     parallel_info,
 )
+from hcr.evaluation.canvas import save_figure
+from hcr.evaluation.leaderboard import PointScores, leaderboard
+from hcr.evaluation.sweep_plots import draw_effects, draw_leaderboard, effects_info, leaderboard_info
 
 
 def point(values, *scores, num_planned=None):

@@ -10,7 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -37,11 +37,13 @@ class AskedRun:
         overrides: what differs from the base config, as one would write it; the seed comes last.
         values: by axis, the seed among them.
         cfg: the checked config.
+        num_same: further combinations that would have the same numbers.
     """
 
     overrides: tuple[str, ...]
     values: Mapping[str, Any]
     cfg: RunConfig
+    num_same: int = 0
 
     @property
     def point(self) -> tuple[tuple[str, str], ...]:
@@ -211,7 +213,9 @@ def grid(space: Space) -> list[AskedRun]:
     for point in points:
         for seed_value in seeds if seeds is not None else [None]:
             run = space.run(point if seed_value is None else {**point, SEED: seed_value})
-            runs.setdefault(repr(deciding_config(run.cfg)), run)
+            numbers = repr(deciding_config(run.cfg))
+            there = runs.get(numbers)
+            runs[numbers] = run if there is None else replace(there, num_same=there.num_same + 1)
     return list(runs.values())
 
 

@@ -96,6 +96,9 @@ class SweepJob:
     def _sweep(self) -> int:
         plan = self.plan()
         base = self._checked.configs[0]
+        num_same = sum(run.num_same for run in self._checked.runs)
+        if num_same and self._space.sweep.design != "around":  # around the base config, every axis has the base's value
+            print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another")
         if self._space.sweep.plan_file is not None:
             write_plan_csv(plan, Path(self._space.sweep.plan_file))
         if base.check_only:

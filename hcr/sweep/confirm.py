@@ -11,9 +11,10 @@ from hcr.config.gate import to_dict
 from hcr.config.points import SEED, Space
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard
-from hcr.sweep.controller import Controller, Run
+from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan, PlannedRun, with_threads
 from hcr.sweep.report import board_of
+from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK
 
 CONFIRMED = 2  # points: the winner, and who came next

@@ -8,54 +8,24 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from hcr.config import TrackingError
-from hcr.config.errors import HcrError
-from hcr.config.gate import to_yaml
-from hcr.config.points import SEED
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import short_names
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
-from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
-from hcr.sweep.plan import TRIALS, Plan, PlannedRun
+from hcr.sweep.outcomes import outcome_of
+from hcr.sweep.plan import Plan
 from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
+from hcr.sweep.runs import Run, run_folder, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
-from hcr.sweep.trial import CONFIG, EPOCHS, ERROR, RESULT, RUN, TASK, read_result, write_result
-from hcr.tracking.journal import last_event
+from hcr.sweep.trial import EPOCHS, ERROR, RUN, read_result, write_result
 from hcr.tracking.status import end_dead_runs
 
-State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "elsewhere"]
 POLL_S = 0.2
 INTERRUPTED = 130  # the exit code of a trial that SIGTERM ended
 MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
-
-
-@dataclass
-class Run:
-    """A planned run, and where it stands.
-
-    Attributes:
-        planned: what the plan says.
-        state: "new" and "interrupted" are still to be run; "elsewhere" runs on another machine.
-        outcome: of one that has finished.
-        why: of one that failed, in a line; of one that was pruned, where.
-        tries: times that its process was killed.
-        started: when it was started here, by `time.monotonic`; None: not yet.
-    """
-
-    planned: PlannedRun
-    state: State = "new"
-    outcome: Outcome | None = None
-    why: str = ""
-    tries: int = 0
-    started: float | None = None
-    timed_out: bool = False
-    seen: int = field(default=0, repr=False)  # bytes of its epochs that were read
 
 
 class Source(Protocol):
@@ -305,112 +275,6 @@ class Controller:
                     if run is not None and journal is not None:
                         run.state = "interrupted"
                         self._delivery.finish(journal)
-
-
-def trial_folder(folder: Path, planned: PlannedRun) -> Path:
-    """The folder of a run in that of its sweep."""
-    if planned.phase == "confirm":
-        return folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}"
-    return folder / TRIALS / f"{planned.number + 1:04d}"
-
-
-def number_tag(planned: PlannedRun) -> str:
-    """What tells the runs of a sweep from one another, however it grows."""
-    number = f"{planned.number + 1}"
-    return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
-
-
-def short_name(planned: PlannedRun, plan: Plan) -> str:
-    """What a table of MLflow's has room for: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
-    names = short_names([*plan.axes, SEED])
-    words = [word.partition("=") for word in planned.overrides]
-    return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
-
-
-def run_folder(trial: Path) -> Path | None:
-    """The folder of the run that the trial in `trial` records; None where it has not begun."""
-    try:
-        key = (trial / RUN).read_text().strip()
-    except OSError:
-        return None
-    return output_root() / "runs" / key if key else None
-
-
-def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> None:
-    """All that a trial's process needs to know.
-
-    Raises:
-        TrackingError: the folder cannot be written.
-    """
-    tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
-    tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
-    task = {
-        "task": "train",
-        "output_root": str(output_root()),
-        "uri": plan.uri,
-        "experiment": plan.experiment,
-        "parent": parent,
-        "name": short_name(planned, plan),
-        "overrides": list(planned.overrides),
-        "tags": tags,
-        "search": planned.search,
-        "planned": asdict(planned),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(to_yaml(planned.cfg))
-        new = folder / (TASK + ".new")
-        new.write_text(json.dumps(task))
-        new.replace(folder / TASK)
-    except OSError as error:
-        raise TrackingError(f"{folder}: expected a folder that can be written ({error.strerror})") from error
-
-
-def known_state(
-    planned: PlannedRun, folder: Path, plan: Plan, known: KnownRuns, fingerprints: Fingerprints, *, retry_failed: bool
-) -> Run:
-    """Where a planned run stands before the sweep goes on.
-
-    Its own trial's word comes first, then the journal of the run that it began, then a finished run of the same
-    fingerprint, whoever made it.
-
-    Raises:
-        DataError: its data cannot be read.
-    """
-    run = Run(planned)
-    trial = trial_folder(folder, planned)
-    result = read_result(trial)
-    if result is not None and result["status"] == "failed" and retry_failed:
-        for name in (RESULT, ERROR):
-            (trial / name).unlink(missing_ok=True)
-        result = None
-    if result is not None and result["status"] == "failed":
-        run.state, run.why = "failed", str(result["error"])
-        return run
-    if result is not None and result["status"] == "pruned":
-        run.state, run.why = "pruned", f"after epoch {result['epoch']}"
-        return run
-    own = known.own.get(number_tag(planned))
-    if result is not None and result["status"] == "finished":
-        journal = output_root() / "runs" / str(result["key"])
-        with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
-            if last_event(journal).get("status") == "FINISHED":
-                run.outcome = outcome_of(journal, plan.monitor)
-                run.state = "reused"
-                return run
-    if own is not None and own[1].get("status") == "FINISHED":  # its controller died before it could write that down
-        run.outcome, run.state = outcome_of(own[0], plan.monitor), "reused"
-        return run
-    cfg = planned.cfg
-    is_anew = cfg.new_run or cfg.resume == "never" or not known.finished
-    theirs = None if is_anew else known.finished.get(fingerprints.of(cfg))
-    if theirs is not None:
-        with contextlib.suppress(KeyError, OSError, HcrError):
-            run.outcome, run.state = outcome_of(theirs, plan.monitor), "reused"
-            return run
-    if own is not None:
-        run.state = "interrupted"
-    return run
 
 
 @contextlib.contextmanager

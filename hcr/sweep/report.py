@@ -11,9 +11,9 @@ from typing import Any
 from hcr.config import HcrError
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, leaderboard, write_csv
-from hcr.sweep.controller import Run
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
+from hcr.sweep.runs import Run
 from hcr.tracking.journal import Journal, add_metrics, lock_run, read_events
 from hcr.tracking.status import first_event, read_position
 
@@ -109,19 +109,19 @@ def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
 def _record_pictures(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
-    from hcr.evaluation import sweep_plots as plots
+    from hcr.evaluation import axis_plots, sweep_plots
     from hcr.evaluation.canvas import save_figure
 
     drawn: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-        "leaderboard": (plots.leaderboard_info(board), plots.draw_leaderboard),
-        "parallel": (plots.parallel_info(board), plots.draw_parallel),
-        "heat": (plots.heat_info(board), plots.draw_heat),
-        "importance": (plots.importance_info(board, importances), plots.draw_importance),
+        "leaderboard": (sweep_plots.leaderboard_info(board), sweep_plots.draw_leaderboard),
+        "parallel": (axis_plots.parallel_info(board), axis_plots.draw_parallel),
+        "heat": (axis_plots.heat_info(board), axis_plots.draw_heat),
+        "importance": (axis_plots.importance_info(board, importances), axis_plots.draw_importance),
     }
     if plan.sweep["design"] == "around":
         base, effects = _around(plan, runs)
-        info = plots.effects_info(base, effects, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
-        drawn = {"leaderboard": drawn["leaderboard"], "effects": (info, plots.draw_effects)}
+        info = sweep_plots.effects_info(base, effects, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
+        drawn = {"leaderboard": drawn["leaderboard"], "effects": (info, sweep_plots.draw_effects)}
     for name, (info, draw) in drawn.items():
         if info is None:  # nothing to draw, such as a map of one axis
             continue

@@ -13,14 +13,15 @@ from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard, counted
-from hcr.sweep.confirm import Confirmation, confirmation
-from hcr.sweep.controller import Controller, Grid, Run
+from hcr.sweep.confirm import Confirmation
+from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
 from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, write_plan
 from hcr.sweep.pool import Pool
 from hcr.sweep.report import board_of, record_board, record_confirmation, tell_best, tell_means
+from hcr.sweep.runs import Run
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.work import PARENT, Work, parent_key
 from hcr.tracking.journal import Journal
@@ -95,43 +96,27 @@ def run_sweep(
         stack.callback(controller.close)
         work = Work(plan, folder, sweep, controller)
         work.take_stock()
-        if changed and work.num_left() and not sweep.allow_code_change:
-            raise ConfigError(_told_changes(changed))
-        plan = replace(plan, is_mixed=plan.is_mixed or bool(changed and work.num_left()))
+        plan = work.plan = _with_code(plan, changed, work, sweep)
         stack.enter_context(delivery)  # it imports MLflow while Keras is imported for the models
         check_models(controller, folder, plan, [*work.new_configs(), *(samples if plan.is_search else [])])
         write_plan(folder, plan)
         print(work.counts(), flush=True)
         with recorded(tracking) as journal:
             controller.parent = _begin(journal, plan, folder, work.shared_key)
+            tell = partial(_tell_progress, journal, controller)
             with screen:
                 work.show(screen)
                 work.deliver_what_is_left(delivery)
-                controller.make(work.source, work.waiting(), partial(_tell_progress, journal, controller))
+                controller.make(work.source, work.waiting(), tell)
                 work.hear_of_others()
-                runs, confirmed = work.runs, None
-                board = board_of(plan, work.runs, allow_incomplete=sweep.allow_incomplete)
-                if sweep.confirm is not None and board is not None and not work.num_left():
-                    confirming = work.confirming(sweep.confirm)
-                    screen.total = len(runs) + len(confirming)
-                    waiting = [run for run in confirming if run.state in ("new", "interrupted")]
-                    controller.make(Grid(iter(())), waiting, partial(_tell_progress, journal, controller))
-                    confirmed = confirmation(plan, controller, folder, confirming)
-                    runs = [*runs, *confirming]
-                chosen_from = [run for run in runs if run.planned.phase != "confirm"]
-                tell_means(controller.parent, chosen_from, board, plan, delivery)
-                for run in runs:  # scored on test after it had ended
-                    if confirmed is not None and run.outcome is not None and run.planned.phase == "confirm":
-                        delivery.finish(output_root() / "runs" / run.outcome.key)
+                made = work.runs
+                board = board_of(plan, made, allow_incomplete=sweep.allow_incomplete)
+                confirming, confirmed = work.confirm(tell, screen, delivery)
+                tell_means(controller.parent, made, board, plan, delivery)
                 delivery.drain()
-            if board is not None and journal.is_open:
-                record_board(journal, plan, board, runs, work.importances())
-                tell_best(journal, board, chosen_from)
-            if confirmed is not None and journal.is_open:
-                record_confirmation(journal, plan, confirmed.board, confirmed.lines())
             if journal.is_open:
-                _end(journal, work)
-        return SweepResult(plan, runs, board, confirmed, work.num_left(), controller.parent, folder)
+                _tell_end(journal, work, board, made, confirming, confirmed)
+        return SweepResult(plan, [*made, *confirming], board, confirmed, work.num_left(), controller.parent, folder)
 
 
 def sweep_folder(plan: Plan) -> Path:
@@ -145,6 +130,18 @@ def _taken_up(folder: Path, plan: Plan) -> tuple[Plan, list[str]]:
     if there is None:
         return plan, []
     return replace(there, code=plan.code, workers=plan.workers), changed_code(there, plan.code)
+
+
+def _with_code(plan: Plan, changed: Sequence[str], work: Work, sweep: SweepConfig) -> Plan:
+    """The plan, marked as of mixed code where what is left would be run with other code than what there is.
+
+    Raises:
+        ConfigError: that was not asked for.
+    """
+    is_mixing = bool(changed and work.num_left())
+    if is_mixing and not sweep.allow_code_change:
+        raise ConfigError(_told_changes(changed))
+    return replace(plan, is_mixed=plan.is_mixed or is_mixing)
 
 
 def _told_changes(changed: Sequence[str]) -> str:
@@ -226,8 +223,20 @@ def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
     journal.metrics(values, step=sum(done.values()))
 
 
-def _end(journal: Journal, work: Work) -> None:
-    """FINISHED only where nothing is missing."""
+def _tell_end(
+    journal: Journal,
+    work: Work,
+    board: Leaderboard | None,
+    made: Sequence[Run],
+    confirming: Sequence[Run],
+    confirmed: Confirmation | None,
+) -> None:
+    """What the sweep came to, and its status: FINISHED only where nothing is missing."""
+    if board is not None:
+        record_board(journal, work.plan, board, [*made, *confirming], work.importances())
+        tell_best(journal, board, made)
+    if confirmed is not None:
+        record_confirmation(journal, work.plan, confirmed.board, confirmed.lines())
     failed = sum(run.state == "failed" for run in work.runs)
     left = work.num_left()
     if failed:

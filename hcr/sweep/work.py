@@ -1,5 +1,6 @@
 """The runs of a sweep: those that are known, those that are left, and where the next one comes from."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from hcr.config.gate import to_dict
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root, sqlite_uri
-from hcr.sweep.confirm import confirming_runs
-from hcr.sweep.controller import Controller, Grid, Run, State, known_state
+from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
+from hcr.sweep.controller import Controller, Grid
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
 from hcr.sweep.plan import Plan, PlannedRun, with_threads
 from hcr.sweep.report import board_of
+from hcr.sweep.runs import Run, State, known_state
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import Search, Trial
 from hcr.tracking.journal import JOURNAL, this_host
@@ -24,10 +26,15 @@ PARENT, SEARCH = "parent.txt", "search.db"
 
 
 class Work:
-    """The runs of a sweep, known and to come."""
+    """The runs of a sweep, known and to come.
+
+    Attributes:
+        plan: what they are of.
+        source: where those to come come from.
+    """
 
     def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
-        self._plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
+        self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
         self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
         self._fingerprints = Fingerprints()
@@ -44,10 +51,10 @@ class Work:
         Raises:
             DataError: the data cannot be read.
         """
-        for planned in self._plan.runs:
+        for planned in self.plan.runs:
             self._controller.runs[planned.number] = self.state_of(planned)
-        if self._plan.is_search:
-            self.source = SearchSource(self, self._plan, self._folder, self._sweep)
+        if self.plan.is_search:
+            self.source = SearchSource(self, self.plan, self._folder, self._sweep)
             for run in self.source.known_runs():
                 self._controller.runs[run.planned.number] = run
         else:
@@ -58,7 +65,7 @@ class Work:
         return known_state(
             planned,
             self._folder,
-            self._plan,
+            self.plan,
             self._known,
             self._fingerprints,
             retry_failed=self._sweep.retry_failed,
@@ -79,7 +86,7 @@ class Work:
     def num_left(self) -> int:
         """Runs that are still to be made."""
         waiting = sum(run.state in ("new", "interrupted", "elsewhere") for run in self.runs)
-        if self._plan.is_search and self._sweep.n_trials is not None:
+        if self.plan.is_search and self._sweep.n_trials is not None:
             waiting += max(0, self._sweep.n_trials - len([run for run in self.runs if run.planned.phase == "search"]))
         return waiting
 
@@ -119,13 +126,27 @@ class Work:
         """What a search says of its axes; None for a grid."""
         return self.source.search.importances() if isinstance(self.source, SearchSource) else None
 
-    def confirming(self, num_seeds: int) -> list[Run]:
-        """The runs that confirm the best points; where each of them stands; none of them while runs are missing."""
-        board = board_of(self._plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
-        if board is None or self.num_left():
-            return []
+    def confirm(
+        self, on_ended: Callable[[Run], None], screen: SweepScreen, delivery: Delivery
+    ) -> tuple[list[Run], Confirmation | None]:
+        """Make the runs that confirm the best points, where that was asked for and nothing is missing.
+
+        Returns:
+            The runs, and what they came to; no runs and None where there is nothing to confirm.
+        """
+        board = board_of(self.plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
+        if self._sweep.confirm is None or board is None or self.num_left():
+            return [], None
         chosen = [run for run in self.runs if run.planned.phase != "confirm"]
-        return [self.state_of(run) for run in confirming_runs(self._plan, board, chosen, num_seeds)]
+        runs = [self.state_of(run) for run in confirming_runs(self.plan, board, chosen, self._sweep.confirm)]
+        screen.total = len(chosen) + len(runs)
+        waiting = [run for run in runs if run.state in ("new", "interrupted")]
+        self._controller.make(Grid(iter(())), waiting, on_ended)
+        confirmed = confirmation(self.plan, self._controller, self._folder, runs)
+        for run in runs:
+            if run.outcome is not None:  # scored on test after it had ended
+                delivery.finish(output_root() / "runs" / run.outcome.key)
+        return runs, confirmed
 
 
 class SearchSource:
