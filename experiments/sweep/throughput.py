@@ -52,14 +52,18 @@ def against_fresh(folder, options):
         f"sweep.workers={options.workers}",
     )
     forked = time.perf_counter() - start
+    begun = min(path.stat().st_mtime for path in (folder / "sweep").glob("sweeps/*/trials/*/task.json"))
+    ended = max(path.stat().st_mtime for path in (folder / "sweep").glob("sweeps/*/trials/*/result.json"))
     print(f"{options.trials} one-epoch trials")
     for name, took in (
         ("fresh processes, one after another", alone),
         (f"fresh processes, {options.workers} at a time", beside),
         (f"a sweep, {options.workers} workers", forked),
+        ("  of it, its trials", ended - begun),
     ):
         hourly = 3600 * options.trials / took
-        print(f"  {name:36s} {took:6.1f} s  {hourly:6,.0f} an hour; the sweep {took / forked:.1f} times")
+        ratios = f"{took / forked:.1f} times the sweep's time, {took / (ended - begun):.1f} of its trials'"
+        print(f"  {name:36s} {took:6.1f} s  {hourly:6,.0f} an hour  {ratios}")
     peaks = [result["peak_rss_mib"] for result in results(folder / "sweep")]
     second, last = peaks[1], peaks[-1]
     print(
