@@ -148,9 +148,13 @@ def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(tmp
             expect(page.get_by_text("Sort: sweep/mean_val_loss")).to_be_visible(timeout=60_000)
             expect(names).to_have_count(5)
             rows = page.locator("[role=row]:has([col-id*='Run Name'])")
-            shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
-            found = [match[1] for _, text in shown if (match := re.search(r"depth=(\d) seed=\d", text))]
-            assert found == [depth for depth in order for _ in range(2)]
+            expected, found = [depth for depth in order for _ in range(2)], []
+            deadline = time.monotonic() + 30  # the table first shows the rows that it has, then asks for their order
+            while found != expected and time.monotonic() < deadline:
+                shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
+                found = [match[1] for _, text in shown if (match := re.search(r"depth=(\d) seed=\d", text))]
+                time.sleep(0.2)
+            assert found == expected
             page.screenshot(path=tmp_path / "sorted.png")
             page.goto(f"{pages}/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['1']))}")
             expect(page.get_by_text("Comparing 4 Runs")).to_be_visible(timeout=60_000)
