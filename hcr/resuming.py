@@ -2,18 +2,14 @@
 
 import contextlib
 import sys
-import time
 from pathlib import Path
-from typing import IO
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Event, Journal, is_of_this_host, last_event, lock_run
+from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
 from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
-
-DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
 
 
 class AlreadyFinished(Exception):
@@ -48,7 +44,7 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
         if named is None and not (is_of_this_host(header) and _is_the_same(header, journal, identity)):
             continue
         try:
-            lock = _lock(folder)  # before anything is read: what is read stays true
+            lock = lock_ended_run(folder)  # before anything is read: what is read stays true
         except BlockingIOError:
             if named is None:
                 continue
@@ -72,22 +68,6 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     if named is not None:
         raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
     return None
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """The run's lock; one that is held only while an ended run is delivered is waited for.
-
-    Raises:
-        BlockingIOError: the run is alive.
-    """
-    deadline = time.monotonic() + DELIVERED_WITHIN_S
-    while True:
-        try:
-            return lock_run(folder)
-        except BlockingIOError:
-            if last_event(folder).get("event") != "end" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def _is_the_same(header: Event, journal: Journal, identity: str) -> bool:

@@ -11,10 +11,10 @@ from hcr.config.errors import one_line
 from hcr.data import load_splits
 from hcr.evaluation.metrics import evaluate
 from hcr.recording import test_metrics
-from hcr.tracking.journal import ARTIFACTS, Journal, read_events
+from hcr.tracking.journal import ARTIFACTS, Event, add_events, lock_ended_run, read_events
 from hcr.training import configure_threads, predict_probabilities
 
-MODEL = Path("model/data/model.keras")
+MODEL, PREDICTIONS = "model/data/model.keras", "predictions/test.npz"
 
 
 def score_test(folder: Path) -> float:
@@ -39,19 +39,32 @@ def score_test(folder: Path) -> float:
         model = keras.models.load_model(folder / ARTIFACTS / MODEL, compile=False, safe_mode=True)
     except Exception as error:  # Keras has many ways to refuse a file
         raise TrackingError(f"{folder / ARTIFACTS / MODEL}: expected a model ({one_line(error)})") from error
-    journal = Journal(folder.parents[1], uri="", experiment="")
-    journal.resume(folder, reopen=True)
-    with journal:
-        if journal.header["tags"].get("hcr.dataset_digest") != splits.dataset_digest:
+    try:
+        lock = lock_ended_run(folder)
+    except BlockingIOError:
+        raise TrackingError(
+            f"run {folder.name}: another process holds it; expected it to have been delivered"
+        ) from None
+    with lock:
+        first, looks = _told(folder)
+        if first["tags"].get("hcr.dataset_digest") != splits.dataset_digest:
             raise TrackingError(f"{folder.name}: its data set has changed since it was trained")
-        journal.tags({"hcr.test_looks": "1"})
+        # Before it is done: a look that is cut short is a look.
+        add_events(folder, [{"event": "tags", "values": {"hcr.test_looks": str(looks + 1)}}])
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
-        path = journal.artifact("predictions/test.npz")
+        path = folder / ARTIFACTS / PREDICTIONS
         np.savez(path, probabilities=probabilities, labels=splits.test.labels, index=splits.test.index)
-        journal.artifact_written("predictions/test.npz")
-        journal.metrics(test_metrics(found), step=cfg.training.epochs)
+        scores = {"event": "metrics", "step": cfg.training.epochs, "values": test_metrics(found)}
+        add_events(folder, [{"event": "artifact", "path": PREDICTIONS}, scores])
     return found.accuracy
+
+
+def _told(folder: Path) -> tuple[Event, int]:
+    """What the run began with, and how often it has looked at test."""
+    events = [event for event, _ in read_events(folder)]
+    looks = [event["values"]["hcr.test_looks"] for event in events if "hcr.test_looks" in event.get("values", {})]
+    return events[0], int(looks[-1] if looks else events[0]["tags"].get("hcr.test_looks", "0"))
 
 
 def _scored(folder: Path) -> float | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -15,7 +15,7 @@ from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan, PlannedRun, with_threads
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run
-from hcr.sweep.trial import RESULT, TASK
+from hcr.sweep.trial import RESULT, TASK, told_by
 
 CONFIRMED = 2  # points: the winner, and who came next
 
@@ -48,12 +48,12 @@ class Confirmation:
 
 
 def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_seeds: int) -> list[PlannedRun]:
-    """The best points of `board` with `num_seeds` seeds that no run of the sweep has had."""
+    """The best points of `board` that have finished runs, with `num_seeds` seeds that no run of the sweep has had."""
     space = Space.from_json(plan.space)
     fresh = range(max(run.planned.seed for run in runs) + 1, max(run.planned.seed for run in runs) + 1 + num_seeds)
     found: list[PlannedRun] = []
     first = 1 + max(run.planned.number for run in runs)
-    for row in board.rows[:CONFIRMED]:
+    for row in [row for row in board.rows if row.n][:CONFIRMED]:
         of_point = next(run.planned for run in runs if run.planned.point_label == row.label)
         for seed in fresh:
             asked = space.run({**of_point.values, SEED: seed})
@@ -72,19 +72,16 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
     return found
 
 
-def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequence[Run]) -> Confirmation | None:
-    """Compare the fresh runs, and score the winner's on test; None where none has finished.
+def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequence[Run]) -> Confirmation:
+    """Compare the fresh runs, all of which have finished, and score the winner's on test.
 
     Raises:
         HcrError: test cannot be scored.
     """
-    points = {run.planned.point: number for number, run in enumerate(runs)}
-    numbered = [replace(run, planned=replace(run.planned, point=points[run.planned.point])) for run in runs]
-    board = board_of(plan, numbered, allow_incomplete=True)
-    if board is None:
-        return None
+    board = board_of(plan, runs, allow_incomplete=False)
+    assert board is not None, "all of them have finished"
     winner = board.rows[0].label
-    test = tuple(_score(controller, folder, run) for run in runs if run.outcome and run.planned.point_label == winner)
+    test = tuple(_score(controller, folder, run) for run in runs if run.planned.point_label == winner)
     return Confirmation(board, list(runs), test)
 
 
@@ -96,5 +93,5 @@ def _score(controller: Controller, folder: Path, run: Run) -> float:
     (task / TASK).write_text(json.dumps({"task": "score", "run": str(output_root() / "runs" / run.outcome.key)}))
     result = controller.task(task)
     if result is None or result["status"] == "failed":
-        raise HcrError(f"run {run.outcome.key} cannot be scored on test: {(result or {}).get('error')}")
+        raise HcrError(f"run {run.outcome.key} cannot be scored on test: {told_by(task, result)}")
     return float(result["test_accuracy"])

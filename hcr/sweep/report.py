@@ -1,6 +1,5 @@
 """What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
 
-import contextlib
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,19 +8,23 @@ from statistics import mean
 from typing import Any
 
 from hcr.config import HcrError
+from hcr.config.errors import one_line
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, leaderboard, write_csv
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
 from hcr.sweep.runs import Run
-from hcr.tracking.journal import Journal, add_metrics, lock_run, read_events
+from hcr.tracking.journal import Journal, add_events, lock_ended_run, read_events
 from hcr.tracking.status import first_event, read_position
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
-    """The runs by point, in order of the plan; values that a search tried more than once are one point."""
+    """The runs by point, in order of the plan; values that a search tried more than once are one point.
+
+    What the gate refuses is no point.
+    """
     by_point: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.planned.number):
+    for run in sorted((run for run in runs if run.state != "refused"), key=lambda run: run.planned.number):
         mates = by_point.setdefault(run.planned.point_label, [])
         if run.planned.phase != "search" or not mates:
             mates.append(run)
@@ -119,7 +122,7 @@ def _record_pictures(
         "importance": (axis_plots.importance_info(board, importances), axis_plots.draw_importance),
     }
     if plan.sweep["design"] == "around":
-        base, effects = _around(plan, runs)
+        base, effects = _around(plan, [run for run in runs if run.planned.phase != "confirm"])
         info = sweep_plots.effects_info(base, effects, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
         drawn = {"leaderboard": drawn["leaderboard"], "effects": (info, sweep_plots.draw_effects)}
     for name, (info, draw) in drawn.items():
@@ -157,8 +160,11 @@ def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan
             folder = output_root() / "runs" / outcome.key
             if first_event(folder).get("parent") != parent or _has_told(folder, means):
                 continue
-            with contextlib.suppress(OSError, HcrError), lock_run(folder):
-                add_metrics(folder, means, step=0)
+            try:
+                with lock_ended_run(folder):
+                    add_events(folder, [{"event": "metrics", "step": 0, "values": means}])
+            except (OSError, HcrError) as error:
+                print(f"note: run {outcome.key} is not told its point's mean ({one_line(error)})", flush=True)
             delivery.finish(folder)
 
 

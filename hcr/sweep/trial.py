@@ -13,7 +13,7 @@ import json
 import os
 import resource
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,17 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) else None
+
+
+def told_by(folder: Path, result: Mapping[str, Any] | None) -> str:
+    """Why the task in `folder` failed, in a line: its error, or the last that its process printed."""
+    if result is not None:
+        return str(result.get("error"))
+    try:
+        lines = (folder / "output.txt").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "its process ended without a word"
 
 
 def _train(folder: Path, task: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -29,6 +29,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 LOCK = "lock"
+DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
 LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
 
 
@@ -272,17 +273,20 @@ def end_dead_run(folder: Path) -> bool:
     return True
 
 
-def add_metrics(folder: Path, values: Mapping[str, float], *, step: int) -> None:
-    """Metrics for a run that has ended, such as what it is one of several for; its end stays the last event.
+def add_events(folder: Path, events: Sequence[Event]) -> None:
+    """Events for a run that has ended, such as what it is one of several for; its end stays the last one.
+
+    All of them are written, or none: a kill in between leaves the run as it was.
 
     Args:
         folder: the run's folder; its lock is held by the caller.
+        events: each with "event" and what belongs to it; the time is now.
 
     Raises:
         OSError, TrackingError: the journal cannot be written, or is damaged.
     """
     last, _ = _repaired(folder)[-1]
-    added: list[Event] = [{"event": "metrics", "time_ms": now_ms(), "step": step, "values": dict(values)}, last]
+    added = [*({"time_ms": now_ms(), **event} for event in events), last]
     with (folder / JOURNAL).open("ab") as file:
         file.write("".join(json.dumps(event) + "\n" for event in added).encode())
         file.flush()
@@ -329,6 +333,22 @@ def lock_run(folder: Path) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+def lock_ended_run(folder: Path) -> IO[bytes]:
+    """The run's lock; one that is held only while an ended run is delivered is waited for.
+
+    Raises:
+        BlockingIOError: the run is alive, or its delivery takes longer than it should.
+    """
+    deadline = time.monotonic() + DELIVERED_WITHIN_S
+    while True:
+        try:
+            return lock_run(folder)
+        except BlockingIOError:
+            if last_event(folder).get("event") != "end" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
