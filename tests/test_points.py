@@ -1,5 +1,6 @@
 """The points of a sweep: as many as asked for, each once, frozen."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,27 @@ def test_threads_that_are_chosen_are_known_from_those_that_are_not() -> None:
         space = check(*overrides).space
         assert space is not None
         assert space.has_own_threads is is_own
+
+
+def test_the_base_of_a_search_is_what_the_base_config_chooses_whatever_is_listed_first() -> None:
+    search = ("sweep.sampler=random", "sweep.n_trials=2")
+    checked = check("model=mlp,cnn", "training=default,small", *search)
+    assert checked.space is not None
+    assert checked.space.base_values() == {"model": "cnn", "training": "small"}
+    assert checked.configs[0].model.name == "cnn"
+    assert Space.from_json(json.loads(json.dumps(checked.space.to_json()))).base_values() == checked.space.base_values()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("model.depth=range(1,4,0)",), "model.depth: expected a step other than 0"),
+        (("model.depth=1,2", "sweep.pruner=median"), "sweep.pruner: a grid makes each of its runs whole"),
+        (("model.depth=1,2", "sweep.storage=sqlite:////x.db"), "sweep.storage: is where a search is kept"),
+    ],
+    ids=str,
+)
+def test_what_a_grid_would_ignore_is_refused(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check(*words)
+    assert str(error.value).startswith(told)

@@ -157,6 +157,8 @@ def _interval(key: str, low: float | None, high: float | None, *, is_log: bool, 
 def _range(key: str, value: Any, *, is_log: bool) -> Axis:
     if is_log:
         raise ConfigError(f"{key}: expected interval(...) for tag(log, ...); a range has steps")
+    if value.step == 0:
+        raise ConfigError(f"{key}: expected a step other than 0, got range({value.start},{value.stop},0)")
     numbers = _listed(value)
     if not numbers:
         raise ConfigError(

@@ -173,7 +173,9 @@ class Composer:
             return self._job(self.compose([*fixed, *words], multirun=True))
 
         several = [override for override in asked if override.is_sweep_override()]
-        return space_of(several, compose, self._loader.repository.group_exists)
+        chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
+        choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
+        return space_of(several, compose, self._loader.repository.group_exists, choices)
 
     def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
         """Hydra's error in one line of ours, naming the key."""

@@ -58,15 +58,21 @@ class Space:
         axes: what is given several values.
         composed: which of these Hydra has to compose, by key.
         compose: composes the base config with further overrides, without Hydra's own node.
+        choices: what the base config chooses of each group.
 
     Raises:
         ConfigError: a combination that cannot be composed.
     """
 
     def __init__(
-        self, axes: Sequence[Axis], composed: Sequence[str], compose: Callable[[Sequence[str]], DictConfig]
+        self,
+        axes: Sequence[Axis],
+        composed: Sequence[str],
+        compose: Callable[[Sequence[str]], DictConfig],
+        choices: Mapping[str, str],
     ) -> None:
         self.axes = tuple(axes)
+        self.choices = dict(choices)
         self.composed = tuple(axis for axis in axes if axis.key in composed)
         for axis in self.composed:
             if not axis.is_discrete:
@@ -79,9 +85,9 @@ class Space:
         self._compose = compose
         self._base = compose([])
         self._templates: dict[tuple[str, ...], DictConfig] = {(): self._base}
-        choices = [[axis.override(value) for value in axis.values()] for axis in self.composed]
-        alone = [(word,) for words in choices for word in words]
-        for words in [*alone, *itertools.product(*choices)]:
+        written_choices = [[axis.override(value) for value in axis.values()] for axis in self.composed]
+        alone = [(word,) for words in written_choices for word in words]
+        for words in [*alone, *itertools.product(*written_choices)]:
             if words not in self._templates:
                 with _named(words):
                     self._templates[words] = compose(words)
@@ -98,10 +104,11 @@ class Space:
         return swept or OmegaConf.select(self._base, "training.threads") is not None
 
     def base_values(self) -> dict[str, Any]:
-        """What the base config has at each axis that is no group."""
-        keys = (axis.key for axis in self.axes if axis not in self.composed)
+        """What the base config has at each axis; of a group, which of its files."""
+        groups = {axis.key: self.choices[axis.key] for axis in self.composed if axis.key in self.choices}
+        keys = (axis.key for axis in self.axes if axis.key not in groups)
         found = {key: OmegaConf.select(self._base, key) for key in keys}
-        return {
+        return groups | {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in found.items()
         }
 
@@ -138,6 +145,7 @@ class Space:
         return {
             "axes": [axis.to_json() for axis in self.axes],
             "composed": [axis.key for axis in self.composed],
+            "choices": self.choices,
             "templates": templates,
         }
 
@@ -151,19 +159,20 @@ class Space:
             OmegaConf.set_struct(raw, True)
             return raw
 
-        return cls([Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen)
+        return cls([Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen, values["choices"])
 
 
 def space_of(
     overrides: Sequence["Override"],
     compose: Callable[[Sequence[str]], DictConfig],
     is_group: Callable[[str], bool],
+    choices: Mapping[str, str],
 ) -> Space:
     """The space that a command line spans.
 
     Args:
         overrides: those that have several values.
-        compose: as for Space.
+        compose, choices: as for Space.
         is_group: whether a key is a config group.
 
     Raises:
@@ -180,7 +189,7 @@ def space_of(
         for axis, override in zip(axes, overrides, strict=True)
         if is_group(str(override.key_or_group)) or str(override.input_line).startswith(("+", "~"))
     ]
-    return Space(axes, composed, compose)
+    return Space(axes, composed, compose, choices)
 
 
 def grid(space: Space) -> list[AskedRun]:
@@ -232,7 +241,10 @@ def search_samples(space: Space) -> list[AskedRun]:
             raise ConfigError(
                 "seed: a search tries each point with one seed; sweep.confirm=5 trains the best with more"
             )
-    first = {axis.key: axis.values()[0] for axis in space.composed}
+    base = space.base_values()
+    first = {
+        axis.key: base[axis.key] if base.get(axis.key) in axis.values() else axis.values()[0] for axis in space.composed
+    }
     runs = [space.run(first)]
     for axis in space.axes:
         ends = axis.values() if axis.is_discrete else [axis.low, axis.high]

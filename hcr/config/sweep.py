@@ -16,8 +16,9 @@ class SweepConfig:
     """How the points of a sweep are chosen, and how its runs are made.
 
     `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
-    after another, from the spaces that are given. `pruner` gives up runs that fall behind: not before
-    `pruner_startup` runs have finished, nor in a run's first `pruner_warmup` epochs. `pruner_percentile` is the share
+    after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
+    first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
+    `storage` is a database that several machines share the search in. `pruner_percentile` is the share
     of runs, in percent, that go on where `pruner` is percentile; `pruner_reduction` is the factor between two rungs of
     asha and hyperband.
     """
@@ -65,6 +66,13 @@ class SweepConfig:
             raise ConfigError(f"sweep.design: expected full with sampler={self.sampler}, got {self.design}")
         if self.is_search and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with sampler={self.sampler}, got {self.sample}")
+        if not self.is_search and self.pruner != "none":
+            raise ConfigError(
+                f"sweep.pruner: a grid makes each of its runs whole; expected none, got {self.pruner};"
+                " sweep.sampler=tpe or random searches, and prunes"
+            )
+        if not self.is_search and self.storage is not None:
+            raise ConfigError("sweep.storage: is where a search is kept; expected null with sampler=grid")
         if self.design == "around" and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with design=around, got {self.sample}")
 

@@ -169,7 +169,7 @@ def make_plan(
         name=name,
         command=tuple(command),
         axes=tuple(axis.key for axis in space.axes if axis.key != SEED),
-        base={axis.key: _base_value(axis.key, space, base) for axis in space.axes if axis.key != SEED},
+        base={key: value for key, value in space.base_values().items() if key != SEED},
         runs=tuple(planned),
         space=space.to_json(),
         monitor=base.monitor,
@@ -231,12 +231,6 @@ def digest(value: Any) -> str:
 def _in_order(axis: dict[str, Any]) -> dict[str, Any]:
     """An axis whose choices stand in one order, however they were shuffled."""
     return {**axis, "choices": sorted(map(repr, axis["choices"]))}
-
-
-def _base_value(key: str, space: Space, base: RunConfig) -> Any:
-    """What the base config has at an axis; of a group, the name of its choice."""
-    values = space.base_values()
-    return values[key] if key in values else getattr(getattr(base, key, None), "name", None)
 
 
 def _kinds(cfg: RunConfig) -> tuple[type, ...]:
