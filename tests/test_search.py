@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hcr.config import ConfigError
+from hcr.config import ConfigError, TrackingError
 from hcr.config.compose import Composer
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
@@ -135,6 +135,8 @@ BEFORE, LATE = [0.90, 0.91, 0.92, 0.93, 0.50, 0.51], 0.6
         ({"pruner": "median", "pruner_startup": 7}, False),
         ({"pruner": "asha", "pruner_reduction": 3}, True),
         ({"pruner": "asha", "pruner_warmup": 4}, False),
+        ({"pruner": "hyperband", "pruner_reduction": 3}, True),
+        ({"pruner": "hyperband", "pruner_warmup": 4}, False),
     ],
     ids=str,
 )
@@ -157,6 +159,32 @@ def test_the_pruner_that_was_asked_for_is_the_one_that_decides(
     assert last is not None
     answers = [reporter(last.number).report(epoch, LATE) for epoch in (1, 2, 3, 3)]
     assert any(answers) is is_pruned
+
+
+def test_a_failed_trial_that_is_tried_again_is_made_whole(tmp_path: Path) -> None:
+    search, storage = opened(tmp_path), sqlite_uri(tmp_path / "search.db")
+    for value in BEFORE:
+        trial = search.ask("here")
+        assert trial is not None
+        search.fail(trial.number) if trial.number == 1 else search.finish(trial.number, value)
+    again = Reporter(storage, "s", 1, sweep(pruner="median"), higher_is_better=True, max_epochs=9)
+    assert [again.report(epoch, 0.0) for epoch in (1, 2)] == [False, False]
+
+
+def test_a_database_that_is_gone_is_one_line_and_costs_a_running_trial_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = opened(tmp_path)
+    trial = search.ask("here")
+    assert trial is not None
+    reporter = Reporter(
+        sqlite_uri(tmp_path / "search.db"), "s", 0, sweep(pruner="median"), higher_is_better=True, max_epochs=9
+    )
+    (tmp_path / "search.db").write_bytes(b"no database any more" * 1000)
+    with pytest.raises(TrackingError, match=r"sweep\.storage: the search cannot be reached"):
+        search.ask("here")
+    assert reporter.report(1, 0.5) is False
+    assert capsys.readouterr().out.startswith("epoch 1 is not weighed against other runs: sweep.storage: ")
 
 
 def test_what_is_worse_depends_on_the_direction(tmp_path: Path) -> None:

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from hcr.config.errors import HcrError
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import outcome_of
 from hcr.sweep.plan import Plan
-from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
+from hcr.sweep.pool import GRACE_S, INTERRUPTED, Ended, NurseryDied, Pool
 from hcr.sweep.runs import Run, run_folder, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
-from hcr.sweep.trial import EPOCHS, ERROR, RUN, read_result, write_result
+from hcr.sweep.trial import EPOCHS, ERROR, RESULT, RUN, read_result, write_result
 from hcr.tracking.status import end_dead_runs
 
 POLL_S = 0.2
-INTERRUPTED = 130  # the exit code of a trial that SIGTERM ended
 MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
 
 
@@ -99,7 +99,7 @@ class Controller:
 
         Raises:
             KeyboardInterrupt: after every run has been told, and has journalled where it stands.
-            HcrError: runs cannot be started at all.
+            HcrError: runs cannot be started at all, or a search cannot be asked; every run has been told.
         """
         queue = deque(waiting)
         by_folder: dict[Path, Run] = {}
@@ -114,6 +114,8 @@ class Controller:
                         source.ended(run)
                         if run.outcome is not None:
                             self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
+                        if run.state == "refused":
+                            self._screen.refused(run.planned.number, run.why)
                         continue
                     by_folder[self._start(run)] = run
                 if not by_folder:
@@ -124,7 +126,7 @@ class Controller:
                         continue
                     source.ended(run)
                     on_ended(run)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, HcrError):
             self._interrupt(by_folder)
             raise
 
@@ -160,9 +162,9 @@ class Controller:
     def _start(self, run: Run) -> Path:
         folder = trial_folder(self._folder, run.planned)
         write_trial(folder, run.planned, self._plan, self.parent)
-        run.started, run.seen, run.timed_out = time.monotonic(), 0, False
-        (folder / EPOCHS).unlink(missing_ok=True)
-        (folder / RUN).unlink(missing_ok=True)
+        run.started, run.seen, run.timed_out = None, 0, False
+        for name in (EPOCHS, RUN, RESULT, ERROR):
+            (folder / name).unlink(missing_ok=True)
         pool = self.pool()
         dataset = run.planned.config["dataset"]
         if dataset != self._read:  # once, for every trial to have
@@ -202,11 +204,16 @@ class Controller:
         if journal is not None:
             self._delivery.follow(journal)
         limit = self._sweep.trial_timeout_s
-        assert run.started is not None
+        if limit is None:
+            return
+        if run.started is None and self.pool().is_running(folder):
+            run.started = time.monotonic()
+        if run.started is None:
+            return
         took = time.monotonic() - run.started
-        if limit is not None and took > limit + GRACE_S:
+        if took > limit + GRACE_S:
             self.pool().signal(folder, signal.SIGKILL)
-        elif limit is not None and took > limit and not run.timed_out:  # once: it is journalling what it was told
+        elif took > limit and not run.timed_out:  # once: it is journalling what it was told
             run.timed_out = True
             self.pool().signal(folder, signal.SIGTERM)
 
@@ -231,6 +238,7 @@ class Controller:
         if result is None and run.timed_out:
             result = {"status": "failed", "error": f"took longer than sweep.trial_timeout={self._sweep.trial_timeout}"}
             write_result(folder, result)
+            end_dead_runs(output_root())  # where it had to be killed
         if result is None and (end.code < 0 or end.code == INTERRUPTED) and not run.tries:
             run.tries += 1
             run.state = "interrupted"

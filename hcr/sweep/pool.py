@@ -15,6 +15,7 @@ from typing import Any, Self
 from hcr.config.errors import HcrError
 from hcr.sweep.nursery import LONGEST_LINE
 
+INTERRUPTED = 130  # the exit code of a trial that SIGTERM ended
 GRACE_S = 20.0  # for a trial to journal that it was interrupted
 IMPORT_S = 300.0  # for the nursery to import TensorFlow, from a disk that may be cold and slow
 
@@ -76,6 +77,10 @@ class Pool:
         """Fork the trial whose task is in `folder`."""
         self._waiting.add(folder)
         self._send({"start": str(folder)})
+
+    def is_running(self, folder: Path) -> bool:
+        """Whether the trial in `folder` has a process by now: the first one waits for what is imported."""
+        return folder in self._pids
 
     def poll(self, timeout_s: float) -> list[Ended]:
         """The trials that have ended, after waiting at most `timeout_s` seconds for one.

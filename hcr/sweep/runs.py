@@ -15,10 +15,10 @@ from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import short_names
 from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun
-from hcr.sweep.trial import CONFIG, ERROR, RESULT, RUN, TASK, read_result
+from hcr.sweep.trial import CONFIG, RUN, TASK, read_result
 from hcr.tracking.journal import last_event
 
-State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "elsewhere"]
+State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "refused", "elsewhere"]
 
 
 @dataclass
@@ -27,11 +27,12 @@ class Run:
 
     Attributes:
         planned: what the plan says.
-        state: "new" and "interrupted" are still to be run; "elsewhere" runs on another machine.
+        state: "new" and "interrupted" are still to be run; "elsewhere" runs on another machine, and "refused" is a
+            point that a search asked for and the gate does not take.
         outcome: of one that has finished.
         why: of one that failed, in a line; of one that was pruned, where.
         tries: times that its process was killed.
-        started: when it was started here, by `time.monotonic`; None: not yet.
+        started: when its process was there, by `time.monotonic`, where there is a limit to it; None: not yet.
     """
 
     planned: PlannedRun
@@ -103,6 +104,16 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
         raise TrackingError(f"{folder}: expected a folder that can be written ({error.strerror})") from error
 
 
+def _is_of(trial: Path, planned: PlannedRun) -> bool:
+    """Whether the folder `trial` is of this very run, and not of another that had its number: a search that was begun
+    anew, in another database, asks for other points."""
+    try:
+        told = json.loads((trial / TASK).read_text())["planned"]["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(told == json.loads(json.dumps(planned.config)))
+
+
 def known_state(
     planned: PlannedRun, folder: Path, plan: Plan, known: KnownRuns, fingerprints: Fingerprints, *, retry_failed: bool
 ) -> Run:
@@ -116,10 +127,9 @@ def known_state(
     """
     run = Run(planned)
     trial = trial_folder(folder, planned)
-    result = read_result(trial)
+    is_told = _is_of(trial, planned)
+    result = read_result(trial) if is_told else None
     if result is not None and result["status"] == "failed" and retry_failed:
-        for name in (RESULT, ERROR):
-            (trial / name).unlink(missing_ok=True)
         result = None
     if result is not None and result["status"] == "failed":
         run.state, run.why = "failed", str(result["error"])
@@ -127,7 +137,7 @@ def known_state(
     if result is not None and result["status"] == "pruned":
         run.state, run.why = "pruned", f"after epoch {result['epoch']}"
         return run
-    own = known.own.get(number_tag(planned))
+    own = known.own.get(number_tag(planned)) if is_told else None
     if result is not None and result["status"] == "finished":
         journal = output_root() / "runs" / str(result["key"])
         with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew

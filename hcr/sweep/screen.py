@@ -132,6 +132,10 @@ class SweepScreen:
         else:
             print(f"hcr: {told}", file=sys.stderr, flush=True)
 
+    def refused(self, number: int, why: str) -> None:
+        """A point that a search asked for cannot be."""
+        self.note(f"{self._name(number)} cannot be: {why}")
+
     def note(self, text: str) -> None:
         """A line that stays."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

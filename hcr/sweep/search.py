@@ -11,16 +11,17 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib import import_module
 from math import isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hcr.config.axes import Axis
-from hcr.config.errors import ConfigError, one_line
+from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_path
@@ -29,12 +30,31 @@ from hcr.tracking.journal import this_host
 if TYPE_CHECKING:
     import optuna
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 HOST, BEYOND, RETRIED, OUTCOME = "hcr.host", "hcr.beyond", "hcr.retried", "hcr.outcome"
 DIGITS = 6  # significant, of a real number that is searched
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
 RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
 AGREED_WITHIN_S = 10.0  # for whoever was first to write its word
+
+
+def _reaching(method: Callable[P, R]) -> Callable[P, R]:
+    """`method`, with the errors of a database that cannot be reached as one of ours."""
+
+    @wraps(method)
+    def reach(*args: P.args, **kwargs: P.kwargs) -> R:
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return method(*args, **kwargs)
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            raise TrackingError(f"sweep.storage: the search cannot be reached ({one_line(error)})") from error
+
+    return reach
 
 
 @dataclass(frozen=True)
@@ -111,25 +131,37 @@ class Search:
                 time.sleep(0.1)
         self._study.enqueue_trial(dict(params), skip_if_exists=True)
 
+    @_reaching
     def ask(self, host: str) -> Trial | None:
         """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
         import optuna
 
         assert self._sweep.n_trials is not None
-        known = self._study.get_trials(deepcopy=False)
-        asked = sum(trial.state != optuna.trial.TrialState.WAITING for trial in known)
+        asked = len(self._asked())
         if asked >= self._sweep.n_trials:
             return None
         with _quiet():
             self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
             trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
-        if trial.number >= self._sweep.n_trials:  # another controller was a moment sooner
+        sooner = sum(other.number < trial.number for other in self._asked())
+        if sooner >= self._sweep.n_trials:  # another controller was a moment sooner
             trial.set_user_attr(BEYOND, True)
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return None
         trial.set_user_attr(HOST, host)
         return Trial(trial.number, self._outside(trial.params), host=host)
 
+    def _asked(self) -> "list[optuna.trial.FrozenTrial]":
+        """The trials that count, in order: those that were asked for and not given back as one too many."""
+        import optuna
+
+        return [
+            trial
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state != optuna.trial.TrialState.WAITING and not trial.user_attrs.get(BEYOND)
+        ]
+
+    @_reaching
     def finish(self, number: int, value: float, outcome: Mapping[str, Any] = MappingProxyType({})) -> None:
         """A trial has finished, with the monitored metric `value`; `outcome` is for other machines to read.
 
@@ -148,6 +180,7 @@ class Search:
         else:  # it had failed; the sampler does not hear of it any more, but the leaderboard does
             self._study.set_user_attr(f"{RETRIED}.{number}", [value, told])
 
+    @_reaching
     def prune(self, number: int) -> None:
         """A trial was given up; what it reported counts."""
         import optuna
@@ -155,6 +188,7 @@ class Search:
         if self._state(number) == optuna.trial.TrialState.RUNNING:
             self._study.tell(number, state=optuna.trial.TrialState.PRUNED)
 
+    @_reaching
     def fail(self, number: int) -> None:
         """A trial has failed."""
         import optuna
@@ -162,6 +196,7 @@ class Search:
         if self._state(number) == optuna.trial.TrialState.RUNNING:
             self._study.tell(number, state=optuna.trial.TrialState.FAIL)
 
+    @_reaching
     def trials(self) -> list[Trial]:
         """All trials that were asked for, in order."""
         import optuna
@@ -174,9 +209,7 @@ class Search:
         }
         retried = {name: value for name, value in self._study.user_attrs.items() if name.startswith(RETRIED)}
         found = []
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state not in names or trial.user_attrs.get(BEYOND):
-                continue
+        for trial in self._asked():
             state = names[trial.state]
             value, told = (trial.value if state == "finished" else None), trial.user_attrs.get(OUTCOME, "{}")
             if f"{RETRIED}.{trial.number}" in retried:
@@ -185,6 +218,7 @@ class Search:
             found.append(Trial(trial.number, self._outside(trial.params), state, value, host, json.loads(told)))
         return found
 
+    @_reaching
     def shared(self, name: str, value: str) -> str:
         """What all machines agree on under `name`: the `value` of the one that asked first."""
         import optuna
@@ -245,10 +279,25 @@ class Reporter:
 
         study, _ = _open(storage, name, higher_is_better, _pruner(sweep, max_epochs))
         with _quiet():
-            self._trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+            frozen = study.get_trials(deepcopy=False)[number]
+            self._trial = optuna.trial.Trial(study, frozen._trial_id)
+        self._has_ended = frozen.state.is_finished()
 
     def report(self, epoch: int, value: float) -> bool:
-        """Tell of an epoch; whether the run should be given up. A resumed run may tell of an epoch again."""
+        """Tell of an epoch; whether the run should be given up. A resumed run may tell of an epoch again.
+
+        One that failed and is tried again is made whole: Optuna hears nothing more of a trial that has ended.
+        """
+        if self._has_ended:
+            return False
+        try:
+            return self._report(epoch, value)
+        except TrackingError as error:  # training is worth more than giving it up in time
+            print(f"epoch {epoch} is not weighed against other runs: {error}", flush=True)
+            return False
+
+    @_reaching
+    def _report(self, epoch: int, value: float) -> bool:
         with _quiet():
             self._trial.report(value, epoch)
             return bool(self._trial.should_prune())

@@ -1,15 +1,18 @@
 """The runs of a sweep: those that are known, those that are left, and where the next one comes from."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
+from hcr.config.axes import written
 from hcr.config.errors import one_line
 from hcr.config.gate import to_dict
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root, sqlite_uri
+from hcr.evaluation.leaderboard import counted
 from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
 from hcr.sweep.controller import Controller, Grid
 from hcr.sweep.delivery import Delivery
@@ -22,6 +25,7 @@ from hcr.sweep.search import Search, Trial
 from hcr.tracking.journal import JOURNAL, this_host
 from hcr.tracking.status import is_delivered
 
+SHORTEST_PATIENCE_S = 60.0  # with another machine's trials, beside three times the longest one so far
 PARENT, SEARCH = "parent.txt", "search.db"
 
 
@@ -116,15 +120,46 @@ class Work:
         """The key of the sweep's own run, as all machines that share a search know it."""
         return self.source.search.shared("parent", own) if isinstance(self.source, SearchSource) else own
 
-    def hear_of_others(self) -> None:
-        """What other machines have made of the same search by now."""
-        if isinstance(self.source, SearchSource):
+    def hear_of_others(self, *, wait: bool) -> None:
+        """What other machines have made of the same search.
+
+        Args:
+            wait: for what they still make, as long as a trial may take, so that what is told at the end is whole.
+        """
+        if not isinstance(self.source, SearchSource):
+            return
+        longest_s = max((run.outcome.train_s for run in self.runs if run.outcome is not None), default=0.0)
+        patience_s = SHORTEST_PATIENCE_S + 3 * longest_s
+        num_waited_for, since, is_told = -1, time.monotonic(), False
+        while True:
             for run in self.source.others():
                 self._controller.runs[run.planned.number] = run
+            left = sum(run.state == "elsewhere" for run in self.runs)
+            if left != num_waited_for:
+                num_waited_for, since = left, time.monotonic()
+            if not wait or not left or time.monotonic() - since > patience_s:
+                return
+            if not is_told:
+                print(f"waiting for {counted(left, 'run')} of other machines", flush=True)
+                is_told = True
+            time.sleep(1.0)
 
     def importances(self) -> dict[str, float] | None:
         """What a search says of its axes; None for a grid."""
         return self.source.search.importances() if isinstance(self.source, SearchSource) else None
+
+    def to_confirm(self) -> list[Run]:
+        """The runs that confirm the best points, and where each of them stands; none before all others are made.
+
+        None either where a point lacks runs that failed: the best of what is left need not be the best.
+        """
+        made = [run for run in self.runs if run.planned.phase != "confirm"]
+        board = board_of(self.plan, made, allow_incomplete=self._sweep.allow_incomplete)
+        if self._sweep.confirm is None or board is None or self.num_left():
+            return []
+        if board.is_incomplete and not self._sweep.allow_incomplete:
+            return []
+        return [self.state_of(planned) for planned in confirming_runs(self.plan, board, made, self._sweep.confirm)]
 
     def confirm(
         self, on_ended: Callable[[Run], None], screen: SweepScreen, delivery: Delivery
@@ -132,20 +167,23 @@ class Work:
         """Make the runs that confirm the best points, where that was asked for and nothing is missing.
 
         Returns:
-            The runs, and what they came to; no runs and None where there is nothing to confirm.
+            The runs, and what they came to; None as long as not all of them have finished.
         """
-        board = board_of(self.plan, self.runs, allow_incomplete=self._sweep.allow_incomplete)
-        if self._sweep.confirm is None or board is None or self.num_left():
+        runs = self.to_confirm()
+        if not runs:
+            if self._sweep.confirm is not None and not self.num_left():
+                print("nothing is confirmed as long as runs are missing", flush=True)
             return [], None
-        chosen = [run for run in self.runs if run.planned.phase != "confirm"]
-        runs = [self.state_of(run) for run in confirming_runs(self.plan, board, chosen, self._sweep.confirm)]
-        screen.total = len(chosen) + len(runs)
-        waiting = [run for run in runs if run.state in ("new", "interrupted")]
-        self._controller.make(Grid(iter(())), waiting, on_ended)
+        screen.total = len(self.runs) + len(runs)
+        self._controller.runs |= {run.planned.number: run for run in runs}
+        self._controller.make(Grid(iter(())), [run for run in runs if run.state in ("new", "interrupted")], on_ended)
+        if any(run.outcome is None for run in runs):
+            return runs, None
+        delivery.drain()  # a run that is being delivered cannot be scored
         confirmed = confirmation(self.plan, self._controller, self._folder, runs)
         for run in runs:
-            if run.outcome is not None:  # scored on test after it had ended
-                delivery.finish(output_root() / "runs" / run.outcome.key)
+            assert run.outcome is not None
+            delivery.finish(output_root() / "runs" / run.outcome.key)
         return runs, confirmed
 
 
@@ -174,9 +212,9 @@ class SearchSource:
         """The trials so far: those of this machine by their folders, others by what the search was told."""
         runs = []
         for trial in self.search.trials():
-            if trial.host != self._me:
+            if not self._is_mine(trial):
                 continue
-            run = self._work.state_of(self._planned(trial))
+            run = self._run_of(trial)
             if run.state == "new":  # asked for, and killed before it had begun
                 run.state = "interrupted"
             elif trial.state == "running":  # ended, and its controller was killed before it could say so
@@ -186,19 +224,34 @@ class SearchSource:
 
     def others(self) -> list[Run]:
         """The trials of other machines, as far as the search was told of them."""
-        return [_told(self._planned(trial), trial) for trial in self.search.trials() if trial.host != self._me]
+        return [self._run_of(trial) for trial in self.search.trials() if not self._is_mine(trial)]
 
     def next(self) -> Run | None:
-        """The next trial that the gate takes."""
-        while True:
-            trial = self.search.ask(self._me)
-            if trial is None:
-                return None
-            try:
-                return self._work.state_of(self._planned(trial))
-            except ConfigError as error:  # a combination at whose edges nothing was wrong
-                self.search.fail(trial.number)
-                print(f"hcr: trial {trial.number + 1}: {one_line(error)}", flush=True)
+        """The next trial."""
+        trial = self.search.ask(self._me)
+        return None if trial is None else self._run_of(trial)
+
+    def _is_mine(self, trial: Trial) -> bool:
+        """A search that is not shared is this machine's, whatever it was called when it began."""
+        return self._sweep.storage is None or trial.host == self._me
+
+    def _run_of(self, trial: Trial) -> Run:
+        """Where a trial stands: by its folder where it is of this machine, else by what the search was told."""
+        try:
+            planned = self._planned(trial)
+        except ConfigError as error:  # a combination at whose edges nothing was wrong
+            overrides = tuple(f"{key}={written(value)}" for key, value in trial.values.items())
+            planned = PlannedRun(
+                number=trial.number,
+                overrides=overrides,
+                values=trial.values,
+                point=trial.number,
+                seed=self._plan.seed,
+                config={},
+                phase="search",
+            )
+            return Run(planned, "refused", why=one_line(error))
+        return self._work.state_of(planned) if self._is_mine(trial) else _told(planned, trial)
 
     def ended(self, run: Run) -> None:
         """Tell the search what came of a trial."""
@@ -209,7 +262,7 @@ class SearchSource:
             self._work.remember(run, run.outcome.key)
         elif run.state == "pruned":
             self.search.prune(run.planned.number)
-        elif run.state == "failed":
+        elif run.state in ("failed", "refused"):
             self.search.fail(run.planned.number)
 
     def _planned(self, trial: Trial) -> PlannedRun:
