@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -61,20 +62,17 @@ def hcr(tmp_path: Path) -> Hcr:
 
 
 @pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The address of an empty database on a PostgreSQL server of the test's own, on loopback."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian does not put them into the PATH
     if not found:
         pytest.skip("needs Debian's postgresql")
     programs = found[-1]
-    folder = tmp_path_factory.mktemp("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="hcr-postgresql-"))  # where another user may go
     # The server refuses to be root; Debian's package makes a user for it.
     who: dict[str, str] = {}
     if os.geteuid() == 0:
         who = {"user": "postgres", "group": "postgres"}
-        for place in (folder, *folder.parents):
-            if place.stat().st_uid == 0 and place.name.startswith(("pytest-", "postgresql")):
-                place.chmod(0o755)
         shutil.chown(folder, "postgres", "postgres")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -98,3 +96,4 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)  # ends its sessions
         server.wait(30)
+        shutil.rmtree(folder)

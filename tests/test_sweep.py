@@ -116,6 +116,7 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     wait_until(lambda: processes_of(killed) == [], 20)  # what it had started dies with it
     finished = len(list(killed.glob("output/sweeps/*/trials/*/result.json")))
     assert 3 <= finished < 12
+    told = {path: path.read_bytes() for path in killed.glob("output/runs/*/journal.jsonl")}
     again = run_hcr("train", *command, cwd=killed)
     assert again.returncode == 0, again.stderr
     reused, resumed, to_run = (int(word) for word in again.stdout.split("\n")[0].split() if word.isdecimal())
@@ -126,9 +127,18 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     assert other.parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in other.children} == {other.parent.info.run_id}
     assert sorted(int(run.data.tags["hcr.sweep_run"]) for run in other.children) == list(range(1, 13))
-    for folder in (killed / "output" / "runs").iterdir():  # none executed twice: one value of each metric an epoch
-        epochs = [e["step"] for e, _ in read_events(folder) if e["event"] == "metrics" and "val/loss" in e["values"]]
-        assert len(epochs) == len(set(epochs))
+    whole_before = 0
+    for path, before in told.items():  # none executed twice: what had finished only hears what its point came to
+        assert path.read_bytes().startswith(before)
+        events = [event for event, _ in read_events(path.parent)]
+        if b'"FINISHED"' in before:
+            whole_before += 1
+            new = [event for event, offset in read_events(path.parent) if offset > len(before)]
+            assert [event["event"] for event in new] == ["metrics", "end"]
+            assert set(new[0]["values"]) == {"sweep/mean_val_accuracy", "sweep/mean_val_loss"}
+        assert [event["event"] for event in events].count("run") == 1
+    assert whole_before >= finished
+    assert len(list(killed.glob("output/runs/*"))) == 13
     assert other.table() == one.table()
     assert {"leaderboard.csv", "runs.csv", "plan.json", "verdict.txt", "plots"} <= other.artifacts()
 
@@ -250,7 +260,10 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
     again = hcr(*command, env=faulty)
     assert again.returncode == 1
     assert again.stdout.startswith("2 reused, 0 resumed, 0 to run, 3 failed before")
-    assert "Incomplete" in again.stdout or "missing" in again.stdout
+    assert "Incomplete: the statistics are withheld, 3 runs of 3 points are missing." in again.stdout
+    # Asking for a retry that then does not begin changes nothing.
+    assert "3 runs are left" in hcr(*command, "sweep.retry_failed=true", "sweep.max_time=0.001s", env=faulty).stdout
+    assert "3 failed before" in hcr(*command, env=faulty).stdout.splitlines()[0]
     retried = hcr(*command, "sweep.retry_failed=true", env=faulty)
     assert retried.stdout.startswith("2 reused, 3 resumed, 0 to run\n")
     assert len(Sweep(tmp_path).children) == 5
@@ -291,6 +304,27 @@ def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path
     assert first.data.params["optimizer.learning_rate"] == "0.003"  # the base config is the first
 
 
+def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
+    hcr: Hcr, tmp_path: Path, mnist_dir: Path
+) -> None:
+    # Strides of 2 and three blocks are too much for 28x28 images; each by itself is not.
+    command = ("train", "-m", "model.depth=range(1,5)", "model.strides=1,2", "dataset=mnist", "dataset.limit=600")
+    command += (f"dataset.path={mnist_dir}/mnist-original.mat", *SMALL)
+    command += ("sweep.sampler=random", "sweep.n_trials=8")
+    done = hcr(*command)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be: model.depth: block" in done.stdout
+    made = Sweep(tmp_path)
+    assert made.parent.info.status == "FINISHED"
+    assert len(made.children) < 8
+    again = hcr(*command)
+    assert again.returncode == 0, again.stderr
+    assert "0 resumed, 0 to run" in again.stdout.splitlines()[0]
+    more = hcr(*command[:-1], "sweep.n_trials=9")
+    assert more.returncode == 0, more.stderr
+    assert "0 resumed, 1 to run" in more.stdout.splitlines()[0]
+
+
 def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "model.depth=1,2", "seed=0,1", *SMALL)
     done = hcr(*grid, "check_only=true", "sweep.plan_file=plan.csv", env={"COLUMNS": "100"})
@@ -298,6 +332,7 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
     for told in ("model.depth", "1, 2", "2 points × 2 seeds = 4 runs: 0 reused, 0 resumed, 4 to run", "until", "MB"):
         assert told in done.stdout
     assert not (tmp_path / "output" / "runs").exists()
+    assert not (tmp_path / "output" / "sweeps").exists()
     with (tmp_path / "plan.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["number"], row["model.depth"], row["seed"]) for row in rows] == [
@@ -335,6 +370,14 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     made = Sweep(tmp_path)
     assert made.statuses() == ["FINISHED"] * 3
     assert made.parent.data.tags["hcr.mixed_code"] == "true"
+    # The plan stays that of the code that made it as long as nothing is made by another.
+    plan = json.loads(path.read_text())
+    plan["code"] |= {"keras": "3.0.1"}
+    path.write_text(json.dumps(plan))
+    assert hcr(*grid).returncode == 0
+    done = hcr(*grid, "sweep.confirm=2")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "it began with other code than now: keras changed since" in done.stderr
 
 
 def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr, tmp_path: Path) -> None:
@@ -356,9 +399,16 @@ def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr,
 
 def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "model.depth=1,2,3", *SMALL, "sweep.confirm=2")
+    assert hcr(*command[:-1]).returncode == 0
+    done = hcr(*command, "sweep.max_time=0.001s")
+    assert done.returncode == 0, done.stderr
+    assert "4 runs are left; the same command goes on" in done.stdout
+    assert Sweep(tmp_path).parent.info.status == "KILLED"
+    assert not any("test/accuracy" in run.data.metrics for run in Sweep(tmp_path).children)
     done = hcr(*command)
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
+    assert made.parent.info.status == "FINISHED"
     assert len(made.children) == 3 + 4
     fresh = [run for run in made.children if run.data.tags["hcr.sweep_run"].startswith("confirm")]
     assert {run.data.params["seed"] for run in fresh} == {"1", "2"}
@@ -373,7 +423,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     assert len(Sweep(tmp_path).children) == 7
 
 
-def test_ctrl_c_ends_every_run_as_killed_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
     controller = begin(*command, cwd=tmp_path)
     wait_until(lambda: len(list(tmp_path.glob("output/sweeps/*/trials/*/epochs.jsonl"))) == 2)
@@ -425,14 +475,15 @@ def test_controllers_that_share_a_search_are_one_sweep(
     made = Sweep(tmp_path, uri)
     assert len(made.children) == 6
     assert made.statuses() == ["FINISHED"] * 6
+    assert made.parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
     assert sorted(run.data.tags["hcr.sweep_run"] for run in made.children) == list("123456")
     # What each of them says of the other's runs is what the other knows, numbers of parameters among it.
-    tables = [path.read_text() for path in sorted(tmp_path.glob("*/output/runs/*/artifacts/leaderboard.csv"))]
-    assert tables
-    for table in tables:
-        sizes = {row["num_params"] for row in csv.DictReader(table.splitlines()) if row["n"] == "1"}
-        assert len(sizes) == 1 and int(sizes.pop()) > 0
+    (table,) = [path.read_text() for path in sorted(tmp_path.glob("*/output/runs/*/artifacts/leaderboard.csv"))]
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [row["n"] for row in rows] == ["1"] * 6
+    sizes = {row["num_params"] for row in rows}
+    assert len(sizes) == 1 and int(sizes.pop()) > 0
     shares = [len(list(machine.glob("output/sweeps/*/trials/*/result.json"))) for machine in machines]
     assert sum(shares) == 6
 

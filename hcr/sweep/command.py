@@ -62,8 +62,11 @@ class SweepJob:
         if sweep.max_runs is not None and num_runs > sweep.max_runs:
             raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
         if self._launcher is not None:
-            if sweep.workers is not None:
-                raise ConfigError("sweep.workers: expected null with a launcher, which has a setting of its own for it")
+            for name in ("workers", "trial_timeout"):
+                if getattr(sweep, name) is not None:
+                    raise ConfigError(
+                        f"sweep.{name}: expected null with a launcher, which has a setting of its own for it"
+                    )
             return self._planned(self._batch or num_runs, own or 1)
         workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
         plan = self._planned(workers, threads)

@@ -1,5 +1,6 @@
 """Trials on somebody else's engine: joblib, Slurm, Ray, or whatever else Hydra has a launcher for."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hcr.config.axes import written
-from hcr.sweep.pool import Ended
+from hcr.config.errors import one_line
+from hcr.sweep.pool import INTERRUPTED, Ended
 from hcr.sweep.trial import read_result, run_task
 
 TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
@@ -30,6 +32,7 @@ class LaunchedPool:
     def __init__(self, launch: Callable[..., Any]) -> None:
         self._launch = launch
         self._queued: list[Path] = []
+        self._stopped: list[Path] = []
         self._number = 0
 
     def start(self, folder: Path) -> None:
@@ -39,19 +42,32 @@ class LaunchedPool:
     def read(self, folder: Path) -> None:
         """Each worker reads for itself."""
 
+    def is_running(self, folder: Path) -> bool:
+        """Nobody here knows when a job begins."""
+        return False
+
     def poll(self, timeout_s: float) -> list[Ended]:
         """Launch what is queued, and wait for all of it."""
+        stopped, self._stopped = self._stopped, []
+        if stopped:
+            return [Ended(folder, INTERRUPTED) for folder in stopped]
         folders, self._queued = self._queued, []
         if not folders:
             return []
         overrides = [[f"+{TRIAL}={written(str(folder))}"] for folder in folders]
-        self._launch(overrides, initial_job_idx=self._number)
+        try:
+            self._launch(overrides, initial_job_idx=self._number)
+        except Exception as error:  # such as submitit's for a job that was killed: the others have their results
+            print(f"hcr: the launcher says: {type(error).__name__}: {one_line(error)}", file=sys.stderr, flush=True)
         self._number += len(folders)
         # A worker that was killed has left no result; Hydra does not say by what.
         return [Ended(folder, 0 if read_result(folder) is not None else 1) for folder in folders]
 
     def signal(self, folder: Path, number: int) -> None:
-        """There is nobody here to tell: a launcher has limits of its own."""
+        """What is queued is not launched any more; of what has been, the launcher has limits of its own."""
+        if folder in self._queued:
+            self._queued.remove(folder)
+        self._stopped.append(folder)
 
     def close(self) -> None:
         """Nothing is left running."""

@@ -9,7 +9,7 @@ from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan
-from hcr.sweep.trial import BUILDING, RESULT, TASK
+from hcr.sweep.trial import BUILDING, RESULT, TASK, told_by
 
 
 def parts_of(cfg: RunConfig) -> str:
@@ -37,7 +37,7 @@ def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequ
     )
     result = controller.task(task)
     if result is None or result["status"] == "failed":
-        raise HcrError(f"models cannot be built here; see {task / 'output.txt'}: {(result or {}).get('error')}")
+        raise HcrError(f"models cannot be built here: {told_by(task, result)}")
     if result["status"] == "refused":
         bad = list(different)[result["index"]]
         overrides = next((run.overrides for run in plan.runs if parts_of(run.cfg) == bad), ())

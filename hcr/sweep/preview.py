@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +25,7 @@ from hcr.sweep.pool import Pool
 from hcr.sweep.running import sweep_folder
 from hcr.sweep.screen import SweepScreen, duration
 from hcr.sweep.search import rungs
-from hcr.sweep.trial import RESULT, TASK
+from hcr.sweep.trial import TASK, told_by
 from hcr.sweep.work import Work
 
 MOST_MODELS = 12  # in the table
@@ -43,27 +45,26 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
         DataError, ConfigError: as the sweep would.
     """
     console = console or Console(highlight=False, soft_wrap=True, markup=False)
-    folder = sweep_folder(plan)
-    is_there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
-    controller = Controller(
-        plan,
-        folder,
-        sweep=sweep,
-        make_pool=partial(Pool, folder / "nursery.txt"),
-        delivery=Delivery(1.0),
-        screen=screen,
-    )
-    with contextlib.closing(controller):
-        work = Work(plan, folder, sweep, controller)
-        if plan.is_search:
-            told = f"{sweep.n_trials} trials by {sweep.sampler}"
-        else:
-            work.take_stock()
-            told = work.counts()
-        counts = check_models(controller, folder, plan, configs)
-        speeds = _calibrate(controller, plan, configs, counts)
+    with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
+        scratch = Path(name)
+        controller = Controller(
+            plan,
+            scratch,
+            sweep=sweep,
+            make_pool=partial(Pool, scratch / "nursery.txt"),
+            delivery=Delivery(1.0),
+            screen=screen,
+        )
+        with contextlib.closing(controller):
+            work = Work(plan, sweep_folder(plan), sweep, controller)
+            if plan.is_search:
+                told = f"{sweep.n_trials} trials by {sweep.sampler}"
+            else:
+                work.take_stock()
+                told = work.counts()
+            counts = check_models(controller, scratch, plan, configs)
+            speeds = _calibrate(controller, scratch, plan, configs, counts)
     _print_axes(plan, console)
     _print_models(configs, counts, speeds, console)
     runs = [run.planned.cfg for run in work.runs if run.state in ("new", "interrupted")]
@@ -96,8 +97,6 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
         table.add_row(Text(name), Text(value))
     console.print(table)
     console.print("the plan is good; nothing was trained (check_only=true)")
-    if not is_there:
-        _tidy(folder)
 
 
 def _print_axes(plan: Plan, console: Console) -> None:
@@ -134,7 +133,7 @@ def _print_models(
 
 
 def _calibrate(
-    controller: Controller, plan: Plan, configs: Sequence[RunConfig], counts: dict[str, int]
+    controller: Controller, scratch: Path, plan: Plan, configs: Sequence[RunConfig], counts: dict[str, int]
 ) -> dict[str, float]:
     """Seconds of an epoch, by model: some are measured, others taken to be as long as the nearest in parameters."""
     different = {parts_of(cfg): cfg for cfg in configs}
@@ -146,13 +145,12 @@ def _calibrate(
     for parts in measured:
         cfg = to_dict(different[parts])
         values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
-    folder = sweep_folder(plan) / "calibrate"
-    folder.mkdir(exist_ok=True)
-    (folder / RESULT).unlink(missing_ok=True)
+    folder = scratch / "calibrate"
+    folder.mkdir()
     (folder / TASK).write_text(json.dumps({"task": "calibrate", "configs": values}))
     result = controller.task(folder)
     if result is None or result["status"] == "failed":
-        raise HcrError(f"models cannot be timed; see {folder / 'output.txt'}: {(result or {}).get('error')}")
+        raise HcrError(f"models cannot be timed: {told_by(folder, result)}")
     measured = dict(zip(measured, result["epoch_s"], strict=True))
     nearest = {parts: min(measured, key=lambda other: abs(counts[other] - counts[parts])) for parts in different}
     return {parts: measured[nearest[parts]] for parts in different}
@@ -161,10 +159,3 @@ def _calibrate(
 def _listed(values: Sequence[object], most: int = 12) -> str:
     told = ", ".join(map(str, values[:most]))
     return told if len(values) <= most else f"{told} and {len(values) - most} more"
-
-
-def _tidy(folder: Any) -> None:
-    """Take away what only the check has put there."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,8 @@
 import contextlib
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,7 @@ def run_sweep(
     """
     folder = sweep_folder(plan)
     with _alone(folder), contextlib.ExitStack() as stack:
+        code = plan.code
         plan, changed = _taken_up(folder, plan)
         screen = SweepScreen(
             total=sweep.n_trials or len(plan.runs), monitor=plan.monitor, higher_is_better=plan.higher_is_better
@@ -96,7 +98,7 @@ def run_sweep(
         stack.callback(controller.close)
         work = Work(plan, folder, sweep, controller)
         work.take_stock()
-        plan = work.plan = _with_code(plan, changed, work, sweep)
+        plan = work.plan = _with_code(plan, changed, code, work, sweep)
         stack.enter_context(delivery)  # it imports MLflow while Keras is imported for the models
         check_models(controller, folder, plan, [*work.new_configs(), *(samples if plan.is_search else [])])
         write_plan(folder, plan)
@@ -108,12 +110,20 @@ def run_sweep(
                 work.show(screen)
                 work.deliver_what_is_left(delivery)
                 controller.make(work.source, work.waiting(), tell)
-                work.hear_of_others()
+                work.hear_of_others(wait=journal.is_open)
                 made = work.runs
                 board = board_of(plan, made, allow_incomplete=sweep.allow_incomplete)
-                confirming, confirmed = work.confirm(tell, screen, delivery)
+                # Where the sweep's own run is another machine's, so is the confirmation.
+                confirming, confirmed = work.confirm(tell, screen, delivery) if journal.is_open else ([], None)
+                delivery.drain()  # a run that is being delivered cannot be told anything
                 tell_means(controller.parent, made, board, plan, delivery)
                 delivery.drain()
+            if delivery.num_undelivered:
+                print(
+                    f"hcr: {counted(delivery.num_undelivered, 'run')} not in MLflow as a whole yet; nothing is lost,"
+                    " `hcr sync` delivers it",
+                    file=sys.stderr,
+                )
             if journal.is_open:
                 _tell_end(journal, work, board, made, confirming, confirmed)
         return SweepResult(plan, [*made, *confirming], board, confirmed, work.num_left(), controller.parent, folder)
@@ -129,19 +139,23 @@ def _taken_up(folder: Path, plan: Plan) -> tuple[Plan, list[str]]:
     there = read_plan(folder)
     if there is None:
         return plan, []
-    return replace(there, code=plan.code, workers=plan.workers), changed_code(there, plan.code)
+    return replace(there, workers=plan.workers), changed_code(there, plan.code)
 
 
-def _with_code(plan: Plan, changed: Sequence[str], work: Work, sweep: SweepConfig) -> Plan:
-    """The plan, marked as of mixed code where what is left would be run with other code than what there is.
+def _with_code(plan: Plan, changed: Sequence[str], code: Mapping[str, str], work: Work, sweep: SweepConfig) -> Plan:
+    """The plan, marked as of mixed code where what is left will be run by other code, `code`, than what there is.
+
+    Where nothing is left it stays the plan of the code that made it.
 
     Raises:
-        ConfigError: that was not asked for.
+        ConfigError: mixing was not asked for.
     """
-    is_mixing = bool(changed and work.num_left())
-    if is_mixing and not sweep.allow_code_change:
+    is_left = work.num_left() or any(run.state in ("new", "interrupted") for run in work.to_confirm())
+    if not changed or not is_left:
+        return plan
+    if not sweep.allow_code_change:
         raise ConfigError(_told_changes(changed))
-    return replace(plan, is_mixed=plan.is_mixed or is_mixing)
+    return replace(plan, code=dict(code), is_mixed=True)
 
 
 def _told_changes(changed: Sequence[str]) -> str:
