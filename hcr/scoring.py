@@ -30,7 +30,11 @@ def score_test(folder: Path) -> float:
     known = _scored(folder)
     if known is not None:
         return known
-    raw = OmegaConf.load(folder / ARTIFACTS / "config/config.yaml")
+    config = folder / ARTIFACTS / "config/config.yaml"
+    try:
+        raw = OmegaConf.load(config)
+    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
+        raise TrackingError(f"{config}: expected the run's config ({one_line(error)})") from error
     assert isinstance(raw, DictConfig)
     cfg = parse_config(raw)
     configure_threads(cfg.training.num_threads)

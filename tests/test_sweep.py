@@ -380,6 +380,21 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     assert "it began with other code than now: keras changed since" in done.stderr
 
 
+def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> None:
+    grid = ("train", "-m", "seed=0,1", *SMALL)
+    assert hcr(*grid).returncode == 0
+    done = hcr(*grid, "resume=never", "sweep.max_time=0.001s")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs are left; the same command without resume=never goes on" in done.stdout
+    done = hcr(*grid)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
+    made = Sweep(tmp_path)
+    assert [run.info.status for run in made.parents] == ["FINISHED"] * 2
+    assert made.statuses() == ["FINISHED"] * 4
+    assert len({run.data.tags["hcr.sweep_id"] for run in made.parents}) == 2
+
+
 def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr, tmp_path: Path) -> None:
     assert hcr("train", *SMALL).returncode == 0
     (folder,) = (tmp_path / "output" / "runs").iterdir()

@@ -77,6 +77,12 @@ class SweepJob:
         workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
         return self._planned(workers, threads)
 
+    @property
+    def _again(self) -> str:
+        """The command that goes on."""
+        is_anew = self._checked.configs[0].resume == "never"
+        return "the same command" + (" without resume=never" if is_anew else "")
+
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
         plan = make_plan(
@@ -89,12 +95,7 @@ class SweepJob:
             workers=workers,
             threads=threads,
         )
-        if base.resume != "never":
-            return plan
-        number = 2
-        while sweep_folder(replace(plan, id=f"{plan.id}-{number}")).exists():
-            number += 1
-        return replace(plan, id=f"{plan.id}-{number}")
+        return replace(plan, id=_id_of(plan, is_anew=base.resume == "never"))
 
     def _sweep(self) -> int:
         plan = self.plan()
@@ -113,9 +114,17 @@ class SweepJob:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
             result = run_sweep(plan, self._space.sweep, base.tracking, self._checked.configs, launch)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; the same command goes on with the sweep") from None
-        print_result(result)
+            raise KeyboardInterrupt(f"interrupted; {self._again} goes on with the sweep") from None
+        print_result(result, self._again)
         return 1 if result.num_failed else 0
+
+
+def _id_of(plan: Plan, *, is_anew: bool) -> str:
+    """The sweep's id: a further one where it is to begin anew, else that of the last time it did."""
+    ids = [plan.id]
+    while sweep_folder(replace(plan, id=ids[-1])).exists():
+        ids.append(f"{plan.id}-{len(ids) + 1}")
+    return ids[-1] if is_anew or len(ids) == 1 else ids[-2]
 
 
 def write_plan_csv(plan: Plan, path: Path) -> None:
@@ -137,8 +146,8 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
         raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
 
 
-def print_result(result: SweepResult) -> None:
-    """The leaderboard, what can be said of it, and where everything is."""
+def print_result(result: SweepResult, again: str) -> None:
+    """The leaderboard, what can be said of it, and where everything is; `again` is the command that goes on."""
     print()
     mixed = "Mixed code: " if result.plan.is_mixed else ""
     if result.board is not None:
@@ -152,6 +161,6 @@ def print_result(result: SweepResult) -> None:
         print(f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again")
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
-        print(f"{counted(result.num_left, 'run')} {are} left; the same command goes on")
+        print(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
     print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
     print(how_to_see(result.plan.uri), flush=True)

@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from hcr.config import HcrError
-from hcr.config.gate import to_dict
 from hcr.config.points import SEED, Space
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard
 from hcr.sweep.controller import Controller
-from hcr.sweep.plan import Plan, PlannedRun, with_threads
+from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK, told_by
@@ -57,7 +56,6 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
         of_point = next(run.planned for run in runs if run.planned.point_label == row.label)
         for seed in fresh:
             asked = space.run({**of_point.values, SEED: seed})
-            config = to_dict(asked.cfg)
             found.append(
                 PlannedRun(
                     number=first + len(found),
@@ -65,7 +63,7 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
                     values=of_point.values,
                     point=of_point.point,
                     seed=seed,
-                    config=config if space.has_own_threads else with_threads(config, plan.threads),
+                    config=frozen_config(asked.cfg, space, plan.threads),
                     phase="confirm",
                 )
             )

@@ -141,7 +141,6 @@ def make_plan(
     for run in runs:
         point = points.setdefault(run.point, len(points))
         values = {key: value for key, value in run.values.items() if key != SEED}
-        config = to_dict(run.cfg) if space.has_own_threads else with_threads(to_dict(run.cfg), threads)
         planned.append(
             PlannedRun(
                 number=len(planned),
@@ -149,7 +148,7 @@ def make_plan(
                 values=values,
                 point=point,
                 seed=run.cfg.seed,
-                config=config,
+                config=frozen_config(run.cfg, space, threads),
             )
         )
     kept = {"sampler", "design", "sample"}
@@ -181,6 +180,18 @@ def make_plan(
         code=code,
         sweep=asdict(sweep),
     )
+
+
+def frozen_config(cfg: RunConfig, space: Space, threads: int) -> dict[str, Any]:
+    """The resolved config of one run of a sweep.
+
+    Its threads are the sweep's, where they are no axis. Whether to begin anew is asked of the sweep as a whole: each of
+    its runs goes on where it was interrupted.
+    """
+    config = to_dict(cfg)
+    if cfg.resume == "never":
+        config |= {"resume": "auto", "new_run": True}
+    return config if space.has_own_threads else with_threads(config, threads)
 
 
 def with_threads(config: Mapping[str, Any], threads: int) -> dict[str, Any]:

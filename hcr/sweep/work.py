@@ -8,7 +8,6 @@ from pathlib import Path
 from hcr.config import ConfigError, RunConfig
 from hcr.config.axes import written
 from hcr.config.errors import one_line
-from hcr.config.gate import to_dict
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root, sqlite_uri
@@ -17,7 +16,7 @@ from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
 from hcr.sweep.controller import Controller, Grid
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
-from hcr.sweep.plan import Plan, PlannedRun, with_threads
+from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run, State, known_state
 from hcr.sweep.screen import SweepScreen
@@ -267,14 +266,13 @@ class SearchSource:
 
     def _planned(self, trial: Trial) -> PlannedRun:
         asked = self._space.run(trial.values)
-        config = to_dict(asked.cfg)
         return PlannedRun(
             number=trial.number,
             overrides=asked.overrides,
             values=trial.values,
             point=trial.number,
             seed=asked.cfg.seed,
-            config=config if self._space.has_own_threads else with_threads(config, self._plan.threads),
+            config=frozen_config(asked.cfg, self._space, self._plan.threads),
             phase="search",
             search={
                 "storage": self._storage,
