@@ -52,7 +52,7 @@ KNOWS = {
         "hcr.launch",
         "hcr.sweep.hydra_plugins",
     },
-    "optuna": {"hcr.sweep.search", "hcr.sweep.nursery"},
+    "optuna": {"hcr.sweep.search", "hcr.sweep.study", "hcr.sweep.nursery"},
     "rich": {"hcr.training.progress", "hcr.data.download", "hcr.commands", "hcr.sweep.screen", "hcr.sweep.preview"},
     "pooch": {"hcr.data.download"},
 }

@@ -12,7 +12,8 @@ from hcr.config.compose import Composer
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_uri
-from hcr.sweep.search import Reporter, Search, Trial, rungs
+from hcr.sweep.search import Reporter, Search, rungs
+from hcr.sweep.study import Trial
 
 N = 8
 SPACE = (
@@ -181,7 +182,7 @@ def test_a_database_that_is_gone_is_one_line_and_costs_a_running_trial_nothing(
         sqlite_uri(tmp_path / "search.db"), "s", 0, sweep(pruner="median"), higher_is_better=True, max_epochs=9
     )
     (tmp_path / "search.db").write_bytes(b"no database any more" * 1000)
-    with pytest.raises(TrackingError, match=r"sweep\.storage: the search cannot be reached"):
+    with pytest.raises(TrackingError, match=r"sweep\.storage: it cannot be reached"):
         search.ask("here")
     assert reporter.report(1, 0.5) is False
     assert capsys.readouterr().out.startswith("epoch 1 is not weighed against other runs: sweep.storage: ")

@@ -503,6 +503,51 @@ def test_controllers_that_share_a_search_are_one_sweep(
     assert sum(shares) == 6
 
 
+def test_controllers_that_share_a_grid_are_one_sweep(tmp_path: Path) -> None:
+    store = f"tracking.uri=sqlite:///{tmp_path}/output/mlflow.db"
+    grid = ("-m", "model.depth=1,2", "seed=0,1,2", *SMALL, store)
+    command = (*grid, "sweep.workers=1", f"sweep.storage=sqlite:///{tmp_path}/shared.db")
+    (tmp_path / "output").mkdir()
+    machines = [tmp_path / "one", tmp_path / "other"]
+    for machine in machines:
+        machine.mkdir()
+    # One of them has made a run of it before, in a sweep of its own.
+    done = run_hcr("train", "-m", "model.depth=2", "seed=2", *SMALL, store, "training.threads=1", cwd=machines[1])
+    assert done.returncode == 0, done.stderr
+    done = run_hcr("train", *command, "check_only=true", cwd=machines[1])
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "shared.db").exists()
+
+    controllers = [begin(*command, "training.threads=1", cwd=machine) for machine in machines]
+    told = [controller.communicate(timeout=300) for controller in controllers]
+    assert [controller.returncode for controller in controllers] == [0, 0], told
+    made = Sweep(tmp_path)
+    assert [run.info.status for run in made.parents] == ["FINISHED"] * 2
+    parent = next(run for run in made.parents if "depth=1,2" in run.info.run_name)
+    children = [run for run in made.children if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    assert sorted(run.data.tags["hcr.sweep_run"] for run in children) == list("12345")  # and number 6 is the older one
+    # Each run knows the mean over all seeds of its point, whichever machine made them.
+    for depth in ("1", "2"):
+        point = [run for run in made.children if run.data.params["model.depth"] == depth]
+        mean = sum(run.data.metrics["best/val_loss"] for run in point) / 3
+        told_means = [run.data.metrics["sweep/mean_val_loss"] for run in point if run in children]
+        assert told_means == pytest.approx([mean] * len(told_means))
+    (table,) = [path.read_text() for path in tmp_path.glob(f"*/output/runs/{parent.data.tags['hcr.key']}/*/*.csv")
+                if path.name == "leaderboard.csv"]  # fmt: skip
+    assert [row["n"] for row in csv.DictReader(table.splitlines())] == ["3", "3"]
+
+    # A machine that comes later finds all of it done.
+    (tmp_path / "late").mkdir()
+    done = run_hcr("train", *command, "training.threads=1", cwd=tmp_path / "late")
+    assert done.returncode == 0, done.stderr
+    assert "6 reused, 0 resumed, 0 to run\n" in done.stdout
+    (tmp_path / "turned").mkdir()
+    words = ("-m", "model.depth=2,1", *command[2:], "training.threads=1")
+    done = run_hcr("train", *words, cwd=tmp_path / "turned")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "with its values in another order; expected the same command" in done.stderr
+
+
 def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_path: Path) -> None:
     (tmp_path / "hcr").mkdir()
     (tmp_path / "hcr" / "__init__.py").write_text("raise RuntimeError('not this one')\n")

@@ -18,9 +18,9 @@ class SweepConfig:
     `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
     after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
     first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
-    `storage` is a database that several machines share the search in. `pruner_percentile` is the share
-    of runs, in percent, that go on where `pruner` is percentile; `pruner_reduction` is the factor between two rungs of
-    asha and hyperband.
+    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile; `pruner_reduction` is
+    the factor between two rungs of asha and hyperband. Machines that give the same `storage`, a database, and the same
+    command share the runs.
     """
 
     sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]
@@ -71,8 +71,6 @@ class SweepConfig:
                 f"sweep.pruner: a grid makes each of its runs whole; expected none, got {self.pruner};"
                 " sweep.sampler=tpe or random searches, and prunes"
             )
-        if not self.is_search and self.storage is not None:
-            raise ConfigError("sweep.storage: is where a search is kept; expected null with sampler=grid")
         if self.design == "around" and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with design=around, got {self.sample}")
 

@@ -13,6 +13,7 @@ from hcr.config.compose import Checked
 from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.evaluation.leaderboard import counted, format_table
+from hcr.sweep.agreement import Agreement, agreement
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.resources import workers_and_threads
@@ -70,7 +71,9 @@ class SweepJob:
             return self._planned(self._batch or num_runs, own or 1)
         workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
         plan = self._planned(workers, threads)
-        there = read_plan(sweep_folder(plan))
+        there: Plan | Agreement | None = read_plan(sweep_folder(plan))
+        if there is None and not self._checked.configs[0].check_only:  # which leaves no database behind either
+            there = agreement(plan, sweep)
         if there is None or there.threads == threads:
             return plan
         # Begun with other threads, on another machine or by other workers: the numbers depend on them, so they stay.

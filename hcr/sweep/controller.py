@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hcr.config.errors import HcrError
 from hcr.config.sweep import SweepConfig
@@ -21,35 +21,12 @@ from hcr.sweep.plan import Plan
 from hcr.sweep.pool import GRACE_S, INTERRUPTED, Ended, NurseryDied, Pool
 from hcr.sweep.runs import Run, run_folder, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
+from hcr.sweep.source import Source
 from hcr.sweep.trial import EPOCHS, ERROR, RESULT, RUN, read_result, write_result
 from hcr.tracking.status import end_dead_runs
 
 POLL_S = 0.2
 MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
-
-
-class Source(Protocol):
-    """Where runs come from: a grid's list, or a search that is told what came of the runs before."""
-
-    def next(self) -> Run | None:
-        """The next run to make; None where there is no more. One that is known already is in its own state."""
-
-    def ended(self, run: Run) -> None:
-        """The run has finished, failed or been pruned."""
-
-
-class Grid:
-    """The runs of a plan, one after another."""
-
-    def __init__(self, runs: Iterator[Run]) -> None:
-        self._runs = runs
-
-    def next(self) -> Run | None:
-        """The next one."""
-        return next(self._runs, None)
-
-    def ended(self, run: Run) -> None:
-        """A grid learns nothing."""
 
 
 class Controller:

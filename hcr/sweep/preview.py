@@ -4,6 +4,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,7 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
             screen=screen,
         )
         with contextlib.closing(controller):
-            work = Work(plan, sweep_folder(plan), sweep, controller)
+            work = Work(plan, sweep_folder(plan), replace(sweep, storage=None), controller)
             if plan.is_search:
                 told = f"{sweep.n_trials} trials by {sweep.sampler}"
             else:

@@ -14,6 +14,7 @@ from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard, counted
+from hcr.sweep.agreement import agree, agreement
 from hcr.sweep.confirm import Confirmation
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
@@ -82,7 +83,7 @@ def run_sweep(
     folder = sweep_folder(plan)
     with _alone(folder), contextlib.ExitStack() as stack:
         code = plan.code
-        plan, changed = _taken_up(folder, plan)
+        plan, changed = _taken_up(folder, plan, sweep)
         screen = SweepScreen(
             total=sweep.n_trials or len(plan.runs), monitor=plan.monitor, higher_is_better=plan.higher_is_better
         )
@@ -101,6 +102,8 @@ def run_sweep(
         plan = work.plan = _with_code(plan, changed, code, work, sweep)
         stack.enter_context(delivery)  # it imports MLflow while Keras is imported for the models
         check_models(controller, folder, plan, [*work.new_configs(), *(samples if plan.is_search else [])])
+        agree(plan, sweep)
+        work.begin()
         write_plan(folder, plan)
         print(work.counts(), flush=True)
         with recorded(tracking) as journal:
@@ -110,7 +113,8 @@ def run_sweep(
                 work.show(screen)
                 work.deliver_what_is_left(delivery)
                 controller.make(work.source, work.waiting(), tell)
-                work.hear_of_others(wait=journal.is_open)
+                # Of a grid each machine tells its own runs the means over all seeds, so that it has to know them.
+                work.hear_of_others(wait=journal.is_open or not plan.is_search)
                 made = work.runs
                 board = board_of(plan, made, allow_incomplete=sweep.allow_incomplete)
                 # Where the sweep's own run is another machine's, so is the confirmation.
@@ -134,12 +138,17 @@ def sweep_folder(plan: Plan) -> Path:
     return output_root() / "sweeps" / plan.id
 
 
-def _taken_up(folder: Path, plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan that is carried out, the one that is there already where there is one; and what code changed since."""
+def _taken_up(folder: Path, plan: Plan, sweep: SweepConfig) -> tuple[Plan, list[str]]:
+    """The plan that is carried out, the one that is there already where there is one; and what code changed since.
+
+    Of a sweep that another machine began, what is there is the code that it was begun with.
+    """
     there = read_plan(folder)
-    if there is None:
-        return plan, []
-    return replace(there, workers=plan.workers), changed_code(there, plan.code)
+    if there is not None:
+        there = replace(there, workers=plan.workers)
+    elif (begun := agreement(plan, sweep)) is not None:
+        there = replace(plan, code=begun.code)
+    return (there, changed_code(there, plan.code)) if there is not None else (plan, [])
 
 
 def _with_code(plan: Plan, changed: Sequence[str], code: Mapping[str, str], work: Work, sweep: SweepConfig) -> Plan:

@@ -1,89 +1,31 @@
-"""Adaptive search on Optuna: which point is next, and which run falls behind. The only module that knows Optuna.
+"""Adaptive search on Optuna: which point is next, and which run falls behind.
 
-The study lives in a database: an SQLite file beside the plan, which a kill at any moment leaves whole, or one that
-several machines share. Nothing is kept in memory: the sampler is made anew for each trial, seeded by its number, so a
-search that was killed goes on with the points that it would have tried.
+Nothing is kept in memory: the sampler is made anew for each trial, seeded by its number, so a search that was killed
+goes on with the points that it would have tried.
 """
 
-import fcntl
 import json
-import logging
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from math import isfinite
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any
 
 from hcr.config.axes import Axis
-from hcr.config.errors import ConfigError, TrackingError, one_line
-from hcr.config.secrets import redact
+from hcr.config.errors import ConfigError, TrackingError
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import sqlite_path
+from hcr.sweep.study import AGREED_WITHIN_S, BEYOND, HOST, Study, Trial, open_study, quiet, reaching
 from hcr.tracking.journal import this_host
 
-if TYPE_CHECKING:
-    import optuna
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-HOST, BEYOND, RETRIED, OUTCOME = "hcr.host", "hcr.beyond", "hcr.retried", "hcr.outcome"
 DIGITS = 6  # significant, of a real number that is searched
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
-ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
-RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
-AGREED_WITHIN_S = 10.0  # for whoever was first to write its word
 
 
-def _reaching(method: Callable[P, R]) -> Callable[P, R]:
-    """`method`, with the errors of a database that cannot be reached as one of ours."""
-
-    @wraps(method)
-    def reach(*args: P.args, **kwargs: P.kwargs) -> R:
-        import optuna
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            return method(*args, **kwargs)
-        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            raise TrackingError(f"sweep.storage: the search cannot be reached ({one_line(error)})") from error
-
-    return reach
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point that a search tries.
-
-    Attributes:
-        number: from 0.
-        values: by axis.
-        state: "running", "finished", "pruned" or "failed".
-        value: the monitored metric, of one that has finished.
-        host: where it runs or ran.
-        outcome: what else is known of one that has finished.
-    """
-
-    number: int
-    values: dict[str, Any]
-    state: str = "running"
-    value: float | None = None
-    host: str = ""
-    outcome: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Search:
+class Search(Study):
     """A search, opened or begun.
 
     Args:
-        storage: a database, such as `sqlite:////folder/search.db`.
-        name: of the study in it.
+        storage, name: as for Study.
         axes: what is searched.
         sweep: sampler and number of trials.
         higher_is_better: the direction of the metric.
@@ -112,7 +54,7 @@ class Search:
         self._sweep = sweep
         self._seed = seed
         self._base = dict(base)
-        self._study, self._storage = _open(storage, name, higher_is_better)
+        super().__init__(storage, name, higher_is_better=higher_is_better)
         self.note = ""
         _sampler(sweep.sampler, seed)  # what is not installed is told before anything runs
         outside = [axis for axis in axes if not axis.contains(base.get(axis.key))]
@@ -131,7 +73,7 @@ class Search:
                 time.sleep(0.1)
         self._study.enqueue_trial(dict(params), skip_if_exists=True)
 
-    @_reaching
+    @reaching
     def ask(self, host: str) -> Trial | None:
         """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
         import optuna
@@ -140,7 +82,7 @@ class Search:
         asked = len(self._asked())
         if asked >= self._sweep.n_trials:
             return None
-        with _quiet():
+        with quiet():
             self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
             trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
         sooner = sum(other.number < trial.number for other in self._asked())
@@ -149,91 +91,7 @@ class Search:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return None
         trial.set_user_attr(HOST, host)
-        return Trial(trial.number, self._outside(trial.params), host=host)
-
-    def _asked(self) -> "list[optuna.trial.FrozenTrial]":
-        """The trials that count, in order: those that were asked for and not given back as one too many."""
-        import optuna
-
-        return [
-            trial
-            for trial in self._study.get_trials(deepcopy=False)
-            if trial.state != optuna.trial.TrialState.WAITING and not trial.user_attrs.get(BEYOND)
-        ]
-
-    @_reaching
-    def finish(self, number: int, value: float, outcome: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """A trial has finished, with the monitored metric `value`; `outcome` is for other machines to read.
-
-        Raises:
-            ValueError: it is not finite.
-        """
-        if not isfinite(value):
-            raise ValueError(f"trial {number}: expected a finite value, got {value}")
-        import optuna
-
-        told = json.dumps(dict(outcome))
-        trial = self._study.get_trials(deepcopy=False)[number]
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            self._storage.set_trial_user_attr(trial._trial_id, OUTCOME, told)
-            self._study.tell(number, value)
-        else:  # it had failed; the sampler does not hear of it any more, but the leaderboard does
-            self._study.set_user_attr(f"{RETRIED}.{number}", [value, told])
-
-    @_reaching
-    def prune(self, number: int) -> None:
-        """A trial was given up; what it reported counts."""
-        import optuna
-
-        if self._state(number) == optuna.trial.TrialState.RUNNING:
-            self._study.tell(number, state=optuna.trial.TrialState.PRUNED)
-
-    @_reaching
-    def fail(self, number: int) -> None:
-        """A trial has failed."""
-        import optuna
-
-        if self._state(number) == optuna.trial.TrialState.RUNNING:
-            self._study.tell(number, state=optuna.trial.TrialState.FAIL)
-
-    @_reaching
-    def trials(self) -> list[Trial]:
-        """All trials that were asked for, in order."""
-        import optuna
-
-        names = {
-            optuna.trial.TrialState.RUNNING: "running",
-            optuna.trial.TrialState.COMPLETE: "finished",
-            optuna.trial.TrialState.PRUNED: "pruned",
-            optuna.trial.TrialState.FAIL: "failed",
-        }
-        retried = {name: value for name, value in self._study.user_attrs.items() if name.startswith(RETRIED)}
-        found = []
-        for trial in self._asked():
-            state = names[trial.state]
-            value, told = (trial.value if state == "finished" else None), trial.user_attrs.get(OUTCOME, "{}")
-            if f"{RETRIED}.{trial.number}" in retried:
-                state, (value, told) = "finished", retried[f"{RETRIED}.{trial.number}"]
-            host = str(trial.user_attrs.get(HOST, ""))
-            found.append(Trial(trial.number, self._outside(trial.params), state, value, host, json.loads(told)))
-        return found
-
-    @_reaching
-    def shared(self, name: str, value: str) -> str:
-        """What all machines agree on under `name`: the `value` of the one that asked first."""
-        import optuna
-
-        called = f"{self._study.study_name}.{name}"  # the database takes a study of one name once, whoever is first
-        with _quiet():
-            try:
-                place = optuna.create_study(study_name=called, storage=self._storage)
-                place.set_user_attr(name, value)
-            except optuna.exceptions.DuplicatedStudyError:
-                place = optuna.load_study(study_name=called, storage=self._storage)
-        deadline = time.monotonic() + AGREED_WITHIN_S
-        while name not in place.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return str(place.user_attrs.get(name, value))
+        return Trial(trial.number, self._values(trial.params), host=host)
 
     def importances(self) -> dict[str, float] | None:
         """How much of the differences between trials each axis explains, in 0..1; None where it cannot be said."""
@@ -242,7 +100,7 @@ class Search:
         done = [trial for trial in self.trials() if trial.state == "finished"]
         if len(self._axes) < 2 or len(done) < FEWEST_FOR_IMPORTANCE:
             return None
-        with _quiet():
+        with quiet():
             try:
                 evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed % 2**32)
                 found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
@@ -250,10 +108,7 @@ class Search:
             except (ValueError, RuntimeError):  # such as trials that all came to the same
                 return None
 
-    def _state(self, number: int) -> "optuna.trial.TrialState":
-        return self._study.get_trials(deepcopy=False)[number].state
-
-    def _outside(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {
             axis.key: _outside(axis, params[axis.key], self._base.get(axis.key))
             for axis in self._axes
@@ -277,8 +132,8 @@ class Reporter:
     ) -> None:
         import optuna
 
-        study, _ = _open(storage, name, higher_is_better, _pruner(sweep, max_epochs))
-        with _quiet():
+        study, _ = open_study(storage, name, higher_is_better, _pruner(sweep, max_epochs))
+        with quiet():
             frozen = study.get_trials(deepcopy=False)[number]
             self._trial = optuna.trial.Trial(study, frozen._trial_id)
         self._has_ended = frozen.state.is_finished()
@@ -296,9 +151,9 @@ class Reporter:
             print(f"epoch {epoch} is not weighed against other runs: {error}", flush=True)
             return False
 
-    @_reaching
+    @reaching
     def _report(self, epoch: int, value: float) -> bool:
-        with _quiet():
+        with quiet():
             self._trial.report(value, epoch)
             return bool(self._trial.should_prune())
 
@@ -317,44 +172,11 @@ def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
     return found
 
 
-def _open(
-    storage: str, name: str, higher_is_better: bool, pruner: Any = None
-) -> "tuple[optuna.Study, optuna.storages.RDBStorage]":
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
-    for attempt in range(1, ATTEMPTS + 1):
-        with _quiet(), _alone(storage):
-            try:
-                opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
-                study = optuna.create_study(
-                    study_name=name,
-                    storage=opened,
-                    direction="maximize" if higher_is_better else "minimize",
-                    sampler=optuna.samplers.RandomSampler(seed=0),
-                    pruner=pruner or optuna.pruners.NopPruner(),
-                    load_if_exists=True,
-                )
-                return study, opened
-            except Exception as error:  # of SQLAlchemy and of every database there is
-                told = one_line(error)
-                if isinstance(error, ImportError):
-                    told += "; for PostgreSQL: pip install 'hcr[postgresql]', and postgresql+psycopg:// in the address"
-                if attempt == ATTEMPTS or not any(sign in str(error) for sign in RACE):
-                    where = redact(storage)
-                    raise ConfigError(
-                        f"sweep.storage: expected a database that can be opened, got {where} ({told})"
-                    ) from error
-        time.sleep(0.3 * attempt)
-    raise AssertionError("the last attempt returns or raises")
-
-
 def _sampler(name: str, seed: int) -> Any:
     import optuna
 
     seed %= 2**32
-    with _quiet():
+    with quiet():
         if name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         if name == "tpe":
@@ -420,24 +242,3 @@ def _outside(axis: Axis, value: Any, base: Any) -> Any:
         assert axis.low is not None and axis.high is not None
         return min(max(float(f"{value:.{DIGITS}g}"), axis.low), axis.high)
     return value
-
-
-@contextmanager
-def _alone(storage: str) -> Iterator[None]:
-    """One process at a time where the database is a file: several that make its tables at once fail in many ways."""
-    path = sqlite_path(storage) if storage.startswith("sqlite:") else None
-    if path is None or not path.parent.is_dir():
-        yield
-        return
-    with path.with_name(path.name + ".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings that some of Optuna's parts are experimental."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        yield

@@ -2,26 +2,22 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-from hcr.config import ConfigError, RunConfig
-from hcr.config.axes import written
-from hcr.config.errors import one_line
-from hcr.config.points import Space
+from hcr.config import RunConfig
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import output_root, sqlite_uri
+from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import counted
 from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
-from hcr.sweep.controller import Controller, Grid
+from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
-from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome, known_runs
-from hcr.sweep.plan import Plan, PlannedRun, frozen_config
+from hcr.sweep.outcomes import Fingerprints, KnownRuns, known_runs
+from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
-from hcr.sweep.runs import Run, State, known_state
-from hcr.sweep.screen import SweepScreen
-from hcr.sweep.search import Search, Trial
-from hcr.tracking.journal import JOURNAL, this_host
+from hcr.sweep.runs import Run, known_state
+from hcr.sweep.screen import SweepScreen, duration
+from hcr.sweep.source import Grid, SearchTrials, SharedGrid
+from hcr.tracking.journal import JOURNAL
 from hcr.tracking.status import is_delivered
 
 SHORTEST_PATIENCE_S = 60.0  # with another machine's trials, beside three times the longest one so far
@@ -41,7 +37,7 @@ class Work:
         parent = parent_key(folder)
         self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
         self._fingerprints = Fingerprints()
-        self.source: Grid | SearchSource = Grid(iter(()))
+        self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
 
     @property
     def runs(self) -> list[Run]:
@@ -54,14 +50,21 @@ class Work:
         Raises:
             DataError: the data cannot be read.
         """
-        for planned in self.plan.runs:
-            self._controller.runs[planned.number] = self.state_of(planned)
         if self.plan.is_search:
-            self.source = SearchSource(self, self.plan, self._folder, self._sweep)
-            for run in self.source.known_runs():
-                self._controller.runs[run.planned.number] = run
+            self.source = SearchTrials(self.plan, self._folder, self._sweep, self.state_of, self.remember)
+            runs = self.source.known_runs()
+        elif self._sweep.storage is not None:
+            self.source = SharedGrid(self.plan, self._sweep, self.state_of)
+            runs = self.source.known_runs()
         else:
-            self.source = Grid(iter([run for run in self.runs if run.state == "new"]))
+            runs = [self.state_of(planned) for planned in self.plan.runs]
+            self.source = Grid(iter([run for run in runs if run.state == "new"]))
+        self._controller.runs |= {run.planned.number: run for run in runs}
+
+    def begin(self) -> None:
+        """Write down what this machine knows where others can read it: once the whole sweep has been accepted."""
+        if isinstance(self.source, SharedGrid):
+            self._controller.runs |= {run.planned.number: run for run in self.source.begin(self.runs)}
 
     def state_of(self, planned: PlannedRun) -> Run:
         """Where a planned run stands."""
@@ -74,9 +77,10 @@ class Work:
             retry_failed=self._sweep.retry_failed,
         )
 
-    def remember(self, run: Run, key: str) -> None:
+    def remember(self, run: Run) -> None:
         """A run that has finished: a search may come to the same point again, which is not trained twice."""
-        self._known.finished[self._fingerprints.of(run.planned.cfg)] = output_root() / "runs" / key
+        assert run.outcome is not None
+        self._known.finished[self._fingerprints.of(run.planned.cfg)] = output_root() / "runs" / run.outcome.key
 
     def waiting(self) -> list[Run]:
         """What was interrupted goes first."""
@@ -97,7 +101,8 @@ class Work:
         """`9 reused, 1 resumed, 2 to run`, and what failed before."""
         states = [run.state for run in self.runs]
         resumed = states.count("interrupted")
-        told = f"{states.count('reused')} reused, {resumed} resumed, {self.num_left() - resumed} to run"
+        reused = states.count("reused") + states.count("finished")
+        told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} to run"
         failed = states.count("failed")
         return told + (f", {failed} failed before (sweep.retry_failed=true tries them again)" if failed else "")
 
@@ -117,15 +122,15 @@ class Work:
 
     def shared_key(self, own: str) -> str:
         """The key of the sweep's own run, as all machines that share a search know it."""
-        return self.source.search.shared("parent", own) if isinstance(self.source, SearchSource) else own
+        return own if isinstance(self.source, Grid) else self.source.study.shared("parent", own)
 
     def hear_of_others(self, *, wait: bool) -> None:
-        """What other machines have made of the same search.
+        """What other machines have made of the same sweep.
 
         Args:
             wait: for what they still make, as long as a trial may take, so that what is told at the end is whole.
         """
-        if not isinstance(self.source, SearchSource):
+        if isinstance(self.source, Grid):
             return
         longest_s = max((run.outcome.train_s for run in self.runs if run.outcome is not None), default=0.0)
         patience_s = SHORTEST_PATIENCE_S + 3 * longest_s
@@ -136,7 +141,11 @@ class Work:
             left = sum(run.state == "elsewhere" for run in self.runs)
             if left != num_waited_for:
                 num_waited_for, since = left, time.monotonic()
-            if not wait or not left or time.monotonic() - since > patience_s:
+            if not wait or not left:
+                return
+            if time.monotonic() - since > patience_s:
+                told = f"{counted(left, 'run')} of other machines: nothing was heard for {duration(patience_s)};"
+                print(f"{told} the command issued there goes on with them", flush=True)
                 return
             if not is_told:
                 print(f"waiting for {counted(left, 'run')} of other machines", flush=True)
@@ -145,7 +154,7 @@ class Work:
 
     def importances(self) -> dict[str, float] | None:
         """What a search says of its axes; None for a grid."""
-        return self.source.search.importances() if isinstance(self.source, SearchSource) else None
+        return self.source.search.importances() if isinstance(self.source, SearchTrials) else None
 
     def to_confirm(self) -> list[Run]:
         """The runs that confirm the best points, and where each of them stands; none before all others are made.
@@ -186,104 +195,6 @@ class Work:
         return runs, confirmed
 
 
-class SearchSource:
-    """The runs that a search asks for."""
-
-    def __init__(self, work: Work, plan: Plan, folder: Path, sweep: SweepConfig) -> None:
-        self._work, self._plan = work, plan
-        self._space = Space.from_json(plan.space)
-        self._storage = sweep.storage or sqlite_uri(folder / SEARCH)
-        self._sweep = sweep
-        self._me = f"{this_host()}:{output_root()}"
-        self.search = Search(
-            self._storage,
-            plan.id,
-            self._space.axes,
-            sweep,
-            higher_is_better=plan.higher_is_better,
-            seed=plan.seed,
-            base=plan.base,
-        )
-        if self.search.note:
-            print(f"note: {self.search.note}", flush=True)
-
-    def known_runs(self) -> list[Run]:
-        """The trials so far: those of this machine by their folders, others by what the search was told."""
-        runs = []
-        for trial in self.search.trials():
-            if not self._is_mine(trial):
-                continue
-            run = self._run_of(trial)
-            if run.state == "new":  # asked for, and killed before it had begun
-                run.state = "interrupted"
-            elif trial.state == "running":  # ended, and its controller was killed before it could say so
-                self.ended(run)
-            runs.append(run)
-        return [*runs, *self.others()]
-
-    def others(self) -> list[Run]:
-        """The trials of other machines, as far as the search was told of them."""
-        return [self._run_of(trial) for trial in self.search.trials() if not self._is_mine(trial)]
-
-    def next(self) -> Run | None:
-        """The next trial."""
-        trial = self.search.ask(self._me)
-        return None if trial is None else self._run_of(trial)
-
-    def _is_mine(self, trial: Trial) -> bool:
-        """A search that is not shared is this machine's, whatever it was called when it began."""
-        return self._sweep.storage is None or trial.host == self._me
-
-    def _run_of(self, trial: Trial) -> Run:
-        """Where a trial stands: by its folder where it is of this machine, else by what the search was told."""
-        try:
-            planned = self._planned(trial)
-        except ConfigError as error:  # a combination at whose edges nothing was wrong
-            overrides = tuple(f"{key}={written(value)}" for key, value in trial.values.items())
-            planned = PlannedRun(
-                number=trial.number,
-                overrides=overrides,
-                values=trial.values,
-                point=trial.number,
-                seed=self._plan.seed,
-                config={},
-                phase="search",
-            )
-            return Run(planned, "refused", why=one_line(error))
-        return self._work.state_of(planned) if self._is_mine(trial) else _told(planned, trial)
-
-    def ended(self, run: Run) -> None:
-        """Tell the search what came of a trial."""
-        if run.planned.phase != "search":
-            return
-        if run.outcome is not None:
-            self.search.finish(run.planned.number, run.outcome.value, asdict(run.outcome))
-            self._work.remember(run, run.outcome.key)
-        elif run.state == "pruned":
-            self.search.prune(run.planned.number)
-        elif run.state in ("failed", "refused"):
-            self.search.fail(run.planned.number)
-
-    def _planned(self, trial: Trial) -> PlannedRun:
-        asked = self._space.run(trial.values)
-        return PlannedRun(
-            number=trial.number,
-            overrides=asked.overrides,
-            values=trial.values,
-            point=trial.number,
-            seed=asked.cfg.seed,
-            config=frozen_config(asked.cfg, self._space, self._plan.threads),
-            phase="search",
-            search={
-                "storage": self._storage,
-                "name": self._plan.id,
-                "number": trial.number,
-                "sweep": asdict(self._sweep),
-                "higher_is_better": self._plan.higher_is_better,
-            },
-        )
-
-
 def parent_key(folder: Path) -> str | None:
     """The key of the sweep's own run, where it has begun."""
     try:
@@ -291,12 +202,3 @@ def parent_key(folder: Path) -> str | None:
     except OSError:
         return None
     return key if key and (output_root() / "runs" / key / JOURNAL).exists() else None
-
-
-def _told(planned: PlannedRun, trial: Trial) -> Run:
-    """A run on another machine: what it came to is known, and its journal is not here."""
-    states: dict[str, State] = {"finished": "finished", "pruned": "pruned", "failed": "failed", "running": "elsewhere"}
-    run = Run(planned, states[trial.state])
-    if trial.outcome:
-        run.outcome = Outcome(**trial.outcome)
-    return run

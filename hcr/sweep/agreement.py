@@ -1,0 +1,68 @@
+"""What machines that share a sweep agree on before they make its runs: threads, code, the numbers of runs."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from hcr.config import ConfigError
+from hcr.config.sweep import SweepConfig
+from hcr.sweep.plan import Plan, digest
+from hcr.sweep.study import Study
+
+WORD = "plan"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the machine that began the sweep did.
+
+    Attributes:
+        threads: of each run; the numbers depend on them.
+        code: as for Plan.
+        order: a digest of the runs, in order.
+    """
+
+    threads: int
+    code: dict[str, str]
+    order: str
+
+
+def agreement(plan: Plan, sweep: SweepConfig) -> Agreement | None:
+    """What there is on the sweep of the plan's id; None where it is not shared, or no machine has begun it.
+
+    Raises:
+        ConfigError: the database cannot be opened, or the runs have other numbers there.
+        TrackingError: or it cannot be read.
+    """
+    if sweep.storage is None:
+        return None
+    told = Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better).agreed(WORD)
+    return None if told is None else _read(told, plan)
+
+
+def agree(plan: Plan, sweep: SweepConfig) -> None:
+    """Begin a shared sweep as `plan` has it, unless another machine has.
+
+    Raises:
+        ConfigError: one has, and otherwise.
+    """
+    if sweep.storage is None:
+        return
+    own = json.dumps(asdict(Agreement(plan.threads, plan.code, _order(plan))))
+    study = Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better)
+    begun = _read(study.shared(WORD, own), plan)
+    if begun.threads != plan.threads:
+        raise ConfigError(
+            f"sweep: another machine began it a moment ago, with training.threads={begun.threads} where this one"
+            f" has {plan.threads}; expected the command to be issued again"
+        )
+
+
+def _read(told: str, plan: Plan) -> Agreement:
+    begun = Agreement(**json.loads(told))
+    if begun.order != _order(plan):
+        raise ConfigError("sweep: another machine began it with its values in another order; expected the same command")
+    return begun
+
+
+def _order(plan: Plan) -> str:
+    return digest([[run.values, run.seed] for run in plan.runs])
