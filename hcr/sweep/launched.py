@@ -1,5 +1,6 @@
 """Trials on somebody else's engine: joblib, Slurm, Ray, or whatever else Hydra has a launcher for."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,7 @@ class LaunchedPool:
         if not folders:
             return []
         overrides = [[f"+{TRIAL}={written(str(folder))}"] for folder in folders]
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jobs have it from here
         try:
             self._launch(overrides, initial_job_idx=self._number)
         except Exception as error:  # such as submitit's for a job that was killed: the others have their results
