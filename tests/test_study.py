@@ -12,7 +12,7 @@ from hcr.config import ConfigError, TrackingError
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_uri
 from hcr.sweep import study as study_module
-from hcr.sweep.agreement import agree, agreement
+from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.plan import Plan
 from hcr.sweep.study import HOST, Claims
 
@@ -110,6 +110,10 @@ def test_machines_agree_on_what_the_first_one_has(tmp_path: Path) -> None:
     assert begun is not None
     assert (begun.threads, begun.code) == (first.threads, first.code)
     assert agreement(first, replace(sweep, storage=None)) is None
+    assert not is_mixed(first, sweep)
+    agree(replace(other, is_mixed=True), sweep)
+    assert is_mixed(first, sweep)
+    assert not is_mixed(first, replace(sweep, storage=None))
 
 
 def test_a_machine_that_has_the_runs_in_another_order_or_other_threads_is_refused(tmp_path: Path) -> None:

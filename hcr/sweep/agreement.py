@@ -8,7 +8,7 @@ from hcr.config.sweep import SweepConfig
 from hcr.sweep.plan import Plan, digest
 from hcr.sweep.study import Study
 
-WORD = "plan"
+WORD, MIXED = "plan", "mixed"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ def agree(plan: Plan, sweep: SweepConfig) -> None:
             f"sweep: another machine began it a moment ago, with training.threads={begun.threads} where this one"
             f" has {plan.threads}; expected the command to be issued again"
         )
+    if plan.is_mixed:
+        study.shared(MIXED, "true")
+
+
+def is_mixed(plan: Plan, sweep: SweepConfig) -> bool:
+    """Whether this machine, or another that shares the sweep, has made runs of it with other code.
+
+    Raises:
+        ConfigError, TrackingError: as for `agreement`.
+    """
+    if plan.is_mixed or sweep.storage is None:
+        return plan.is_mixed
+    return Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better).agreed(MIXED) is not None
 
 
 def _read(told: str, plan: Plan) -> Agreement:

@@ -14,7 +14,7 @@ from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard, counted
-from hcr.sweep.agreement import agree, agreement
+from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.confirm import Confirmation
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
@@ -30,6 +30,7 @@ from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
 
 LOCK = "lock"
+MIXED_TAG = {"hcr.mixed_code": "true"}
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def run_sweep(
                 controller.make(work.source, work.waiting(), tell)
                 # Of a grid each machine tells its own runs the means over all seeds, so that it has to know them.
                 work.hear_of_others(wait=journal.is_open or not plan.is_search)
+                if not plan.is_mixed and is_mixed(plan, sweep):
+                    plan = work.plan = _marked(plan, folder, journal)
                 made = work.runs
                 board = board_of(plan, made, allow_incomplete=sweep.allow_incomplete)
                 # Where the sweep's own run is another machine's, so is the confirmation.
@@ -165,6 +168,15 @@ def _with_code(plan: Plan, changed: Sequence[str], code: Mapping[str, str], work
     if not sweep.allow_code_change:
         raise ConfigError(_told_changes(changed))
     return replace(plan, code=dict(code), is_mixed=True)
+
+
+def _marked(plan: Plan, folder: Path, journal: Journal) -> Plan:
+    """The plan, marked as of mixed code by what another machine has done."""
+    plan = replace(plan, is_mixed=True)
+    write_plan(folder, plan)
+    if journal.is_open:
+        journal.tags(MIXED_TAG)
+    return plan
 
 
 def _told_changes(changed: Sequence[str]) -> str:
@@ -226,7 +238,7 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
             "seed": str(plan.seed),
         }
     )
-    journal.tags({"hcr.workers": str(plan.workers)} | ({"hcr.mixed_code": "true"} if plan.is_mixed else {}))
+    journal.tags({"hcr.workers": str(plan.workers)} | (MIXED_TAG if plan.is_mixed else {}))
     told = without_secrets(json.loads((folder / PLAN).read_text()))
     journal.artifact(PLAN).write_text(json.dumps(told, indent=1))
     journal.artifact_written(PLAN)
