@@ -66,8 +66,8 @@ def test_a_damaged_plan_is_one_line(tmp_path: Path, text: str) -> None:
 
 def test_code_that_changed_came_or_went_is_listed() -> None:
     made = plan()
-    assert changed_code(made, made.code) == []
+    assert changed_code(made.code, made.code) == []
     assert "hcr/training/loop.py" in made.code and "tensorflow" in made.code
     now = {name: digest for name, digest in made.code.items() if name != "hcr/model/muon.py"}
     now |= {"keras": "0", "hcr/model/new.py": "1"}
-    assert changed_code(made, now) == ["hcr/model/muon.py", "hcr/model/new.py", "keras"]
+    assert changed_code(made.code, now) == ["hcr/model/muon.py", "hcr/model/new.py", "keras"]

@@ -1,8 +1,6 @@
 """What is known of a sweep's runs, by their folders and by what other machines say."""
 
 import json
-import threading
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -86,33 +84,41 @@ OUTCOME = Outcome(key="abc", value=0.25, val_accuracy=0.9, val_loss=0.25, epochs
 
 
 def test_runs_of_another_machine_are_known_and_waited_for(
-    shared: tuple[Work, Claims], capsys: pytest.CaptureFixture[str]
+    shared: tuple[Work, Claims], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work, claims = shared
     work.take_stock()
     assert [run.state for run in work.runs] == ["new", "new", "new", "elsewhere"]
     assert work.counts() == "0 reused, 0 resumed, 4 to run"
-    later = threading.Timer(1.5, lambda: claims.finish(3, 0.25, asdict(OUTCOME)))
-    later.start()
     work.hear_of_others(wait=False)
     assert work.runs[3].state == "elsewhere"
+    monkeypatch.setattr(work_module.time, "sleep", lambda seconds: claims.finish(3, 0.25, asdict(OUTCOME)))
     work.hear_of_others(wait=True)
-    later.join()
     assert (work.runs[3].state, work.runs[3].outcome) == ("finished", OUTCOME)
     assert capsys.readouterr().out == "waiting for 1 run of other machines\n"
 
 
-def test_a_machine_that_is_silent_for_too_long_is_not_waited_for(
+def test_a_machine_is_waited_for_as_long_as_it_shows_signs_of_life(
     shared: tuple[Work, Claims], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(work_module, "SHORTEST_PATIENCE_S", 0.5)
-    work, _ = shared
+    work, claims = shared
     work.take_stock()
-    start = time.monotonic()
+    clock, beats = [0.0], []
+
+    def later(seconds: float) -> None:
+        clock[0] += work_module.SILENT_S / 2
+        if len(beats) < 6:
+            claims.beat("other")
+            beats.append(clock[0])
+
+    monkeypatch.setattr(work_module.time, "sleep", later)
+    monkeypatch.setattr(work_module.time, "monotonic", lambda: clock[0])
     work.hear_of_others(wait=True)
-    assert time.monotonic() - start < 30
+    assert len(beats) == 6
+    assert clock[0] == beats[-1] + 1.5 * work_module.SILENT_S  # more than half of it twice
     assert work.runs[3].state == "elsewhere"
-    assert "1 run of other machines: nothing was heard" in capsys.readouterr().out
+    told = "1 run of other, silent by now: the command issued there goes on with them\n"
+    assert capsys.readouterr().out.endswith(told)
 
 
 def test_what_this_machine_knows_is_told_once_the_sweep_is_accepted(

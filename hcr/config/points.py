@@ -159,7 +159,9 @@ class Space:
             OmegaConf.set_struct(raw, True)
             return raw
 
-        return cls([Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen, values["choices"])
+        return cls(
+            [Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen, values.get("choices", {})
+        )
 
 
 def space_of(

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 
 from hcr.config import ConfigError
 from hcr.config.sweep import SweepConfig
-from hcr.sweep.plan import Plan, digest
-from hcr.sweep.study import Study
+from hcr.sweep.plan import Plan, changed_code, digest, told_changes
+from hcr.sweep.study import Study, is_begun
 
-WORD, MIXED = "plan", "mixed"
+AGREED, MIXED = "plan", "mixed"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,15 @@ class Agreement:
     order: str
 
 
+def has_begun(plan: Plan, sweep: SweepConfig) -> bool:
+    """Whether any machine has begun the shared sweep of the plan's id; nothing is written.
+
+    Raises:
+        ConfigError: the database cannot be opened.
+    """
+    return sweep.storage is not None and is_begun(sweep.storage, f"{plan.id}.{AGREED}")
+
+
 def agreement(plan: Plan, sweep: SweepConfig) -> Agreement | None:
     """What there is on the sweep of the plan's id; None where it is not shared, or no machine has begun it.
 
@@ -33,23 +42,23 @@ def agreement(plan: Plan, sweep: SweepConfig) -> Agreement | None:
         ConfigError: the database cannot be opened, or the runs have other numbers there.
         TrackingError: or it cannot be read.
     """
-    if sweep.storage is None:
+    if not has_begun(plan, sweep):
         return None
-    told = Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better).agreed(WORD)
+    told = _study(plan, sweep).agreed(AGREED)
     return None if told is None else _read(told, plan)
 
 
 def agree(plan: Plan, sweep: SweepConfig) -> None:
-    """Begin a shared sweep as `plan` has it, unless another machine has.
+    """Begin a shared sweep as `plan` has it, or see that it has what the machine has which began it.
 
     Raises:
-        ConfigError: one has, and otherwise.
+        ConfigError: it has not: a machine may have begun a moment ago.
     """
     if sweep.storage is None:
         return
     own = json.dumps(asdict(Agreement(plan.threads, plan.code, _order(plan))))
-    study = Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better)
-    begun = _read(study.shared(WORD, own), plan)
+    study = _study(plan, sweep)
+    begun = _read(study.shared(AGREED, own), plan)
     if begun.threads != plan.threads:
         raise ConfigError(
             f"sweep: another machine began it a moment ago, with training.threads={begun.threads} where this one"
@@ -57,6 +66,8 @@ def agree(plan: Plan, sweep: SweepConfig) -> None:
         )
     if plan.is_mixed:
         study.shared(MIXED, "true")
+    elif changed := changed_code(begun.code, plan.code):
+        raise ConfigError(told_changes(changed))
 
 
 def is_mixed(plan: Plan, sweep: SweepConfig) -> bool:
@@ -65,9 +76,12 @@ def is_mixed(plan: Plan, sweep: SweepConfig) -> bool:
     Raises:
         ConfigError, TrackingError: as for `agreement`.
     """
-    if plan.is_mixed or sweep.storage is None:
-        return plan.is_mixed
-    return Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better).agreed(MIXED) is not None
+    return plan.is_mixed or (sweep.storage is not None and _study(plan, sweep).agreed(MIXED) is not None)
+
+
+def _study(plan: Plan, sweep: SweepConfig) -> Study:
+    assert sweep.storage is not None
+    return Study(sweep.storage, plan.id, higher_is_better=plan.higher_is_better)
 
 
 def _read(told: str, plan: Plan) -> Agreement:

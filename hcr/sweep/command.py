@@ -8,12 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hcr.config import ConfigError, HcrError
+from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
 from hcr.config.secrets import override_without_secrets
+from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.evaluation.leaderboard import counted, format_table
-from hcr.sweep.agreement import Agreement, agreement
+from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.resources import workers_and_threads
@@ -68,17 +69,19 @@ class SweepJob:
                     raise ConfigError(
                         f"sweep.{name}: expected null with a launcher, which has a setting of its own for it"
                     )
-            return self._planned(self._batch or num_runs, own or 1)
-        workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
+            workers, threads = self._batch or num_runs, own or 1
+        else:
+            workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
         plan = self._planned(workers, threads)
         there: Plan | Agreement | None = read_plan(sweep_folder(plan))
-        if there is None and not self._checked.configs[0].check_only:  # which leaves no database behind either
+        if there is None and not self._checked.configs[0].check_only:
             there = agreement(plan, sweep)
         if there is None or there.threads == threads:
             return plan
         # Begun with other threads, on another machine or by other workers: the numbers depend on them, so they stay.
-        workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
-        return self._planned(workers, threads)
+        if self._launcher is None:
+            workers, _ = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
+        return self._planned(workers, there.threads)
 
     @property
     def _again(self) -> str:
@@ -98,7 +101,7 @@ class SweepJob:
             workers=workers,
             threads=threads,
         )
-        return replace(plan, id=_id_of(plan, is_anew=base.resume == "never"))
+        return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
     def _sweep(self) -> int:
         plan = self.plan()
@@ -122,12 +125,15 @@ class SweepJob:
         return 1 if result.num_failed else 0
 
 
-def _id_of(plan: Plan, *, is_anew: bool) -> str:
-    """The sweep's id: a further one where it is to begin anew, else that of the last time it did."""
+def _id_of(plan: Plan, sweep: SweepConfig, base: RunConfig) -> str:
+    """The sweep's id: a further one where it is to begin anew, else that of the last time it did, on any machine."""
     ids = [plan.id]
-    while sweep_folder(replace(plan, id=ids[-1])).exists():
+    while True:
+        last = replace(plan, id=ids[-1])
+        if not sweep_folder(last).exists() and (base.check_only or not has_begun(last, sweep)):
+            break
         ids.append(f"{plan.id}-{len(ids) + 1}")
-    return ids[-1] if is_anew or len(ids) == 1 else ids[-2]
+    return ids[-1] if base.resume == "never" or len(ids) == 1 else ids[-2]
 
 
 def write_plan_csv(plan: Plan, path: Path) -> None:

@@ -22,7 +22,7 @@ from hcr.sweep.pool import GRACE_S, INTERRUPTED, Ended, NurseryDied, Pool
 from hcr.sweep.runs import Run, run_folder, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import Source
-from hcr.sweep.trial import EPOCHS, ERROR, RESULT, RUN, read_result, write_result
+from hcr.sweep.trial import EPOCHS, ERROR, OUTPUT, RESULT, RUN, read_result, write_result
 from hcr.tracking.status import end_dead_runs
 
 POLL_S = 0.2
@@ -82,7 +82,7 @@ class Controller:
         by_folder: dict[Path, Run] = {}
         try:
             while True:
-                while len(by_folder) < self._plan.workers and self._has_time():
+                while len(by_folder) < self._plan.workers and self.has_time():
                     run = queue.popleft() if queue else source.next()
                     if run is None:
                         break
@@ -132,16 +132,17 @@ class Controller:
             self._pool = self._make_pool()
         return self._pool
 
-    def _has_time(self) -> bool:
+    def has_time(self) -> bool:
+        """Whether `sweep.max_time` is still to come."""
         limit = self._sweep.max_time_s
         return limit is None or time.monotonic() - self._begun < limit
 
     def _start(self, run: Run) -> Path:
         folder = trial_folder(self._folder, run.planned)
-        write_trial(folder, run.planned, self._plan, self.parent)
         run.started, run.seen, run.timed_out = None, 0, False
-        for name in (EPOCHS, RUN, RESULT, ERROR):
+        for name in (EPOCHS, RUN, RESULT, ERROR):  # first: they may be of another run that had this number
             (folder / name).unlink(missing_ok=True)
+        write_trial(folder, run.planned, self._plan, self.parent)
         pool = self.pool()
         dataset = run.planned.config["dataset"]
         if dataset != self._read:  # once, for every trial to have
@@ -239,9 +240,9 @@ class Controller:
             self._screen.pruned(number, result["epoch"])
         else:
             run.state, run.why = "failed", str(result["error"])
-            told = folder / ERROR if (folder / ERROR).exists() else folder / "output.txt"
+            told = next((path for path in (folder / ERROR, folder / OUTPUT) if path.exists()), None)
             self._screen.failed(number, run.why, told)
-            if os.environ.get("HCR_TRACEBACK") == "1":
+            if told is not None and os.environ.get("HCR_TRACEBACK") == "1":
                 print(told.read_text(errors="replace"), file=sys.stderr, flush=True)
 
     def _interrupt(self, by_folder: dict[Path, Run]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hcr.config.axes import written
-from hcr.config.errors import one_line
+from hcr.config.errors import HcrError, one_line
 from hcr.sweep.pool import INTERRUPTED, Ended
-from hcr.sweep.trial import read_result, run_task
+from hcr.sweep.trial import RUN, read_result, run_task
 
 TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
 
@@ -19,6 +19,13 @@ TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
 def run_launched(cfg: DictConfig) -> None:
     """What a launcher's worker calls: the trial in the folder that the job was given, by its frozen config."""
     run_task(Path(cfg[TRIAL]))
+
+
+def _code(folder: Path) -> int:
+    """The exit code that a trial's process would have had; Hydra does not say by what a worker was killed."""
+    if read_result(folder) is not None:
+        return 0
+    return 1 if (folder / RUN).exists() else INTERRUPTED  # before it had begun
 
 
 class LaunchedPool:
@@ -48,7 +55,11 @@ class LaunchedPool:
         return False
 
     def poll(self, timeout_s: float) -> list[Ended]:
-        """Launch what is queued, and wait for all of it."""
+        """Launch what is queued, and wait for all of it.
+
+        Raises:
+            HcrError: none of it has begun.
+        """
         stopped, self._stopped = self._stopped, []
         if stopped:
             return [Ended(folder, INTERRUPTED) for folder in stopped]
@@ -60,10 +71,12 @@ class LaunchedPool:
         try:
             self._launch(overrides, initial_job_idx=self._number)
         except Exception as error:  # such as submitit's for a job that was killed: the others have their results
-            print(f"hcr: the launcher says: {type(error).__name__}: {one_line(error)}", file=sys.stderr, flush=True)
+            told = f"the launcher says: {type(error).__name__}: {one_line(error)}"
+            if not any((folder / RUN).exists() or read_result(folder) is not None for folder in folders):
+                raise HcrError(told) from error
+            print(f"hcr: {told}", file=sys.stderr, flush=True)
         self._number += len(folders)
-        # A worker that was killed has left no result; Hydra does not say by what.
-        return [Ended(folder, 0 if read_result(folder) is not None else 1) for folder in folders]
+        return [Ended(folder, _code(folder)) for folder in folders]
 
     def signal(self, folder: Path, number: int) -> None:
         """What is queued is not launched any more; of what has been, the launcher has limits of its own."""

@@ -229,9 +229,18 @@ def read_plan(folder: Path) -> Plan | None:
         raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
 
 
-def changed_code(plan: Plan, now: Mapping[str, str]) -> list[str]:
-    """The sources and libraries that differ between the plan and now, those that came or went among them."""
-    return sorted(name for name in plan.code.keys() | now.keys() if plan.code.get(name) != now.get(name))
+def changed_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The sources and libraries that differ between then and now, those that came or went among them."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def told_changes(changed: Sequence[str]) -> str:
+    """Why a sweep whose code changed does not go on by itself."""
+    shown = ", ".join(changed[:10]) + (f" and {len(changed) - 10} more" if len(changed) > 10 else "")
+    return (
+        f"sweep: it began with other code than now: {shown} changed since, and results would be mixed;"
+        " sweep.allow_code_change=true goes on and says so, resume=never begins anew"
+    )
 
 
 def digest(value: Any) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +21,13 @@ from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
-from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, write_plan
+from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, told_changes, write_plan
 from hcr.sweep.pool import Pool
 from hcr.sweep.report import board_of, record_board, record_confirmation, tell_best, tell_means
 from hcr.sweep.runs import Run
 from hcr.sweep.screen import SweepScreen
-from hcr.sweep.work import PARENT, Work, parent_key
-from hcr.tracking.journal import Journal
+from hcr.sweep.work import PARENT, PARENT_ELSEWHERE, Work, word_in
+from hcr.tracking.journal import JOURNAL, Journal
 from hcr.tracking.session import recorded
 
 LOCK = "lock"
@@ -99,6 +100,7 @@ def run_sweep(
         )
         stack.callback(controller.close)
         work = Work(plan, folder, sweep, controller)
+        stack.callback(work.close)
         work.take_stock()
         plan = work.plan = _with_code(plan, changed, code, work, sweep)
         stack.enter_context(delivery)  # it imports MLflow while Keras is imported for the models
@@ -151,7 +153,7 @@ def _taken_up(folder: Path, plan: Plan, sweep: SweepConfig) -> tuple[Plan, list[
         there = replace(there, workers=plan.workers)
     elif (begun := agreement(plan, sweep)) is not None:
         there = replace(plan, code=begun.code)
-    return (there, changed_code(there, plan.code)) if there is not None else (plan, [])
+    return (there, changed_code(there.code, plan.code)) if there is not None else (plan, [])
 
 
 def _with_code(plan: Plan, changed: Sequence[str], code: Mapping[str, str], work: Work, sweep: SweepConfig) -> Plan:
@@ -166,7 +168,7 @@ def _with_code(plan: Plan, changed: Sequence[str], code: Mapping[str, str], work
     if not changed or not is_left:
         return plan
     if not sweep.allow_code_change:
-        raise ConfigError(_told_changes(changed))
+        raise ConfigError(told_changes(changed))
     return replace(plan, code=dict(code), is_mixed=True)
 
 
@@ -177,14 +179,6 @@ def _marked(plan: Plan, folder: Path, journal: Journal) -> Plan:
     if journal.is_open:
         journal.tags(MIXED_TAG)
     return plan
-
-
-def _told_changes(changed: Sequence[str]) -> str:
-    shown = ", ".join(changed[:10]) + (f" and {len(changed) - 10} more" if len(changed) > 10 else "")
-    return (
-        f"sweep: it began with other code than now: {shown} changed since, and results would be mixed;"
-        " sweep.allow_code_change=true goes on and says so, resume=never begins anew"
-    )
 
 
 @contextlib.contextmanager
@@ -211,22 +205,24 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
     Args:
         shared_key: the key that all machines agree on, given one's own.
     """
-    key = parent_key(folder)
-    agreed = shared_key(key or journal.key)
-    if agreed not in (key, journal.key):
+    own = word_in(folder / PARENT) or journal.key
+    (folder / PARENT).write_text(own)  # before it is told: what is agreed on has to be somebody's after a kill, too
+    agreed = shared_key(own)
+    if agreed != own:
+        (folder / PARENT_ELSEWHERE).write_text(agreed)
         print(f"the sweep's own run {agreed} is another machine's; this one adds to it", flush=True)
         return agreed
-    if key is not None:
+    there = output_root() / "runs" / own
+    if _has_begun(there):
         try:
-            journal.resume(output_root() / "runs" / key, reopen=True)
+            journal.resume(there, reopen=True)
         except BlockingIOError:
             raise ConfigError(
-                f"another process delivers the run {key} of this sweep; expected it to end first"
+                f"another process delivers the run {own} of this sweep; expected it to end first"
             ) from None
     else:
-        (folder / PARENT).write_text(journal.key)
-        name = redact(plan.name)
-        journal.begin(name=name, tags={"hcr.sweep": journal.key, "hcr.sweep_id": plan.id})
+        shutil.rmtree(there, ignore_errors=True)  # where it was killed as it began
+        journal.begin(name=redact(plan.name), tags={"hcr.sweep": own, "hcr.sweep_id": plan.id}, key=own)
     journal.params(
         {
             "sweep.axes": ", ".join(plan.axes),
@@ -243,6 +239,14 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
     journal.artifact(PLAN).write_text(json.dumps(told, indent=1))
     journal.artifact_written(PLAN)
     return journal.key
+
+
+def _has_begun(run: Path) -> bool:
+    """Whether a run has its first event, whole."""
+    try:
+        return b"\n" in (run / JOURNAL).read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:

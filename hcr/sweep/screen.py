@@ -122,11 +122,12 @@ class SweepScreen:
         self._pruned.add(number)
         self._line(f"{self._name(number)} pruned after epoch {epoch}: {run.label}")
 
-    def failed(self, number: int, why: str, log: Path) -> None:
-        """A run has failed; printed at once, and it stays."""
+    def failed(self, number: int, why: str, log: Path | None) -> None:
+        """A run has failed; printed at once, and it stays. `log` has more on it."""
         run = self._end(number)
         self._failed.add(number)
-        told = f"{self._name(number)} failed: {why}; see {log}: {run.label}"
+        where = f"; see {log}" if log is not None else ""
+        told = f"{self._name(number)} failed: {why}{where}: {run.label}"
         if self._console.is_terminal:
             self.note(told)
         else:

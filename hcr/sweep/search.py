@@ -5,7 +5,6 @@ goes on with the points that it would have tried.
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -14,9 +13,10 @@ from typing import Any
 from hcr.config.axes import Axis
 from hcr.config.errors import ConfigError, TrackingError
 from hcr.config.sweep import SweepConfig
-from hcr.sweep.study import AGREED_WITHIN_S, BEYOND, HOST, Study, Trial, open_study, quiet, reaching
-from hcr.tracking.journal import this_host
+from hcr.sweep.study import BEYOND, HOST, Study, Trial, alone, is_file, open_study, quiet, reaching
 
+FIXED = "fixed_params"  # where Optuna keeps what a trial that waits will be
+FIRST_WITHIN_S = 10.0  # for whoever is first to have the base config tried
 DIGITS = 6  # significant, of a real number that is searched
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 
@@ -61,22 +61,35 @@ class Search(Study):
         if outside:
             found = ", ".join(f"{axis.key}={base.get(axis.key)}" for axis in outside)
             self.note = f"the base config is not tried: {found} lies outside of what is searched"
-        elif not self._study.get_trials(deepcopy=False):
-            self._enqueue({axis.key: _inside(axis, base[axis.key]) for axis in axes})
-
-    def _enqueue(self, params: Mapping[str, Any]) -> None:
-        """Have `params` tried first, once, however many controllers begin at the same moment."""
-        me = f"{this_host()}:{os.getpid()}"
-        deadline = time.monotonic() + AGREED_WITHIN_S
-        if self.shared("first", me) != me:
-            while not self._study.get_trials(deepcopy=False) and time.monotonic() < deadline:
-                time.sleep(0.1)
-        self._study.enqueue_trial(dict(params), skip_if_exists=True)
+        self._first = None if outside else {axis.key: _inside(axis, base[axis.key]) for axis in axes}
 
     @reaching
     def ask(self, host: str) -> Trial | None:
         """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
+        with alone(self._where):
+            if self._first is not None and not self._study.get_trials(deepcopy=False):
+                self._try_first(self._first, host)
+            return self._ask(host)
+
+    def give_back(self, number: int) -> None:
+        """A trial whose machine was killed before it had all of its values: as if it had not been asked for."""
         import optuna
+
+        trial = self._study.get_trials(deepcopy=False)[number]
+        self._storage.set_trial_user_attr(trial._trial_id, BEYOND, True)
+        self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+        if FIXED in trial.system_attrs:
+            self._study.enqueue_trial(trial.system_attrs[FIXED])
+
+    def _try_first(self, params: Mapping[str, Any], host: str) -> None:
+        """Have `params` tried first, once, however many controllers begin at the same moment."""
+        deadline = time.monotonic() + FIRST_WITHIN_S
+        if not is_file(self._where) and self.shared("first", host) != host:
+            while not self._study.get_trials(deepcopy=False) and time.monotonic() < deadline:
+                time.sleep(0.1)
+        self._study.enqueue_trial(dict(params), skip_if_exists=True)
+
+    def _ask(self, host: str) -> Trial | None:
 
         assert self._sweep.n_trials is not None
         asked = len(self._asked())
@@ -87,8 +100,7 @@ class Search(Study):
             trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
         sooner = sum(other.number < trial.number for other in self._asked())
         if sooner >= self._sweep.n_trials:  # another controller was a moment sooner
-            trial.set_user_attr(BEYOND, True)
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self.give_back(trial.number)
             return None
         trial.set_user_attr(HOST, host)
         return Trial(trial.number, self._values(trial.params), host=host)

@@ -1,11 +1,15 @@
 """Where the next run of a sweep comes from: a grid's list, one that machines share, or a search."""
 
+import contextlib
+import os
+import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from hcr.config import ConfigError
+from hcr.config import ConfigError, TrackingError
 from hcr.config.axes import written
 from hcr.config.errors import one_line
 from hcr.config.points import Space
@@ -19,6 +23,7 @@ from hcr.sweep.study import Claims, Study, Trial
 from hcr.tracking.journal import this_host
 
 SEARCH = "search.db"
+BEAT_S = 20.0  # from one sign of life to the next
 
 
 class Source(Protocol):
@@ -59,28 +64,48 @@ class Trials:
 
     def __init__(self, study: Study, sweep: SweepConfig, state_of: Callable[[PlannedRun], Run]) -> None:
         self.study = study
-        self._sweep, self._state_of = sweep, state_of
-        self._me = f"{this_host()}:{output_root()}"
-        if sweep.storage is not None:
-            study.adopt(self._me)
+        self._is_shared, self._state_of = sweep.storage is not None, state_of
+        self._me = machine_name() if self._is_shared else this_host()
+        self._over = threading.Event()
 
     def known_runs(self) -> list[Run]:
         """The trials so far: those of this machine by their folders, others by what the study was told."""
         runs = []
         for trial in self.study.trials():
-            if not self._is_mine(trial):
+            if not self._is_mine(trial) or not self.is_whole(trial):
                 continue
             run = self._run_of(trial)
             if run.state == "new":  # asked for, and killed before it had begun
                 run.state = "interrupted"
-            elif trial.state == "running":  # ended, and its controller was killed before it could say so
-                self.ended(run)
+            elif trial.state in ("running", "failed") and run.state != trial.state:
+                self.ended(run)  # its controller was killed before it could say so
             runs.append(run)
         return [*runs, *self.others()]
+
+    def begin(self, runs: Iterable[Run]) -> list[Run]:
+        """Take what is left to whoever asks, and show signs of life: the sweep has been accepted.
+
+        Returns:
+            What differs from `runs` now.
+        """
+        known = {run.planned.number for run in runs}
+        if not self._is_shared:
+            return []
+        self.study.adopt(self._me)
+        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
+        return [run for run in self.known_runs() if run.planned.number not in known]
+
+    def close(self) -> None:
+        """Show no more signs of life."""
+        self._over.set()
 
     def others(self) -> list[Run]:
         """The trials of other machines, as far as the study was told of them."""
         return [self._run_of(trial) for trial in self.study.trials() if not self._is_mine(trial)]
+
+    def signs(self) -> dict[str, object]:
+        """Signs of life, by other machine that has runs to make; they change as long as it is alive."""
+        return {host: sign for host, sign in self.study.signs().items() if host != self._me}
 
     def ended(self, run: Run) -> None:
         """Tell the study what came of a trial."""
@@ -101,14 +126,23 @@ class Trials:
         """
         raise NotImplementedError
 
+    def is_whole(self, trial: Trial) -> bool:
+        """Whether the trial has all that makes it a run: one that is being asked for has it a moment later."""
+        return True
+
     def _is_mine(self, trial: Trial) -> bool:
         """A study that is not shared is this machine's, whatever it was called when it began."""
-        return self._sweep.storage is None or trial.host == self._me
+        return not self._is_shared or trial.host == self._me
 
     def _run_of(self, trial: Trial) -> Run:
         """Where a trial stands: by its folder where it is of this machine, else by what the study was told."""
         planned = self.planned(trial)
         return self._state_of(planned) if self._is_mine(trial) else _told(planned, trial)
+
+    def _live(self) -> None:
+        while not self._over.wait(BEAT_S):
+            with contextlib.suppress(TrackingError):  # whoever needs the database says so
+                self.study.beat(self._me)
 
 
 class SharedGrid(Trials):
@@ -131,12 +165,9 @@ class SharedGrid(Trials):
         return [known.get(planned.number) or self._state_of(planned) for planned in self._runs]
 
     def begin(self, runs: Iterable[Run]) -> list[Run]:
-        """Write the runs down, and claim those of `runs` that this machine knows from before.
-
-        Returns:
-            Those that another machine has claimed, as they stand now.
-        """
+        """Write the runs down, and claim those of `runs` that this machine knows from before."""
         self._claims.file([run.label for run in self._runs], self._me)
+        changed = super().begin(runs)
         mine = {trial.number for trial in self._claims.trials() if self._is_mine(trial)}
         lost = []
         for run in runs:
@@ -144,9 +175,9 @@ class SharedGrid(Trials):
                 continue
             if self._claims.claim(run.planned.number, self._me):
                 self.ended(run)
-            else:
+            else:  # another machine was sooner
                 lost.append(run.planned.number)
-        return [run for run in self.others() if run.planned.number in lost]
+        return [*changed, *(run for run in self.others() if run.planned.number in lost)]
 
     def next(self) -> Run | None:
         """The next run that no machine has claimed."""
@@ -180,7 +211,7 @@ class SearchTrials(Trials):
         state_of: Callable[[PlannedRun], Run],
         remember: Callable[[Run], None],
     ) -> None:
-        self._plan, self._remember = plan, remember
+        self._plan, self._sweep, self._remember = plan, sweep, remember
         self._space = Space.from_json(plan.space)
         self._storage = sweep.storage or sqlite_uri(folder / SEARCH)
         self.search = Search(
@@ -227,21 +258,48 @@ class SearchTrials(Trials):
             },
         )
 
+    def is_whole(self, trial: Trial) -> bool:
+        """Whether the trial has a value for each axis."""
+        return len(trial.values) == len(self._space.axes)
+
+    def begin(self, runs: Iterable[Run]) -> list[Run]:
+        """Give back trials that have only some of their values: their machine was killed as it asked for them."""
+        changed = super().begin(runs)
+        for trial in self.study.trials():
+            if self._is_mine(trial) and not self.is_whole(trial):
+                self.search.give_back(trial.number)
+        return changed
+
     def _run_of(self, trial: Trial) -> Run:
+        overrides = tuple(f"{key}={written(value)}" for key, value in trial.values.items())
+        bare = PlannedRun(
+            number=trial.number,
+            overrides=overrides,
+            values=trial.values,
+            point=trial.number,
+            seed=self._plan.seed,
+            config={},
+            phase="search",
+        )
+        if not self.is_whole(trial):
+            return Run(bare, "elsewhere")
         try:
             return super()._run_of(trial)
         except ConfigError as error:  # a combination at whose edges nothing was wrong
-            overrides = tuple(f"{key}={written(value)}" for key, value in trial.values.items())
-            planned = PlannedRun(
-                number=trial.number,
-                overrides=overrides,
-                values=trial.values,
-                point=trial.number,
-                seed=self._plan.seed,
-                config={},
-                phase="search",
-            )
-            return Run(planned, "refused", why=one_line(error))
+            return Run(bare, "refused", why=one_line(error))
+
+
+def machine_name() -> str:
+    """What this output root is called among those that share sweeps: made up once, and kept there."""
+    path = output_root() / "machine.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f"{this_host()}-{secrets.token_hex(4)}"
+    new = path.with_name(f"{name}.new")
+    new.write_text(name)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, path)
+    new.unlink()
+    return path.read_text()
 
 
 def _told(planned: PlannedRun, trial: Trial) -> Run:

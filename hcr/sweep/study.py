@@ -30,8 +30,8 @@ R = TypeVar("R")
 HOST, BEYOND, RETRIED, OUTCOME = "hcr.host", "hcr.beyond", "hcr.retried", "hcr.outcome"
 ATTEMPTS = 8  # to open a database whose tables another controller is making at that moment
 RACE = ("already exists", "UNIQUE constraint", "duplicate key", "database is locked")
-AGREED_WITHIN_S = 10.0  # for whoever was first to write its word
-TAKEN_WITHIN_S = 2.0  # from a trial's being claimed to its having a machine's name
+ALIVE, LABEL, WORD = "hcr.alive", "hcr.run", "hcr.word"
+TAKEN_WITHIN_S = 60.0  # on a server: from a trial's being there to its having a machine's name, after a slow sampler
 FILED_WITHIN_S = 60.0  # for whoever writes down the runs of a grid, from one to the next
 
 
@@ -46,7 +46,8 @@ def reaching(method: Callable[P, R]) -> Callable[P, R]:
         try:
             return method(*args, **kwargs)
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            raise TrackingError(f"sweep.storage: it cannot be reached ({one_line(error)})") from error
+            cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error  # Optuna's words guess
+            raise TrackingError(f"sweep.storage: it cannot be reached ({one_line(cause)})") from error
 
     return reach
 
@@ -85,6 +86,7 @@ class Study:
     """
 
     def __init__(self, storage: str, name: str, *, higher_is_better: bool) -> None:
+        self._where = storage
         self._study, self._storage = open_study(storage, name, higher_is_better)
 
     @reaching
@@ -149,37 +151,12 @@ class Study:
         """What all machines agree on under `name`: the `value` of the one that asked first."""
         import optuna
 
-        called = f"{self._study.study_name}.{name}"  # the database takes a study of one name once, whoever is first
         with quiet():
-            try:
-                place = optuna.create_study(study_name=called, storage=self._storage)
-                place.set_user_attr(name, value)
-            except optuna.exceptions.DuplicatedStudyError:
-                place = optuna.load_study(study_name=called, storage=self._storage)
-        deadline = time.monotonic() + AGREED_WITHIN_S
-        while name not in place.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return str(place.user_attrs.get(name, value))
-
-    @reaching
-    def adopt(self, host: str) -> None:
-        """Give trials that have no machine, since it was killed as it took them, to whichever asks first."""
-        import optuna
-
-        def orphans() -> list[int]:
-            return [
-                trial.number
-                for trial in self._asked()
-                if trial.state == optuna.trial.TrialState.RUNNING and HOST not in trial.user_attrs
-            ]
-
-        found = set(orphans())
-        if not found:
-            return
-        time.sleep(TAKEN_WITHIN_S)  # for those that are being taken at this moment
-        for number in sorted(found.intersection(orphans())):
-            trial = self._study.get_trials(deepcopy=False)[number]
-            self._storage.set_trial_user_attr(trial._trial_id, HOST, self.shared(f"owner_of_{number}", host))
+            place = optuna.create_study(study_name=self._place(name), storage=self._storage, load_if_exists=True)
+        if not place.get_trials(deepcopy=False):  # trials are numbered one after another, whoever makes them
+            word = {WORD: value}
+            place.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, user_attrs=word))
+        return str(place.get_trials(deepcopy=False)[0].user_attrs[WORD])
 
     @reaching
     def agreed(self, name: str) -> str | None:
@@ -187,11 +164,50 @@ class Study:
         import optuna
 
         try:
-            place = optuna.load_study(study_name=f"{self._study.study_name}.{name}", storage=self._storage)
+            place = optuna.load_study(study_name=self._place(name), storage=self._storage)
         except KeyError:
             return None
-        found = place.user_attrs.get(name)
-        return None if found is None else str(found)
+        found = place.get_trials(deepcopy=False)
+        return str(found[0].user_attrs[WORD]) if found else None
+
+    @reaching
+    def adopt(self, host: str) -> None:
+        """Give trials that have no machine, since it was killed as it took them, to whichever asks first."""
+        with alone(self._where):
+            found = set(self._orphans())
+        if found and not is_file(self._where):  # where it is one, no trial is being taken while its lock is held
+            time.sleep(TAKEN_WITHIN_S)
+            found.intersection_update(self._orphans())
+        for number in sorted(found):
+            trial = self._study.get_trials(deepcopy=False)[number]
+            self._storage.set_trial_user_attr(trial._trial_id, HOST, self.shared(f"owner_of_{number}", host))
+
+    @reaching
+    def beat(self, host: str) -> None:
+        """A sign of life from `host`."""
+        self._study.set_user_attr(f"{ALIVE}.{host}", time.time())
+
+    @reaching
+    def signs(self) -> dict[str, Any]:
+        """By machine that has trials running: what changes as long as it is alive."""
+        alive = self._study.user_attrs
+        by_host: dict[str, list[Trial]] = {}
+        for trial in self.trials():
+            by_host.setdefault(trial.host, []).append(trial)
+        return {
+            host: (alive.get(f"{ALIVE}.{host}"), [(trial.number, trial.state) for trial in trials])
+            for host, trials in by_host.items()
+            if any(trial.state == "running" for trial in trials)
+        }
+
+    def _place(self, name: str) -> str:
+        return f"{self._study.study_name}.{name}"
+
+    def _orphans(self) -> list[int]:
+        import optuna
+
+        running = optuna.trial.TrialState.RUNNING
+        return [trial.number for trial in self._asked() if trial.state == running and HOST not in trial.user_attrs]
 
     def _asked(self) -> "list[optuna.trial.FrozenTrial]":
         """The trials that count, in order: those that were asked for and not given back as one too many."""
@@ -214,6 +230,8 @@ class Study:
 class Claims(Study):
     """The runs of a grid that several machines share: each is made by the one that claims it first."""
 
+    _ids: list[int]  # what the database calls each of them
+
     @reaching
     def file(self, labels: list[str], host: str) -> None:
         """Have one trial for each run, in order; the machine that is first writes them down, others wait for it.
@@ -224,36 +242,39 @@ class Claims(Study):
         import optuna
 
         first, there, since = self.shared("filed_by", host), -1, time.monotonic()
-        while (found := len(self._study.get_trials(deepcopy=False))) < len(labels):
-            if first == host:  # from where it was killed, maybe
-                template = optuna.trial.create_trial(
-                    state=optuna.trial.TrialState.WAITING, user_attrs={"hcr.run": labels[found]}
-                )
-                self._study.add_trial(template)
-                continue
-            if found != there:
-                there, since = found, time.monotonic()
+        self._ids = [trial._trial_id for trial in self._study.get_trials(deepcopy=False)]
+        while first == host and len(self._ids) < len(labels):  # from where it was killed, maybe
+            template = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.WAITING, user_attrs={LABEL: labels[len(self._ids)]}
+            )
+            self._ids.append(self._storage.create_new_trial(self._study._study_id, template))
+        while len(self._ids) < len(labels):
+            if len(self._ids) != there:
+                there, since = len(self._ids), time.monotonic()
             if time.monotonic() - since > FILED_WITHIN_S:
                 raise TrackingError(
                     f"sweep.storage: {first} began to write down the sweep's runs and has stopped;"
                     " expected the command to be issued there again"
                 )
-            time.sleep(0.2)
+            time.sleep(0.5)
+            self._ids = [trial._trial_id for trial in self._study.get_trials(deepcopy=False)]
 
     @reaching
     def claim(self, number: int, host: str) -> bool:
-        """Take a run for `host`, where no machine has it yet; whether it is its own now."""
+        """Take a run for `host`, where no machine has it yet; whether it is its own now. All runs are written down."""
         import optuna
 
-        trial = self._study.get_trials(deepcopy=False)[number]
-        running = optuna.trial.TrialState.RUNNING
-        try:  # a state that has been set in the meantime is not set twice, whichever machine asks
-            is_free = trial.state == optuna.trial.TrialState.WAITING
-            if not (is_free and self._storage.set_trial_state_values(trial._trial_id, running)):
+        trial_id = self._ids[number]
+        # A server locks the row from Optuna's reading its state to its writing it; where there is a file we do.
+        with alone(self._where):
+            if self._storage.get_trial(trial_id).state != optuna.trial.TrialState.WAITING:
                 return False
-        except RuntimeError:  # Optuna's for a trial that has ended by now
-            return False
-        self._storage.set_trial_user_attr(trial._trial_id, HOST, host)
+            try:
+                if not self._storage.set_trial_state_values(trial_id, optuna.trial.TrialState.RUNNING):
+                    return False
+            except RuntimeError:  # Optuna's for a trial that has ended by now
+                return False
+            self._storage.set_trial_user_attr(trial_id, HOST, host)
         return True
 
 
@@ -267,21 +288,42 @@ def open_study(
     """
     import optuna
 
+    def opened(database: "optuna.storages.RDBStorage") -> "tuple[optuna.Study, optuna.storages.RDBStorage]":
+        study = optuna.create_study(
+            study_name=name,
+            storage=database,
+            direction="maximize" if higher_is_better else "minimize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=pruner or optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        return study, database
+
+    return _with_database(storage, opened)
+
+
+def is_begun(storage: str, name: str) -> bool:
+    """Whether a database has a sweep of that name; no file is made.
+
+    Raises:
+        ConfigError: the database cannot be opened.
+    """
+    path = sqlite_path(storage) if is_file(storage) else None
+    if path is not None and not path.exists():
+        return False
+    return _with_database(storage, lambda database: name in {study.study_name for study in database.get_all_studies()})
+
+
+def _with_database(storage: str, use: "Callable[[optuna.storages.RDBStorage], R]") -> R:
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    engine = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite:") else {}
+    # A server may have dropped a connection that was idle for as long as a run takes.
+    engine = {"connect_args": {"timeout": 60}} if is_file(storage) else {"pool_pre_ping": True}
     for attempt in range(1, ATTEMPTS + 1):
-        with quiet(), _alone(storage):
+        with quiet(), alone(storage):
             try:
-                opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine)
-                study = optuna.create_study(
-                    study_name=name,
-                    storage=opened,
-                    direction="maximize" if higher_is_better else "minimize",
-                    sampler=optuna.samplers.RandomSampler(seed=0),
-                    pruner=pruner or optuna.pruners.NopPruner(),
-                    load_if_exists=True,
-                )
-                return study, opened
+                return use(optuna.storages.RDBStorage(storage, engine_kwargs=engine))
             except Exception as error:  # of SQLAlchemy and of every database there is
                 told = one_line(error)
                 if isinstance(error, ImportError):
@@ -295,14 +337,27 @@ def open_study(
     raise AssertionError("the last attempt returns or raises")
 
 
+def is_file(storage: str) -> bool:
+    """Whether a database is an SQLite file, and no server."""
+    return storage.startswith("sqlite:")
+
+
 @contextmanager
-def _alone(storage: str) -> Iterator[None]:
-    """One process at a time where the database is a file: several that make its tables at once fail in many ways."""
-    path = sqlite_path(storage) if storage.startswith("sqlite:") else None
+def alone(storage: str) -> Iterator[None]:
+    """One process at a time where the database is a file, which knows no locks but for a single change.
+
+    Raises:
+        ConfigError: its folder cannot be written.
+    """
+    path = sqlite_path(storage) if is_file(storage) else None
     if path is None or not path.parent.is_dir():
         yield
         return
-    with path.with_name(path.name + ".lock").open("ab") as lock:
+    try:
+        lock = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise ConfigError(f"sweep.storage: expected a folder that can be written ({one_line(error)})") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -27,7 +27,7 @@ from hcr.config.tracking import output_root
 from hcr.tracking.journal import Journal
 
 TASK, CONFIG, RUN, EPOCHS = "task.json", "config.yaml", "run.txt", "epochs.jsonl"
-ERROR, RESULT = "error.txt", "result.json"
+ERROR, RESULT, OUTPUT = "error.txt", "result.json", "output.txt"
 BUILDING = "check"  # the task that needs no more than Keras
 CALIBRATION_STEPS = 32
 
@@ -85,7 +85,7 @@ def told_by(folder: Path, result: Mapping[str, Any] | None) -> str:
     if result is not None:
         return str(result.get("error"))
     try:
-        lines = (folder / "output.txt").read_text(errors="replace").strip().splitlines()
+        lines = (folder / OUTPUT).read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return lines[-1] if lines else "its process ended without a word"

@@ -15,13 +15,13 @@ from hcr.sweep.outcomes import Fingerprints, KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run, known_state
-from hcr.sweep.screen import SweepScreen, duration
-from hcr.sweep.source import Grid, SearchTrials, SharedGrid
-from hcr.tracking.journal import JOURNAL
+from hcr.sweep.screen import SweepScreen
+from hcr.sweep.source import BEAT_S, Grid, SearchTrials, SharedGrid
 from hcr.tracking.status import is_delivered
 
-SHORTEST_PATIENCE_S = 60.0  # with another machine's trials, beside three times the longest one so far
-PARENT, SEARCH = "parent.txt", "search.db"
+SILENT_S = 6 * BEAT_S  # after which another machine is taken to have stopped
+WAIT_S = 1.0
+PARENT, PARENT_ELSEWHERE = "parent.txt", "parent_elsewhere.txt"
 
 
 class Work:
@@ -62,9 +62,14 @@ class Work:
         self._controller.runs |= {run.planned.number: run for run in runs}
 
     def begin(self) -> None:
-        """Write down what this machine knows where others can read it: once the whole sweep has been accepted."""
-        if isinstance(self.source, SharedGrid):
+        """Say where others can read it what this machine knows and that it is alive: once the sweep was accepted."""
+        if not isinstance(self.source, Grid):
             self._controller.runs |= {run.planned.number: run for run in self.source.begin(self.runs)}
+
+    def close(self) -> None:
+        """Be silent."""
+        if not isinstance(self.source, Grid):
+            self.source.close()
 
     def state_of(self, planned: PlannedRun) -> Run:
         """Where a planned run stands."""
@@ -122,7 +127,9 @@ class Work:
 
     def shared_key(self, own: str) -> str:
         """The key of the sweep's own run, as all machines that share a search know it."""
-        return own if isinstance(self.source, Grid) else self.source.study.shared("parent", own)
+        if isinstance(self.source, Grid) or self._sweep.storage is None:
+            return own
+        return self.source.study.shared("parent", own)
 
     def hear_of_others(self, *, wait: bool) -> None:
         """What other machines have made of the same sweep.
@@ -132,25 +139,29 @@ class Work:
         """
         if isinstance(self.source, Grid):
             return
-        longest_s = max((run.outcome.train_s for run in self.runs if run.outcome is not None), default=0.0)
-        patience_s = SHORTEST_PATIENCE_S + 3 * longest_s
-        num_waited_for, since, is_told = -1, time.monotonic(), False
+        sign: dict[str, object] = {}
+        since: dict[str, float] = {}
+        is_told = False
         while True:
             for run in self.source.others():
                 self._controller.runs[run.planned.number] = run
             left = sum(run.state == "elsewhere" for run in self.runs)
-            if left != num_waited_for:
-                num_waited_for, since = left, time.monotonic()
-            if not wait or not left:
+            if not wait or not left or not self._controller.has_time():
                 return
-            if time.monotonic() - since > patience_s:
-                told = f"{counted(left, 'run')} of other machines: nothing was heard for {duration(patience_s)};"
-                print(f"{told} the command issued there goes on with them", flush=True)
+            now = time.monotonic()
+            signs = self.source.signs()
+            for host, found in signs.items():
+                if sign.get(host) != found:
+                    sign[host], since[host] = found, now
+            silent = [host for host in signs if now - since[host] > SILENT_S]
+            if signs and len(silent) == len(signs):
+                whose = f"{counted(left, 'run')} of {', '.join(silent)}, silent by now"
+                print(f"{whose}: the command issued there goes on with them", flush=True)
                 return
             if not is_told:
                 print(f"waiting for {counted(left, 'run')} of other machines", flush=True)
                 is_told = True
-            time.sleep(1.0)
+            time.sleep(WAIT_S)
 
     def importances(self) -> dict[str, float] | None:
         """What a search says of its axes; None for a grid."""
@@ -161,9 +172,11 @@ class Work:
 
         None either where a point lacks runs that failed: the best of what is left need not be the best.
         """
+        if self._sweep.confirm is None or self.num_left():
+            return []
         made = [run for run in self.runs if run.planned.phase != "confirm"]
         board = board_of(self.plan, made, allow_incomplete=self._sweep.allow_incomplete)
-        if self._sweep.confirm is None or board is None or self.num_left():
+        if board is None:
             return []
         if board.is_incomplete and not self._sweep.allow_incomplete:
             return []
@@ -196,9 +209,13 @@ class Work:
 
 
 def parent_key(folder: Path) -> str | None:
-    """The key of the sweep's own run, where it has begun."""
+    """The key of the sweep's own run, on this machine or another."""
+    return word_in(folder / PARENT_ELSEWHERE) or word_in(folder / PARENT)
+
+
+def word_in(path: Path) -> str | None:
+    """The word in a file; None where there is none."""
     try:
-        key = (folder / PARENT).read_text().strip()
+        return path.read_text().strip() or None
     except OSError:
         return None
-    return key if key and (output_root() / "runs" / key / JOURNAL).exists() else None

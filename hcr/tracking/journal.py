@@ -9,6 +9,7 @@ A run's folder is `<output root>/runs/<key>/`:
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -79,15 +80,19 @@ class Journal:
         """The folder whose files `artifact` names."""
         return self.folder / ARTIFACTS
 
-    def begin(self, *, name: str, tags: Mapping[str, str], scratch: str | None = None) -> None:
+    def begin(self, *, name: str, tags: Mapping[str, str], scratch: str | None = None, key: str | None = None) -> None:
         """Make the run's folder and write its first event.
 
         Args:
             scratch: a folder in it that is there as long as the run has not finished.
+            key: the run's, where others know it already, in place of the journal's own.
 
         Raises:
             TrackingError: the folder cannot be written.
         """
+        if key is not None:
+            self.key = self.header["key"] = key
+            self.folder = self.root / "runs" / key
         try:
             self.artifacts.mkdir(parents=True)
             if scratch is not None:
@@ -276,7 +281,7 @@ def end_dead_run(folder: Path) -> bool:
 def add_events(folder: Path, events: Sequence[Event]) -> None:
     """Events for a run that has ended, such as what it is one of several for; its end stays the last one.
 
-    All of them are written, or none: a kill in between leaves the run as it was.
+    They are written in one piece; where that fails the run is as it was.
 
     Args:
         folder: the run's folder; its lock is held by the caller.
@@ -285,12 +290,17 @@ def add_events(folder: Path, events: Sequence[Event]) -> None:
     Raises:
         OSError, TrackingError: the journal cannot be written, or is damaged.
     """
-    last, _ = _repaired(folder)[-1]
+    last, size = _repaired(folder)[-1]
     added = [*({"time_ms": now_ms(), **event} for event in events), last]
-    with (folder / JOURNAL).open("ab") as file:
-        file.write("".join(json.dumps(event) + "\n" for event in added).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    told = "".join(json.dumps(event) + "\n" for event in added).encode()
+    try:
+        with (folder / JOURNAL).open("ab", buffering=0) as file:
+            if file.write(told) != len(told):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+    except OSError:  # without its end the run would be taken for one that died
+        os.truncate(folder / JOURNAL, size)
+        raise
 
 
 def last_event(folder: Path) -> Event:
