@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hcr.config import DataError, TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, end_dead_run, lock_run, read_events
+from hcr.tracking.journal import JOURNAL, Journal, add_events, end_dead_run, lock_run, read_events
 
 
 def new_journal(root: Path) -> Journal:
@@ -169,3 +170,22 @@ except TrackingError as error:
         assert end_dead_run(folder)
     *_, (last, _) = read_events(folder)
     assert (last["event"], last["status"]) == ("end", "FAILED")
+
+
+def test_a_full_disk_takes_nothing_from_a_run_that_has_ended(tmp_path: Path) -> None:
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a", tags={})
+    journal.release()
+    before = (journal.folder / JOURNAL).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 90, hard))  # room for the first event, not for the end
+    try:
+        with lock_run(journal.folder), pytest.raises(OSError, match=r"File too large|No space left"):
+            add_events(journal.folder, [{"event": "metrics", "step": 0, "values": {"a": 1.0}}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (journal.folder / JOURNAL).read_bytes() == before
+    assert not end_dead_run(journal.folder)
+    with lock_run(journal.folder):
+        add_events(journal.folder, [{"event": "metrics", "step": 0, "values": {"a": 1.0}}])
+    assert [event["event"] for event in events(journal)] == ["run", "end", "metrics", "end"]

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from hcr.config import ConfigError, TrackingError
+from hcr.config.axes import Axis
 from hcr.config.compose import Composer
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_uri
-from hcr.sweep.search import Reporter, Search, rungs
+from hcr.sweep.search import Reporter, Search, _distribution, _inside, rungs
 from hcr.sweep.study import Trial
 
 N = 8
@@ -264,3 +265,38 @@ def test_a_sampler_that_is_not_installed_is_told_with_what_installs_it(
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(ConfigError, match=r"sweep.sampler: gp needs PyTorch.*hcr\[gp\]"):
         opened(tmp_path, sampler="gp")
+
+
+def test_a_trial_whose_machine_was_killed_before_it_had_its_values_is_asked_for_again(tmp_path: Path) -> None:
+    whole = sequence(tmp_path / "whole")
+    (tmp_path / "cut").mkdir()
+    search = opened(tmp_path / "cut")
+    found: list[dict[str, Any]] = []
+    while len(found) < N:
+        if len(found) in (0, 3):  # killed when it had the first of three
+            axis = SPACE.axes[1]
+            if not found:
+                search._study.enqueue_trial({key: _inside(axis_of(key), value) for key, value in BASE.items()})
+            half = search._study.ask({axis.key: _distribution(axis)})
+            (partial,) = [trial for trial in opened(tmp_path / "cut").trials() if trial.state == "running"]
+            assert list(partial.values) == [axis.key]
+            search.give_back(half.number)
+        trial = search.ask("here")
+        assert trial is not None
+        found.append(trial.values)
+        search.finish(trial.number, score(trial.values))
+    assert search.ask("here") is None
+    assert found[0] == BASE
+    assert len(opened(tmp_path / "cut").trials()) == N
+    assert found[:3] == whole[:3]
+
+
+def axis_of(key: str) -> Axis:
+    assert SPACE is not None
+    return next(axis for axis in SPACE.axes if axis.key == key)
+
+
+def test_a_database_in_a_folder_that_cannot_be_written_is_one_line() -> None:
+    assert SPACE is not None
+    with pytest.raises(ConfigError, match=r"sweep\.storage: expected a folder that can be written"):
+        Search("sqlite:////proc/x.db", "s", SPACE.axes, sweep(), higher_is_better=True, seed=0, base=BASE)
