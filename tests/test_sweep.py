@@ -364,6 +364,8 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     done = hcr(*grid)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "it began with other code than now: hcr/model/muon.py, keras changed since" in done.stderr
+    asked = hcr(*grid, "check_only=true")
+    assert (asked.returncode, asked.stderr) == (1, done.stderr)
     done = hcr(*grid, "sweep.allow_code_change=true")
     assert done.returncode == 0, done.stderr
     assert "Mixed code: " in done.stdout

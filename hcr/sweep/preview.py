@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hcr.config import HcrError, RunConfig
+from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.config.sweep import SweepConfig
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.models import check_models, parts_of
-from hcr.sweep.plan import Plan, with_threads
+from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads
 from hcr.sweep.pool import Pool
 from hcr.sweep.running import sweep_folder
 from hcr.sweep.screen import SweepScreen, duration
@@ -97,6 +97,10 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
     for name, value in rows:
         table.add_row(Text(name), Text(value))
     console.print(table)
+    there = read_plan(sweep_folder(plan))
+    changed = [] if there is None or sweep.allow_code_change else changed_code(there.code, plan.code)
+    if changed and (plan.is_search or work.num_left()):
+        raise ConfigError(told_changes(changed))
     console.print("the plan is good; nothing was trained (check_only=true)")
 
 
