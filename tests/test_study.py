@@ -1,6 +1,7 @@
 """A sweep in a database that machines share: each run is some machine's, and only one's."""
 
 import multiprocessing
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ def filed(folder: Path) -> Claims:
     return claims
 
 
-def claim_all(folder: Path, host: str, barrier: Any) -> None:
-    claims = opened(folder)
+def claim_all(storage: str, folder: Path, host: str, barrier: Any) -> None:
+    claims = Claims(storage, "s", higher_is_better=True)
     barrier.wait()
     claims.file(LABELS, host)
     mine = []
@@ -42,10 +43,18 @@ def claim_all(folder: Path, host: str, barrier: Any) -> None:
     (folder / f"{host}.txt").write_text(" ".join(map(str, mine)))
 
 
-def test_machines_that_begin_at_once_write_the_runs_down_once_and_claim_each_of_them_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_machines_that_begin_at_once_write_the_runs_down_once_and_claim_each_of_them_once(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    storage = sqlite_uri(tmp_path / "shared.db")
+    if database == "postgresql":
+        storage = request.getfixturevalue("postgresql")
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
-    machines = [context.Process(target=claim_all, args=(tmp_path, host, barrier)) for host in ("one", "two", "three")]
+    machines = [
+        context.Process(target=claim_all, args=(storage, tmp_path, host, barrier)) for host in ("one", "two", "three")
+    ]
     for machine in machines:
         machine.start()
     for machine in machines:
@@ -53,7 +62,7 @@ def test_machines_that_begin_at_once_write_the_runs_down_once_and_claim_each_of_
     claimed = {path.stem: [int(word) for word in path.read_text().split()] for path in tmp_path.glob("*.txt")}
     assert set(claimed) == {"one", "two", "three"}
     assert sorted(number for numbers in claimed.values() for number in numbers) == list(range(len(LABELS)))
-    assert {trial.number: trial.host for trial in opened(tmp_path).trials()} == {
+    assert {trial.number: trial.host for trial in Claims(storage, "s", higher_is_better=True).trials()} == {
         number: host for host, numbers in claimed.items() for number in numbers
     }
 
@@ -91,6 +100,15 @@ def test_a_run_whose_machine_was_killed_before_it_left_its_name_is_whose_asks_fi
     opened(tmp_path).adopt("two")
     opened(tmp_path).adopt("three")
     assert [trial.host for trial in opened(tmp_path).trials()] == ["one", "two"]
+
+
+def test_a_connection_that_the_server_dropped_is_taken_up_again(postgresql: str) -> None:
+    claims = Claims(postgresql, "s", higher_is_better=True)
+    claims.file(LABELS[:3], "one")
+    drop = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename = 'hcr'"
+    subprocess.run(["psql", "-q", postgresql.replace("+psycopg", ""), "-c", drop], check=True, capture_output=True)
+    assert claims.claim(1, "one")
+    assert [trial.number for trial in claims.trials()] == [1]
 
 
 def shared(folder: Path) -> SweepConfig:
