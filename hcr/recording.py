@@ -23,7 +23,7 @@ from hcr.data import Splits, Subset
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
 from hcr.model import build_augmentation, with_keras_layers
-from hcr.tracking.journal import Journal
+from hcr.tracking.journal import DESCRIPTION, Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT
@@ -31,7 +31,6 @@ from hcr.training.checkpoint import CHECKPOINT
 Probabilities = NDArray[np.float32]
 
 AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
-DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import Hcr, run_hcr
 
 from hcr.tracking.journal import read_events
@@ -128,6 +129,13 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     assert {run.data.tags["mlflow.parentRunId"] for run in other.children} == {other.parent.info.run_id}
     assert sorted(int(run.data.tags["hcr.sweep_run"]) for run in other.children) == list(range(1, 13))
     whole_before = 0
+    # Each of them, the last too, can be made again by the line that it keeps.
+    given = [yaml.safe_load(path.read_text()) for path in killed.glob("output/runs/*/artifacts/config/overrides.yaml")]
+    assert len(given) == 12
+    assert all(words[: len(SMALL)] == list(SMALL) for words in given)
+    assert other.parent.info.run_name == " ".join(command[1:4])
+    assert other.parent.data.metrics["sweep/finished"] == 12
+    assert "model.depth=" in other.parent.data.tags["mlflow.note.content"]
     for path, before in told.items():  # none executed twice: what had finished only hears what its point came to
         assert path.read_bytes().startswith(before)
         events = [event for event, _ in read_events(path.parent)]
@@ -403,15 +411,16 @@ def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr,
     done = hcr("train", *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"run {folder.name} has finished with this config, data and code")
-    done = hcr("train", f"from={folder.name}", "model.depth=1", "seed=5")
+    assert hcr("train", "-m", "seed=0,1", *SMALL).returncode == 0
+    done = hcr("train", "from=latest", "model.depth=1", "seed=5")
     assert done.returncode == 0, done.stderr
     child = next(run for run in Sweep(tmp_path).parents if run.data.params["seed"] == "5")
     params = child.data.params
     assert (params["model.depth"], params["model.filters"], params["training.epochs"]) == ("1", "4", "1")
-    assert params["from"] == folder.name
+    assert params["from"] == "latest"  # the last run of the sweep, not the sweep's own
     done = hcr("train", *SMALL, "new_run=true")
     assert done.returncode == 0, done.stderr
-    assert len(Sweep(tmp_path).parents) == 3
+    assert len(Sweep(tmp_path).parents) == 4
 
 
 def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, tmp_path: Path) -> None:
@@ -528,6 +537,10 @@ def test_controllers_that_share_a_grid_are_one_sweep(tmp_path: Path) -> None:
     parent = next(run for run in made.parents if "depth=1,2" in run.info.run_name)
     children = [run for run in made.children if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
     assert sorted(run.data.tags["hcr.sweep_run"] for run in children) == list("12345")  # and number 6 is the older one
+    (older,) = [run for run in made.children if run not in children]
+    assert older.data.tags[f"hcr.reused_by.{parent.data.tags['hcr.key']}"] == "6"
+    assert parent.data.metrics["sweep/finished"] == 6
+    assert parent.data.tags["hcr.best_run_id"] in {run.info.run_id for run in made.children}
     # Each run knows the mean over all seeds of its point, whichever machine made them.
     for depth in ("1", "2"):
         point = [run for run in made.children if run.data.params["model.depth"] == depth]

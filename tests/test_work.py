@@ -9,7 +9,8 @@ import pytest
 from test_plan import plan
 
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import sqlite_uri
+from hcr.config.tracking import output_root, sqlite_uri
+from hcr.sweep import source as source_module
 from hcr.sweep import work as work_module
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
@@ -117,8 +118,8 @@ def test_a_machine_is_waited_for_as_long_as_it_shows_signs_of_life(
     assert len(beats) == 6
     assert clock[0] == beats[-1] + 1.5 * work_module.SILENT_S  # more than half of it twice
     assert work.runs[3].state == "elsewhere"
-    told = "1 run of other, silent by now: the command issued there goes on with them\n"
-    assert capsys.readouterr().out.endswith(told)
+    told = "1 run of other, silent by now: the command issued there goes on with them, and sweep.take_over=true"
+    assert told in capsys.readouterr().out
 
 
 def test_what_this_machine_knows_is_told_once_the_sweep_is_accepted(
@@ -134,3 +135,21 @@ def test_what_this_machine_knows_is_told_once_the_sweep_is_accepted(
     assert [run.state for run in work.runs] == ["new", "new", "reused", "elsewhere"]
     assert isinstance(work.source.next(), Run)
     assert [trial.number for trial in claims.trials()] == [0, 2, 3]
+
+
+def test_runs_of_a_machine_that_is_gone_are_taken_over_where_that_is_asked_for(
+    shared: tuple[Work, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, claims = shared
+    monkeypatch.setattr(source_module.time, "sleep", lambda seconds: claims.beat("other"))
+    work._sweep = replace(work._sweep, take_over=True)
+    work.take_stock()
+    work.begin()
+    assert [run.state for run in work.runs] == ["new", "new", "new", "elsewhere"]  # it is alive
+    work.close()
+    monkeypatch.setattr(source_module.time, "sleep", lambda seconds: None)
+    work.take_stock()
+    work.begin()
+    assert [run.state for run in work.runs] == ["new", "new", "new", "interrupted"]
+    assert [trial.host for trial in claims.trials()] == [(output_root() / "machine.txt").read_text()]
+    work.close()

@@ -25,6 +25,7 @@ CONFIG_MODULE = "pkg://hcr.conf"
 CONFIG_NAME = "config"
 
 # What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
+OF_THE_SWEEP = ("sweep", "check_only", "resume", "new_run")
 NOT_OF_THE_RUN = ("tracking", "sweep", "check_only", "resume", "new_run", FROM, "notes", "tags", "score_test")
 
 
@@ -175,7 +176,9 @@ class Composer:
         several = [override for override in asked if override.is_sweep_override()]
         chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
         choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
-        return space_of(several, compose, self._loader.repository.group_exists, choices)
+        words = [str(override.input_line) for override in given if not override.is_sweep_override()]
+        of_the_run = [word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in OF_THE_SWEEP]
+        return space_of(several, compose, self._loader.repository.group_exists, choices, of_the_run)
 
     def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
         """Hydra's error in one line of ours, naming the key."""

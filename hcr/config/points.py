@@ -59,6 +59,7 @@ class Space:
         composed: which of these Hydra has to compose, by key.
         compose: composes the base config with further overrides, without Hydra's own node.
         choices: what the base config chooses of each group.
+        fixed: the words of the command line that make the base config what it is.
 
     Raises:
         ConfigError: a combination that cannot be composed.
@@ -70,8 +71,10 @@ class Space:
         composed: Sequence[str],
         compose: Callable[[Sequence[str]], DictConfig],
         choices: Mapping[str, str],
+        fixed: Sequence[str] = (),
     ) -> None:
         self.axes = tuple(axes)
+        self.fixed = tuple(fixed)
         self.choices = dict(choices)
         self.composed = tuple(axis for axis in axes if axis.key in composed)
         for axis in self.composed:
@@ -169,12 +172,13 @@ def space_of(
     compose: Callable[[Sequence[str]], DictConfig],
     is_group: Callable[[str], bool],
     choices: Mapping[str, str],
+    fixed: Sequence[str],
 ) -> Space:
     """The space that a command line spans.
 
     Args:
         overrides: those that have several values.
-        compose, choices: as for Space.
+        compose, choices, fixed: as for Space.
         is_group: whether a key is a config group.
 
     Raises:
@@ -191,7 +195,7 @@ def space_of(
         for axis, override in zip(axes, overrides, strict=True)
         if is_group(str(override.key_or_group)) or str(override.input_line).startswith(("+", "~"))
     ]
-    return Space(axes, composed, compose, choices)
+    return Space(axes, composed, compose, choices, fixed)
 
 
 def grid(space: Space) -> list[AskedRun]:

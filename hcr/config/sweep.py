@@ -20,7 +20,7 @@ class SweepConfig:
     first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
     `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile; `pruner_reduction` is
     the factor between two rungs of asha and hyperband. Machines that give the same `storage`, a database, and the same
-    command share the runs.
+    command share the runs; `take_over` makes those of machines that are gone for good.
     """
 
     sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]
@@ -37,6 +37,7 @@ class SweepConfig:
     max_runs: int | None
     trial_timeout: str | None
     retry_failed: bool
+    take_over: bool
     allow_code_change: bool
     allow_incomplete: bool
     confirm: int | None
@@ -64,6 +65,8 @@ class SweepConfig:
             )
         if self.is_search and self.design != "full":
             raise ConfigError(f"sweep.design: expected full with sampler={self.sampler}, got {self.design}")
+        if self.is_search and self.plan_file is not None:
+            raise ConfigError(f"sweep.plan_file: a search has no list of points; expected null, got {self.plan_file}")
         if self.is_search and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with sampler={self.sampler}, got {self.sample}")
         if not self.is_search and self.pruner != "none":
@@ -71,6 +74,8 @@ class SweepConfig:
                 f"sweep.pruner: a grid makes each of its runs whole; expected none, got {self.pruner};"
                 " sweep.sampler=tpe or random searches, and prunes"
             )
+        if self.take_over and self.storage is None:
+            raise ConfigError("sweep.take_over: is for a sweep that machines share in sweep.storage; expected false")
         if self.design == "around" and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with design=around, got {self.sample}")
 

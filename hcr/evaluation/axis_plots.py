@@ -256,12 +256,13 @@ def draw_heat(info: Heat) -> Figure:
     below = (int(widest(xs, SMALL)) if is_turned else 16) + 52
     row_height = min(56, cell)
     side, height = cell * len(xs), row_height * len(ys)
-    width = max(900, left + side + MARGIN)
-    figure = new_figure(width, HEADER + height + below)
-    note = "The darker the better."
+    title, note = f"{info.monitor} by {row_name} and {column_name}", "The darker the better."
     if info.others:
         note += f" Averaged over {', '.join(info.others)}."
-    write_header(figure, _cut(f"{info.monitor} by {row_name} and {column_name}", width, TITLE), _cut(note, width))
+    told = int(max(text_width(title, TITLE), text_width(note, SMALL)))
+    width = max(480, min(900, told + 2 * MARGIN), left + side + MARGIN)
+    figure = new_figure(width, HEADER + height + below)
+    write_header(figure, _cut(title, width, TITLE), _cut(note, width))
     axes = add_axes(figure, left, HEADER, side, height)
     axes.grid(False)
     shares = np.clip((info.means - info.low) / (info.high - info.low), 0, 1)

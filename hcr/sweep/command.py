@@ -1,5 +1,7 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,10 +19,9 @@ from hcr.evaluation.leaderboard import counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
+from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
-
-MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
 
 
 class SweepJob:
@@ -55,10 +56,17 @@ class SweepJob:
             self.exit_code = self._sweep()
         except HcrError as error:
             self.error = error
+        except (BrokenPipeError, SystemExit):  # such as `| head`; Rich raises the latter
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said, at the exit either
+            self.error = HcrError(f"nobody reads what it prints any more; {self._again} goes on with the sweep")
 
     def plan(self) -> Plan:
         """The plan, frozen now."""
         sweep = self._space.sweep
+        if self._checked.configs[0].new_run:
+            raise ConfigError(
+                "new_run: is for a single run; expected false, and resume=never for a sweep to begin anew"
+            )
         own = max(cfg.training.num_threads for cfg in self._checked.configs) if self._space.has_own_threads else None
         num_runs = len(self._checked.runs) or sweep.n_trials or 1
         if sweep.max_runs is not None and num_runs > sweep.max_runs:
@@ -83,6 +91,12 @@ class SweepJob:
             workers, _ = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
         return self._planned(workers, there.threads)
 
+    def _name(self) -> str:
+        """What makes the sweep the one it is: the words that say what varies, and how it is searched."""
+        keys = {"sweep", "sweep.sampler", *(axis.key for axis in self._space.axes)}
+        words = [word for word in self._overrides if word.partition("=")[0].lstrip("+~") in keys]
+        return " ".join(map(override_without_secrets, words)) or "multirun"
+
     @property
     def _again(self) -> str:
         """The command that goes on."""
@@ -95,7 +109,7 @@ class SweepJob:
             self._checked.runs,
             self._space,
             command=self._overrides,
-            name=" ".join(map(override_without_secrets, self._overrides)) or "multirun",
+            name=self._name(),
             uri=tracking_uri(base.tracking.uri),
             base=base,
             workers=workers,
@@ -160,6 +174,8 @@ def print_result(result: SweepResult, again: str) -> None:
     print()
     mixed = "Mixed code: " if result.plan.is_mixed else ""
     if result.board is not None:
+        direction = "higher" if result.board.higher_is_better else "lower"
+        print(f"{result.board.monitor}, {direction} is better, by point")
         print(format_table(result.board, MOST_SHOWN))
         print()
         for line in result.board.verdict:
@@ -167,7 +183,10 @@ def print_result(result: SweepResult, again: str) -> None:
     for line in result.confirmed.lines() if result.confirmed is not None else []:
         print(mixed + line)
     if result.num_failed:
-        print(f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again")
+        print(
+            f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again,"
+            " sweep.allow_incomplete=true compares what there is"
+        )
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
         print(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from hcr.config import HcrError
 from hcr.config.points import SEED, Space
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import Leaderboard
+from hcr.evaluation.leaderboard import Leaderboard, number_format
 from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
@@ -36,12 +36,17 @@ class Confirmation:
     def lines(self) -> list[str]:
         """Sentences to print: only these figures are to be quoted."""
         best = self.board.rows[0]
-        spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
-        told = [f"On {best.n} fresh seeds alone: {line}" for line in self.board.verdict[:1]]
+        show = number_format([row.mean for row in self.board.rows if row.mean is not None])
+        told = [f"On {best.n} fresh seeds alone, {self.board.monitor}:"]
+        for row in self.board.rows:
+            assert row.mean is not None and row.sd is not None, "of a board that is whole"
+            told.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
+        told += self.board.verdict[:1]
         if self.test:
+            spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
             told.append(
                 f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"
-                " once each); quote this, not the scores that it was chosen by."
+                " once each); quote these, not the scores that it was chosen by."
             )
         return told
 

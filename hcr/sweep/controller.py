@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hcr.config.errors import HcrError
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
 from hcr.sweep.delivery import Delivery
@@ -103,7 +102,7 @@ class Controller:
                         continue
                     source.ended(run)
                     on_ended(run)
-        except (KeyboardInterrupt, HcrError):
+        except BaseException:
             self._interrupt(by_folder)
             raise
 

@@ -14,7 +14,7 @@ from typing import Self
 from hcr.config.errors import one_line
 from hcr.tracking.journal import JOURNAL, lock_run
 from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay
-from hcr.tracking.store import import_mlflow
+from hcr.tracking.store import find_runs, import_mlflow, open_store
 
 PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
 
@@ -70,6 +70,17 @@ class Delivery:
         with self._lock:
             self._alive.discard(folder)
             self._ended.add(folder)
+
+    def find(self, uri: str, experiment: str, key: str) -> str | None:
+        """The id of the run of that key in the store; None where it is not there, or the store cannot be asked."""
+        try:
+            client = open_store(uri)
+            found = client.get_experiment_by_name(experiment)
+            ids = find_runs(client, found.experiment_id, key) if found is not None else []
+        except Exception as error:  # the store's, of many kinds
+            self._tell(error)
+            return None
+        return ids[0] if ids else None
 
     def drain(self) -> None:
         """Wait until all that has ended is delivered, or until nothing has got through for `timeout_s` seconds."""

@@ -74,6 +74,7 @@ class Plan:
         id: the digest of the rest, without `code` and what only decides how fast it goes.
         name: what MLflow shows.
         command: the overrides of the command line.
+        fixed: those that all runs have in common.
         axes: what varies, the seed left out.
         base: what the base config has there.
         runs: all of a grid; of a search none, as its runs come one after another.
@@ -104,6 +105,7 @@ class Plan:
     code: dict[str, str]
     sweep: dict[str, Any]
     is_mixed: bool = False
+    fixed: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> bool:
@@ -179,6 +181,7 @@ def make_plan(
         threads=threads,
         code=code,
         sweep=asdict(sweep),
+        fixed=space.fixed,
     )
 
 
@@ -220,7 +223,7 @@ def read_plan(folder: Path) -> Plan | None:
         values = json.loads((folder / PLAN).read_text())
         runs = tuple(PlannedRun(**{**run, "overrides": tuple(run["overrides"])}) for run in values.pop("runs"))
         plan: dict[str, Any] = {
-            name: tuple(value) if name in ("command", "axes") else value for name, value in values.items()
+            name: tuple(value) if name in ("command", "axes", "fixed") else value for name, value in values.items()
         }
         return Plan(**plan, runs=runs)
     except FileNotFoundError:

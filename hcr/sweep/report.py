@@ -9,13 +9,17 @@ from typing import Any
 
 from hcr.config import HcrError
 from hcr.config.errors import one_line
+from hcr.config.secrets import redact
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import Leaderboard, PointScores, leaderboard, write_csv
+from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
-from hcr.sweep.runs import Run
-from hcr.tracking.journal import Journal, add_events, lock_ended_run, read_events
+from hcr.sweep.runs import Run, number_tag
+from hcr.tracking.journal import DESCRIPTION, Event, Journal, add_events, lock_ended_run, read_events
 from hcr.tracking.status import first_event, read_position
+
+MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
+REUSED_BY = "hcr.reused_by"  # and a sweep's key: a run's number in a sweep that did not make it
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
@@ -156,32 +160,55 @@ def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan
             "sweep/mean_val_accuracy": sum(outcome.val_accuracy for outcome in outcomes) / len(outcomes),
             "sweep/mean_val_loss": sum(outcome.val_loss for outcome in outcomes) / len(outcomes),
         }
-        for outcome in outcomes:
-            folder = output_root() / "runs" / outcome.key
-            if first_event(folder).get("parent") != parent or _has_told(folder, means):
-                continue
-            try:
-                with lock_ended_run(folder):
-                    add_events(folder, [{"event": "metrics", "step": 0, "values": means}])
-            except (OSError, HcrError) as error:
-                print(f"note: run {outcome.key} is not told its point's mean ({one_line(error)})", flush=True)
-            delivery.finish(folder)
+        for run in mates:
+            assert run.outcome is not None
+            folder = output_root() / "runs" / run.outcome.key
+            if (first := first_event(folder)).get("parent") == parent:
+                _tell(folder, {"event": "metrics", "step": 0, "values": means}, delivery)
+            elif first:  # of an older sweep, whose mean it has: it is found by this
+                _tell(folder, {"event": "tags", "values": {f"{REUSED_BY}.{parent}": number_tag(run.planned)}}, delivery)
 
 
-def _has_told(folder: Path, values: dict[str, float]) -> bool:
-    last: dict[str, float] = {}
+def _tell(folder: Path, event: Event, delivery: Delivery) -> None:
+    """Tell a run that has ended something, unless it knows."""
+    if _has_told(folder, event):
+        return
+    try:
+        with lock_ended_run(folder):
+            add_events(folder, [event])
+    except (OSError, HcrError) as error:
+        print(f"note: run {folder.name} is not told what it is part of ({one_line(error)})", flush=True)
+    delivery.finish(folder)
+
+
+def _has_told(folder: Path, told: Event) -> bool:
+    last: dict[str, Any] = {}
     for event, _ in read_events(folder):
-        if event["event"] == "metrics":
+        if event["event"] == told["event"]:
             last |= event["values"]
-    return all(last.get(name) == value for name, value in values.items())
+    return all(last.get(name) == value for name, value in told["values"].items())
 
 
-def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run]) -> None:
+def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], lines: Sequence[str]) -> None:
+    """What MLflow shows above the sweep's own run: what can be said, and where the runs are that it did not make."""
+    mixed = "Mixed code: " if plan.is_mixed else ""
+    told = [f"{mixed}{line}" for line in [*board.verdict, *lines]]
+    firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
+    older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
+    text = "\n\n".join(told) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
+    if older:
+        text += f"\n{counted(older, 'run')} made before it: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
+    journal.tags({DESCRIPTION: redact(text)})
+
+
+def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], delivery: Delivery) -> None:
     """Which child is the best of the best point, by its key and by its id in MLflow."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
     run_id = read_position(output_root() / "runs" / best.outcome.key).get("run_id")
+    if run_id is None:  # another machine's
+        run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
     journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))

@@ -23,7 +23,7 @@ from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
 from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, told_changes, write_plan
 from hcr.sweep.pool import Pool
-from hcr.sweep.report import board_of, record_board, record_confirmation, tell_best, tell_means
+from hcr.sweep.report import board_of, describe, record_board, record_confirmation, tell_best, tell_means
 from hcr.sweep.runs import Run
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.work import PARENT, PARENT_ELSEWHERE, Work, word_in
@@ -118,6 +118,7 @@ def run_sweep(
                 controller.make(work.source, work.waiting(), tell)
                 # Of a grid each machine tells its own runs the means over all seeds, so that it has to know them.
                 work.hear_of_others(wait=journal.is_open or not plan.is_search)
+                _tell_progress(journal, controller)
                 if not plan.is_mixed and is_mixed(plan, sweep):
                     plan = work.plan = _marked(plan, folder, journal)
                 made = work.runs
@@ -134,7 +135,7 @@ def run_sweep(
                     file=sys.stderr,
                 )
             if journal.is_open:
-                _tell_end(journal, work, board, made, confirming, confirmed)
+                _tell_end(journal, work, delivery, board, made, confirming, confirmed)
         return SweepResult(plan, [*made, *confirming], board, confirmed, work.num_left(), controller.parent, folder)
 
 
@@ -249,10 +250,11 @@ def _has_begun(run: Path) -> bool:
         return False
 
 
-def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
+def _tell_progress(journal: Journal, controller: Controller, run: Run | None = None) -> None:
+    """How far the sweep is, its confirmation apart; `run` is what has just ended."""
     if not journal.is_open:
         return
-    states = [other.state for other in controller.runs.values()]
+    states = [other.state for other in controller.runs.values() if other.planned.phase != "confirm"]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
         "sweep/finished": float(done["finished"] + done["reused"]),
@@ -265,6 +267,7 @@ def _tell_progress(journal: Journal, controller: Controller, run: Run) -> None:
 def _tell_end(
     journal: Journal,
     work: Work,
+    delivery: Delivery,
     board: Leaderboard | None,
     made: Sequence[Run],
     confirming: Sequence[Run],
@@ -273,7 +276,9 @@ def _tell_end(
     """What the sweep came to, and its status: FINISHED only where nothing is missing."""
     if board is not None:
         record_board(journal, work.plan, board, [*made, *confirming], work.importances())
-        tell_best(journal, board, made)
+        tell_best(journal, board, made, delivery)
+        lines = confirmed.lines() if confirmed is not None else []
+        describe(journal, work.plan, board, [*made, *confirming], lines)
     if confirmed is not None:
         record_confirmation(journal, work.plan, confirmed.board, confirmed.lines())
     failed = sum(run.state == "failed" for run in work.runs)

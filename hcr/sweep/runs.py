@@ -89,7 +89,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
         "experiment": plan.experiment,
         "parent": parent,
         "name": short_name(planned, plan),
-        "overrides": list(planned.overrides),
+        "overrides": [*plan.fixed, *planned.overrides],
         "tags": tags,
         "search": planned.search,
         "planned": asdict(planned),

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from hcr.tracking.journal import this_host
 
 SEARCH = "search.db"
 BEAT_S = 20.0  # from one sign of life to the next
+SILENT_S = 6 * BEAT_S  # after which another machine is taken to have stopped
 
 
 class Source(Protocol):
@@ -64,23 +66,13 @@ class Trials:
 
     def __init__(self, study: Study, sweep: SweepConfig, state_of: Callable[[PlannedRun], Run]) -> None:
         self.study = study
-        self._is_shared, self._state_of = sweep.storage is not None, state_of
+        self._is_shared, self._takes_over, self._state_of = sweep.storage is not None, sweep.take_over, state_of
         self._me = machine_name() if self._is_shared else this_host()
         self._over = threading.Event()
 
     def known_runs(self) -> list[Run]:
         """The trials so far: those of this machine by their folders, others by what the study was told."""
-        runs = []
-        for trial in self.study.trials():
-            if not self._is_mine(trial) or not self.is_whole(trial):
-                continue
-            run = self._run_of(trial)
-            if run.state == "new":  # asked for, and killed before it had begun
-                run.state = "interrupted"
-            elif trial.state in ("running", "failed") and run.state != trial.state:
-                self.ended(run)  # its controller was killed before it could say so
-            runs.append(run)
-        return [*runs, *self.others()]
+        return [*map(self._known, self._mine()), *self.others()]
 
     def begin(self, runs: Iterable[Run]) -> list[Run]:
         """Take what is left to whoever asks, and show signs of life: the sweep has been accepted.
@@ -88,12 +80,14 @@ class Trials:
         Returns:
             What differs from `runs` now.
         """
-        known = {run.planned.number for run in runs}
         if not self._is_shared:
             return []
+        before = {trial.number for trial in self._mine()}
         self.study.adopt(self._me)
+        if self._takes_over:
+            self._take_over()
         threading.Thread(target=self._live, name="signs of life", daemon=True).start()
-        return [run for run in self.known_runs() if run.planned.number not in known]
+        return [self._known(trial) for trial in self._mine() if trial.number not in before]
 
     def close(self) -> None:
         """Show no more signs of life."""
@@ -130,6 +124,18 @@ class Trials:
         """Whether the trial has all that makes it a run: one that is being asked for has it a moment later."""
         return True
 
+    def _mine(self) -> list[Trial]:
+        return [trial for trial in self.study.trials() if self._is_mine(trial) and self.is_whole(trial)]
+
+    def _known(self, trial: Trial) -> Run:
+        """Where a trial of this machine stands."""
+        run = self._run_of(trial)
+        if run.state == "new":  # asked for, and killed before it had begun
+            run.state = "interrupted"
+        elif trial.state in ("running", "failed") and run.state != trial.state:
+            self.ended(run)  # its controller was killed before it could say so
+        return run
+
     def _is_mine(self, trial: Trial) -> bool:
         """A study that is not shared is this machine's, whatever it was called when it began."""
         return not self._is_shared or trial.host == self._me
@@ -138,6 +144,15 @@ class Trials:
         """Where a trial stands: by its folder where it is of this machine, else by what the study was told."""
         planned = self.planned(trial)
         return self._state_of(planned) if self._is_mine(trial) else _told(planned, trial)
+
+    def _take_over(self) -> None:
+        """Take the runs of machines that show no sign of life for long enough."""
+        before = self.signs()
+        if before:
+            print(f"looking for signs of life of {', '.join(before)} for {SILENT_S:.0f} s", flush=True)
+            time.sleep(SILENT_S)
+            after = self.signs()
+            self.study.take_over({host for host in before if after.get(host) == before[host]}, self._me)
 
     def _live(self) -> None:
         while not self._over.wait(BEAT_S):

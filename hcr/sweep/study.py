@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -181,6 +181,15 @@ class Study:
         for number in sorted(found):
             trial = self._study.get_trials(deepcopy=False)[number]
             self._storage.set_trial_user_attr(trial._trial_id, HOST, self.shared(f"owner_of_{number}", host))
+
+    @reaching
+    def take_over(self, gone: Container[str], host: str) -> None:
+        """Give the running trials of machines that are gone to whichever asks first."""
+        for trial in self.trials():
+            if trial.state == "running" and trial.host in gone:
+                owner = self.shared(f"owner_of_{trial.number}_after_{trial.host}", host)
+                found = self._study.get_trials(deepcopy=False)[trial.number]
+                self._storage.set_trial_user_attr(found._trial_id, HOST, owner)
 
     @reaching
     def beat(self, host: str) -> None:

@@ -16,10 +16,9 @@ from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run, known_state
 from hcr.sweep.screen import SweepScreen
-from hcr.sweep.source import BEAT_S, Grid, SearchTrials, SharedGrid
+from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
 from hcr.tracking.status import is_delivered
 
-SILENT_S = 6 * BEAT_S  # after which another machine is taken to have stopped
 WAIT_S = 1.0
 PARENT, PARENT_ELSEWHERE = "parent.txt", "parent_elsewhere.txt"
 
@@ -108,8 +107,11 @@ class Work:
         resumed = states.count("interrupted")
         reused = states.count("reused") + states.count("finished")
         told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} to run"
-        failed = states.count("failed")
-        return told + (f", {failed} failed before (sweep.retry_failed=true tries them again)" if failed else "")
+        if pruned := states.count("pruned"):
+            told += f", {pruned} pruned before"
+        if failed := states.count("failed"):
+            told += f", {failed} failed before (sweep.retry_failed=true tries them again)"
+        return told
 
     def show(self, screen: SweepScreen) -> None:
         """What is known already."""
@@ -156,7 +158,8 @@ class Work:
             silent = [host for host in signs if now - since[host] > SILENT_S]
             if signs and len(silent) == len(signs):
                 whose = f"{counted(left, 'run')} of {', '.join(silent)}, silent by now"
-                print(f"{whose}: the command issued there goes on with them", flush=True)
+                told = "the command issued there goes on with them, and sweep.take_over=true makes them here"
+                print(f"{whose}: {told}", flush=True)
                 return
             if not is_told:
                 print(f"waiting for {counted(left, 'run')} of other machines", flush=True)

@@ -30,6 +30,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 LOCK = "lock"
+DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
 LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
 

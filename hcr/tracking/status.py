@@ -81,14 +81,17 @@ def finished_runs(root: Path, *, uri: str, experiment: str) -> dict[str, Path]:
 
 def find_run(root: Path, name: str) -> Path:
     """The folder of the run under the output root that `name` means: a key, a unique prefix of one, a run id of
-    MLflow's, a run name, or `latest`.
+    MLflow's, a run name, or `latest`, which is none of a sweep's own.
 
     Raises:
         TrackingError: there is none, or there are several.
     """
     journals = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
-    if name == "latest" and journals:
-        return max(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime)
+    if name == "latest":
+        newest = sorted(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
+        trained = (folder for folder in newest if "hcr.sweep_id" not in first_event(folder).get("tags", {}))
+        if (latest := next(trained, None)) is not None:
+            return latest
     found = [folder for folder in journals if folder.name == name]
     found = found or [folder for folder in journals if folder.name.startswith(name)]
     found = found or [folder for folder in journals if read_position(folder).get("run_id") == name]
