@@ -1,5 +1,6 @@
 """Adaptive search: the same points for the same seed, killed in between or not, and the pruner that was asked for."""
 
+import contextlib
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from hcr.config.compose import Composer
 from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import sqlite_uri
+from hcr.sweep import search as search_module
 from hcr.sweep.search import Reporter, Search, _distribution, _inside, rungs
 from hcr.sweep.study import Trial
 
@@ -289,6 +291,27 @@ def test_a_trial_whose_machine_was_killed_before_it_had_its_values_is_asked_for_
     assert found[0] == BASE
     assert len(opened(tmp_path / "cut").trials()) == N
     assert found[:3] == whole[:3]
+
+
+def test_a_controller_that_asks_at_the_same_moment_as_another_gets_another_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sequence(tmp_path / "whole", sampler="random")
+    (tmp_path / "shared").mkdir()
+    one, other = (opened(tmp_path / "shared", sampler="random") for _ in range(2))
+    monkeypatch.setattr(search_module, "alone", lambda storage: contextlib.nullcontext())  # as on a server
+    found = [one.ask("one")]
+    ask = other._study.ask
+
+    def late(distributions: Any) -> Any:
+        monkeypatch.setattr(other._study, "ask", ask)
+        found.append(one.ask("one"))  # after the other has counted
+        return ask(distributions)
+
+    monkeypatch.setattr(other._study, "ask", late)
+    found.append(other.ask("other"))
+    assert [trial.values for trial in found if trial is not None] == whole[:3]
+    assert [trial.host for trial in opened(tmp_path / "shared").trials()] == ["one", "one", "other"]
 
 
 def axis_of(key: str) -> Axis:

@@ -250,7 +250,9 @@ def draw_heat(info: Heat) -> Figure:
     (row_name, row_values), (column_name, column_values) = info.rows, info.columns
     ys = [shorten(value, SMALL, 200) for value in row_values]
     left = MARGIN + 40 + int(widest(ys, SMALL))
-    cell = min(140, (1200 - left - MARGIN) // len(column_values))
+    cell = max(
+        min(140, (1200 - left - MARGIN) // len(column_values)), min(280, (900 - left - MARGIN) // len(column_values))
+    )
     xs = [shorten(value, SMALL, 160) for value in column_values]
     is_turned = widest(xs, SMALL) > cell - 8
     below = (int(widest(xs, SMALL)) if is_turned else 16) + 52
@@ -259,8 +261,7 @@ def draw_heat(info: Heat) -> Figure:
     title, note = f"{info.monitor} by {row_name} and {column_name}", "The darker the better."
     if info.others:
         note += f" Averaged over {', '.join(info.others)}."
-    told = int(max(text_width(title, TITLE), text_width(note, SMALL)))
-    width = max(480, min(900, told + 2 * MARGIN), left + side + MARGIN)
+    width = max(900, left + side + MARGIN)
     figure = new_figure(width, HEADER + height + below)
     write_header(figure, _cut(title, width, TITLE), _cut(note, width))
     axes = add_axes(figure, left, HEADER, side, height)

@@ -90,20 +90,19 @@ class Search(Study):
         self._study.enqueue_trial(dict(params), skip_if_exists=True)
 
     def _ask(self, host: str) -> Trial | None:
-
         assert self._sweep.n_trials is not None
-        asked = len(self._asked())
-        if asked >= self._sweep.n_trials:
-            return None
-        with quiet():
-            self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
-            trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
-        sooner = sum(other.number < trial.number for other in self._asked())
-        if sooner >= self._sweep.n_trials:  # another controller was a moment sooner
+        while (asked := len(self._asked())) < self._sweep.n_trials:
+            with quiet():
+                self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
+                trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
+            sooner = sum(other.number < trial.number for other in self._asked())
+            is_first = FIXED in self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+            # Where another controller was a moment sooner, it had this seed, and its point.
+            if sooner == asked or (is_first and sooner < self._sweep.n_trials):
+                trial.set_user_attr(HOST, host)
+                return Trial(trial.number, self._values(trial.params), host=host)
             self.give_back(trial.number)
-            return None
-        trial.set_user_attr(HOST, host)
-        return Trial(trial.number, self._values(trial.params), host=host)
+        return None
 
     def importances(self) -> dict[str, float] | None:
         """How much of the differences between trials each axis explains, in 0..1; None where it cannot be said."""

@@ -145,8 +145,11 @@ class Work:
         since: dict[str, float] = {}
         is_told = False
         while True:
-            for run in self.source.others():
-                self._controller.runs[run.planned.number] = run
+            others = {run.planned.number: run for run in self.source.others()}
+            for number in [run.planned.number for run in self.runs if run.state == "elsewhere"]:
+                if number not in others:  # one too many, which has been given back
+                    del self._controller.runs[number]
+            self._controller.runs |= others
             left = sum(run.state == "elsewhere" for run in self.runs)
             if not wait or not left or not self._controller.has_time():
                 return
