@@ -5,6 +5,7 @@ import os
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,7 @@ class Grid:
         """A grid learns nothing."""
 
 
-class Trials:
+class Trials(ABC):
     """Runs that are trials of a study: some of this machine, others of those that share it.
 
     Args:
@@ -112,13 +113,17 @@ class Trials:
         elif run.state in ("failed", "refused"):
             self.study.fail(run.planned.number)
 
+    @abstractmethod
+    def next(self) -> Run | None:
+        """The next run that this machine is to make; None where there is no more."""
+
+    @abstractmethod
     def planned(self, trial: Trial) -> PlannedRun:
         """The run that a trial stands for.
 
         Raises:
             ConfigError: the gate does not take it.
         """
-        raise NotImplementedError
 
     def is_whole(self, trial: Trial) -> bool:
         """Whether the trial has all that makes it a run: one that is being asked for has it a moment later."""

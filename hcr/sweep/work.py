@@ -137,7 +137,7 @@ class Work:
         """What other machines have made of the same sweep.
 
         Args:
-            wait: for what they still make, as long as a trial may take, so that what is told at the end is whole.
+            wait: for what they still make, while they show signs of life, so that what is told at the end is whole.
         """
         if isinstance(self.source, Grid):
             return
