@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hcr.config import RunConfig, TrackingError
+from hcr.config import DataError, RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
@@ -50,6 +50,7 @@ def run(
     tags: Mapping[str, str] = MappingProxyType({}),
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
+    dataset_digest: str | None = None,
     skip_finished: bool = False,
 ) -> RunResult:
     """Train, evaluate and record one model; one that was interrupted goes on where it stood.
@@ -63,10 +64,11 @@ def run(
         overrides: what was written on the command line, for the record.
         tags: further ones, such as a sweep gives its runs.
         on_epoch, on_steps: as for `fit`.
+        dataset_digest: of the data set that is expected; None: any.
         skip_finished: do not train what has been trained before, unless `cfg` asks for that.
 
     Raises:
-        DataError: before anything is recorded.
+        DataError: before anything is recorded; another data set than expected, too.
         TrainingError: the loss became NaN.
         AlreadyFinished: with `skip_finished`, where the same run has finished.
     """
@@ -74,6 +76,8 @@ def run(
     cfg = resolve(cfg, in_sweep=journal.parent is not None)
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    if dataset_digest not in (None, splits.dataset_digest):
+        raise DataError(f"{splits.source}: the data changed since this sweep started")
     model, optimizer = build(cfg, len(splits.train))
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:

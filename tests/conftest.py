@@ -1,5 +1,6 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -15,14 +16,26 @@ import pytest
 
 Hcr = Callable[..., "subprocess.CompletedProcess[str]"]
 
+# What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so that
+# no test depends on who runs it; a test of one of these sets it for itself.
+SETTINGS = ("COLUMNS", "CLICOLOR", "FORCE_COLOR", "HCR_", "HYDRA_", "KERAS_", "LC_", "LINES", "MATPLOTLIB", "MLFLOW_", "MPL")
+SETTINGS += ("NO_COLOR", "OPTUNA_", "PYTHON", "TF_", "TTY_", "XLA_", "_MLFLOW_")
+KEPT = ("HCR_DATA_DIR", "HCR_FUZZ_EXAMPLES", "PYTHONPATH", "PYTHONHOME")
+
 DATA_DIR = Path(os.environ.get("HCR_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+
+for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
+    del os.environ[name]
+os.environ["LANG"] = "C.UTF-8"
+# A cache of the tests' own: the user's may hold the data sets that a test expects to be absent.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's store, data or config, and none writes beside the project."""
-    for name in ("HCR_CONF_DIR", "HCR_TRACEBACK", "HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
-        monkeypatch.delenv(name, raising=False)
+def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test writes beside the project, or reads real data without asking for it."""
+    monkeypatch.delenv("HCR_DATA_DIR", raising=False)
     monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "output"))
 
 
@@ -39,7 +52,6 @@ def run_hcr(
 ) -> "subprocess.CompletedProcess[str]":
     """A real `hcr` process in `cwd`, its runs under `cwd/output`."""
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
         [sys.executable, "-m", "hcr", *arguments],
         cwd=cwd,

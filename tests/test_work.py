@@ -14,7 +14,8 @@ from hcr.sweep import source as source_module
 from hcr.sweep import work as work_module
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
-from hcr.sweep.outcomes import Fingerprints, KnownRuns, Outcome
+from hcr.sweep.identity import Fingerprints
+from hcr.sweep.outcomes import KnownRuns, Outcome
 from hcr.sweep.plan import Plan
 from hcr.sweep.runs import Run, known_state, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
@@ -78,7 +79,7 @@ def shared(tmp_path: Path) -> tuple[Work, Claims]:
 
     screen = SweepScreen(total=None, monitor=made.monitor, higher_is_better=False)
     controller = Controller(made, tmp_path, sweep=sweep, make_pool=no_pool, delivery=Delivery(1.0), screen=screen)
-    return Work(made, tmp_path, sweep, controller), claims
+    return Work(made, tmp_path, sweep, controller, Fingerprints()), claims
 
 
 OUTCOME = Outcome(key="abc", value=0.25, val_accuracy=0.9, val_loss=0.25, epochs=1, train_s=0.1, num_params=7)

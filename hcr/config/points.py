@@ -10,7 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.axes import Axis, axis_of, written
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.fingerprint import deciding_config
 from hcr.config.gate import RunConfig, parse_config, parse_sweep
 from hcr.config.sweep import SweepConfig
 
@@ -37,13 +36,11 @@ class AskedRun:
         overrides: what differs from the base config, as one would write it; the seed comes last.
         values: by axis, the seed among them.
         cfg: the checked config.
-        num_same: further combinations that would have the same numbers.
     """
 
     overrides: tuple[str, ...]
     values: Mapping[str, Any]
     cfg: RunConfig
-    num_same: int = 0
 
     @property
     def point(self) -> tuple[tuple[str, str], ...]:
@@ -201,7 +198,7 @@ def space_of(
 def grid(space: Space) -> list[AskedRun]:
     """The runs of a grid: every combination, or those around the base config, or a sample; each with every seed.
 
-    Of runs that would have the same numbers only the first is kept.
+    Combinations that have the same numbers are among them: only their data can tell (see `hcr.sweep.identity`).
 
     Raises:
         ConfigError: a space to search, which has no list of points; or a combination that the gate refuses.
@@ -221,17 +218,13 @@ def grid(space: Space) -> list[AskedRun]:
             raise ConfigError(
                 f"sweep.sample: expected at most {len(points)}, the points of the grid; got {sweep.sample}"
             )
-        seed = space.run({}).cfg.seed
-        chosen = sorted(random.Random(seed).sample(range(len(points)), sweep.sample))
+        chosen = sorted(random.Random(space.run({}).cfg.seed).sample(range(len(points)), sweep.sample))
         points = [points[i] for i in chosen]
-    runs: dict[str, AskedRun] = {}
-    for point in points:
-        for seed_value in seeds if seeds is not None else [None]:
-            run = space.run(point if seed_value is None else {**point, SEED: seed_value})
-            numbers = repr(deciding_config(run.cfg))
-            there = runs.get(numbers)
-            runs[numbers] = run if there is None else replace(there, num_same=there.num_same + 1)
-    return list(runs.values())
+    return [
+        space.run(point if seed is None else {**point, SEED: seed})
+        for point in points
+        for seed in (seeds if seeds is not None else [None])
+    ]
 
 
 def search_samples(space: Space) -> list[AskedRun]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +79,22 @@ def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits
     )
 
 
-def split_digests(dataset: DatasetConfig, split: SplitConfig, seed: int) -> tuple[str, str]:
-    """The digests that `load_splits` would give, of the data set and of who is where, without its copies and checks."""
+class DataDigests(NamedTuple):
+    """What tells data apart: SHA-256 (hex) of the data set and of its split, and the file the images came from."""
+
+    dataset: str
+    split: str
+    source: str
+
+
+def data_digests(dataset: DatasetConfig, split: SplitConfig, seed: int) -> DataDigests:
+    """The digests that `load_splits` would give, without its copies and its count of duplicates.
+
+    Raises:
+        DataError: as `load_splits`.
+    """
     data = load_dataset(dataset)
-    return data.digest, _digest(data, _parts(data, dataset, split, seed))
+    return DataDigests(data.digest, _digest(data, _parts(data, dataset, split, seed)), data.source)
 
 
 def _parts(data: Dataset, dataset: DatasetConfig, split: SplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:

@@ -1,10 +1,11 @@
 """What machines that share a sweep agree on before they make its runs: threads, code, the numbers of runs."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from hcr.config import ConfigError
 from hcr.config.sweep import SweepConfig
+from hcr.sweep.identity import check_data
 from hcr.sweep.plan import Plan, changed_code, digest, told_changes
 from hcr.sweep.study import Study, is_begun
 
@@ -19,11 +20,13 @@ class Agreement:
         threads: of each run; the numbers depend on them.
         code: as for Plan.
         order: a digest of the runs, in order.
+        data: as for Plan.
     """
 
     threads: int
     code: dict[str, str]
     order: str
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def has_begun(plan: Plan, sweep: SweepConfig) -> bool:
@@ -52,13 +55,14 @@ def agree(plan: Plan, sweep: SweepConfig) -> None:
     """Begin a shared sweep as `plan` has it, or see that it has what the machine has which began it.
 
     Raises:
-        ConfigError: it has not: a machine may have begun a moment ago.
+        ConfigError: it has not: a machine may have begun a moment ago, or has other data.
     """
     if sweep.storage is None:
         return
-    own = json.dumps(asdict(Agreement(plan.threads, plan.code, _order(plan))))
+    own = json.dumps(asdict(Agreement(plan.threads, plan.code, _order(plan), plan.data)))
     study = _study(plan, sweep)
     begun = _read(study.shared(AGREED, own), plan)
+    check_data(begun.data, plan)
     if begun.threads != plan.threads:
         raise ConfigError(
             f"sweep: another machine began it a moment ago, with training.threads={begun.threads} where this one"

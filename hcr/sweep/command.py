@@ -12,11 +12,13 @@ from omegaconf import DictConfig
 
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
+from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.evaluation.leaderboard import counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
+from hcr.sweep.identity import Fingerprints, fold
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
@@ -40,6 +42,8 @@ class SweepJob:
         assert checked.space is not None
         self.launched = run_launched  # what the workers of a launcher call
         self._checked, self._overrides, self._space = checked, list(overrides), checked.space
+        self._fingerprints = Fingerprints()
+        self._runs: list[AskedRun] = []  # what is planned: each of the runs asked for once
         self._launcher: Any = None
         self._batch: int | None = None
         self.error: HcrError | None = None
@@ -61,14 +65,23 @@ class SweepJob:
             self.error = HcrError(f"nobody reads what it prints any more; {self._again} goes on with the sweep")
 
     def plan(self) -> Plan:
-        """The plan, frozen now."""
+        """The plan, frozen now; runs that have the same numbers are in it once.
+
+        Raises:
+            ConfigError: bounds that the plan exceeds, or that do not fit the launcher.
+            DataError: the data cannot be read.
+        """
         sweep = self._space.sweep
         if self._checked.configs[0].new_run:
             raise ConfigError(
                 "new_run: is for a single run; expected false, and resume=never for a sweep to begin anew"
             )
         own = max(cfg.training.num_threads for cfg in self._checked.configs) if self._space.has_own_threads else None
-        num_runs = len(self._checked.runs) or sweep.n_trials or 1
+        self._runs, num_same = fold(self._checked.runs, self._fingerprints)
+        self._fingerprints.read(self._checked.configs)  # of a search, whose runs are not known yet
+        if num_same:
+            print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
+        num_runs = len(self._runs) or sweep.n_trials or 1
         if sweep.max_runs is not None and num_runs > sweep.max_runs:
             raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
         if self._launcher is not None:
@@ -106,7 +119,7 @@ class SweepJob:
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
         plan = make_plan(
-            self._checked.runs,
+            self._runs,
             self._space,
             command=self._overrides,
             name=self._name(),
@@ -114,25 +127,24 @@ class SweepJob:
             base=base,
             workers=workers,
             threads=threads,
+            data=self._fingerprints.data,
         )
         return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
     def _sweep(self) -> int:
         plan = self.plan()
         base = self._checked.configs[0]
-        num_same = sum(run.num_same for run in self._checked.runs)
-        if num_same and self._space.sweep.design != "around":  # around the base config, every axis has the base's value
-            print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another")
+        configs = [run.cfg for run in self._runs] or self._checked.configs
         if self._space.sweep.plan_file is not None:
             write_plan_csv(plan, Path(self._space.sweep.plan_file))
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
-            print_plan(plan, self._space.sweep, self._checked.configs)
+            print_plan(plan, self._space.sweep, configs, self._fingerprints)
             return 0
         try:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
-            result = run_sweep(plan, self._space.sweep, base.tracking, self._checked.configs, launch)
+            result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; {self._again} goes on with the sweep") from None
         print_result(result, self._again)

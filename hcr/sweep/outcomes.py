@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hcr.config import RunConfig
-from hcr.config.fingerprint import code_version, fingerprint
-from hcr.config.resolve import resolve
-from hcr.data.splits import split_digests
 from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
 from hcr.tracking.status import finished_runs, first_event
 
@@ -85,27 +80,3 @@ def outcome_of(folder: Path, monitor: str) -> Outcome:
         train_s=train_s,
         num_params=int(last["model/params"]),
     )
-
-
-class Fingerprints:
-    """Fingerprints of the runs of a sweep; what is shared by several is read and digested once."""
-
-    def __init__(self) -> None:
-        self._digests: dict[Any, dict[str, str]] = {}
-        self._code: dict[Any, str] = {}
-
-    def of(self, cfg: RunConfig) -> str:
-        """The fingerprint that a run of `cfg` in a sweep will have.
-
-        Raises:
-            DataError: its data cannot be read.
-        """
-        cfg = resolve(cfg, in_sweep=True)
-        data = (cfg.dataset, cfg.split, cfg.seed)
-        if repr(data) not in self._digests:
-            of_dataset, of_split = split_digests(*data)
-            self._digests[repr(data)] = {"dataset_digest": of_dataset, "split_digest": of_split}
-        kinds = repr([type(value) for value in vars(cfg).values()])
-        if kinds not in self._code:
-            self._code[kinds] = code_version(cfg)
-        return fingerprint(cfg, **self._digests[repr(data)], code=self._code[kinds])

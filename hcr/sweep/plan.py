@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hcr.config import ConfigError, RunConfig
+from hcr.config.data import DatasetConfig
 from hcr.config.errors import one_line
 from hcr.config.fingerprint import code_sources, deciding_config
 from hcr.config.gate import CHOICES, MONITORS, parse_resolved, to_dict
@@ -24,6 +25,8 @@ from hcr.config.points import SEED, AskedRun, Space
 
 PLAN, TRIALS = "plan.json", "trials"
 ID_LENGTH = 12  # hex digits: enough to tell the sweeps of one output root apart
+PLACE_LENGTH = 12  # hex digits: enough to tell the data sets of one sweep apart
+NO_PLACE = ("class_names", "url", "sha256")  # settings of a data set that choose no images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,7 @@ class Plan:
         workers: runs at a time.
         threads: of each.
         code: SHA-256 by file of the sources that decide numbers, and versions by library.
+        data: of each data set, by `place_of`, the "source" it was read from and the "digest" of its images and labels.
         sweep: how points are chosen, as plain values.
         is_mixed: whether it went on although the code had changed.
     """
@@ -106,6 +110,7 @@ class Plan:
     sweep: dict[str, Any]
     is_mixed: bool = False
     fixed: tuple[str, ...] = ()
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def higher_is_better(self) -> bool:
@@ -128,6 +133,7 @@ def make_plan(
     base: RunConfig,
     workers: int,
     threads: int,
+    data: Mapping[str, dict[str, str]] | None = None,
 ) -> Plan:
     """Freeze a sweep.
 
@@ -136,6 +142,7 @@ def make_plan(
         space: what the command line spans.
         base: a config of the sweep, for what its runs have in common.
         workers, threads: runs at a time, and threads of each.
+        data: as for Plan.
     """
     sweep = space.sweep
     points: dict[tuple[tuple[str, str], ...], int] = {}
@@ -182,6 +189,7 @@ def make_plan(
         code=code,
         sweep=asdict(sweep),
         fixed=space.fixed,
+        data=dict(data or {}),
     )
 
 
@@ -246,6 +254,11 @@ def told_changes(changed: Sequence[str]) -> str:
     )
 
 
+def place_of(dataset: DatasetConfig) -> str:
+    """What stands for a data set, whatever its files hold: a digest of the settings that say which images it has."""
+    return digest({key: value for key, value in vars(dataset).items() if key not in NO_PLACE})[:PLACE_LENGTH]
+
+
 def digest(value: Any) -> str:
     """SHA-256 of plain values, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -262,6 +275,6 @@ def _kinds(cfg: RunConfig) -> tuple[type, ...]:
 
 
 def _identity(cfg: RunConfig, space: Space) -> dict[str, Any]:
-    """What decides a run, without the number of threads where the machine chooses it."""
-    values = deciding_config(cfg)
+    """What decides a run, and where its data lies; without the number of threads where the machine chooses it."""
+    values = deciding_config(cfg) | {"place": place_of(cfg.dataset)}
     return values if space.has_own_threads else with_threads(values, 0)

@@ -20,6 +20,7 @@ from hcr.config.sweep import SweepConfig
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.models import check_models, parts_of
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads
 from hcr.sweep.pool import Pool
@@ -36,15 +37,25 @@ BESIDE_TRAINING_S = 3.0  # building, tracing, reports and pictures of one run on
 COPIES = 2  # the run's own folder, and the store
 
 
-def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], console: Console | None = None) -> None:
+def print_plan(
+    plan: Plan,
+    sweep: SweepConfig,
+    configs: Sequence[RunConfig],
+    fingerprints: Fingerprints,
+    console: Console | None = None,
+) -> None:
     """Print what the sweep would be; nothing is recorded and nothing is trained but for some steps to time them.
 
     Args:
         configs: one a run of a grid; of a search, some at the edges of what it searches.
+        fingerprints: of the runs; what they have read of the data is not read again.
 
     Raises:
         DataError, ConfigError: as the sweep would.
     """
+    there = read_plan(sweep_folder(plan))
+    if there is not None:
+        check_data(there.data, plan)
     console = console or Console(highlight=False, soft_wrap=True, markup=False)
     screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
     with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
@@ -58,7 +69,7 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
             screen=screen,
         )
         with contextlib.closing(controller):
-            work = Work(plan, sweep_folder(plan), replace(sweep, storage=None), controller)
+            work = Work(plan, sweep_folder(plan), replace(sweep, storage=None), controller, fingerprints)
             if plan.is_search:
                 told = f"{sweep.n_trials} trials by {sweep.sampler}"
             else:
@@ -97,7 +108,6 @@ def print_plan(plan: Plan, sweep: SweepConfig, configs: Sequence[RunConfig], con
     for name, value in rows:
         table.add_row(Text(name), Text(value))
     console.print(table)
-    there = read_plan(sweep_folder(plan))
     changed = [] if there is None or sweep.allow_code_change else changed_code(there.code, plan.code)
     if changed and (plan.is_search or work.num_left()):
         raise ConfigError(told_changes(changed))

@@ -19,6 +19,7 @@ from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.confirm import Confirmation
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
 from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, told_changes, write_plan
@@ -67,6 +68,7 @@ def run_sweep(
     sweep: SweepConfig,
     tracking: TrackingConfig,
     samples: Sequence[RunConfig],
+    fingerprints: Fingerprints,
     make_pool: Callable[[], LaunchedPool] | None = None,
 ) -> SweepResult:
     """Make the runs that are missing, under one parent run, and tell what they came to.
@@ -76,10 +78,11 @@ def run_sweep(
         sweep: the bounds, as this command gives them.
         tracking: the store.
         samples: configs whose models stand for those that a search will build.
+        fingerprints: of the runs; what they have read of the data is not read again.
         make_pool: what runs are launched with, where it is not processes of our own.
 
     Raises:
-        ConfigError: the code has changed, a model cannot be built, or another process runs this sweep.
+        ConfigError: the code or the data has changed, a model cannot be built, or another process runs this sweep.
         KeyboardInterrupt: with every run journalled; the same command goes on.
     """
     folder = sweep_folder(plan)
@@ -99,7 +102,7 @@ def run_sweep(
             screen=screen,
         )
         stack.callback(controller.close)
-        work = Work(plan, folder, sweep, controller)
+        work = Work(plan, folder, sweep, controller, fingerprints)
         stack.callback(work.close)
         work.take_stock()
         plan = work.plan = _with_code(plan, changed, code, work, sweep)
@@ -151,6 +154,7 @@ def _taken_up(folder: Path, plan: Plan, sweep: SweepConfig) -> tuple[Plan, list[
     """
     there = read_plan(folder)
     if there is not None:
+        check_data(there.data, plan)
         there = replace(there, workers=plan.workers)
     elif (begun := agreement(plan, sweep)) is not None:
         there = replace(plan, code=begun.code)

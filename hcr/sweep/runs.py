@@ -13,8 +13,9 @@ from hcr.config.gate import to_yaml
 from hcr.config.points import SEED
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import short_names
-from hcr.sweep.outcomes import NUMBER_TAG, Fingerprints, KnownRuns, Outcome, outcome_of
-from hcr.sweep.plan import TRIALS, Plan, PlannedRun
+from hcr.sweep.identity import Fingerprints
+from hcr.sweep.outcomes import NUMBER_TAG, KnownRuns, Outcome, outcome_of
+from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import CONFIG, RUN, TASK, read_result
 from hcr.tracking.journal import last_event
 
@@ -82,6 +83,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
     """
     tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
     tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
+    data = plan.data.get(place_of(planned.cfg.dataset))
     task = {
         "task": "train",
         "output_root": str(output_root()),
@@ -91,6 +93,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
         "name": short_name(planned, plan),
         "overrides": [*plan.fixed, *planned.overrides],
         "tags": tags,
+        "dataset_digest": None if data is None else data["digest"],
         "search": planned.search,
         "planned": asdict(planned),
     }

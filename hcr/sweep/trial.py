@@ -115,7 +115,13 @@ def _train(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     with journal:
         try:
             result = run(
-                cfg, journal, name=task["name"], overrides=task["overrides"], tags=task["tags"], on_epoch=on_epoch
+                cfg,
+                journal,
+                name=task["name"],
+                overrides=task["overrides"],
+                tags=task["tags"],
+                dataset_digest=task.get("dataset_digest"),
+                on_epoch=on_epoch,
             )
         except Pruned as stop:
             journal.tags({"hcr.pruned": str(stop)})

@@ -11,7 +11,8 @@ from hcr.evaluation.leaderboard import counted
 from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
-from hcr.sweep.outcomes import Fingerprints, KnownRuns, known_runs
+from hcr.sweep.identity import Fingerprints
+from hcr.sweep.outcomes import KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run, known_state
@@ -31,11 +32,13 @@ class Work:
         source: where those to come come from.
     """
 
-    def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller, fingerprints: Fingerprints
+    ) -> None:
         self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
         self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
-        self._fingerprints = Fingerprints()
+        self._fingerprints = fingerprints
         self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
 
     @property

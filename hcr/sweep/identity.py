@@ -1,0 +1,95 @@
+"""Which runs of a sweep are the same run: their fingerprints, and the data that these depend on.
+
+Configs alone cannot tell: two files may hold one data set, and one file may hold other data than yesterday.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hcr.config import ConfigError, RunConfig
+from hcr.config.fingerprint import code_version, fingerprint
+from hcr.config.points import SEED, AskedRun
+from hcr.config.resolve import resolve
+from hcr.data.splits import DataDigests, data_digests
+from hcr.sweep.plan import Plan, place_of
+
+
+class Fingerprints:
+    """Fingerprints of the runs of a sweep; what several runs share is read and digested once.
+
+    Attributes:
+        data: source and digest of every data set seen so far, by `place_of` (see `Plan.data`).
+    """
+
+    def __init__(self) -> None:
+        self.data: dict[str, dict[str, str]] = {}
+        self._digests: dict[str, DataDigests] = {}
+        self._code: dict[str, str] = {}
+
+    def of(self, cfg: RunConfig) -> str:
+        """The fingerprint that a run of `cfg` in a sweep will have.
+
+        Raises:
+            DataError: its data cannot be read.
+        """
+        cfg = resolve(cfg, in_sweep=True)
+        data = self._data_of(cfg)
+        kinds = repr([type(value) for value in vars(cfg).values()])
+        if kinds not in self._code:
+            self._code[kinds] = code_version(cfg)
+        return fingerprint(cfg, dataset_digest=data.dataset, split_digest=data.split, code=self._code[kinds])
+
+    def read(self, configs: Iterable[RunConfig]) -> None:
+        """Digest the data of all `configs`, one data set after the other: only the last one read is in memory.
+
+        Raises:
+            DataError: a data set that cannot be read.
+        """
+        for cfg in sorted(configs, key=lambda cfg: repr(cfg.dataset)):
+            self._data_of(cfg)
+
+    def _data_of(self, cfg: RunConfig) -> DataDigests:
+        key = repr((cfg.dataset, cfg.split, cfg.seed))
+        if key not in self._digests:
+            found = self._digests[key] = data_digests(cfg.dataset, cfg.split, cfg.seed)
+            self.data[place_of(cfg.dataset)] = {"source": found.source, "digest": found.dataset}
+        return self._digests[key]
+
+
+def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints) -> tuple[list[AskedRun], int]:
+    """The first of all runs that have one fingerprint, and how many others were left out.
+
+    Left out without being counted is the base config under another name: with `sweep.design=around` every axis that
+    has the base's own value asks for it again.
+
+    Raises:
+        DataError: a data set that cannot be read.
+    """
+    fingerprints.read(run.cfg for run in runs)
+    first: dict[str, AskedRun] = {}
+    num_same = 0
+    for run in runs:
+        kept = first.setdefault(fingerprints.of(run.cfg), run)
+        is_base = not kept.values.keys() - {SEED}
+        num_same += kept is not run and not is_base
+    return list(first.values()), num_same
+
+
+def check_data(before: Mapping[str, Mapping[str, str]], plan: Plan) -> None:
+    """Refuse to go on with a sweep whose data changed since it began: one leaderboard is of one data set.
+
+    Args:
+        before: the data that it began with, as in `Plan.data`.
+
+    Raises:
+        ConfigError: names the files.
+    """
+    changed = sorted({now["source"] for place, now in plan.data.items() if _differs(before.get(place), now)})
+    if changed:
+        raise ConfigError(
+            f"sweep: the data changed since this sweep started: {', '.join(changed)}; a leaderboard never mixes"
+            " data sets: put the old data back to resume the sweep, or start a new one with resume=never"
+        )
+
+
+def _differs(before: Mapping[str, str] | None, now: Mapping[str, str]) -> bool:
+    return before is not None and before["digest"] != now["digest"]
