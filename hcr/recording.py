@@ -80,6 +80,9 @@ def record_start(
         "mlflow.source.type": "LOCAL",
         "mlflow.user": user_name(),
     }
+    counts = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
+    # MLflow keeps the first record of a data set for all runs of an experiment: what is this run's own is a tag.
+    tags |= {"hcr.images": json.dumps(counts), "hcr.dataset_source": redact(splits.source)}
     tags |= further_tags
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
@@ -100,7 +103,7 @@ def record_start(
         digest=splits.dataset_digest,
         source=splits.source,
         schema={"image_shape": list(cfg.dataset.image_shape), "dtype": "uint8", "num_classes": cfg.dataset.num_classes},
-        profile={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
+        profile={"images": sum(counts.values()), "classes": cfg.dataset.num_classes},
     )
     _write(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
     _write(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(given)))

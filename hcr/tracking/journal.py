@@ -163,7 +163,10 @@ class Journal:
     def dataset(
         self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
     ) -> None:
-        """The data set that the run learns from: what an image is, and how many there are in each split."""
+        """The data set that the run learns from: what an image is, and how many there are.
+
+        Only what its digest decides: a store keeps the first record of a digest, for all runs of an experiment.
+        """
         self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
 
     def artifact(self, path: str) -> Path:
