@@ -165,3 +165,12 @@ def test_arrays_that_are_not_what_the_config_declares_are_refused(
         make(images, labels)
     assert str(refused.value).startswith("a file: ")
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "is_test", [np.zeros(29, bool), np.zeros((30, 1), bool), np.zeros(30, int)], ids=["29", "(30, 1)", "int"]
+)
+def test_what_does_not_say_of_each_image_whether_it_is_for_test_is_refused(is_test: np.ndarray) -> None:
+    images, labels, _ = arrays()
+    with pytest.raises(DataError, match=r"^a file: expected of each image whether it is for test, true or false, got "):
+        make(images, labels, is_test)

@@ -10,7 +10,7 @@ import scipy.io
 from sklearn.datasets import load_digits
 
 from hcr.config.compose import compose
-from hcr.config.data import ArraysConfig
+from hcr.config.data import ArraysConfig, DatasetConfig
 from hcr.config.errors import DataError
 from hcr.data import load_dataset, load_splits
 from hcr.data.files import find_file
@@ -280,3 +280,16 @@ def test_the_real_mnist_has_the_published_pixels_in_file_order(mnist: Any) -> No
     # The canonical order has the same images: no pixel was turned or lost on the way.
     ours = np.sort([hashlib.sha256(image).digest() for image in data.images])
     assert (ours == np.sort([hashlib.sha256(image).digest() for image in np.ascontiguousarray(pixels)])).all()
+
+
+class Ragged(DatasetConfig):
+    """An installed package's format whose images are not of one size."""
+
+    def load(self) -> Any:
+        return [[1], [1, 2]], [0, 1], None
+
+
+def test_a_format_of_a_package_that_gives_no_arrays_is_refused_by_its_name() -> None:
+    cfg = Ragged(name="theirs", format="ragged", image_shape=(4, 3, 1), num_classes=2, class_names=("a", "b"))
+    with pytest.raises(DataError, match=r"^dataset=theirs: ValueError: "):
+        load_dataset(cfg)

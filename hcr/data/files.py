@@ -82,7 +82,7 @@ def what_it_is(start: bytes) -> str | None:
     for mark, what in MARKS.items():
         if start.startswith(mark):
             return what
-    if start[:128].lstrip()[:5].lower() in (b"<html", b"<!doc"):
+    if start.lstrip()[:5].lower() in (b"<html", b"<!doc"):
         return "a web page; download the file itself"
     if len(start) >= 20:
         for order in "<>":
@@ -91,12 +91,9 @@ def what_it_is(start: bytes) -> str | None:
                 min(rows, columns) > 0 and imaginary in (0, 1) and 1 < name_bytes <= 64
             ):
                 return f"a MATLAB v4 file; {MATLAB_AGAIN}"
-    if all(byte >= 32 or byte in b"\t\r\n" for byte in start) and len(start) > 16:
-        return (
-            None
-            if start.startswith(b"MATLAB 5")
-            else "a text file; save its numbers with np.savez('x.npz', x=..., y=...)"
-        )
+    is_text = len(start) > 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
+    if is_text and not start.startswith(b"MATLAB 5"):  # that is a v5 file, cut short in its header
+        return "a text file; save its numbers with np.savez('x.npz', x=..., y=...)"
     return None
 
 

@@ -35,7 +35,8 @@ def to_labels(labels: Array, num_images: int, cfg: DatasetConfig, source: str, n
     if labels.shape in ((num_images, 1), (1, num_images)):
         labels = labels.reshape(num_images)
     elif _is_one_hot(labels, num_images, cfg.num_classes):
-        return labels.argmax(axis=1).astype(np.int64)
+        classes: Labels = labels.argmax(axis=1).astype(np.int64)
+        return classes
     if labels.ndim != 1:
         raise DataError(
             f"{source}: expected one label per image, got `{name}` of shape {labels.shape} for {num_images} images"

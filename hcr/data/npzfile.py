@@ -84,7 +84,10 @@ def _read(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> NDArra
             shape, dtype = _header(file)
             left_bytes = entry.file_size - file.tell()
         if dtype.hasobject:
-            raise NpzError(f"expected arrays of numbers, got Python objects in `{name}` (which are not unpickled)")
+            raise NpzError(
+                f"expected arrays of numbers, got Python objects in `{name}` (which are not unpickled);"
+                " save np.array(x.tolist()), of images of one size, of labels that are all numbers or all text"
+            )
         if dtype.kind not in READABLE or dtype.itemsize == 0:
             raise NpzError(f"expected `{name}` to be an array of numbers, got {dtype}")
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left_bytes:

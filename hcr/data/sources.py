@@ -107,9 +107,6 @@ def load_npz(path: Path, cfg: ArraysConfig) -> Dataset:
 def _of_arrays(path: Path, cfg: ArraysConfig, arrays: Mapping[str, Array], names: tuple[str, ...]) -> Dataset:
     """The data set of images and labels that are called `names`, images and labels in turn; the second pair is test."""
     source, pairs = str(path), dict(zip(names[::2], names[1::2], strict=True))
-    for x in pairs:
-        if arrays[x].ndim == 0:
-            raise DataError(f"{source}: expected images, got `{x}` of shape ()")
     parts, note = to_pixels({x: arrays[x] for x in pairs}, cfg, source)
     labels = [to_labels(arrays[y], len(part), cfg, source, y) for y, part in zip(pairs.values(), parts, strict=True)]
     if len(parts) > 1:
@@ -121,12 +118,12 @@ def _of_arrays(path: Path, cfg: ArraysConfig, arrays: Mapping[str, Array], names
 
 def _listed(arrays: Mapping[str, str]) -> str:
     """What a file has, for a message: names come from strangers."""
-    texts = [f"{shown_name(name)} {what}" for name, what in list(arrays.items())[:MOST_LISTED]]
+    texts = [f"{_shown(name)} {what}" for name, what in list(arrays.items())[:MOST_LISTED]]
     more = f" and {len(arrays) - MOST_LISTED} more" if len(arrays) > MOST_LISTED else ""
     return ", ".join(texts) + more if texts else "no array at all"
 
 
-def shown_name(name: str) -> str:
+def _shown(name: str) -> str:
     """`name` in a message: printable and not endless."""
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return f"`{plain if len(plain) <= LONGEST_NAME else plain[:LONGEST_NAME] + '…'}`"
@@ -141,23 +138,24 @@ def load_mat(path: Path, cfg: ArraysConfig) -> Dataset:
     data, labels = _read_mat(path)
     _check_declared(path, cfg, has_official_test=cfg.train_images is not None, has_groups=False)
     num_pixels = int(np.prod(cfg.image_shape))
-    if data.shape == (num_pixels, len(labels)):
+    num_images = labels.size if 1 in labels.shape else len(labels)  # where they are one-hot, a row of them an image
+    if data.shape == (num_pixels, num_images):
         data = data.T
-    elif data.shape != (len(labels), num_pixels):
+    elif data.shape != (num_images, num_pixels):
         raise DataError(
-            f"{path}: expected `data` of {num_pixels} pixels (dataset.image_shape) x {len(labels)} images, one for each"
+            f"{path}: expected `data` of {num_pixels} pixels (dataset.image_shape) x {num_images} images, one for each"
             f" of `label`, got {data.shape}"
         )
     # MATLAB keeps pixels column by column, but this layout was written row by row: no transposition here.
-    images = data.reshape(len(labels), *cfg.image_shape)
+    images = data.reshape(num_images, *cfg.image_shape)
     is_test = None
     if cfg.train_images is not None:
-        if cfg.train_images >= len(labels):
+        if cfg.train_images >= num_images:
             raise DataError(
                 f"{path}: expected more than {cfg.train_images} images (dataset.train_images, then the test images),"
-                f" got {len(labels)}"
+                f" got {num_images}"
             )
-        is_test = np.arange(len(labels)) >= cfg.train_images
+        is_test = np.arange(num_images) >= cfg.train_images
     (pixels,), note = to_pixels({"data": images}, cfg, str(path))
     numbers = to_labels(labels, len(pixels), cfg, str(path), "label")
     return in_order(pixels, numbers, is_test, cfg, str(path), note=note)
@@ -187,7 +185,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 
 def _read_mat(path: Path) -> tuple[Array, Array]:
-    """`data` (2-D) and `label` (1-D) of a MATLAB file."""
+    """`data` (2-D) and `label` of a MATLAB file."""
     try:
         arrays = read_mat(path, ("data", "label"), _most_bytes())
         missing = [name for name in ("data", "label") if name not in arrays]
@@ -208,7 +206,7 @@ def _read_mat(path: Path) -> tuple[Array, Array]:
         raise DataError(
             f"{path}: expected `data` to be a table of numbers, an image a row, got {data.dtype} of shape {data.shape}"
         )
-    return data, label.ravel()
+    return data, label
 
 
 def _most_bytes() -> int:
