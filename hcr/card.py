@@ -9,7 +9,7 @@ from typing import Any
 
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
-from hcr.evaluation.metrics import Evaluation
+from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.machine import Machine
 
 LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years
@@ -31,6 +31,7 @@ class CardFacts:
         num_images: images in "train", "val" and "test".
         dataset_digest, split_digest: SHA-256 in hex.
         duplicates: images of the scored part that also stand in training, pixel for pixel.
+        data_note: how the pixels were read, where that needs saying.
         num_params: the model's.
         history: the metrics of each epoch.
         best_epoch: counted from 1.
@@ -48,6 +49,7 @@ class CardFacts:
     dataset_digest: str
     split_digest: str
     duplicates: int = 0
+    data_note: str | None = None
     num_params: int
     history: Sequence[Mapping[str, float]]
     best_epoch: int
@@ -78,6 +80,9 @@ def caveats(facts: CardFacts) -> list[str]:
     found = []
     if facts.shown != "test":
         found.append("Test was not scored. The validation images chose the best epoch, so the result is flattered.")
+    guessing = guessing_note(evaluation)
+    if guessing is not None:
+        found.append(_plain(f"The {guessing}.", LONGEST_ROW))
     width = evaluation.accuracy_high - evaluation.accuracy_low
     if width > WIDE:
         found.append(
@@ -105,6 +110,8 @@ def caveats(facts: CardFacts) -> list[str]:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
         found.append(f"{facts.duplicates:,} of the images scored here also stand in training, pixel for pixel.")
+    if facts.data_note is not None:
+        found.append(_plain(f"{facts.data_note}.", LONGEST_ROW))
     if facts.is_patched:
         found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
     return found

@@ -113,8 +113,8 @@ def _run_job(cfg: RunConfig) -> None:
             where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
             raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
-        if result.warning is not None:
-            print(f"note: {result.warning}", flush=True)
+        for note in result.notes:
+            print(f"note: {note}", flush=True)
     print(how_to_see(journal.uri), flush=True)
 
 

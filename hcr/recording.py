@@ -289,6 +289,7 @@ def record_card(
         total_s=total_s,
         machine=this_machine(),
         duplicates=splits.duplicates_test if shown == "test" else splits.duplicates_val,
+        data_note=splits.data_note,
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
     )

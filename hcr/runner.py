@@ -9,7 +9,7 @@ from hcr.config import DataError, RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
-from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.evaluation.metrics import Evaluation, evaluate, guessing_note
 from hcr.recording import (
     disk_of,
     fingerprint_of,
@@ -31,14 +31,14 @@ from hcr.training.loop import OnSteps
 class RunResult:
     """What a run came to. `objective` is the monitored validation metric of the best epoch; `test` may be unscored.
 
-    `warning` is a line about its data that whoever reads its scores should know, if there is one.
+    `notes` are lines about its data and its accuracy that whoever reads its scores should know.
     """
 
     objective: float
     state: TrainingState
     val: Evaluation
     test: Evaluation | None
-    warning: str | None
+    notes: tuple[str, ...]
 
 
 def run(
@@ -126,4 +126,7 @@ def run(
         record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
         record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
         record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
-    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)
+    shown, score = ("validation", val) if test is None else ("test", test)
+    guessing = guessing_note(score)
+    notes = (*splits.notes, *([] if guessing is None else [f"{shown} {guessing}"]))
+    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, notes=notes)

@@ -110,6 +110,20 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             r"mean F1 of 0.99: q\\\| \(F1 0.61, 33 images\)\.$",
         ),
         ({"evaluation": evaluation(classes=(ClassScore("z", 0, 0, 0, 0),))}, "no images here: z"),
+        (
+            {
+                "evaluation": evaluation(
+                    accuracy=0.11,
+                    accuracy_low=0.095,
+                    accuracy_high=0.1,  # narrow: no word on too few images
+                    confusion=np.diag([11, *[10] * 8, 9]),
+                    num_images=10_000,
+                )
+            },
+            "accuracy 0.1100 .* is not shown to be better than always answering the largest class, '0', which is right"
+            " for 0.1100 of these images",
+        ),
+        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a\\_file: pixels from 0 to 1\.$"),
         ({"duplicates": 12}, "12 of the images scored here also stand in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],

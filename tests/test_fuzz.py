@@ -238,3 +238,233 @@ def test_any_journal_is_read_or_refused_in_a_line(data: st.DataObject, tmp_path:
     (other / JOURNAL).write_bytes(data.draw(changed(whole)))
     with one_clear_line(TrackingError):
         assert all("event" in event for event, _ in read_events(other))
+
+
+# Arrays of every type, range, shape and name, against what they mean, worked out in plain Python one number at a time.
+NAMED = ("a", "b", "c")
+NUMBER_TYPES = ["?", "i1", "u1", "i2", ">u2", "i4", "u4", ">i4", "i8", "u8", "f2", "f4", ">f4", "f8", "longdouble"]
+OTHER_TYPES = ["c8", "M8[s]", "m8[s]", "U1", "S2", "V3", "O", [("a", "u1")]]
+LAYOUTS = [
+    ("x", "y"),
+    ("x", "y", "group"),
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("x_train", "y_train"),
+    ("images", "labels"),
+    ("x_train", "y_train", "x_test", "y_test", "x", "y"),
+]
+Card = tuple[tuple[int, ...], int, bool, int]  # pixels, label, whether it is for test, group
+
+
+def numbers(draw: Callable[..., Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of some type in some range: pixels, ink, fractions, or whatever the bytes mean."""
+    kind = draw(st.sampled_from(NUMBER_TYPES))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    grey = random.integers(0, 256, shape)
+    grey.flat[:1] = 255
+    how = draw(
+        st.sampled_from(["grey", "grey", "ink", "unit", "dark", "signed", "wide", "minus", "half", "spoiled", "bytes"])
+    )
+    with np.errstate(all="ignore"):
+        values = {
+            "grey": grey, "ink": grey // 128, "unit": grey / 255, "dark": grey // 16, "signed": grey / 127.5 - 1,
+            "wide": grey * 257, "minus": grey - 20, "half": grey / 2, "spoiled": grey, "bytes": grey,
+        }[how].astype(kind)  # fmt: skip
+        if how == "bytes" and kind != "?":
+            size = values.itemsize * values.size
+            values = np.frombuffer(random.bytes(size), values.dtype).reshape(shape).copy()
+        if how == "spoiled" and values.size:
+            values.flat[-1] = draw(
+                st.sampled_from([0, 1, 2, 127] + [np.nan, np.inf, -0.0, 0.5] * (values.dtype.kind == "f"))
+            )
+    return values
+
+
+def images_of(draw: Callable[..., Any], count: int, channels: int) -> np.ndarray:
+    shapes = [(count, 2, 3, channels), (count, channels, 2, 3)] + [(count, 2, 3), (count, 6)] * (channels == 1)
+    odd = [(count, 3, 2), (2, 3, count), (count,), (), (count, 2, 3, 4), (count, 2, 3), (count, 6 * channels)]
+    return numbers(draw, draw(st.sampled_from(shapes * 4 + odd)))
+
+
+def labels_of(draw: Callable[..., Any], count: int) -> np.ndarray:
+    plain = np.array(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)), dtype=int)
+    forms = {
+        "plain": plain.astype(draw(st.sampled_from(NUMBER_TYPES))),
+        "column": plain[:, np.newaxis],
+        "row": plain[np.newaxis].astype(float),
+        "one-hot": np.eye(3)[plain],
+        "names": np.array(NAMED)[plain],
+        "bytes": np.array([b"a", b"b", b"c"])[plain],
+        "from 1": plain + 1,
+        "negative": (plain - 1).astype("i1"),
+        "digits": plain.astype(str),
+        "more": np.append(plain, 0),
+        "two hot": np.ones((count, 3)),
+        "any": numbers(draw, (count,)),
+    }
+    return forms[draw(st.sampled_from(["plain"] * 6 + list(forms)))]
+
+
+def meant_pixels(arrays: list[np.ndarray], channels: int) -> list[list[tuple[int, ...]]] | None:
+    """The pixels 0..255 of every image of each array; None where they have to be refused."""
+    parts: list[list[list[Any]]] = []
+    for array in arrays:
+        one = array.shape[1:]
+        if array.ndim == 0 or array.dtype.kind not in "uifb":
+            return None
+        if one == (channels, 2, 3) and one != (2, 3, channels):
+            array = np.array([image.transpose(1, 2, 0) for image in array]).reshape(len(array), 2, 3, channels)
+        elif one != (2, 3, channels) and not (channels == 1 and one in ((2, 3), (6,))):
+            return None
+        parts.append([image.ravel().tolist() for image in array])
+    every = [value for part in parts for image in part for value in image]
+    if not every:
+        return None
+    found, whole = [], []
+    for array, part in zip(arrays, parts, strict=True):
+        flat = [value for image in part for value in image]
+        if any(isinstance(value, bool) for value in flat):
+            part = [[255 * value for value in image] for image in part]
+        elif all(0 <= value <= 1 for value in flat) and any(0 < value < 1 for value in flat):
+            away = 0.0624 if array.dtype.itemsize == 2 else 1e-3
+            if any(abs(float(value) * 255 - round(float(value) * 255)) > away for value in flat):
+                return None
+            part = [[round(float(value) * 255) for value in image] for image in part]
+        else:
+            if not all(value in range(256) for value in flat):
+                return None
+            part = [[int(value) for value in image] for image in part]
+            whole.append(max(flat, default=-1))
+        found.append(part)
+    # Whole numbers that end at 1 are ink, unless others in the file go further: then they are of two scales.
+    if max(whole, default=-1) == 1:
+        ink = [array.dtype.kind != "b" and flat_max(part) <= 1 for array, part in zip(arrays, parts, strict=True)]
+        unit = [any(0 < value < 1 for image in part for value in image) for part in parts]
+        found = [
+            [[255 * value for value in image] for image in part] if is_ink and not is_unit else part
+            for part, is_ink, is_unit in zip(found, ink, unit, strict=True)
+        ]
+    elif 1 in whole:
+        return None
+    if len({value for part in found for image in part for value in image}) == 1:
+        return None
+    return [[tuple(image) for image in part] for part in found]
+
+
+def flat_max(part: list[list[Any]]) -> Any:
+    return max((value for image in part for value in image), default=-1)
+
+
+def meant_labels(labels: np.ndarray, count: int) -> list[int] | None:
+    if labels.dtype.kind not in "uifbUS":
+        return None
+    if labels.shape in ((count, 1), (1, count)):
+        values = labels.ravel().tolist()
+    elif labels.shape == (count, 3) and labels.dtype.kind in "uifb":
+        rows = labels.tolist()
+        if not all(sorted(row) == [0, 0, 1] for row in rows):
+            return None
+        return [row.index(1) for row in rows]
+    elif labels.shape == (count,):
+        values = labels.tolist()
+    else:
+        return None
+    if labels.dtype.kind in "US":
+        values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
+        return [NAMED.index(value) for value in values] if set(values) <= set(NAMED) else None
+    return [int(value) for value in values] if all(value in range(3) for value in values) else None
+
+
+def meant(arrays: dict[str, np.ndarray], channels: int) -> list[Card] | None:
+    """What an archive of `arrays` holds; None where it has to be refused."""
+    readable = {"x", "y", "x_train", "y_train", "x_test", "y_test", "group"} & set(arrays)
+    if any(arrays[name].dtype.kind not in "uifbUS" for name in readable):
+        return None
+    pairs = [("x_train", "y_train"), ("x_test", "y_test")] if "x_test" in arrays else [("x", "y")]
+    if not {name for pair in pairs for name in pair} <= set(arrays):
+        return None
+    parts = meant_pixels([arrays[x] for x, _ in pairs], channels)
+    if parts is None:
+        return None
+    cards: list[Card] = []
+    for (_, y), part in zip(pairs, parts, strict=True):
+        labels = meant_labels(arrays[y], len(part))
+        group = [0] * len(part)
+        if "group" in arrays:
+            if arrays["group"].size != len(part) or arrays["group"].dtype.kind not in "uiUS":
+                return None
+            group = [sorted(set(arrays["group"].tolist())).index(value) for value in arrays["group"].tolist()]
+        if labels is None:
+            return None
+        cards += zip(part, labels, [y == "y_test"] * len(part), group, strict=True)
+    return sorted(cards)
+
+
+def cards_of(data: Dataset) -> list[Card]:
+    none = [0] * len(data.labels)
+    is_test = none if data.is_test is None else data.is_test.tolist()
+    groups = none if data.groups is None else data.groups.tolist()
+    pixels = (tuple(image.ravel().tolist()) for image in data.images)
+    return sorted(zip(pixels, data.labels.tolist(), map(bool, is_test), groups, strict=True))
+
+
+def check_against(expected: list[Card] | None, path: Path, channels: int, **declared: Any) -> None:
+    cfg = ArraysConfig(
+        name="small",
+        format="arrays",
+        path=str(path),
+        image_shape=(2, 3, channels),
+        num_classes=3,
+        class_names=NAMED,
+        **declared,
+    )
+    found = None
+    with one_clear_line(DataError):
+        found = cards_of(load_dataset(cfg))
+    assert found == expected
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@fuzz
+@given(data=st.data())
+def test_any_arrays_of_an_archive_are_read_as_what_they_mean_or_refused_in_a_line(
+    data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw, channels = data.draw, data.draw(st.sampled_from([1, 1, 3]))
+    layout = draw(st.sampled_from([*LAYOUTS[:3] * 4, *LAYOUTS]))
+    arrays: dict[str, np.ndarray] = {}
+    for images, labels in zip(layout[::2], layout[1::2], strict=False):
+        arrays[images] = images_of(draw, draw(st.integers(0, 5)), channels)
+        arrays[labels] = labels_of(draw, len(arrays[images]) if arrays[images].ndim else 1)
+    if "group" in layout:
+        arrays["group"] = (np.arange(arrays["y"].size) // 2).astype(draw(st.sampled_from(["i1", "u8", "U2", "f4"])))
+    if draw(st.integers(0, 15)) == 0:
+        name = draw(st.sampled_from(layout))
+        arrays[name] = np.zeros(arrays[name].shape, dtype=draw(st.sampled_from(OTHER_TYPES)))
+    (np.savez_compressed if draw(st.booleans()) else np.savez)(tmp_path / "file.npz", **arrays)
+    declared = {"has_official_test": "x_test" in layout, "has_groups": "group" in layout}
+    check_against(meant(arrays, channels), tmp_path / "file.npz", channels, **declared)
+
+
+@fuzz
+@given(data=st.data())
+def test_any_variables_of_a_mat_file_are_read_as_what_they_mean_or_refused_in_a_line(
+    data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw, count = data.draw, data.draw(st.integers(2, 5))  # of one image, a row of labels may be its one-hot label
+    values, labels = numbers(draw, (count, 6)), np.atleast_2d(labels_of(draw, count))
+    # MATLAB has neither half nor extended floats.
+    with np.errstate(all="ignore"):
+        values, labels = (a.astype("f8") if a.dtype.char in "eg" else a for a in (values, labels))
+    name = draw(st.sampled_from(["data"] * 8 + ["images"]))
+    as_columns = draw(st.booleans())
+    scipy.io.savemat(
+        tmp_path / "file.mat",
+        {name: values.T if as_columns else values, "label": labels},
+        do_compression=draw(st.booleans()),
+    )
+    expected = None
+    if name == "data" and labels.dtype.kind in "uifb":
+        expected = meant({"x": values, "y": labels}, 1)
+    check_against(expected, tmp_path / "file.mat", 1)

@@ -17,7 +17,7 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     Raises:
         DataError: as the run would.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
@@ -38,6 +38,8 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
         images.add_row(name, f"{len(subset):,}")
     console.print(f"data set {cfg.dataset.name}, split {cfg.split.name}")
     console.print(images)
+    for note in splits.notes:
+        console.print(f"note: {note}")
 
     steps = steps_per_epoch(len(splits.train), cfg.training)
     values = to_dict(cfg)

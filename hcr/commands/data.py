@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.compose import Composer
-from hcr.config.errors import ConfigError
+from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.gate import RunConfig
 from hcr.config.naming import safe_file_name
 from hcr.config.tracking import output_root
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     """Load and split the data that `hcr train OVERRIDES` would train on; print what it is and draw it.
 
     Raises:
-        ConfigError, DataError: as `hcr train`.
+        ConfigError, DataError, TrackingError: as `hcr train`.
     """
     parser = OneLineParser(
         "data", "Show what a data set holds and how it is split: a table of counts, and two pictures."
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -> None:
     """Counts of each class in each part, the digests, the duplicates, where it comes from."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     names = splits.class_names
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
     blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
@@ -76,6 +76,8 @@ def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -
     console.print(f"from           {splits.source}\ndataset digest {splits.dataset_digest}")
     console.print(f"split digest   {splits.split_digest}")
     console.print(f"duplicates     {splits.warning or 'no validation or test image also stands in training'}")
+    if splits.data_note is not None:
+        console.print(f"note: {splits.data_note}")
 
 
 def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
@@ -83,7 +85,11 @@ def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
 
 
 def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
-    """Write pictures of samples and of class balance, and return where they are."""
+    """Write pictures of samples and of class balance, and return where they are.
+
+    Raises:
+        TrackingError: nothing can be written there.
+    """
     from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
     from hcr.evaluation.pictures import draw_samples, samples_info
@@ -95,8 +101,18 @@ def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
         "balance": draw_class_balance(class_balance_info(labels, names)),
     }
     folder = output_root() / "data"
-    folder.mkdir(parents=True, exist_ok=True)
     files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
-    for what, figure in figures.items():
-        save_figure(figure, files[what])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for what, figure in figures.items():
+            partial = files[what].with_suffix(".partial.png")
+            try:
+                save_figure(figure, partial)
+                partial.replace(files[what])
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrackingError(
+            f"{folder}: expected a folder to write pictures into ({one_line(error)}); HCR_OUTPUT_DIR names another"
+        ) from error
     return files

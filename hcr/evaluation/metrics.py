@@ -86,6 +86,22 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
     )
 
 
+def guessing_note(evaluation: Evaluation) -> str | None:
+    """That the accuracy is no better than always answering the largest class; None where it is.
+
+    It counts as better where its whole 95 % interval lies above the share of that class in the same images.
+    """
+    actual = evaluation.confusion.sum(axis=1)
+    share = float(actual.max() / actual.sum())
+    if evaluation.accuracy_low > share:
+        return None
+    return (
+        f"accuracy {evaluation.accuracy:.4f} (95 % interval {evaluation.accuracy_low:.4f} to"
+        f" {evaluation.accuracy_high:.4f}) is not shown to be better than always answering the largest class,"
+        f" {evaluation.classes[int(actual.argmax())].name!r}, which is right for {share:.4f} of these images"
+    )
+
+
 def confusion_matrix(labels: Labels, predicted: NDArray[np.intp], num_classes: int) -> NDArray[np.int64]:
     """(K, K) counts of images, row the actual class, column the predicted one; both (N,), integers in [0, K)."""
     pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
