@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hcr.config.errors import HcrError, one_line
     from hcr.config.schema import choose
     from hcr.config.tracking import provide_home
+    from hcr.importing import refusal_of
     from hcr.verbs import VERBS, help_text
 
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if stopping.is_requested():  # whatever it is, it comes from the interruption
             return stopping.leave(stopping.line_of(error))
+        if isinstance(error, ImportError) and os.environ.get("HCR_TRACEBACK") != "1":
+            print(f"hcr: {refusal_of(error)}", file=sys.stderr)
+            return 1
         raise
 
 

@@ -18,11 +18,23 @@ def import_needed(name: str, how: Callable[[], object] | None = None) -> None:
         else:
             how()
     except Exception as error:
-        package = name.partition(".")[0]
-        raise HcrError(
-            f"{package}: expected a package that can be imported, got {type(error).__name__}: {_told(error)};"
-            " install it again"
-        ) from error
+        raise _refusal(name, error) from error
+
+
+def refusal_of(error: ImportError) -> HcrError:
+    """The error for an import that failed somewhere: it names the package in which it did."""
+    name, trace = error.name or "a package", error.__traceback__
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__", name)), trace.tb_next
+    refusal = _refusal(error.name if isinstance(error, ModuleNotFoundError) and error.name else name, error)
+    refusal.__cause__ = error
+    return refusal
+
+
+def _refusal(name: str, error: Exception) -> HcrError:
+    package = name.partition(".")[0]
+    told = f"{package}: expected a package that can be imported, got {type(error).__name__}: {_told(error)}"
+    return HcrError(f"{told}; install it again")
 
 
 def _told(error: Exception) -> str:

@@ -18,7 +18,7 @@ from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
 from hcr.config.tracking import check_places, how_to_see, output_root
-from hcr.importing import import_needed
+from hcr.importing import import_needed, refusal_of
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run, is_delivered
@@ -63,6 +63,8 @@ def _train_one(cfg: RunConfig | None) -> int:
             _run_job(cfg)
         except HcrError as error:
             errors.append(error)
+        except ImportError as error:
+            errors.append(refusal_of(error))
 
     code = _call_hydra(job)
     if errors:
