@@ -117,7 +117,8 @@ class SweepJob:
         if key is not None and last_event(run).get("status") == "FINISHED":
             rest = "" if is_delivered(run) else "; `hcr sync` uploads the rest of it"
             return f"interrupted; sweep {plan.id} has finished and is in {folder}{rest}"
-        return f"interrupted; {self._again} resumes sweep {plan.id} in {folder}"
+        rest = "" if is_delivered(run) else ", and `hcr sync` uploads what it has so far"
+        return f"interrupted; {self._again} resumes sweep {plan.id} in {folder}{rest}"
 
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]

@@ -265,6 +265,7 @@ class Controller:
             # What does not run by now waits for the imports of the process that it would be forked from.
             while any(map(self._pool.is_running, by_folder)) and time.monotonic() < deadline:
                 self._stopped(self._pool.poll(POLL_S), by_folder)
+        self.close()  # at once: it would be forked while the others are uploaded
 
     def _stopped(self, ended: Iterable[Ended], by_folder: dict[Path, Run]) -> None:
         for end in ended:

@@ -129,6 +129,8 @@ class Pool:
         with stopping.deferred():
             for folder in list(self._pids):
                 self.signal(folder, signal.SIGKILL)
+            if self._waiting:  # it is importing, and would start them first
+                self._process.kill()
             self._control.close()
             try:
                 self._process.wait(5)
