@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
     provide_home()
+    if words[0] != "train":
+        stopping.says("interrupted")
     try:
         return choose(VERBS, words[0], key="verb").load()(words[1:])
     except HcrError as error:

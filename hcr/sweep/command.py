@@ -145,7 +145,8 @@ class SweepJob:
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
-            print_plan(plan, self._space.sweep, self._checked.configs)
+            with stopping.recording():  # it has processes to end and a folder to remove
+                print_plan(plan, self._space.sweep, self._checked.configs)
             return 0
         try:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
