@@ -6,34 +6,51 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hcr import __version__
-from hcr.config.errors import HcrError, one_line
-from hcr.config.schema import choose
-from hcr.verbs import VERBS, help_text
+from hcr import __version__, stopping
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (the command line by default) asks for, and return the exit code.
 
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
-    came from.
+    came from. A stop signal is one line and exit code 130.
     """
+    if argv is None:
+        stopping.handle_until_exit()
+    # Imported behind that: a signal during these imports is one line too.
+    from hcr.config.errors import HcrError, one_line
+    from hcr.config.schema import choose
+    from hcr.config.tracking import provide_home
+    from hcr.importing import refusal_of
+    from hcr.verbs import VERBS, help_text
+
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         return _say(help_text())
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
+    provide_home()
+    if words[0] != "train":
+        stopping.says("interrupted")
     try:
         return choose(VERBS, words[0], key="verb").load()(words[1:])
     except HcrError as error:
+        if stopping.is_requested():
+            return stopping.leave(stopping.line_of(error))
         if os.environ.get("HCR_TRACEBACK") == "1":
             raise
         print(f"hcr: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(f"hcr: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
+        return stopping.leave(stopping.line_of(stop))
+    except Exception as error:
+        if stopping.is_requested():  # whatever it is, it comes from the interruption
+            return stopping.leave(stopping.line_of(error))
+        if isinstance(error, ImportError) and os.environ.get("HCR_TRACEBACK") != "1":
+            print(f"hcr: {refusal_of(error)}", file=sys.stderr)
+            return 1
+        raise
 
 
 def _say(text: str) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
+from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
-from hcr.config.tracking import how_to_see, output_root
+from hcr.config.tracking import check_places, how_to_see, output_root
+from hcr.importing import import_needed, refusal_of
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run
+from hcr.tracking.status import find_run, is_delivered
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
@@ -37,15 +38,16 @@ def train(argv: Sequence[str]) -> int:
     checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished))
     for cfg in checked.configs:
         _as_asked(cfg, flags.overrides)
+    if checked.configs and not checked.configs[0].check_only:
+        check_places(checked.configs[0].tracking)
     sys.argv = ["hcr train", *argv]
     if config_dir is not None and flags.config_dir is None:
         sys.argv += ["--config-dir", str(config_dir)]
     os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
-    if checked.multirun:
-        return _train_many(checked, flags.overrides)
-    return _train_one(checked.configs[0] if checked.configs else None)
+    with stopping.handled():
+        if checked.multirun:
+            return _train_many(checked, flags.overrides)
+        return _train_one(checked.configs[0] if checked.configs else None)
 
 
 def _train_one(cfg: RunConfig | None) -> int:
@@ -61,6 +63,8 @@ def _train_one(cfg: RunConfig | None) -> int:
             _run_job(cfg)
         except HcrError as error:
             errors.append(error)
+        except ImportError as error:
+            errors.append(refusal_of(error))
 
     code = _call_hydra(job)
     if errors:
@@ -85,6 +89,8 @@ def _run_job(cfg: RunConfig) -> None:
 
     cfg, overrides = _as_asked(cfg, list(HydraConfig.get().overrides.task))
     with _reading_ahead(cfg), _without_greetings():
+        for name in ("numpy", "tensorflow", "keras"):
+            import_needed(name)
         from hcr.runner import run
     if cfg.check_only:
         from hcr.commands.check import print_check
@@ -95,7 +101,8 @@ def _run_job(cfg: RunConfig) -> None:
     from hcr.training.progress import ProgressDisplay
 
     display = ProgressDisplay(cfg.training.epochs, keeps_best=cfg.training.keep == "best")
-    with recorded(cfg.tracking) as journal, display:
+    with _stopped_in_one_line(cfg) as seen, recorded(cfg.tracking) as journal, display:
+        seen.append(journal)
         try:
             result = run(
                 cfg,
@@ -108,14 +115,49 @@ def _run_job(cfg: RunConfig) -> None:
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
             return
-        except KeyboardInterrupt:
-            again = "; the same command goes on with it" if cfg.resume != "never" else ""
-            where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
-            raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
         print(_summary(result, journal), flush=True)
         for note in result.notes:
             print(f"note: {note}", flush=True)
     print(how_to_see(journal.uri), flush=True)
+
+
+@contextmanager
+def _stopped_in_one_line(cfg: RunConfig) -> Iterator[list[Journal]]:
+    """A run, and what is said where a stop signal ends it: what is kept, and the command that resumes it.
+
+    The journal goes into the list that is yielded.
+    """
+    seen: list[Journal] = []
+    try:
+        with stopping.recording():
+            yield seen
+            stopping.check()  # a signal in the last moment of the run
+    except BaseException:
+        if not stopping.is_requested():
+            raise
+        raise KeyboardInterrupt(_what_is_kept(seen, cfg)) from None
+    finally:
+        stopping.says(_what_is_kept(seen, cfg))
+
+
+def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
+    from hcr.training.checkpoint import CHECKPOINT, checkpoints
+
+    status = last_event(seen[0].folder).get("status") if seen else None
+    if status is None:
+        return "interrupted; nothing had begun"
+    folder = seen[0].folder
+    if status == "FINISHED":
+        rest = "" if is_delivered(folder) else "; `hcr sync` uploads the rest of it"
+        return f"interrupted; run {folder.name} has finished and is in {folder}{rest}"
+    saved = checkpoints(folder / CHECKPOINT)
+    epochs = int(saved[0].name) if saved else 0
+    again = "the same command" if cfg.resume == "auto" else f"`hcr train resume={folder.name}`"
+    rest = "" if is_delivered(folder) else ", and `hcr sync` uploads what it has so far"
+    return (
+        f"interrupted after epoch {epochs} of {cfg.training.epochs}; {again} resumes run {folder.name}"
+        f" in {folder}{rest}"
+    )
 
 
 def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str]]:
@@ -174,7 +216,9 @@ def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
 
 @contextmanager
 def _without_greetings() -> Iterator[None]:
-    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself; unless the import fails.
+    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself.
+
+    Where the import fails, HCR_TRACEBACK=1 shows it.
 
     It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
     """
@@ -184,9 +228,10 @@ def _without_greetings() -> Iterator[None]:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
-            said.seek(0)
-            stderr.write(said.read())
+        except Exception:
+            if os.environ.get("HCR_TRACEBACK") == "1":
+                said.seek(0)
+                stderr.write(said.read())
             raise
         finally:
             os.dup2(stderr.fileno(), 2)
@@ -243,7 +288,3 @@ def _call_hydra(job: Callable[[DictConfig], None]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -1,11 +1,16 @@
 """Where runs are kept: config, then environment, then the folder one is in."""
 
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import Hcr
 
 from hcr.config.errors import ConfigError
-from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
+from hcr.config.tracking import TrackingConfig, check_places, output_root, sqlite_uri, tracking_uri
 
 GOOD = ["http://host:5000", "https://host", "sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@h/db"]
 BAD = ["./mlruns", "mlruns", "file:///tmp/mlruns", "", "ftp://host", "/absolute/mlruns"]
@@ -77,3 +82,100 @@ def test_a_bad_store_in_the_environment_is_refused_by_its_name(monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
     with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI: expected a URI .* got '\./mlruns'"):
         tracking_uri(None)
+
+
+# As a user who may not do everything: `call` in a process that has imported all it needs.
+AS_ANOTHER_USER = """
+import os, tempfile
+from hcr.config.tracking import TrackingConfig, check_places, provide_home, tracking_uri
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(54321); os.setuid(54321)
+tracking = TrackingConfig(uri=None, experiment_name="hcr", run_name=None, timeout_s=1.0)
+"""
+
+
+def as_another_user(call: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER_USER + call],
+        cwd=cwd,
+        env={**{name: value for name, value in os.environ.items() if name != "HOME"}, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_places_that_can_be_written_are_accepted_and_left_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "not" / "yet"))
+    check_places(tracking())
+    (tmp_path / "elsewhere").mkdir()
+    check_places(tracking(sqlite_uri(tmp_path / "elsewhere" / "mlflow.db")))
+    assert [path.name for path in tmp_path.rglob("*")] == ["elsewhere"]
+
+
+def test_an_output_root_under_a_file_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "file" / "runs"))
+    with pytest.raises(ConfigError, match=r"^HCR_OUTPUT_DIR: expected a folder that can be written, got .*/file/runs/"):
+        check_places(tracking())
+    with pytest.raises(ConfigError, match=r"^tracking\.uri: expected a folder that can be written, got .*/file \("):
+        monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path))
+        check_places(tracking(sqlite_uri(tmp_path / "file" / "mlflow.db")))
+
+
+def test_a_full_disk_is_found_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(ConfigError, match=r"^HCR_OUTPUT_DIR: expected a folder that can be written, got .*\(File"):
+            check_places(tracking())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("part", ["", "runs", "sweeps"])
+def test_another_user_s_folder_is_found_before_training(part: str) -> None:
+    # Under /tmp: pytest's own folders are closed to other users.
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "output"
+        (root / part).mkdir(parents=True)
+        Path(folder).chmod(0o755)
+        root.chmod(0o777)
+        (root / part).chmod(0o555)
+        done = as_another_user("check_places(tracking)", Path(folder), HCR_OUTPUT_DIR=str(root))
+        (root / part).chmod(0o755)
+    assert done.stderr.splitlines()[-1].endswith(" (Permission denied); HCR_OUTPUT_DIR names another place")
+    assert f"HCR_OUTPUT_DIR: expected a folder that can be written, got {root}/" in done.stderr
+
+
+def test_a_command_with_nowhere_to_write_is_refused_in_one_line_before_tensorflow(hcr: Hcr, tmp_path: Path) -> None:
+    (tmp_path / "output").touch()
+    for command in (["train"], ["train", "-m", "seed=0,1"]):
+        done = hcr(*command)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("hcr: HCR_OUTPUT_DIR: expected a folder that can be written, got ")
+    assert hcr("train", "--cfg", "job").returncode == 0  # which writes nothing
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user without a home")
+def test_a_process_without_a_home_has_one_under_the_output_root(tmp_path: Path) -> None:
+    done = as_another_user("provide_home(); print(os.path.expanduser('~'))", Path("/"), HCR_OUTPUT_DIR="/tmp/there")
+    assert done.stdout == "/tmp/there/home\n", done.stderr
+    assert not Path("/tmp/there/home").exists()
+    absent = as_another_user(
+        "provide_home(); print(os.environ['HOME'])", Path("/"), HCR_OUTPUT_DIR="/tmp/there", HOME="/nonexistent"
+    )
+    assert absent.stdout == "/tmp/there/home\n", absent.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user who may not write there")
+def test_a_home_that_cannot_be_written_stays_and_caches_go_elsewhere() -> None:
+    call = "provide_home(); print(os.environ['HOME'], os.environ['MPLCONFIGDIR'])"
+    done = as_another_user(call, Path("/"), HCR_OUTPUT_DIR="/tmp/there", HOME="/usr")
+    assert done.stdout == "/usr /tmp/there/home/matplotlib\n", done.stderr

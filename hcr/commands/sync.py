@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
@@ -30,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
         "--take-over", action="store_true", help="also the runs of other hosts in this folder, which must not be alive"
     )
     take_over = parser.parse_args(argv).take_over
+    stopping.says("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
     delivered, running = 0, 0
     failed: list[tuple[str, Exception]] = []
     for folder in _oldest_first(undelivered(output_root())):

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.error import URLError
 
+from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
 from hcr.config.tracking import output_root, sqlite_path, tracking_uri
@@ -57,20 +58,25 @@ def _serve(uri: str, host: str, port: int) -> int:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
     }
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda *_: sys.exit(0))
-    # A session of its own, so that stopping it stops its workers, and Ctrl-C comes to us alone.
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+    with stopping.handled(), stopping.recording():
+        return _stay(command, environment, f"http://{host}:{port}")
+
+
+def _stay(command: list[str], environment: Mapping[str, str], address: str) -> int:
+    """Run the server until it ends, or until a stop signal ends it."""
+    server: subprocess.Popen[bytes] | None = None
     try:
-        _wait_until_up(server, f"http://{host}:{port}/health")
-        print(f"MLflow's UI is at http://{host}:{port} (Ctrl-C stops it)", flush=True)
+        with stopping.deferred():  # a session of its own: stopping it stops its workers, and Ctrl-C comes to us alone
+            server = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            )
+        _wait_until_up(server, f"{address}/health")
+        print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
         _, _ = server.communicate()
     except KeyboardInterrupt:
         return 0
     finally:
-        if server.poll() is None:
+        if server is not None and server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=10)
     return server.returncode

@@ -1,14 +1,17 @@
 """The typed config of tracking, and the places on disk that everything uses."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from hcr.config.errors import ConfigError
 from hcr.config.schema import require
 from hcr.config.secrets import redact
 
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+PROBE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,53 @@ def check_tracking_uri(key: str, uri: str) -> None:
 def output_root() -> Path:
     """Where runs and the default store are kept: HCR_OUTPUT_DIR, else `./hcr-output`; absolute."""
     return Path(os.environ.get("HCR_OUTPUT_DIR") or "hcr-output").absolute()
+
+
+def check_places(tracking: TrackingConfig) -> None:
+    """Check that runs and the default store can be written; nothing is left behind.
+
+    Raises:
+        ConfigError: the output root or the SQLite file is on a full or read-only disk, another user's, or under a file.
+    """
+    root = output_root()
+    key = "HCR_OUTPUT_DIR" if os.environ.get("HCR_OUTPUT_DIR") else "hcr-output"
+    places = {root / name: key for name in ("runs", "sweeps", "artifacts")}
+    uri = tracking_uri(tracking.uri)
+    if uri.startswith("sqlite:"):
+        file = sqlite_path(uri)
+        key = "tracking.uri" if tracking.uri else "MLFLOW_TRACKING_URI" if file.parent != root else key
+        places.setdefault(file.parent, key)
+        if file.exists() and not os.access(file, os.W_OK):
+            raise ConfigError(f"{key}: expected a database that can be written, got {file} (Permission denied)")
+    probed = set()
+    for folder, key in places.items():
+        try:
+            there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+            if there in probed:
+                continue
+            probed.add(there)
+            with tempfile.TemporaryFile(dir=there) as probe:  # a file without a name
+                probe.write(bytes(PROBE_BYTES))
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError as error:
+            told = f"{key}: expected a folder that can be written, got {folder} ({error.strerror})"
+            remedy = "" if key.endswith(("uri", "URI")) else "; HCR_OUTPUT_DIR names another place"
+            raise ConfigError(told + remedy) from error
+
+
+def provide_home() -> None:
+    """Give a process without a home folder one, under the output root: MLflow and Matplotlib do not import without.
+
+    In a container that runs under a number, HOME may be absent, and no user database knows the number. A home that
+    cannot be written stays, as credentials may be in it; Matplotlib keeps its cache under the output root then.
+    """
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # pathlib's own raises where there is none
+    own = output_root() / "home"
+    if not home.is_absolute() or not home.is_dir():
+        os.environ["HOME"] = str(own)
+    elif not os.access(home, os.W_OK | os.X_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(own / "matplotlib"))
 
 
 def tracking_uri(configured: str | None) -> str:

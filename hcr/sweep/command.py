@@ -10,12 +10,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import how_to_see, tracking_uri
+from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.evaluation.leaderboard import counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.identity import Fingerprints, fold
@@ -24,6 +25,9 @@ from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
+from hcr.sweep.work import parent_key
+from hcr.tracking.journal import last_event
+from hcr.tracking.status import is_delivered
 
 
 class SweepJob:
@@ -116,6 +120,19 @@ class SweepJob:
         is_anew = self._checked.configs[0].resume == "never"
         return "the same command" + (" without resume=never" if is_anew else "")
 
+    def _what_is_kept(self, plan: Plan) -> str:
+        """The line for a stop signal: what is kept, and the command that resumes it."""
+        folder = sweep_folder(plan)
+        if read_plan(folder) is None:
+            return "interrupted; no run of the sweep had begun"
+        key = parent_key(folder)
+        run = output_root() / "runs" / str(key)
+        if key is not None and last_event(run).get("status") == "FINISHED":
+            rest = "" if is_delivered(run) else "; `hcr sync` uploads the rest of it"
+            return f"interrupted; sweep {plan.id} has finished and is in {folder}{rest}"
+        rest = "" if is_delivered(run) else ", and `hcr sync` uploads what it has so far"
+        return f"interrupted; {self._again} resumes sweep {plan.id} in {folder}{rest}"
+
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
         plan = make_plan(
@@ -140,13 +157,20 @@ class SweepJob:
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
-            print_plan(plan, self._space.sweep, configs, self._fingerprints)
+            with stopping.recording():  # it has processes to end and a folder to remove
+                print_plan(plan, self._space.sweep, configs, self._fingerprints)
             return 0
         try:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
-            result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; {self._again} goes on with the sweep") from None
+            with stopping.recording():
+                result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
+                stopping.check()
+        except BaseException:
+            if not stopping.is_requested():
+                raise
+            raise KeyboardInterrupt(self._what_is_kept(plan)) from None
+        finally:
+            stopping.says(self._what_is_kept(plan))
         print_result(result, self._again)
         return 1 if result.num_failed else 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hcr import stopping
 from hcr.config.errors import one_line
 from hcr.tracking.journal import JOURNAL, lock_run
 from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay
@@ -49,10 +50,15 @@ class Delivery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.drain()
-        self._given_up = True
-        while self._thread.is_alive() and not self._ready:  # an import that the end of the process cuts short may crash
-            time.sleep(0.05)
+        with stopping.deferred():
+            signals = stopping.count()
+            self.drain()
+            self._given_up = True
+            # An import that the end of the process cuts short may crash it; unless it is left without Python's help.
+            while self._thread.is_alive() and not self._ready and stopping.count() == signals:
+                time.sleep(0.05)
+            if self._thread.is_alive():
+                stopping.leave_threads()
 
     @property
     def num_undelivered(self) -> int:
@@ -84,9 +90,10 @@ class Delivery:
 
     def drain(self) -> None:
         """Wait until all that has ended is delivered, or until nothing has got through for `timeout_s` seconds."""
+        signals = stopping.count()
         self._closing.set()
         self._last_progress = time.monotonic()
-        while self._thread.is_alive() and self._ended and not self._out_of_time():
+        while self._thread.is_alive() and self._ended and not self._out_of_time() and stopping.count() == signals:
             time.sleep(0.05)
 
     def _out_of_time(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hcr import stopping
 from hcr.config.axes import written
 from hcr.config.errors import HcrError, one_line
 from hcr.sweep.pool import INTERRUPTED, Ended
@@ -69,7 +70,8 @@ class LaunchedPool:
         overrides = [[f"+{TRIAL}={written(str(folder))}"] for folder in folders]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jobs have it from here
         try:
-            self._launch(overrides, initial_job_idx=self._number)
+            with stopping.interruptible():
+                self._launch(overrides, initial_job_idx=self._number)
         except Exception as error:  # such as submitit's for a job that was killed: the others have their results
             told = f"the launcher says: {type(error).__name__}: {one_line(error)}"
             if not any((folder / RUN).exists() or read_result(folder) is not None for folder in folders):

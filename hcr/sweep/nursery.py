@@ -32,7 +32,8 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+
+from hcr import stopping
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 LONGEST_LINE = 1 << 16
@@ -178,7 +179,7 @@ def _live(folder: Path) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping.handle(signal.SIGTERM)
 
     from hcr.sweep.trial import run_task
 
@@ -204,10 +205,6 @@ def _bury(control: socket.socket, children: dict[int, str]) -> None:
 
 def _send(control: socket.socket, message: dict[str, object]) -> None:
     control.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

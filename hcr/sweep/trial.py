@@ -20,6 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hcr import stopping
 from hcr.config import HcrError, RunConfig, parse_config
 from hcr.config.errors import one_line
 from hcr.config.sweep import SweepConfig
@@ -49,10 +50,13 @@ def run_task(folder: Path) -> int:
     if "output_root" in task:  # on another machine, where our environment is not
         os.environ["HCR_OUTPUT_DIR"] = task["output_root"]
     try:
-        result = TASKS[task["task"]](folder, task)
+        with stopping.recording():
+            result = TASKS[task["task"]](folder, task)
     except KeyboardInterrupt:
-        return 130  # no result: it goes on another time
+        return stopping.EXIT_CODE  # no result: it goes on another time
     except Exception as error:  # whatever it is, it costs this trial alone
+        if stopping.is_requested():
+            return stopping.EXIT_CODE
         (folder / ERROR).write_text(traceback.format_exc())
         told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
         result = {"status": "failed", "error": told}

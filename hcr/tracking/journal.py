@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
 
 Event = dict[str, Any]
@@ -94,6 +95,10 @@ class Journal:
         if key is not None:
             self.key = self.header["key"] = key
             self.folder = self.root / "runs" / key
+        with stopping.deferred():
+            self._open_new(name, tags, scratch)
+
+    def _open_new(self, name: str, tags: Mapping[str, str], scratch: str | None) -> None:
         try:
             self.artifacts.mkdir(parents=True)
             if scratch is not None:
@@ -122,7 +127,10 @@ class Journal:
             BlockingIOError: it is alive.
             TrackingError: its journal is damaged, or cannot be written.
         """
-        lock = lock or lock_run(folder)
+        with stopping.deferred():
+            self._open_again(folder, lock or lock_run(folder), reopen=reopen)
+
+    def _open_again(self, folder: Path, lock: IO[bytes], *, reopen: bool) -> None:
         try:
             events = [event for event, _ in _repaired(folder)]
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
@@ -171,6 +179,7 @@ class Journal:
 
     def artifact(self, path: str) -> Path:
         """Where to write the artifact called `path`; `artifact_written` hands it over."""
+        stopping.check()
         target = self.artifacts / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -181,13 +190,14 @@ class Journal:
 
     def end(self, status: Status) -> None:
         """The last event."""
-        self._write("end", status=status)
-        assert self._file is not None
-        self._file.close()
-        self._file = None
-        scratch = self.header.get("scratch")
-        if status == "FINISHED" and scratch is not None:  # behind the last event: a kill before it finds all in place
-            shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
+        with stopping.deferred():
+            self._write("end", status=status)
+            assert self._file is not None
+            self._file.close()
+            self._file = None
+            scratch = self.header.get("scratch")
+            if status == "FINISHED" and scratch is not None:  # behind the last event: a kill finds all in place
+                shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
 
     def release(self) -> None:
         """Give up the run's lock: whoever replays what is left may have it."""
@@ -201,23 +211,33 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.is_open:
-            return
-        if error is None:
-            self.end("FINISHED")
-        elif isinstance(error, KeyboardInterrupt | SystemExit):
-            self.tags({"hcr.error": "interrupted"})
-            self.end("KILLED")
-        else:
-            told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
-            self.tags({"hcr.error": told})
-            self.end("FAILED")
+        with stopping.deferred():
+            if error is not None:
+                stopping.heard()
+            if not self.is_open:
+                return
+            if error is None:
+                self.end("FINISHED")
+            elif isinstance(error, KeyboardInterrupt | SystemExit) or stopping.is_requested():
+                self.tags({"hcr.error": "interrupted"})
+                self.end("KILLED")
+            else:
+                told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
+                self.tags({"hcr.error": told})
+                self.end("FAILED")
 
     def _write(self, event: str, **values: Any) -> None:
         assert self._file is not None, "begin() comes first"
         line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+        with stopping.deferred():
+            self._append(line.encode())
+            if self.on_event is not None:
+                self.on_event()
+
+    def _append(self, line: bytes) -> None:
+        assert self._file is not None
         try:
-            self._file.write(line.encode())
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -226,8 +246,6 @@ class Journal:
             raise TrackingError(
                 f"{self.folder / JOURNAL}: cannot be written ({one_line(error)}); the run ends here"
             ) from error
-        if self.on_event is not None:
-            self.on_event()
 
     def _give_up(self) -> None:
         """Close the file without what it could not write."""

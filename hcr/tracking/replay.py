@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hcr import stopping
 from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.journal import (
     ARTIFACTS,
@@ -275,17 +276,21 @@ class ReplayThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
-        self._last_progress = time.monotonic()
-        self._wake.set()
-        try:
-            while self._thread.is_alive() and not self._out_of_time():
-                self._thread.join(0.05)
-        finally:  # an impatient Ctrl-C too
-            self._given_up = True
-            if self._started and not self._delivered:
-                silent = "its journal has no end" if self._journal.gave_up else "the store does not answer"
-                self.undelivered = silent if self.error is None else one_line(self.error)
+        with stopping.deferred():
+            signals = stopping.count()
+            self._closing.set()
+            self._last_progress = time.monotonic()
+            self._wake.set()
+            try:
+                while self._thread.is_alive() and not self._out_of_time() and stopping.count() == signals:
+                    self._thread.join(0.05)
+            finally:  # an interrupt that `stopping` does not handle too, as in a notebook
+                self._given_up = True
+                if self._thread.is_alive():
+                    stopping.leave_threads()
+                if self._started and not self._delivered:
+                    silent = "its journal has no end" if self._journal.gave_up else "the store does not answer"
+                    self.undelivered = silent if self.error is None else one_line(self.error)
 
     def _out_of_time(self) -> bool:
         """Importing MLflow, seconds on a cold disk, is no silence of the store's."""

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,17 @@ PATIENCE = {
 }
 
 
+# Held by whoever imports what is late: threads that import what imports one another at once fail now and then.
+IMPORTING = threading.RLock()
+
+
 def import_mlflow() -> Any:
     """MLflow, quiet and impatient."""
+    with IMPORTING:
+        return _import_mlflow()
+
+
+def _import_mlflow() -> Any:
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     # In a notebook without widgets tqdm, which MLflow would show the copying of artifacts with, says so.
@@ -42,12 +52,13 @@ def import_mlflow() -> Any:
 
 def warm_up() -> None:
     """Have what MLflow imports and looks up once in a process, the first time it saves a model: most of a second."""
-    mlflow = import_mlflow()
-    import_module("mlflow.pyfunc.loaders")
-    _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # imported late, by name
-    look_up = getattr(import_module("mlflow.utils.requirements_utils"), "_init_modules_to_packages_map", None)
-    if look_up is not None:  # MLflow's own affair: without it, it looks up later
-        look_up()
+    with IMPORTING:
+        mlflow = import_mlflow()
+        import_module("mlflow.pyfunc.loaders")
+        _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # imported late, by name
+        look_up = getattr(import_module("mlflow.utils.requirements_utils"), "_init_modules_to_packages_map", None)
+        if look_up is not None:  # MLflow's own affair: without it, it looks up later
+            look_up()
 
 
 def open_store(uri: str) -> "MlflowClient":
