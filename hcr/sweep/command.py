@@ -14,7 +14,7 @@ from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import how_to_see, tracking_uri
+from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.evaluation.leaderboard import counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.launched import LaunchedPool, run_launched
@@ -22,6 +22,7 @@ from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
+from hcr.tracking.status import earlier_uris
 
 
 class SweepJob:
@@ -105,16 +106,24 @@ class SweepJob:
 
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
-        plan = make_plan(
-            self._checked.runs,
-            self._space,
-            command=self._overrides,
-            name=self._name(),
-            uri=tracking_uri(base.tracking.uri),
-            base=base,
-            workers=workers,
-            threads=threads,
-        )
+
+        def plan_at(uri: str) -> Plan:
+            return make_plan(
+                self._checked.runs,
+                self._space,
+                command=self._overrides,
+                name=self._name(),
+                uri=uri,
+                base=base,
+                workers=workers,
+                threads=threads,
+            )
+
+        plan = plan_at(tracking_uri(base.tracking.uri))
+        if not sweep_folder(plan).exists():
+            # The store is part of a sweep's id: in an output root that was moved, a sweep has the id of its old place.
+            before = map(plan_at, earlier_uris(output_root(), plan.uri))
+            plan = next((replace(plan, id=old.id) for old in before if sweep_folder(old).exists()), plan)
         return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
     def _sweep(self) -> int:

@@ -17,6 +17,7 @@ from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run, known_state
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
+from hcr.tracking.known import LONGEST_WAIT_S, lost_runs
 from hcr.tracking.status import is_delivered
 
 WAIT_S = 1.0
@@ -34,7 +35,9 @@ class Work:
     def __init__(self, plan: Plan, folder: Path, sweep: SweepConfig, controller: Controller) -> None:
         self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
-        self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
+        self._known: KnownRuns = known_runs(
+            output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent, timeout_s=LONGEST_WAIT_S
+        )
         self._fingerprints = Fingerprints()
         self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
 
@@ -122,10 +125,11 @@ class Work:
                 screen.known(run.planned.number, run.state)
 
     def deliver_what_is_left(self, delivery: Delivery) -> None:
-        """Runs that ended before, and that the store has not had as a whole."""
+        """Runs that ended before, and that the store has not had as a whole, or has lost."""
+        lost = set(lost_runs(output_root(), self.plan.uri))
         for folder, last in self._known.own.values():
-            if last.get("event") == "end" and not is_delivered(folder):
-                delivery.finish(folder)
+            if last.get("event") == "end" and (not is_delivered(folder) or folder in lost):
+                delivery.finish(folder, is_lost=folder in lost)
 
     def shared_key(self, own: str) -> str:
         """The key of the sweep's own run, as all machines that share a search know it."""
