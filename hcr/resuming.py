@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
-from hcr.tracking.known import ask, deleted_runs
+from hcr.tracking.known import ask, deleted_keys
 from hcr.tracking.place import store_of
 from hcr.tracking.replay import deliver_lost
 from hcr.tracking.status import find_run, finished_runs, unfinished
@@ -27,21 +28,21 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
     Args:
         timeout_s: how long the store may take to say whether it still has the run.
     """
-    done = finished_runs(output_root(), uri=journal.uri, experiment=journal.header["experiment"]).get(identity)
-    if done is None:
+    finished = partial(finished_runs, output_root(), uri=journal.uri, experiment=journal.header["experiment"])
+    latest = finished().get(identity)
+    if latest is None:
         return
     known = ask(journal.uri, timeout_s)
-    standing = known.standing(done) if known is not None else "there"
-    if standing == "deleted":
-        told = f"note: run {done.name} finished with this config and was deleted in MLflow; it is trained again"
+    deleted = deleted_keys(output_root(), journal.uri, known)
+    done = finished(without=deleted).get(identity)
+    if done is None:
+        told = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
         print(told, flush=True)
         return
-    if standing == "lost" and journal.uri.startswith("sqlite:"):
-        deliver_lost(output_root(), journal.uri)
+    if known is not None and known.standing(done) == "lost" and deliver_lost(output_root(), journal.uri):
         print(f"note: MLflow had lost run {done.name}; it has been delivered again", flush=True)
     unsure = "" if known is not None else "; its store could not be asked whether it is still there"
-    told = f"run {done.name} has finished with this config, data and code; it is in {done}{unsure}"
-    raise AlreadyFinished(told)
+    raise AlreadyFinished(f"run {done.name} has finished with this config, data and code; it is in {done}{unsure}")
 
 
 def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
@@ -64,7 +65,7 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
             continue
         if named is None and not (is_of_this_host(header) and _is_the_same(folder, header, journal, identity)):
             continue
-        if deleted_runs([folder], cfg.tracking.timeout_s):
+        if folder.name in _deleted(folder, header, cfg.tracking.timeout_s):
             if named is None:
                 print(f"note: run {folder.name} was deleted in MLflow and is not resumed", flush=True)
                 continue
@@ -97,6 +98,11 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     if named is not None:
         raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
     return None
+
+
+def _deleted(folder: Path, header: Event, timeout_s: float) -> frozenset[str]:
+    uri = store_of(folder, header)
+    return deleted_keys(output_root(), uri, ask(uri, timeout_s))
 
 
 def _is_the_same(folder: Path, header: Event, journal: Journal, identity: str) -> bool:

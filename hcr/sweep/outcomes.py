@@ -10,7 +10,7 @@ from hcr.config.fingerprint import code_version, fingerprint
 from hcr.config.resolve import resolve
 from hcr.data.splits import split_digests
 from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
-from hcr.tracking.known import deleted_runs
+from hcr.tracking.known import ask, deleted_keys
 from hcr.tracking.status import finished_runs, first_event
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
@@ -60,19 +60,14 @@ def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None, tim
         parent: the key of the sweep's own run, if it has one.
         timeout_s: how long the store may take to say which runs were deleted.
     """
+    has_runs = next((root / "runs").glob(f"*/{JOURNAL}"), None) is not None
+    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if has_runs else frozenset()
     own = {}
     for path in (root / "runs").glob(f"*/{JOURNAL}") if parent is not None else ():
         header = first_event(path.parent)
-        if header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
+        if path.parent.name not in deleted and header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
             own[header["tags"][NUMBER_TAG]] = (path.parent, last_event(path.parent))
-    finished = finished_runs(root, uri=uri, experiment=experiment)
-    folders = {*finished.values(), *(folder for folder, _ in own.values())}
-    gone = deleted_runs(folders, timeout_s) if folders else set()
-    return KnownRuns(
-        {mark: folder for mark, folder in finished.items() if folder not in gone},
-        {number: (folder, last) for number, (folder, last) in own.items() if folder not in gone},
-        frozenset(folder.name for folder in gone),
-    )
+    return KnownRuns(finished_runs(root, uri=uri, experiment=experiment, without=deleted), own, deleted)
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:

@@ -14,9 +14,10 @@ from hcr.sweep.delivery import Delivery
 from hcr.sweep.outcomes import Fingerprints, KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
-from hcr.sweep.runs import Run, known_state
+from hcr.sweep.runs import Run, known_state, trial_folder
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
+from hcr.sweep.trial import read_result
 from hcr.tracking.known import LONGEST_WAIT_S, lost_runs
 from hcr.tracking.status import is_delivered
 
@@ -62,6 +63,10 @@ class Work:
             runs = [self.state_of(planned) for planned in self.plan.runs]
             self.source = Grid(iter([run for run in runs if run.state == "new"]))
         self._controller.runs |= {run.planned.number: run for run in runs}
+        results = [read_result(trial_folder(self._folder, run.planned)) for run in runs if run.outcome is None]
+        deleted = [result for result in results if result is not None and result.get("key") in self._known.deleted]
+        if deleted:
+            print(f"note: made again, as deleted in MLflow: {counted(len(deleted), 'run')}", flush=True)
 
     def begin(self) -> None:
         """Say where others can read it what this machine knows and that it is alive: once the sweep was accepted."""

@@ -6,7 +6,6 @@ A database may be removed, replaced by an older copy or cleaned up. An SQLite fi
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,6 +64,9 @@ def ask(uri: str, timeout_s: float) -> Known | None:
     timeout_s = min(timeout_s, LONGEST_WAIT_S)
     if uri.startswith("sqlite:"):
         return _ask_sqlite(sqlite_path(uri), timeout_s)
+    from hcr.tracking.store import import_mlflow
+
+    import_mlflow()  # seconds on a cold disk, which are none of the store's
     found: list[Known] = []
 
     def search() -> None:
@@ -74,7 +76,7 @@ def ask(uri: str, timeout_s: float) -> Known | None:
     # In a thread: whatever holds a request up (a name server, a proxy) does not hold us up.
     thread = threading.Thread(target=search, name="asking the store", daemon=True)
     thread.start()
-    thread.join(timeout_s + 3.0)  # some of it is the import
+    thread.join(timeout_s)
     return found[0] if found else None
 
 
@@ -92,16 +94,14 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
     return [folder for folder in ours if known.standing(folder) == "lost"]
 
 
-def deleted_runs(folders: Iterable[Path], timeout_s: float) -> set[Path]:
-    """Those of the runs that were deleted in their stores; a store that does not answer in time has deleted none."""
-    by_store: dict[str, list[Path]] = {}
-    for folder in folders:
-        by_store.setdefault(store_of(folder, first_event(folder)), []).append(folder)
-    deleted = set()
-    for uri, of_store in by_store.items():
-        known = ask(uri, timeout_s)
-        deleted |= {folder for folder in of_store if known is not None and known.standing(folder) == "deleted"}
-    return deleted
+def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
+    """The keys of the runs under the output root that were deleted in the store at `uri`, by what it knows; none where
+    it could not be asked."""
+    if known is None:
+        return frozenset()
+    folders = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
+    ours = [folder for folder in folders if store_of(folder, first_event(folder)) == uri]
+    return frozenset(folder.name for folder in ours if known.standing(folder) == "deleted")
 
 
 def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from hcr.config.tracking import file_uri, sqlite_path, sqlite_uri
 
@@ -93,7 +94,7 @@ def _root_of(location: str | None) -> Path | None:
     if location is None or not location.endswith("/artifacts"):
         return None
     if location.startswith("file:///"):
-        return sqlite_path(f"sqlite://{location.removeprefix('file://')}").parent
+        return Path(unquote(location.removeprefix("file://"))).parent
     return Path(location).parent if location.startswith("/") else None
 
 

@@ -310,12 +310,11 @@ def deliver_whole(folder: Path, go_on: Callable[[], bool] = lambda: True) -> boo
 def deliver_lost(root: Path, uri: str) -> int:
     """Deliver again the runs under `root` that the SQLite store at `uri` has lost; how many that were.
 
-    Raises:
-        Exception: the store's.
+    What cannot be delivered now, such as to a database that is locked, is for `hcr sync`, which says why.
     """
     count = 0
     for folder in oldest_first(lost_runs(root, uri)):
-        with contextlib.suppress(BlockingIOError), lock_run(folder):  # somebody else is at it
+        with contextlib.suppress(Exception), lock_run(folder):
             count += deliver_whole(folder)
     return count
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,23 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
         yield folder, header
 
 
-def finished_runs(root: Path, *, uri: str, experiment: str) -> dict[str, Path]:
-    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint."""
+def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[str] = frozenset()) -> dict[str, Path]:
+    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint.
+
+    Args:
+        without: keys of runs that do not count, such as deleted ones.
+    """
     found = {}
     for folder in sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
         header = first_event(folder)
         mark = header.get("tags", {}).get("hcr.fingerprint")
         is_here = header.get("experiment") == experiment and store_of(folder, header) == uri
-        if mark is not None and is_here and last_event(folder).get("status") == "FINISHED":
+        if (
+            mark is not None
+            and is_here
+            and folder.name not in without
+            and last_event(folder).get("status") == "FINISHED"
+        ):
             found[str(mark)] = folder
     return found
 
