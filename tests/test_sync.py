@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -242,6 +244,9 @@ def test_a_run_that_was_deleted_for_good_by_gc_is_not_made_again(root: Path, uri
     (root / "artifacts" / run_id).rmdir()
     assert sync.main([]) == 0
     assert set(runs(uri)) == {kept.name}
+    execute(uri, "UPDATE experiments SET creation_time = 1")  # in another database it would be one that was lost
+    assert sync.main([]) == 0
+    assert set(runs(uri)) == {kept.name, gone.name}
 
 
 def test_runs_aimed_at_a_wrong_store_are_aimed_at_another_together(root: Path, uri: str) -> None:
@@ -323,3 +328,25 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
         (run,) = runs(uri).values()
         assert history(open_store(uri), run, "val/loss") == [1, 2]
     assert json.loads((journal.folder / "delivered.json").read_text())["run_id"] == run.info.run_id
+
+
+def test_a_database_that_is_locked_is_one_line(root: Path, uri: str) -> None:
+    folder = write_run(root, uri)
+    Replay(folder).deliver()
+    with lock_run(folder):
+        add_events(folder, [{"event": "tags", "values": {"late": "yes"}}])
+    code = f"""
+import sqlite3, sys
+from hcr.tracking.store import open_store
+open_store({uri!r})
+held = sqlite3.connect({str(root / "mlflow.db")!r})
+held.execute("BEGIN IMMEDIATE")
+from mlflow.store.db import utils
+text = utils.sql.text
+utils.sql.text = lambda words: text(words.replace("20000", "1"))  # not the 20 s that MLflow waits for a lock
+from hcr.cli import main
+sys.exit(main(["sync"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"hcr: not delivered: {folder.name}: (sqlite3.OperationalError) database is locked\n"

@@ -30,20 +30,20 @@ class Known:
 
     Attributes:
         active, deleted: keys of runs; `deleted` are those that MLflow can still restore.
-        experiments: id and time of creation (ms since 1970) by name.
+        database: when it was made, in milliseconds since 1970; None where that is not known.
         artifacts: the folder of folders of artifacts by run id, beside an SQLite file; None for other stores.
     """
 
     active: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
-    experiments: frozenset[tuple[str, str, int]] = frozenset()
+    database: int | None = None
     artifacts: Path | None = None
 
     def standing(self, folder: Path) -> Standing:
         """What became in the store of the run in `folder`.
 
-        "lost" is a delivered run that the store does not know. Where the same experiment is there still and the
-        run's artifacts are gone with it, it was deleted for good, by `mlflow gc`.
+        "lost" is a delivered run that the store does not know. Where it is the same database still and the run's
+        artifacts are gone with it, it was deleted for good, by `mlflow gc`.
         """
         if folder.name in self.active:
             return "there"
@@ -52,9 +52,9 @@ class Known:
         position = read_position(folder)
         if position.get("run_id") is None:
             return "undelivered"
-        made = tuple(position.get("experiment") or ())
+        is_the_same = self.database is not None and position.get("database") == self.database
         had_artifacts = any((folder / ARTIFACTS).glob("*"))
-        if self.artifacts is not None and made in self.experiments and had_artifacts:
+        if self.artifacts is not None and is_the_same and had_artifacts:
             return "lost" if (self.artifacts / str(position["run_id"])).exists() else "deleted"
         return "lost"
 
@@ -113,13 +113,13 @@ def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:
             if not {"experiments", "runs", "tags"} <= tables:  # MLflow has not made them yet
                 return Known()
             rows = database.execute(_QUERY).fetchall()
-            made = database.execute("SELECT name, experiment_id, creation_time FROM experiments").fetchall()
+            made = database.execute("SELECT creation_time FROM experiments WHERE experiment_id = 0").fetchone()
     except sqlite3.Error:  # locked, or damaged: whoever writes to it says so
         return None
     return Known(
         frozenset(key for key, stage in rows if stage == "active"),
         frozenset(key for key, stage in rows if stage == "deleted"),
-        frozenset((name, str(number), created or 0) for name, number, created in made),
+        (made[0] or None) if made is not None else None,
         path.parent / "artifacts",
     )
 

@@ -36,7 +36,16 @@ from hcr.tracking.status import (
     read_position,
     undelivered,
 )
-from hcr.tracking.store import experiment_id, find_runs, import_mlflow, is_deleted, open_store, stage_of, warm_up
+from hcr.tracking.store import (
+    database_made_ms,
+    experiment_id,
+    find_runs,
+    import_mlflow,
+    is_deleted,
+    open_store,
+    stage_of,
+    warm_up,
+)
 from hcr.tracking.suspicion import take_back_suspicion
 
 if TYPE_CHECKING:
@@ -82,7 +91,7 @@ class Replay:
         self._run_id: str | None = position.get("run_id")
         whole = self._offset == (folder / JOURNAL).stat().st_size
         self.ended: bool = position.get("ended", False) and whole  # a run that was ended may have been resumed
-        self._experiment: list[object] | None = position.get("experiment")
+        self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
         self._kept: set[str] | None = None  # tags that stay as the store has them
         self._spoke: float | None = None  # when, by `time.monotonic`
@@ -153,7 +162,7 @@ class Replay:
     def create_run(self, client: "MlflowClient", event: Event) -> None:
         """Find the run by its key, or create it."""
         experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
-        self._experiment = [event["experiment"], experiment, client.get_experiment(experiment).creation_time or 0]
+        self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
         tags = dict(event["tags"])
         for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
@@ -247,7 +256,7 @@ class Replay:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
         position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
-        position["experiment"] = self._experiment
+        position["database"] = self._database
         new.write_text(json.dumps(position))
         new.replace(path)
 

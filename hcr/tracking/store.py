@@ -27,6 +27,7 @@ PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+FIRST_EXPERIMENT = "0"  # which MLflow makes together with a database
 RUNS_AT_A_TIME = 1000  # of a search
 
 
@@ -130,6 +131,16 @@ def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
         if not page:
             break
     return found
+
+
+def database_made_ms(client: "MlflowClient") -> int | None:
+    """When the database was made, in milliseconds since 1970: one that replaces it has another time."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_experiment(FIRST_EXPERIMENT).creation_time or None
+    except MlflowException:  # removed by hand
+        return None
 
 
 def is_deleted(client: "MlflowClient", experiment: str, key: str) -> bool:
