@@ -84,7 +84,7 @@ def run(
     check_room(journal.root, model.count_params())
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
-        refuse_finished(journal, identity)
+        refuse_finished(journal, identity, cfg.tracking.timeout_s)
     state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
         with disk_of(journal):

@@ -83,11 +83,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "sync": Verb(
             group="keep",
-            usage="",
-            summary="deliver what MLflow has not had yet",
-            examples=("hcr sync", "HCR_OUTPUT_DIR=/data/runs hcr sync"),
+            usage="[RUN...]",
+            summary="deliver what MLflow has not had yet, or has lost",
+            examples=("hcr sync --check", "hcr sync --to sqlite:////data/mlflow.db"),
             function="hcr.commands.sync:main",
-            options={"--help": (), "--take-over": ()},
+            options={"--help": (), "--take-over": (), "--check": (), "--repair": (), "--to": (), "--forget": ()},
+            words="run",
         ),
         "completion": Verb(
             group="shell",

@@ -2,8 +2,10 @@
 
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,50 @@ def test_databricks_is_accepted_in_both_of_its_forms(uri: str) -> None:
 def test_file_stores_and_other_things_are_refused_by_key(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"^tracking\.uri: expected a URI such as"):
         tracking(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("sqlite://", "sqlite:////folder/mlflow.db, a file"),
+        ("sqlite:", "a file"),
+        ("sqlite:/x.db", "a file"),
+        ("sqlite:///", "a file"),
+        ("sqlite:///:memory:", "a file"),
+        ("sqlite:///x.db?mode=ro", "without options"),
+        ("sqlite:///{tmp}", "{tmp}/mlflow.db, as {tmp} is a folder"),
+        ("sqlite:///{tmp}/text", "an SQLite database or no file yet"),
+        ("sqlite:///{tmp}/text/mlflow.db", "{tmp}/text is no folder"),
+        ("SQLITE:///x.db", "a URI such as"),
+        ("http://", "a server such as http://host:5000"),
+        ("https://:5000", "a server such as https://host:5000"),
+        ("http://host:port", "a server such as http://host:5000"),
+        ("postgresql:", "postgresql://user@host/database"),
+        ("postgresql://", "postgresql://user@host/database"),
+        ("mysql+pymysql://host", "mysql://user@host/database"),
+    ],
+)
+@pytest.mark.parametrize("key", ["tracking.uri", "MLFLOW_TRACKING_URI"])
+def test_what_is_no_address_of_a_store_is_refused_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, says: str, key: str
+) -> None:
+    (tmp_path / "text").write_text("not a database")
+    uri, says = (text.replace("{tmp}", str(tmp_path)) for text in (uri, says))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError) as refused:
+        tracking(uri) if key == "tracking.uri" else tracking_uri(None)
+    assert str(refused.value).startswith(f"{key}: expected ")
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_an_empty_file_and_a_real_database_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with closing(sqlite3.connect(tmp_path / "real.db")) as database, database:
+        database.execute("CREATE TABLE t (x)")
+    for name in ("empty.db", "real.db", "none/yet.db"):
+        assert tracking(f"sqlite:///{tmp_path / name}").uri is not None
 
 
 def test_names_that_are_empty_are_refused() -> None:

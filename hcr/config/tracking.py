@@ -12,6 +12,8 @@ from hcr.config.secrets import redact
 
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 PROBE_BYTES = 1 << 20
+SQLITE_EXAMPLE = "sqlite:////folder/mlflow.db"
+SQLITE_MAGIC = b"SQLite format 3\0"  # what every such file begins with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,51 @@ class TrackingConfig:
 def check_tracking_uri(key: str, uri: str) -> None:
     """Raise a ConfigError unless `uri` names a server or a database; MLflow's file store is no more."""
     scheme, _, driver = (urlsplit(uri).scheme or uri).partition("+")  # databricks is a word of its own
-    require(not (scheme == "sqlite" and driver), key, "sqlite:////folder/mlflow.db, without a driver", uri)
-    require(scheme in URI_SCHEMES, key, "a URI such as http://host:5000 or sqlite:////folder/mlflow.db", uri)
+    require(not (scheme == "sqlite" and driver), key, f"{SQLITE_EXAMPLE}, without a driver", uri)
+    is_known = scheme in URI_SCHEMES and uri.startswith(scheme)  # MLflow knows no SQLITE: or HTTP:
+    require(is_known, key, f"a URI such as http://host:5000 or {SQLITE_EXAMPLE}", uri)
+    if scheme == "sqlite":
+        _check_sqlite_uri(key, uri)
+    elif scheme in ("http", "https"):
+        require(bool(_host(uri)), key, f"a server such as {scheme}://host:5000", redact(uri))
+    elif scheme in ("postgresql", "mysql", "mssql"):
+        parts = urlsplit(uri)
+        require(uri.startswith(f"{parts.scheme}://"), key, f"{scheme}://user@host/database", redact(uri))
+        require(bool(parts.path.strip("/") or parts.query), key, f"{scheme}://user@host/database", redact(uri))
+
+
+def _host(uri: str) -> str | None:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # a port that is no number raises only now
+        return parts.hostname
+    except ValueError:
+        return None
+
+
+def _check_sqlite_uri(key: str, uri: str) -> None:
+    """What SQLAlchemy would take for a database in memory, and MLflow for a file called `sqlite:`, is refused."""
+    _, three_slashes, rest = uri.partition("sqlite:///")
+    is_file = bool(three_slashes) and rest.strip("/") not in ("", ":memory:")
+    require(is_file, key, f"{SQLITE_EXAMPLE}, a file", uri)
+    require("?" not in rest, key, f"{SQLITE_EXAMPLE}, without options (a ? in a name is %3F)", uri)
+    path = sqlite_path(uri).absolute()
+    try:
+        require(not path.is_dir(), key, f"{uri.rstrip('/')}/mlflow.db, as {path} is a folder", uri)
+        above = next(folder for folder in path.parents if folder.exists())
+        require(above.is_dir(), key, f"{SQLITE_EXAMPLE}, and {above} is no folder", uri)
+        begin = _first_bytes(path)
+    except OSError:  # one that cannot be read is for SQLite to complain of
+        return
+    require(begin in (b"", SQLITE_MAGIC), key, f"an SQLite database or no file yet, and {path} is neither", uri)
+
+
+def _first_bytes(path: Path) -> bytes | None:
+    """What a file begins with; nothing where there is none, None for what is no file."""
+    if not path.is_file():
+        return None if path.exists() else b""
+    with path.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC))
 
 
 def output_root() -> Path:
@@ -120,3 +165,9 @@ def sqlite_uri(path: Path) -> str:
 def sqlite_path(uri: str) -> Path:
     """The file of an SQLite URI."""
     return Path(unquote(uri.removeprefix("sqlite:///")))
+
+
+def file_uri(path: Path) -> str:
+    """A folder of artifacts as MLflow takes it: the path, or a `file:` URI where the path has characters that MLflow
+    would read as parts of a URI."""
+    return path.as_uri() if set("%?#") & set(str(path)) else str(path)

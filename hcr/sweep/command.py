@@ -27,7 +27,7 @@ from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
 from hcr.sweep.work import parent_key
 from hcr.tracking.journal import last_event
-from hcr.tracking.status import is_delivered
+from hcr.tracking.status import earlier_uris, is_delivered
 
 
 class SweepJob:
@@ -135,17 +135,25 @@ class SweepJob:
 
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
-        plan = make_plan(
-            self._runs,
-            self._space,
-            command=self._overrides,
-            name=self._name(),
-            uri=tracking_uri(base.tracking.uri),
-            base=base,
-            workers=workers,
-            threads=threads,
-            data=self._fingerprints.data,
-        )
+
+        def plan_at(uri: str) -> Plan:
+            return make_plan(
+                self._runs,
+                self._space,
+                command=self._overrides,
+                name=self._name(),
+                uri=uri,
+                base=base,
+                workers=workers,
+                threads=threads,
+                data=self._fingerprints.data,
+            )
+
+        plan = plan_at(tracking_uri(base.tracking.uri))
+        if not sweep_folder(plan).exists():
+            # The store is part of a sweep's id: in an output root that was moved, a sweep has the id of its old place.
+            before = map(plan_at, earlier_uris(output_root(), plan.uri))
+            plan = next((replace(plan, id=old.id) for old in before if sweep_folder(old).exists()), plan)
         return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
     def _sweep(self) -> int:

@@ -207,8 +207,8 @@ def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], deliver
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
-    run_id = read_position(output_root() / "runs" / best.outcome.key).get("run_id")
-    if run_id is None:  # another machine's
-        run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
+    # The store is asked first: what was noted on delivery may be of a database that is gone.
+    run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
+    run_id = run_id or read_position(output_root() / "runs" / best.outcome.key).get("run_id")
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
     journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))

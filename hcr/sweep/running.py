@@ -155,7 +155,7 @@ def _taken_up(folder: Path, plan: Plan, sweep: SweepConfig) -> tuple[Plan, list[
     there = read_plan(folder)
     if there is not None:
         check_data(there.data, plan)
-        there = replace(there, workers=plan.workers)
+        there = replace(there, workers=plan.workers, uri=plan.uri)  # an output root may have been moved since
     elif (begun := agreement(plan, sweep)) is not None:
         there = replace(plan, code=begun.code)
     return (there, changed_code(there.code, plan.code)) if there is not None else (plan, [])

@@ -141,7 +141,7 @@ def known_state(
         run.state, run.why = "pruned", f"after epoch {result['epoch']}"
         return run
     own = known.own.get(number_tag(planned)) if is_told else None
-    if result is not None and result["status"] == "finished":
+    if result is not None and result["status"] == "finished" and str(result["key"]) not in known.deleted:
         journal = output_root() / "runs" / str(result["key"])
         with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
             if last_event(journal).get("status") == "FINISHED":

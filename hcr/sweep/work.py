@@ -15,9 +15,11 @@ from hcr.sweep.identity import Fingerprints
 from hcr.sweep.outcomes import KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
-from hcr.sweep.runs import Run, known_state
+from hcr.sweep.runs import Run, known_state, trial_folder
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
+from hcr.sweep.trial import read_result
+from hcr.tracking.known import LONGEST_WAIT_S, lost_runs
 from hcr.tracking.status import is_delivered
 
 WAIT_S = 1.0
@@ -37,7 +39,9 @@ class Work:
     ) -> None:
         self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
-        self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
+        self._known: KnownRuns = known_runs(
+            output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent, timeout_s=LONGEST_WAIT_S
+        )
         self._fingerprints = fingerprints
         self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
 
@@ -62,6 +66,10 @@ class Work:
             runs = [self.state_of(planned) for planned in self.plan.runs]
             self.source = Grid(iter([run for run in runs if run.state == "new"]))
         self._controller.runs |= {run.planned.number: run for run in runs}
+        results = [read_result(trial_folder(self._folder, run.planned)) for run in runs if run.outcome is None]
+        deleted = [result for result in results if result is not None and result.get("key") in self._known.deleted]
+        if deleted:
+            print(f"note: made again, as deleted in MLflow: {counted(len(deleted), 'run')}", flush=True)
 
     def begin(self) -> None:
         """Say where others can read it what this machine knows and that it is alive: once the sweep was accepted."""
@@ -125,10 +133,11 @@ class Work:
                 screen.known(run.planned.number, run.state)
 
     def deliver_what_is_left(self, delivery: Delivery) -> None:
-        """Runs that ended before, and that the store has not had as a whole."""
+        """Runs that ended before, and that the store has not had as a whole, or has lost."""
+        lost = set(lost_runs(output_root(), self.plan.uri))
         for folder, last in self._known.own.values():
-            if last.get("event") == "end" and not is_delivered(folder):
-                delivery.finish(folder)
+            if last.get("event") == "end" and (not is_delivered(folder) or folder in lost):
+                delivery.finish(folder, is_lost=folder in lost)
 
     def shared_key(self, own: str) -> str:
         """The key of the sweep's own run, as all machines that share a search know it."""

@@ -6,6 +6,7 @@ A run's folder is `<output root>/runs/<key>/`:
     artifacts/       files, laid out as in the store
     lock             held (flock) by the process that runs or replays it
     delivered.json   how far the journal has been carried to the store
+    store.json       another store than the journal says, or none, where `hcr sync` was told so (see `place`)
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from typing import IO, Any, Literal, Self
 
 from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
+from hcr.tracking.place import store_of
 
 Event = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -64,7 +66,7 @@ class Journal:
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
-        self.header |= {"host": this_host(), "boot": _this_boot()}
+        self.header |= {"host": this_host(), "boot": _this_boot(), "root": str(root)}
         self.root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
         self._told_params: set[str] = set()
@@ -145,7 +147,7 @@ class Journal:
         self._lock, self._file = lock, file
         self.folder = folder
         self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
-        self.key, self.uri = self.header["key"], self.header["uri"]
+        self.key, self.uri = self.header["key"], store_of(folder, self.header)
         self._told_params = {name for e in events if e["event"] == "params" for name in e["values"]}
         self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
