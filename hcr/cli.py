@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hcr import __version__
 from hcr.config.errors import HcrError, one_line
 from hcr.config.schema import choose
+from hcr.environment import settle_environment
 from hcr.verbs import VERBS, help_text
 
 
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
     came from.
     """
+    settle_environment()
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):

@@ -23,6 +23,9 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's store, data or config, and none writes beside the project."""
     for name in ("HCR_CONF_DIR", "HCR_TRACEBACK", "HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("MPLBACKEND", "PYTHONSAFEPATH"):  # which `hcr.cli.main` sets: put back after the test
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "output"))
 
 

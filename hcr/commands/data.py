@@ -14,6 +14,7 @@ from hcr.config.errors import ConfigError
 from hcr.config.gate import RunConfig
 from hcr.config.naming import safe_file_name
 from hcr.config.tracking import output_root
+from hcr.console import new_console
 from hcr.data import Splits, load_splits
 
 MOST_ROWS = 20  # with more classes than this, several stand side by side
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -> None:
     """Counts of each class in each part, the digests, the duplicates, where it comes from."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or new_console()
     names = splits.class_names
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
     blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
@@ -84,19 +85,20 @@ def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
 
 def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
     """Write pictures of samples and of class balance, and return where they are."""
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
     from hcr.evaluation.pictures import draw_samples, samples_info
 
     names = splits.class_names
     labels = {part: getattr(splits, part).labels for part in PARTS}
-    figures = {
-        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-        "balance": draw_class_balance(class_balance_info(labels, names)),
-    }
     folder = output_root() / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
-    for what, figure in figures.items():
-        save_figure(figure, files[what])
+    with default_style():
+        figures = {
+            "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+            "balance": draw_class_balance(class_balance_info(labels, names)),
+        }
+        files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
+        for what, figure in figures.items():
+            save_figure(figure, files[what])
     return files

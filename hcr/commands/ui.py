@@ -13,6 +13,7 @@ from urllib.error import URLError
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
 from hcr.config.tracking import output_root, sqlite_path, tracking_uri
+from hcr.environment import server_environment
 from hcr.tracking.replay import deliver_dead_runs
 
 LONGEST_START_S = 120.0
@@ -48,14 +49,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(uri: str, host: str, port: int) -> int:
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--workers", "1"]
     command += ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     if uri.startswith("sqlite:"):
         command += ["--default-artifact-root", str(sqlite_path(uri).parent / "artifacts")]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        **os.environ,
+        **server_environment(),
     }
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(0))

@@ -51,6 +51,9 @@ class ParentIsLate(TrackingError):
 class Replay:
     """Delivers one run's journal from where the last delivery stopped.
 
+    Every call waits for its answer, whatever MLFLOW_ENABLE_ASYNC_LOGGING says: what MLflow would log in a thread of its
+    own, and lose when that fails, would count as delivered.
+
     Args:
         folder: the run's folder; its lock is held by the caller.
     """
@@ -127,7 +130,7 @@ class Replay:
         from mlflow.entities import Metric
 
         metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
-        client.log_batch(self.run_id, metrics=metrics)
+        client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_params(self, client: "MlflowClient", event: Event) -> None:
         """Params; one too long for MLflow says where it is whole."""
@@ -138,13 +141,14 @@ class Replay:
             for name, value in event["values"].items()
         ]
         for start in range(0, len(params), BATCH):
-            client.log_batch(self.run_id, params=params[start : start + BATCH])
+            client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
         """Tags."""
         from mlflow.entities import RunTag
 
-        client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in event["values"].items()])
+        tags = [RunTag(name, value) for name, value in event["values"].items()]
+        client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
         """An input, with as much of our digest as MLflow has room for."""
