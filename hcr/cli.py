@@ -21,9 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hcr.config.errors import HcrError, one_line
     from hcr.config.schema import choose
     from hcr.config.tracking import provide_home
+    from hcr.environment import settle_environment
     from hcr.importing import refusal_of
     from hcr.verbs import VERBS, help_text
 
+    settle_environment()
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):

@@ -18,6 +18,7 @@ from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
 from hcr.config.errors import one_line
 from hcr.config.tracking import check_places, how_to_see, output_root
+from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
@@ -38,6 +39,8 @@ def train(argv: Sequence[str]) -> int:
     checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished))
     for cfg in checked.configs:
         _as_asked(cfg, flags.overrides)
+    if checked.configs and (problem := unusable_keras_json()):
+        raise ConfigError(problem)
     if checked.configs and not checked.configs[0].check_only:
         check_places(checked.configs[0].tracking)
     sys.argv = ["hcr train", *argv]

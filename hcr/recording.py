@@ -20,6 +20,7 @@ from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import flatten, to_dict, to_yaml
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
 from hcr.data import Splits, Subset
+from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
 from hcr.model import build_augmentation, with_keras_layers
@@ -87,6 +88,9 @@ def record_start(
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
     commit = git_commit()
+    settings = deciding_settings()
+    if settings:
+        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
     if journal.parent is not None:
         tags["hcr.sweep"] = journal.parent
     if commit is not None:
@@ -163,7 +167,7 @@ def _record_plots(
     cfg: RunConfig,
 ) -> None:
     """Every picture of a run, under `plots/`."""
-    from hcr.evaluation.canvas import save_figure, stamp
+    from hcr.evaluation.canvas import default_style, save_figure, stamp
     from hcr.evaluation.class_plots import (
         class_balance_info,
         class_f1_info,
@@ -187,41 +191,43 @@ def _record_plots(
     scored_on, num_images = {"val": "validation", "test": "test"}[shown], len(subset)
     seen = (subset.images, subset.labels, probabilities, names)
     balance = {name: getattr(splits, name).labels for name in ("train", "val", "test")}
-    figures = {
-        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-        "class_balance": draw_class_balance(class_balance_info(balance, names)),
-        "curves": draw_curves(curves_info(state.history, state.best_epoch, cfg.monitor)),
-        "confusion_matrix": draw_confusion(confusion_info(evaluation)),
-        "class_f1": draw_class_f1(class_f1_info(evaluation)),
-        "predictions": draw_predictions(predictions_info(*seen)),
-        "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
-        "reliability": draw_reliability(reliability_info(probabilities, subset.labels)),
-    }
-    scored = ("confusion_matrix", "class_f1", "predictions", "worst_mistakes", "reliability")
-    for name, figure in figures.items():
-        if name in scored:
-            stamp(figure, f"{num_images:,} {scored_on} images")
-        save_figure(figure, journal.artifact(f"plots/{name}.png"))
-        journal.artifact_written(f"plots/{name}.png")
+    with default_style():
+        figures = {
+            "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+            "class_balance": draw_class_balance(class_balance_info(balance, names)),
+            "curves": draw_curves(curves_info(state.history, state.best_epoch, cfg.monitor)),
+            "confusion_matrix": draw_confusion(confusion_info(evaluation)),
+            "class_f1": draw_class_f1(class_f1_info(evaluation)),
+            "predictions": draw_predictions(predictions_info(*seen)),
+            "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
+            "reliability": draw_reliability(reliability_info(probabilities, subset.labels)),
+        }
+        scored = ("confusion_matrix", "class_f1", "predictions", "worst_mistakes", "reliability")
+        for name, figure in figures.items():
+            if name in scored:
+                stamp(figure, f"{num_images:,} {scored_on} images")
+            save_figure(figure, journal.artifact(f"plots/{name}.png"))
+            journal.artifact_written(f"plots/{name}.png")
 
 
 def _record_pictures_of_training(journal: Journal, model: keras.Model, train: Subset, cfg: RunConfig) -> None:
     """What the first convolution looks for, and what augmentation does, where there is such a thing."""
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation, draw_filters, filters_info
 
-    figures = {}
-    convolution = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
-    if convolution is not None:
-        figures["filters"] = draw_filters(filters_info(np.array(convolution.kernel.numpy())))
-    augment = build_augmentation(cfg.augmentation)
-    if augment is not None:
-        some = train.images[:: max(1, len(train) // AUGMENTED)][:AUGMENTED]
-        variants = [np.asarray(augment(some, np.array([cfg.seed, i], np.int64))) for i in range(VARIANTS)]
-        figures["augmentation"] = draw_augmentation(augmentation_info(some, np.stack(variants, axis=1)))
-    for name, figure in figures.items():
-        save_figure(figure, journal.artifact(f"plots/{name}.png"))
-        journal.artifact_written(f"plots/{name}.png")
+    with default_style():
+        figures = {}
+        convolution = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
+        if convolution is not None:
+            figures["filters"] = draw_filters(filters_info(np.array(convolution.kernel.numpy())))
+        augment = build_augmentation(cfg.augmentation)
+        if augment is not None:
+            some = train.images[:: max(1, len(train) // AUGMENTED)][:AUGMENTED]
+            variants = [np.asarray(augment(some, np.array([cfg.seed, i], np.int64))) for i in range(VARIANTS)]
+            figures["augmentation"] = draw_augmentation(augmentation_info(some, np.stack(variants, axis=1)))
+        for name, figure in figures.items():
+            save_figure(figure, journal.artifact(f"plots/{name}.png"))
+            journal.artifact_written(f"plots/{name}.png")
 
 
 def record_metrics(

@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "hcr"
 
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
+    "hcr.environment": -1,
     "hcr": 0,
+    "hcr.console": 0,
     "hcr.config": 0,
     "hcr.verbs": 0,
     "hcr.stopping": 0,
@@ -56,7 +58,14 @@ KNOWS = {
         "hcr.sweep.hydra_plugins",
     },
     "optuna": {"hcr.sweep.search", "hcr.sweep.study", "hcr.sweep.nursery"},
-    "rich": {"hcr.training.progress", "hcr.data.download", "hcr.commands", "hcr.sweep.screen", "hcr.sweep.preview"},
+    "rich": {
+        "hcr.console",
+        "hcr.training.progress",
+        "hcr.data.download",
+        "hcr.commands",
+        "hcr.sweep.screen",
+        "hcr.sweep.preview",
+    },
     "pooch": {"hcr.data.download"},
 }
 

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from hcr.training import TrainingState
@@ -46,3 +47,16 @@ def test_a_terminal_gets_a_live_line_between_the_epochs() -> None:
     assert "loss 0.7000" in text or "loss 0.5000" in text
     assert "54,321 images/s" in text
     assert text.count("val loss 0.2500") == 2
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_pipe_that_is_to_have_colours_gets_no_live_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, "1")
+    with ProgressDisplay(epochs=3) as display:
+        display.on_steps(StepsDone(1, 10, 20, 0.7, 0.6, 54321.0))
+        display.on_epoch(TrainingState(epoch=1, history=[METRICS], best_epoch=1))
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith("epoch 1/3  loss 0.5000")

@@ -116,3 +116,14 @@ def test_a_terminal_rings_at_the_end_and_keeps_what_failed() -> None:
 )
 def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_a_pipe_that_is_to_have_colours_is_not_drawn_on_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with SweepScreen(total=2, monitor="val/accuracy", higher_is_better=True) as made:
+        made.started(0, "model.depth=1", epochs=3)
+        made.finished(0, 0.9)
+    assert "\x1b" not in capfd.readouterr().out

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
+from hcr.console import new_console
 from hcr.data import load_splits
 from hcr.training import configure_threads
 from hcr.training.build import build
@@ -17,7 +18,7 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     Raises:
         DataError: as the run would.
     """
-    console = console or Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
+    console = console or new_console()
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))

@@ -14,6 +14,7 @@ from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.gate import RunConfig
 from hcr.config.naming import safe_file_name
 from hcr.config.tracking import output_root
+from hcr.console import new_console
 from hcr.data import Splits, load_splits
 
 MOST_ROWS = 20  # with more classes than this, several stand side by side
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -> None:
     """Counts of each class in each part, the digests, the duplicates, where it comes from."""
-    console = console or Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
+    console = console or new_console()
     names = splits.class_names
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
     blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
@@ -90,27 +91,28 @@ def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
     Raises:
         TrackingError: nothing can be written there.
     """
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
     from hcr.evaluation.pictures import draw_samples, samples_info
 
     names = splits.class_names
     labels = {part: getattr(splits, part).labels for part in PARTS}
-    figures = {
-        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-        "balance": draw_class_balance(class_balance_info(labels, names)),
-    }
     folder = output_root() / "data"
-    files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for what, figure in figures.items():
-            partial = files[what].with_suffix(".partial.png")
-            try:
-                save_figure(figure, partial)
-                partial.replace(files[what])
-            finally:
-                partial.unlink(missing_ok=True)
+        with default_style():
+            figures = {
+                "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+                "balance": draw_class_balance(class_balance_info(labels, names)),
+            }
+            files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
+            for what, figure in figures.items():
+                partial = files[what].with_suffix(".partial.png")
+                try:
+                    save_figure(figure, partial)
+                    partial.replace(files[what])
+                finally:
+                    partial.unlink(missing_ok=True)
     except OSError as error:
         raise TrackingError(
             f"{folder}: expected a folder to write pictures into ({one_line(error)}); HCR_OUTPUT_DIR names another"

@@ -14,6 +14,7 @@ from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
 from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
+from hcr.environment import server_environment
 from hcr.tracking.known import lost_runs
 from hcr.tracking.place import without_mlflow_s_folder
 from hcr.tracking.replay import deliver_dead_runs, deliver_lost
@@ -55,14 +56,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(uri: str, host: str, port: int) -> int:
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--workers", "1"]
     command += ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     if uri.startswith("sqlite:"):
         command += ["--default-artifact-root", file_uri(sqlite_path(uri).parent / "artifacts")]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        **os.environ,
+        **server_environment(),
     }
     address = f"http://{host}:{port}{os.environ.get('MLFLOW_STATIC_PREFIX', '')}"
     with stopping.handled(), stopping.recording():

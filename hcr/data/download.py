@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from hcr.config.errors import DataError, one_line
+from hcr.console import new_console
 
 TIMEOUT_S = 20.0  # without an answer, and the window over which a speed is judged
 SLOWEST_BYTES_PER_S = 1024  # below this a transfer counts as stalled
@@ -43,7 +44,7 @@ def download(
     import pooch
 
     pooch.get_logger().setLevel(logging.CRITICAL)  # what there is to say is said here
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or new_console()
     fetcher = pooch.create(
         path=file.parent,
         base_url="",
@@ -131,4 +132,6 @@ def _reason(reason: object) -> str:
 
 def _bar(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_interactive
+    )

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from hcr import stopping
 from hcr.config.axes import written
 from hcr.config.errors import HcrError, one_line
+from hcr.environment import settle_environment
 from hcr.sweep.pool import INTERRUPTED, Ended
 from hcr.sweep.trial import RUN, read_result, run_task
 
@@ -19,6 +20,7 @@ TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
 
 def run_launched(cfg: DictConfig) -> None:
     """What a launcher's worker calls: the trial in the folder that the job was given, by its frozen config."""
+    settle_environment()
     run_task(Path(cfg[TRIAL]))
 
 

@@ -34,6 +34,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hcr import stopping
+from hcr.environment import settle_environment
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 LONGEST_LINE = 1 << 16
@@ -55,6 +56,7 @@ TO_TRAIN = (
 
 def main() -> int:
     """Import, then serve until the controller is gone."""
+    settle_environment()
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what an interrupt means
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -82,11 +84,12 @@ def _preparations() -> deque[Callable[[], object]]:
 
 
 def _find_fonts() -> None:
-    from hcr.evaluation.canvas import new_figure
+    from hcr.evaluation.canvas import default_style, new_figure
 
-    figure = new_figure(200, 100)
-    figure.text(0.5, 0.5, "fonts are found once")
-    figure.savefig(io.BytesIO())
+    with default_style():
+        figure = new_figure(200, 100)
+        figure.text(0.5, 0.5, "fonts are found once")
+        figure.savefig(io.BytesIO())
 
 
 def _serve(control: socket.socket, children: dict[int, str]) -> None:

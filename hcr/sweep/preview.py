@@ -17,6 +17,7 @@ from rich.text import Text
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.config.sweep import SweepConfig
+from hcr.console import new_console
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
@@ -56,7 +57,7 @@ def print_plan(
     there = read_plan(sweep_folder(plan))
     if there is not None:
         check_data(there.data, plan)
-    console = console or Console(highlight=False, soft_wrap=True, markup=False)
+    console = console or new_console()
     screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
     with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
         scratch = Path(name)

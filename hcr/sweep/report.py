@@ -117,7 +117,7 @@ def _record_pictures(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
     from hcr.evaluation import axis_plots, sweep_plots
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
 
     drawn: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "leaderboard": (sweep_plots.leaderboard_info(board), sweep_plots.draw_leaderboard),
@@ -132,7 +132,8 @@ def _record_pictures(
     for name, (info, draw) in drawn.items():
         if info is None:  # nothing to draw, such as a map of one axis
             continue
-        save_figure(draw(info), journal.artifact(f"plots/{name}.png"))
+        with default_style():
+            save_figure(draw(info), journal.artifact(f"plots/{name}.png"))
         journal.artifact_written(f"plots/{name}.png")
 
 

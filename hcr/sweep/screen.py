@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hcr.console import new_console
 from hcr.evaluation.leaderboard import number_format
 
 TOP, MOST_RUNNING = 5, 8  # rows of the live screen
@@ -57,7 +58,7 @@ class SweepScreen:
         self.total = total
         self._monitor = monitor
         self._sign = -1.0 if higher_is_better else 1.0
-        self._console = console or Console(highlight=False, soft_wrap=True, markup=False)
+        self._console = console or new_console()
         self._clock = clock
         self._done: dict[int, tuple[float, str]] = {}
         self._running: dict[int, Running] = {}
@@ -70,14 +71,14 @@ class SweepScreen:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.stop()
             if kind is None:
                 self._console.bell()
@@ -112,7 +113,7 @@ class SweepScreen:
             f"{self._name(number)} finished: {self._monitor} {self._shown(value)}"
             f" ({run.epoch} {'epoch' if run.epoch == 1 else 'epochs'}, {duration(took)}): {run.label}"
         )
-        if not self._console.is_terminal and len(self._done) % EVERY == 0:
+        if not self._console.is_interactive and len(self._done) % EVERY == 0:
             self._console.print(self._header(), markup=False)
 
     def pruned(self, number: int, epoch: int) -> None:
@@ -128,7 +129,7 @@ class SweepScreen:
         self._failed.add(number)
         where = f"; see {log}" if log is not None else ""
         told = f"{self._name(number)} failed: {why}{where}: {run.label}"
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self.note(told)
         else:
             print(f"hcr: {told}", file=sys.stderr, flush=True)
@@ -144,7 +145,7 @@ class SweepScreen:
     def tick(self) -> None:
         """Draw, if it is time to."""
         now = self._clock()
-        if self._console.is_terminal and now - self._drawn >= 1 / PER_SECOND:
+        if self._console.is_interactive and now - self._drawn >= 1 / PER_SECOND:
             self._drawn = now
             self._live.update(self.frame(), refresh=True)
 
@@ -204,7 +205,7 @@ class SweepScreen:
         return f"run {number + 1}" + ("" if self.total is None else f"/{self.total}")
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _shown(self, value: float) -> str:

@@ -81,6 +81,9 @@ class RunDeleted(TrackingError):
 class Replay:
     """Delivers one run's journal from where the last delivery stopped.
 
+    Every call waits for its answer, whatever MLFLOW_ENABLE_ASYNC_LOGGING says: what MLflow would log in a thread of its
+    own, and lose when that fails, would count as delivered.
+
     Args:
         folder: the run's folder; its lock is held by the caller.
     """
@@ -193,7 +196,7 @@ class Replay:
         from mlflow.entities import Metric
 
         metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
-        client.log_batch(self.run_id, metrics=metrics)
+        client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_params(self, client: "MlflowClient", event: Event) -> None:
         """Params; one too long for MLflow says where it is whole."""
@@ -204,7 +207,7 @@ class Replay:
             for name, value in event["values"].items()
         ]
         for start in range(0, len(params), BATCH):
-            client.log_batch(self.run_id, params=params[start : start + BATCH])
+            client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
         """Tags."""
@@ -212,7 +215,7 @@ class Replay:
 
         kept = self._kept or ()
         tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
-        client.log_batch(self.run_id, tags=tags)
+        client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
         """An input, with as much of our digest as MLflow has room for."""

@@ -47,6 +47,8 @@ def _import_mlflow() -> Any:
         os.environ.setdefault(name, value)
     # In a notebook without widgets tqdm, which MLflow would show the copying of artifacts with, says so.
     warnings.filterwarnings("ignore", message="IProgress not found")
+    # Where Python keeps no docstrings (-OO), MLflow cannot fill in those of kinds of data sets that hcr does not use.
+    warnings.filterwarnings("ignore", message="Failed to register a dataset source")
     import mlflow
 
     for name in ("mlflow", "alembic", "sqlalchemy"):  # MLflow logs a traceback of every error that it also raises

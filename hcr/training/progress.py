@@ -7,6 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from hcr.console import new_console
 from hcr.training.loop import StepsDone, TrainingState
 
 
@@ -25,7 +26,7 @@ class ProgressDisplay:
         self._epochs = epochs
         self._keeps_best = keeps_best
         self._steps = 1
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or new_console()
         self._started: float | None = None
         self._first_epoch = 0
         self._progress = Progress(
@@ -34,7 +35,7 @@ class ProgressDisplay:
             TextColumn("{task.fields[numbers]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_interactive,
         )
         self._task: TaskID | None = None
 
