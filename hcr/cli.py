@@ -3,13 +3,14 @@
 import atexit
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from hcr import __version__
-from hcr.config.errors import HcrError, one_line
+from hcr.config.errors import ConfigError, HcrError, one_line
 from hcr.config.schema import choose
-from hcr.verbs import VERBS, help_text
+from hcr.verbs import OTHER_NAMES, VERBS, Verb, help_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
     try:
-        return choose(VERBS, words[0], key="verb").load()(words[1:])
+        return _verb(words).load()(words[1:])
     except HcrError as error:
         if os.environ.get("HCR_TRACEBACK") == "1":
             raise
@@ -34,6 +35,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"hcr: {stop or 'interrupted'}", file=sys.stderr)
         return 130
+
+
+def _verb(words: Sequence[str]) -> Verb:
+    """The verb that the command line begins with.
+
+    Raises:
+        ConfigError: it begins with none; says what to write.
+    """
+    name = words[0]
+    if name.startswith("-") or ("=" in name and name not in VERBS):
+        flag, equals, value = name.partition("=")
+        meant = [f"--config-dir{equals}{value}", *words[1:]] if flag == "--config" else words
+        raise ConfigError(
+            f"{name}: expected a verb first ({', '.join(VERBS)}); write {shlex.join(['hcr', 'train', *meant])}"
+        )
+    if name not in VERBS and name.casefold() in OTHER_NAMES:
+        raise ConfigError(f"verb: no {name!r} here; write hcr {OTHER_NAMES[name.casefold()]}")
+    return choose(VERBS, name, key="verb")
 
 
 def _say(text: str) -> int:
