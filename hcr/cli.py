@@ -3,10 +3,15 @@
 import atexit
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hcr import __version__, stopping
+
+if TYPE_CHECKING:
+    from hcr.verbs import Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,11 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         stopping.handle_until_exit()
     # Imported behind that: a signal during these imports is one line too.
     from hcr.config.errors import HcrError, one_line
-    from hcr.config.schema import choose
     from hcr.config.tracking import provide_home
     from hcr.environment import settle_environment
     from hcr.importing import refusal_of
-    from hcr.verbs import VERBS, help_text
+    from hcr.verbs import help_text
 
     settle_environment()
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
@@ -36,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] != "train":
         stopping.says("interrupted")
     try:
-        return choose(VERBS, words[0], key="verb").load()(words[1:])
+        return _verb(words).load()(words[1:])
     except HcrError as error:
         if stopping.is_requested():
             return stopping.leave(stopping.line_of(error))
@@ -53,6 +57,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"hcr: {refusal_of(error)}", file=sys.stderr)
             return 1
         raise
+
+
+def _verb(words: Sequence[str]) -> "Verb":
+    """The verb that the command line begins with.
+
+    Raises:
+        ConfigError: it begins with none; says what to write.
+    """
+    from hcr.config.errors import ConfigError
+    from hcr.config.schema import choose
+    from hcr.verbs import OTHER_NAMES, VERBS
+
+    name = words[0]
+    if name.startswith("-") or ("=" in name and name not in VERBS):
+        flag, equals, value = name.partition("=")
+        meant = [f"--config-dir{equals}{value}", *words[1:]] if flag == "--config" else words
+        raise ConfigError(
+            f"{name}: expected a verb first ({', '.join(VERBS)}); write {shlex.join(['hcr', 'train', *meant])}"
+        )
+    if name not in VERBS and name.casefold() in OTHER_NAMES:
+        raise ConfigError(f"verb: no {name!r} here; write hcr {OTHER_NAMES[name.casefold()]}")
+    return choose(VERBS, name, key="verb")
 
 
 def _say(text: str) -> int:

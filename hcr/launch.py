@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -23,9 +24,14 @@ from hcr.importing import import_needed, refusal_of
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run, is_delivered
+from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
+
+FLAGS = tuple(VERBS["train"].options)
+_shown, _info = ("|".join(VERBS["train"].options[flag]) for flag in ("--cfg", "--info"))
+SHORT = re.compile(f"-[hmr]+|-c({_shown})|-i({_info})")  # short flags that stand together with others or a value
 
 
 def train(argv: Sequence[str]) -> int:
@@ -34,9 +40,13 @@ def train(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
     """
-    flags, argv = _parse_flags(argv)
+    given = argv
+    flags, argv, unknown = _parse_flags(argv)
     config_dir = flags.config_dir or user_config_dir()
-    checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished))
+    composer = Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished)
+    if unknown:
+        raise composer.unknown_flag(unknown[0], given, FLAGS)
+    checked = _pass_the_gate(flags, composer)
     for cfg in checked.configs:
         _as_asked(cfg, flags.overrides)
     if checked.configs and (problem := unusable_keras_json()):
@@ -249,16 +259,25 @@ def _summary(result: "RunResult", journal: Journal) -> str:
     )
 
 
-def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Hydra's own flags, wherever they stand, and the same words with the flags first, as Hydra wants them."""
+def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """Hydra's own flags, wherever they stand; the same words with the flags first, as Hydra wants them; other flags."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
+        found = re.fullmatch(r"ambiguous option: (\S+) could match (.*)", message)
+        if found is not None:
+            fitting = [flag for flag in found[2].split(", ") if flag in FLAGS]
+            raise ConfigError(f"{found[1].partition('=')[0]}: expected one of {', '.join(fitting)}")
         raise ConfigError(f"hcr train: {message}")
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    flags = parser.parse_intermixed_args(list(argv))
+    # One dash and a word would be read as short flags with their values: -patience as -p atience.
+    unknown = [word for word in argv if re.match(r"-[A-Za-z_]\w", word) and not SHORT.fullmatch(word)]
+    if not unknown:
+        flags, unknown = parser.parse_known_intermixed_args(list(argv))
+    if unknown:
+        return argparse.Namespace(config_dir=None, config_name=None), list(argv), unknown
     if flags.multirun and (flags.cfg or flags.info):
         raise ConfigError("hcr train: -m and --cfg or --info do not go together; leave out -m")
     if flags.config_path is not None:
@@ -268,7 +287,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     words = list(argv)
     for override in flags.overrides:
         words.remove(override)
-    return flags, [*words, *flags.overrides]
+    return flags, [*words, *flags.overrides], []
 
 
 def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:

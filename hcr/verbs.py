@@ -103,6 +103,27 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
 )
 
 
+# What other tools call what a verb here does.
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "fit": "train",
+        "run": "train",
+        "start": "train",
+        "sweep": "train -m",
+        "tune": "train -m",
+        "multirun": "train -m",
+        "config": "train --cfg job",
+        "dataset": "data",
+        "datasets": "data",
+        "dashboard": "ui",
+        "mlflow": "ui",
+        "serve": "ui",
+        "push": "sync",
+        "upload": "sync",
+    }
+)
+
+
 def help_text(verbs: Mapping[str, Verb] = VERBS) -> str:
     """What `hcr --help` prints: the verbs by group, at most 100 columns."""
     usages = {name: f"{name} {verb.usage}".rstrip() for name, verb in verbs.items()}

@@ -51,9 +51,11 @@ KNOWS = {
     "keras": {"hcr.training", "hcr.model", "hcr.recording", "hcr.runner", "hcr.scoring", "hcr.tracking.keras_model"},
     "matplotlib": {"hcr.evaluation"},
     "hydra": {
+        "hcr.config.as_written",
         "hcr.config.axes",
         "hcr.config.compose",
         "hcr.config.hydra_node",
+        "hcr.config.remedies",
         "hcr.launch",
         "hcr.sweep.hydra_plugins",
     },
@@ -141,7 +143,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
 
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
-    to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow"}
+    to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     ours = {"hcr", "hydra_plugins", *sys.stdlib_module_names}
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

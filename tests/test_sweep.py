@@ -294,7 +294,7 @@ def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path
     )  # fmt: skip
     done = hcr(*command, "sweep.n_trials=4")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("0 reused, 0 resumed, 4 to run\n")
+    assert done.stdout.startswith("0 reused, 0 resumed, 4 to try\n")
     done = hcr(*command, "sweep.n_trials=9")
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
@@ -327,10 +327,10 @@ def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
     assert len(made.children) < 8
     again = hcr(*command)
     assert again.returncode == 0, again.stderr
-    assert "0 resumed, 0 to run" in again.stdout.splitlines()[0]
+    assert "0 resumed, 0 to try" in again.stdout.splitlines()[0]
     more = hcr(*command[:-1], "sweep.n_trials=9")
     assert more.returncode == 0, more.stderr
-    assert "0 resumed, 1 to run" in more.stdout.splitlines()[0]
+    assert "0 resumed, 1 to try" in more.stdout.splitlines()[0]
 
 
 def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Path) -> None:

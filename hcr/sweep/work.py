@@ -113,11 +113,13 @@ class Work:
         return waiting
 
     def counts(self) -> str:
-        """`9 reused, 1 resumed, 2 to run`, and what failed before."""
+        """`9 reused, 1 resumed, 2 to run` (of a search, to try), and what failed before."""
         states = [run.state for run in self.runs]
         resumed = states.count("interrupted")
         reused = states.count("reused") + states.count("finished")
-        told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} to run"
+        # A search's points are not known yet: one that it comes to again is not run a second time.
+        what = "to try" if self.plan.is_search else "to run"
+        told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} {what}"
         if pruned := states.count("pruned"):
             told += f", {pruned} pruned before"
         if failed := states.count("failed"):
