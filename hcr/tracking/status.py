@@ -14,7 +14,7 @@ POSITION = "delivered.json"
 
 
 def read_position(folder: Path) -> dict[str, Any]:
-    """How far the journal in `folder` has been delivered: `offset`, `run_id`, `ended`, and when that `database` was made."""
+    """How far the journal in `folder` is delivered: `offset`, `run_id`, `ended`, and when its `database` was made."""
     try:
         position = json.loads((folder / POSITION).read_text())
     except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
