@@ -122,7 +122,7 @@ def test_duplicates_are_told_after_training_and_tagged_on_the_run(hcr: Hcr, tmp_
     from hcr.tracking.store import open_store
 
     shapes(tmp_path, repeats=60)
-    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4")
+    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "tracking.timeout_s=300")
     assert done.returncode == 0, done.stderr
     cfg = compose(["dataset=shapes", f"dataset.path={tmp_path / 'shapes.npz'}"], config_dir=tmp_path / "conf")
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
