@@ -171,7 +171,8 @@ elif at == "journal":
     from hcr.tracking.journal import Journal
     before(Journal, "_append", lambda self, line: b'"step": 2' in line)
 else:
-    import hcr.runner
+    with hcr.launch._without_greetings():
+        import hcr.runner
     before(hcr.runner, at)
 from hcr.cli import main
 sys.exit(main())
