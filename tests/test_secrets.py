@@ -73,13 +73,13 @@ PACKAGE = Path(__file__).parents[1] / "hcr"
 
 
 def messages(name: str) -> set[str]:
-    """Every text of ours that has something in it that is known only then, with `name` in its place."""
+    """Every text of ours that begins with something that is known only then, with `name` in its place."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else name for part in node.values]
-                found.add("".join(map(str, parts)))
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.FormattedValue):
+                parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values[1:]]
+                found.add("".join(map(str, [name, *parts])))
     return found
 
 

@@ -288,7 +288,6 @@ class Composer:
             name = missing[len(group) + 1 :]
             if "/" in name:
                 return ConfigError(f"{group}: {_no_path(group, name)}")
-            options = options or self._loader.repository.get_group_options(group)
             if options:
                 near = did_you_mean(name, options)
                 return ConfigError(f"{group}: no {name!r} here{near} (one of {', '.join(options)})")
