@@ -14,6 +14,7 @@ FLOORS = {
     "hcr": 0,
     "hcr.config": 0,
     "hcr.verbs": 0,
+    "hcr.console": 0,
     "hcr.data": 1,
     "hcr.model": 1,
     "hcr.evaluation.metrics": 1,
@@ -53,7 +54,14 @@ KNOWS = {
         "hcr.sweep.hydra_plugins",
     },
     "optuna": {"hcr.sweep.search", "hcr.sweep.study", "hcr.sweep.nursery"},
-    "rich": {"hcr.training.progress", "hcr.data.download", "hcr.commands", "hcr.sweep.screen", "hcr.sweep.preview"},
+    "rich": {
+        "hcr.console",
+        "hcr.training.progress",
+        "hcr.data.download",
+        "hcr.commands",
+        "hcr.sweep.screen",
+        "hcr.sweep.preview",
+    },
     "pooch": {"hcr.data.download"},
 }
 

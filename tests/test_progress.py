@@ -2,8 +2,7 @@
 
 import io
 
-from rich.console import Console
-
+from hcr.console import PlainConsole
 from hcr.training import TrainingState
 from hcr.training.loop import StepsDone
 from hcr.training.progress import ProgressDisplay
@@ -21,7 +20,7 @@ METRICS = {
 
 def shown(*, terminal: bool) -> str:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=160, highlight=False, soft_wrap=True)
+    console = PlainConsole(file=out, terminal=terminal, width=160)
     with ProgressDisplay(epochs=3, console=console) as display:
         display.on_steps(StepsDone(1, 10, 20, 0.7, 0.6, 54321.0))
         display.on_steps(StepsDone(1, 20, 20, 0.5, 0.75, 54321.0))

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hcr.config.errors import ConfigError
+from hcr.config.text import is_text
 
 T = TypeVar("T")
 
@@ -60,6 +61,8 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
             raise ConfigError(f"{key}: expected a finite number, got {value!r}")
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
+        if isinstance(value, str):
+            require(is_text(value), key, "text without NUL and lone surrogates", value)
         return value
     raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
 

@@ -1,21 +1,23 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from omegaconf import DictConfig
 
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
+from hcr.config.errors import BROKEN_PIPE
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import how_to_see, tracking_uri
-from hcr.evaluation.leaderboard import counted, format_table
+from hcr.console import say
+from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
@@ -33,7 +35,7 @@ class SweepJob:
 
     Attributes:
         error: what went wrong, kept as Hydra would wrap it.
-        exit_code: 1 where a run failed.
+        exit_code: 1 where a run failed; BROKEN_PIPE where nobody reads any more.
     """
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
@@ -56,9 +58,9 @@ class SweepJob:
             self.exit_code = self._sweep()
         except HcrError as error:
             self.error = error
-        except (BrokenPipeError, SystemExit):  # such as `| head`; Rich raises the latter
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said, at the exit either
-            self.error = HcrError(f"nobody reads what it prints any more; {self._again} goes on with the sweep")
+        except BrokenPipeError:  # such as `| head`
+            print(f"hcr: nobody reads what it prints any more; {self._again} goes on with the sweep", file=sys.stderr)
+            self.exit_code = BROKEN_PIPE
 
     def plan(self) -> Plan:
         """The plan, frozen now."""
@@ -176,19 +178,19 @@ def print_result(result: SweepResult, again: str) -> None:
     if result.board is not None:
         direction = "higher" if result.board.higher_is_better else "lower"
         print(f"{result.board.monitor}, {direction} is better, by point")
-        print(format_table(result.board, MOST_SHOWN))
+        print(format_table(result.board, MOST_SHOWN, width=get_terminal_size((TABLE_WIDTH, 24)).columns))
         print()
         for line in result.board.verdict:
-            print(mixed + line)
+            say(mixed + line)
     for line in result.confirmed.lines() if result.confirmed is not None else []:
-        print(mixed + line)
+        say(mixed + line)
     if result.num_failed:
-        print(
+        say(
             f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again,"
             " sweep.allow_incomplete=true compares what there is"
         )
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
-        print(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
-    print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
-    print(how_to_see(result.plan.uri), flush=True)
+        say(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
+    say(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
+    say(how_to_see(result.plan.uri))

@@ -10,6 +10,7 @@ from typing import Any
 from hcr.config import HcrError
 from hcr.config.errors import one_line
 from hcr.config.secrets import redact
+from hcr.config.text import markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
 from hcr.sweep.delivery import Delivery
@@ -83,7 +84,7 @@ def record_board(
     journal.artifact_written("leaderboard.csv")
     _write_runs(journal, runs)
     verdict = "\n".join(board.verdict) + "\n"
-    journal.artifact("verdict.txt").write_text(verdict)
+    journal.artifact("verdict.txt").write_text(verdict, encoding="utf-8")
     journal.artifact_written("verdict.txt")
     _record_pictures(journal, plan, board, runs, importances)
 
@@ -92,7 +93,7 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
     """Tell the sweep's own run what the best points came to on fresh seeds."""
     write_csv(board, journal.artifact("confirmation.csv"))
     journal.artifact_written("confirmation.csv")
-    journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n")
+    journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     journal.artifact_written("confirmation.txt")
     best = board.rows[0]
     if best.mean is not None:
@@ -195,7 +196,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     told = [f"{mixed}{line}" for line in [*board.verdict, *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
-    text = "\n\n".join(told) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
+    text = "\n\n".join(map(markdown, told)) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
     if older:
         text += f"\n{counted(older, 'run')} made before it: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
     journal.tags({DESCRIPTION: redact(text)})

@@ -188,7 +188,9 @@ class Replay:
     def _save_position(self) -> None:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
-        new.write_text(json.dumps({"offset": self._offset, "run_id": self._run_id, "ended": self.ended}))
+        new.write_text(
+            json.dumps({"offset": self._offset, "run_id": self._run_id, "ended": self.ended}), encoding="utf-8"
+        )
         new.replace(path)
 
 
