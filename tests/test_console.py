@@ -10,7 +10,18 @@ from rich.table import Table
 from hcr.console import PlainConsole, fold, num_columns, pad, wrap
 
 PACKAGE = Path(__file__).parents[1] / "hcr"
-NAMES = ["[b]", "[/b]", "a/b [/x]", ":smile:", "[link=x]y[/link]", "中文 한글", "\\[red]", "1e5", "'text'", "https://a.b"]
+NAMES = [
+    "[b]",
+    "[/b]",
+    "a/b [/x]",
+    ":smile:",
+    "[link=x]y[/link]",
+    "中文 한글",
+    "\\[red]",
+    "1e5",
+    "'text'",
+    "https://a.b",
+]
 
 
 def printed(width: int, *cells: str, terminal: bool = False) -> str:

@@ -1,6 +1,9 @@
 """What training shows."""
 
 import io
+import re
+
+import pytest
 
 from hcr.console import PlainConsole
 from hcr.training import TrainingState
@@ -45,3 +48,16 @@ def test_a_terminal_gets_a_live_line_between_the_epochs() -> None:
     assert "loss 0.7000" in text or "loss 0.5000" in text
     assert "54,321 images/s" in text
     assert text.count("val loss 0.2500") == 2
+
+
+@pytest.mark.parametrize("width", [20, 60, 110, 300])
+def test_a_narrow_terminal_breaks_no_number_and_no_word(width: int) -> None:
+    out = io.StringIO()
+    console = PlainConsole(file=out, terminal=True, width=width, color_system=None)
+    with ProgressDisplay(epochs=300, console=console) as display:
+        display.on_steps(StepsDone(1, 20, 20, 0.5, 0.75, 54321.0))
+        display.on_epoch(TrainingState(epoch=1, history=[METRICS], best_epoch=1))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").splitlines()
+    for part in ("loss 0.5000", "val loss 0.2500", "val accuracy 0.8750", "12,345 images/s"):
+        assert any(part in line.split("  ") for line in lines), part
+    assert max(len(line) for line in lines if "val" in line) <= width

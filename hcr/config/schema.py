@@ -62,7 +62,7 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         if isinstance(value, str):
-            require(is_text(value), key, "text without NUL and lone surrogates", value)
+            require(is_text(value), key, "text without NUL, U+0085 and lone surrogates", value)
         return value
     raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
 

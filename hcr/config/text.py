@@ -2,6 +2,8 @@
 
 import codecs
 import contextlib
+import csv
+import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,9 +33,18 @@ def markdown(text: str) -> str:
     return _ENTITIES.sub(lambda found: f"&#{ord(found[0])};", escaped)
 
 
+def csv_line(cells: Sequence[object]) -> str:
+    """A line of a CSV file that reads back as `cells`. Python's own writer leaves a lone carriage return without quotes
+    unless lines end in one, and whoever reads the file takes it for the end of the row."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
 def is_text(text: str) -> bool:
-    """Whether `text` can be written as UTF-8 and named to the operating system: no lone surrogate, no NUL."""
-    return re.search("[\ud800-\udfff\x00]", text) is None
+    """Whether `text` can be recorded: no lone surrogate, which UTF-8 lacks; no NUL, which no file's name can have; no
+    U+0085, which PyYAML writes and does not read back."""
+    return re.search("[\ud800-\udfff\x00\x85]", text) is None
 
 
 def refuse_undecodable(words: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -47,7 +47,7 @@ def _settle(text: Text) -> None:
     text.set_parse_math(False)
     text.set_usetex(False)  # whatever the user's matplotlibrc says: a class called `a_b` is no TeX
     wanted = text.get_text()
-    if not wanted.isascii():
+    if not (wanted.isascii() and wanted.isprintable()):
         shown = "\n".join(map(drawable, wanted.split("\n")))
         text.set_fontfamily(families(shown))
         if shown != wanted:

@@ -3,7 +3,6 @@
 A point is one combination of the swept values, run with several seeds.
 """
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcr.config.text import printable
+from hcr.config.text import csv_line, printable
 from hcr.console import num_columns, pad, wrap
 from hcr.evaluation.statistics import holm, mean_interval, permutation_p, smallest_n, smallest_p
 
@@ -236,15 +235,14 @@ def write_csv(board: Leaderboard, path: Path) -> None:
     """
     measured = ["n", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best", "num_params", "train_s"]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"])
+        file.write(csv_line(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"]))
         for row in board.rows:
             values = [format_value(row.values[axis]) if axis in row.values else None for axis in board.axes]
             low, high = row.interval or (None, None)
             tied = None if row.is_tied is None else format_value(row.is_tied)
             numbers = [row.n, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
             ends = [row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
-            writer.writerow([row.rank, row.label, *values, *numbers, *ends])
+            file.write(csv_line([row.rank, row.label, *values, *numbers, *ends]))
 
 
 def format_value(value: object) -> str:

@@ -15,6 +15,7 @@ from hcr.config.compose import Checked
 from hcr.config.errors import BROKEN_PIPE
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
+from hcr.config.text import csv_line
 from hcr.config.tracking import how_to_see, tracking_uri
 from hcr.console import say
 from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
@@ -158,15 +159,12 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    import csv
-
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["number", "point", "seed", *plan.axes])
+            file.write(csv_line(["number", "point", "seed", *plan.axes]))
             for run in plan.runs:
                 values = [run.values.get(axis, plan.base.get(axis)) for axis in plan.axes]
-                writer.writerow([run.number + 1, run.point + 1, run.seed, *values])
+                file.write(csv_line([run.number + 1, run.point + 1, run.seed, *values]))
     except OSError as error:
         raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
 

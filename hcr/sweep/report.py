@@ -1,6 +1,5 @@
 """What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
 
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from hcr.config import HcrError
 from hcr.config.errors import one_line
 from hcr.config.secrets import redact
-from hcr.config.text import markdown
+from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
 from hcr.sweep.delivery import Delivery
@@ -104,13 +103,14 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
 def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
     """Every run of the sweep in one table, those of other sweeps that it uses among them."""
     with journal.artifact("runs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
+        file.write(
+            csv_line(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
+        )
         for run in runs:
             planned, outcome = run.planned, run.outcome
             found = [outcome.key, outcome.value, outcome.epochs, round(outcome.train_s, 3)] if outcome else [None] * 4
             row = [planned.number + 1, planned.point + 1, planned.label, planned.seed, run.state, *found, run.why]
-            writer.writerow(row)
+            file.write(csv_line(row))
     journal.artifact_written("runs.csv")
 
 
