@@ -48,9 +48,10 @@ class PlainConsole(Console):
         needed = Measurement.get(self, self.options.update(max_width=sys.maxsize), table).minimum
         for column in table.columns:
             words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
-            longest = max(map(cell_len, words), default=1)
+            # Rich measures a joined emoji as one character, and where it breaks lines as several.
+            longest = max((sum(map(cell_len, word)) for word in words), default=1)
             column.min_width = min(LONGEST_WORD, longest)
-            needed -= longest - column.min_width
+            needed += column.min_width - max(map(cell_len, words), default=1)
             column.overflow = "fold"
         width = self.width
         self.width = max(width, needed)
