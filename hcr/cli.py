@@ -1,6 +1,7 @@
 """`hcr`: verbs to functions. Nothing heavy is imported before the config has been accepted."""
 
 import atexit
+import errno
 import gc
 import os
 import shlex
@@ -18,20 +19,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (the command line by default) asks for, and return the exit code.
 
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
-    came from. A stop signal is one line and exit code 130.
+    came from. A stop signal is one line and exit code 130. Where nobody reads what is printed any more, such as behind
+    `| head`, it ends without a word.
     """
     if argv is None:
         stopping.handle_until_exit()
     # Imported behind that: a signal during these imports is one line too.
-    from hcr.config.errors import HcrError, one_line
-    from hcr.config.tracking import provide_home
+    from hcr.config.errors import BROKEN_PIPE
+    from hcr.config.text import settle_streams
     from hcr.environment import settle_environment
+
+    settle_environment()
+    settle_streams()
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while there is somebody to tell that it fails
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"hcr: standard output: expected room for what is printed, got: {error.strerror}", file=sys.stderr)
+        code = 1
+    else:
+        return code
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+    return code
+
+
+def _main(words: list[str]) -> int:
+    from hcr.config.errors import HcrError, one_line
+    from hcr.config.text import refuse_undecodable
+    from hcr.config.tracking import provide_home
     from hcr.importing import refusal_of
     from hcr.verbs import help_text
 
-    settle_environment()
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
-    words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         return _say(help_text())
     if words[0] == "--version":
@@ -40,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] != "train":
         stopping.says("interrupted")
     try:
+        refuse_undecodable(words, os.environ)
         return _verb(words).load()(words[1:])
     except HcrError as error:
         if stopping.is_requested():

@@ -1,13 +1,14 @@
 """`hcr train`: the gate first, then Hydra, which calls back once for each job."""
 
 import argparse
+import io
 import os
 import re
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
-from hcr.config.errors import one_line
+from hcr.config.errors import BROKEN_PIPE, one_line
 from hcr.config.tracking import check_places, how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of
@@ -78,10 +79,22 @@ def _train_one(cfg: RunConfig | None) -> int:
             errors.append(error)
         except ImportError as error:
             errors.append(refusal_of(error))
+        except BrokenPipeError:
+            raise SystemExit(BROKEN_PIPE) from None  # Hydra would show a traceback
 
+    if cfg is None:
+        return _print_of_hydra(job)
     code = _call_hydra(job)
     if errors:
         raise errors[0]
+    return code
+
+
+def _print_of_hydra(job: Callable[[DictConfig], None]) -> int:
+    """Print what Hydra has to show, ourselves: a pipe that is closed early would be a traceback of Hydra's."""
+    with redirect_stdout(io.StringIO()) as said:
+        code = _call_hydra(job)
+    print(said.getvalue(), end="")
     return code
 
 
@@ -128,10 +141,20 @@ def _run_job(cfg: RunConfig) -> None:
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
             return
-        print(_summary(result, journal), flush=True)
-        for note in result.notes:
-            print(f"note: {note}", flush=True)
-    print(how_to_see(journal.uri), flush=True)
+        except BrokenPipeError:  # such as `| head`: it ends as if it had been interrupted
+            told = f"hcr: nobody reads what it prints any more; the same command resumes run {journal.key}"
+            print(told, file=sys.stderr)
+            raise SystemExit(BROKEN_PIPE) from None
+        from hcr.console import say
+        from hcr.evaluation.fonts import note_on_names
+
+        with suppress(BrokenPipeError):  # the run is whole all the same
+            for line in _summary(result, journal).splitlines():
+                say(line)
+            for note in (*result.notes, note_on_names(cfg.dataset.class_names)):
+                if note is not None:
+                    say(f"note: {note}")
+    say(how_to_see(journal.uri))
 
 
 @contextmanager

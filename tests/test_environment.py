@@ -23,7 +23,7 @@ from hcr import environment
 from hcr.cli import main
 from hcr.config.compose import compose
 from hcr.config.fingerprint import code_sources, code_version
-from hcr.console import new_console
+from hcr.console import PlainConsole
 from hcr.environment import (
     FINGERPRINT,
     NOT_FOR_GIT,
@@ -430,10 +430,10 @@ def test_what_asks_for_colours_in_a_pipe_gets_no_lines_drawn_again_and_again(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, "1")
     pipe = io.StringIO()
-    console = new_console(file=pipe)
+    console = PlainConsole(file=pipe)
     assert not console.is_interactive
     if name != "TTY_INTERACTIVE":
-        console.print("[red]colour[/red]")
+        console.print("colour", style="red")
         assert "\x1b[" in pipe.getvalue()
 
 
@@ -443,7 +443,7 @@ def test_a_terminal_is_drawn_on_again_and_again(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TERM", "xterm")
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
-        assert new_console(file=terminal).is_interactive
+        assert PlainConsole(file=terminal).is_interactive
     os.close(ours)
 
 

@@ -1,8 +1,11 @@
 """Whatever comes in, out goes a config, a data set, a state, or one clear line; HCR_FUZZ_EXAMPLES says how often."""
 
+import csv
 import hashlib
 import io
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +16,26 @@ import pytest
 import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from omegaconf import OmegaConf
+from rich.table import Table
 
+from hcr.card import LONGEST, CardFacts, card
 from hcr.config import ConfigError, DataError, HcrError, RunConfig, TrackingError, parse_config
 from hcr.config.compose import Composer, compose
 from hcr.config.data import ArraysConfig
-from hcr.config.gate import flatten, to_dict
+from hcr.config.errors import one_line
+from hcr.config.gate import flatten, parse_resolved, to_dict, to_yaml
+from hcr.config.naming import safe_file_name
+from hcr.config.text import ENCODING_ERRORS, is_text, printable, settle_streams
+from hcr.console import PlainConsole, num_columns
 from hcr.data.dataset import Dataset
 from hcr.data.sources import load_dataset
+from hcr.evaluation.canvas import SMALL, new_figure, save_figure, shorten, text_width, write_header
+from hcr.evaluation.fonts import can_draw, picture_names
+from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, write_csv
+from hcr.evaluation.metrics import classification_report_text, evaluate
+from hcr.machine import this_machine
 from hcr.tracking.journal import JOURNAL, Journal, read_events
 from hcr.training import TrainingState
 from hcr.training.checkpoint import FORMAT, DamagedCheckpoint, read_checkpoint, save_checkpoint
@@ -59,8 +74,6 @@ def one_clear_line(*allowed: type[Exception]) -> Iterator[None]:
     except allowed as error:
         assert str(error).strip()
         if isinstance(error, HcrError):
-            from hcr.config.errors import one_line
-
             assert "\n" not in one_line(error)
             assert len(one_line(error)) <= 1_010
 
@@ -468,3 +481,134 @@ def test_any_variables_of_a_mat_file_are_read_as_what_they_mean_or_refused_in_a_
     if name == "data" and labels.dtype.kind in "uifb":
         expected = meant({"x": values, "y": labels}, 1)
     check_against(expected, tmp_path / "file.mat", 1)
+
+
+# Whatever a user can call something: every character there is, lone surrogates among them, and what is markup,
+# Markdown, mathematics, HTML, a path, or a command to a terminal.
+HOSTILE = (
+    *("[b]", "[/b]", "[/x]", ":smile:", "$x_1$", "\\frac{", "a_b^", "|", "```", "`", "~~~", "<script>", "<!--", "&lt;"),
+    *("**", "# ", "\n", "\r", "\t", "\x1b[31m", "\x00", "\ud800", "\u202e", "\u2028", "\ufeff", "\x85", "../", "/"),
+    *("中文", "한글", "क्ष", "שלום", "مرحبا", "e\u0301\u0323", "\U0001f468\u200d\U0001f469", "\U000f0123", "${seed}"),
+    *("a", "x" * 90, "=", ",", "'", '"', " ", "%", "@me", "\\", "{", "!", "é", "±", "- "),
+)
+TEXTS = st.text(st.characters(exclude_categories=()), min_size=1, max_size=12) | st.lists(
+    st.sampled_from(HOSTILE), min_size=1, max_size=5
+).map("".join)
+SCORES = np.random.default_rng(0).dirichlet(np.ones(3), 12)
+MACHINE = this_machine()
+
+
+def _named(names: list[str], notes: str, run_name: str, path: str) -> RunConfig:
+    values = to_dict(parse_resolved(PLAIN))
+    values["dataset"] |= {"class_names": names, "num_classes": 3, "name": names[0], "path": path}
+    values["tracking"]["run_name"] = run_name
+    return parse_resolved(values | {"notes": notes})
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=3, max_size=3, unique=True), notes=TEXTS, run_name=TEXTS, path=TEXTS)
+def test_any_names_notes_and_paths_are_refused_in_a_line_or_recorded_and_shown_whole(
+    names: list[str], notes: str, run_name: str, path: str, tmp_path: Path
+) -> None:
+    try:
+        cfg = _named(names, notes, run_name, path)
+    except ConfigError as error:
+        assert len(one_line(error).splitlines()) == 1
+        assert not all(map(is_text, [*names, notes, run_name, path])) or not all(
+            text.strip() for text in [*names, run_name, path]
+        )
+        return
+    assert parse_config(OmegaConf.create(to_yaml(cfg))) == cfg
+    evaluation = evaluate(SCORES, np.arange(12) % 3, tuple(names))
+    # The run card: all of it, whatever stands in it.
+    text = card(
+        CardFacts(
+            cfg=cfg,
+            overrides=[],
+            num_images={"train": 1, "val": 1, "test": 1},
+            dataset_digest="d",
+            split_digest="s",
+            num_params=1,
+            history=[{"time/images_per_s": 1.0}],
+            best_epoch=1,
+            shown="test",
+            evaluation=evaluation,
+            total_s=1.0,
+            machine=MACHINE,
+            commit=None,
+            is_patched=False,
+        )
+    )
+    assert len(text) <= LONGEST
+    rest = text.rpartition("### **Test accuracy")[2]
+    assert sum(line.startswith("- **") for line in rest.splitlines()) == 6
+    assert not re.search(r"<[a-z/!?]", text, flags=re.IGNORECASE)
+    # The classification report: a line a class, aligned.
+    report = classification_report_text(evaluation).splitlines()
+    assert len({num_columns(line) for line in report[2:5]}) == 1
+    assert all(line.startswith(printable(name)) for line, name in zip(report[2:5], names, strict=True))
+    # A journal gives back what it was given.
+    with Journal(tmp_path, uri="sqlite:////no.db", experiment="t") as journal:
+        journal.begin(name=run_name, tags={"notes": notes})
+    first = next(read_events(journal.folder))[0]
+    assert (first["name"], first["tags"]["notes"]) == (run_name, notes)
+    # Names of files stay in their folder.
+    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}", safe_file_name(names[0]))
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=2, max_size=4, unique=True), width=st.integers(1, 200))
+def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
+    names: list[str], width: int, tmp_path: Path
+) -> None:
+    out = io.StringIO()
+    table = Table("class", "images")
+    for name in names:
+        table.add_row(printable(name), "12,345")
+    PlainConsole(file=out, width=width, color_system=None).print_table(table)
+    shown = out.getvalue()
+    assert shown.count("12,345") == len(names)
+    assert printable(shown.replace("\n", "")) == shown.replace("\n", "")
+    for name in names:
+        assert all(word in shown for word in printable(name).split() if num_columns(word) <= 60)
+    points = [
+        PointScores(
+            label=f"notes={name} x={k}", values={"notes": name, "x": k}, scores={0: k, 1: k + 0.5}, num_planned=2
+        )
+        for k, name in enumerate(names)
+    ]
+    board = leaderboard(points, monitor="val/loss", higher_is_better=False)
+    told = format_table(board, width=width)
+    assert max(map(num_columns, told.splitlines())) <= max(100, width)
+    assert all(len(line.splitlines()) == 1 for line in board.verdict)
+    assert all(printable(line) == line for line in [*told.splitlines(), *board.verdict])
+    if all(map(is_text, names)):
+        write_csv(board, tmp_path / "board.csv")
+        with (tmp_path / "board.csv").open(newline="", encoding="utf-8") as file:
+            assert [row["notes"] for row in csv.DictReader(file)] == names
+    settle_streams()
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=ENCODING_ERRORS)
+        print(*names, file=stream, flush=True)
+        assert len(stream.buffer.getvalue().decode(encoding)) >= len(" ".join(names))
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=3, max_size=3))
+def test_any_names_are_drawn_without_a_warning_or_a_box_and_as_short_as_there_is_room(
+    names: list[str], tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib's, for a character that becomes a box
+        shown = [shorten(name, SMALL, 120) for name in picture_names(names)]
+        figure = new_figure(300, 120)
+        write_header(figure, names[0], shown[1])
+        axes = figure.add_axes((0.5, 0.2, 0.4, 0.4))
+        axes.set_yticks(range(3), shown)
+        axes.set_title(shown[0])
+        axes.text(0, 0, shown[2])
+        save_figure(figure, tmp_path / "a.png")
+    assert all(text_width(name, SMALL) <= 120 for name in shown)
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert all(name in texts for name in shown)
+    assert all(can_draw(line) and printable(line) == line for text in texts for line in text.split("\n"))

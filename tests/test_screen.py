@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from hcr.console import PlainConsole
 from hcr.sweep.screen import SweepScreen, duration
 
 
@@ -23,16 +23,14 @@ def screen(
     *, terminal: bool = False, higher: bool = True, total: int | None = 6, width: int = 80
 ) -> tuple[SweepScreen, io.StringIO, Clock]:
     out, clock = io.StringIO(), Clock()
-    console = Console(
-        file=out, force_terminal=terminal, width=width, height=24, color_system=None, legacy_windows=False
-    )
+    console = PlainConsole(file=out, terminal=terminal, width=width, height=24, color_system=None, legacy_windows=False)
     made = SweepScreen(total=total, monitor="val/accuracy", higher_is_better=higher, console=console, clock=clock)
     return made, out, clock
 
 
 def shown(made: SweepScreen, width: int = 80) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(made.frame())
+    PlainConsole(file=out, width=width, color_system=None).print(made.frame())
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 

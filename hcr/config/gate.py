@@ -202,6 +202,8 @@ def to_yaml(cfg: RunConfig, *, secrets: bool = True) -> str:
         """Text that looks like an interpolation, and is none any more."""
         if isinstance(value, dict):
             return {key: escape(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [escape(item) for item in value]
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
     values = to_dict(cfg) if secrets else without_secrets(to_dict(cfg))

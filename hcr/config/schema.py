@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from hcr.config.errors import ConfigError
 from hcr.config.secrets import without_secrets
 from hcr.config.spelling import did_you_mean, key_meant
+from hcr.config.text import is_text
 
 T = TypeVar("T")
 
@@ -64,6 +65,8 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
             raise ConfigError(f"{key}: expected a finite number, got {value!r}")
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
+        if isinstance(value, str):
+            require(is_text(value), key, "text without NUL, U+0085 and lone surrogates", value)
         return value
     raise _wrong_type(hint, value, key=key)
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.config.text import printable
+from hcr.console import num_columns, pad
 from hcr.evaluation.statistics import proportion_interval
 
 Probabilities = NDArray[np.floating[Any]]
@@ -194,11 +196,12 @@ def classification_report(evaluation: Evaluation) -> dict[str, Any]:
 
 def classification_report_text(evaluation: Evaluation) -> str:
     """The report as a table to read."""
-    width = max(len("class"), *(len(score.name) for score in evaluation.classes))
+    names = [printable(score.name) for score in evaluation.classes]
+    width = max(map(num_columns, ["class", *names]))
     lines = [f"{'class':<{width}}  precision  recall      f1  images", ""]
-    for score in evaluation.classes:
+    for name, score in zip(names, evaluation.classes, strict=True):
         lines.append(
-            f"{score.name:<{width}}  {score.precision:9.4f}  {score.recall:6.4f}  {score.f1:6.4f}  {score.support:6d}"
+            f"{pad(name, width)}  {score.precision:9.4f}  {score.recall:6.4f}  {score.f1:6.4f}  {score.support:6d}"
         )
     lines += [
         "",

@@ -1,11 +1,11 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,11 +13,14 @@ from omegaconf import DictConfig
 from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
+from hcr.config.errors import BROKEN_PIPE
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
+from hcr.config.text import csv_line
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
-from hcr.evaluation.leaderboard import counted, format_table
+from hcr.console import say
+from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.identity import Fingerprints, fold
 from hcr.sweep.launched import LaunchedPool, run_launched
@@ -39,7 +42,7 @@ class SweepJob:
 
     Attributes:
         error: what went wrong, kept as Hydra would wrap it.
-        exit_code: 1 where a run failed.
+        exit_code: 1 where a run failed; BROKEN_PIPE where nobody reads any more.
     """
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
@@ -64,9 +67,9 @@ class SweepJob:
             self.exit_code = self._sweep()
         except HcrError as error:
             self.error = error
-        except (BrokenPipeError, SystemExit):  # such as `| head`; Rich raises the latter
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said, at the exit either
-            self.error = HcrError(f"nobody reads what it prints any more; {self._again} goes on with the sweep")
+        except BrokenPipeError:  # such as `| head`
+            print(f"hcr: nobody reads what it prints any more; {self._again} goes on with the sweep", file=sys.stderr)
+            self.exit_code = BROKEN_PIPE
 
     def plan(self) -> Plan:
         """The plan, frozen now; runs that have the same numbers are in it once.
@@ -200,15 +203,12 @@ def write_plan_csv(plan: Plan, path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    import csv
-
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["number", "point", "seed", *plan.axes])
+            file.write(csv_line(["number", "point", "seed", *plan.axes]))
             for run in plan.runs:
                 values = [run.values.get(axis, plan.base.get(axis)) for axis in plan.axes]
-                writer.writerow([run.number + 1, run.point + 1, run.seed, *values])
+                file.write(csv_line([run.number + 1, run.point + 1, run.seed, *values]))
     except OSError as error:
         raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
 
@@ -220,19 +220,19 @@ def print_result(result: SweepResult, again: str) -> None:
     if result.board is not None:
         direction = "higher" if result.board.higher_is_better else "lower"
         print(f"{result.board.monitor}, {direction} is better, by point")
-        print(format_table(result.board, MOST_SHOWN))
+        print(format_table(result.board, MOST_SHOWN, width=get_terminal_size((TABLE_WIDTH, 24)).columns))
         print()
         for line in result.board.verdict:
-            print(mixed + line)
+            say(mixed + line)
     for line in result.confirmed.lines() if result.confirmed is not None else []:
-        print(mixed + line)
+        say(mixed + line)
     if result.num_failed:
-        print(
+        say(
             f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again,"
             " sweep.allow_incomplete=true compares what there is"
         )
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
-        print(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
-    print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
-    print(how_to_see(result.plan.uri), flush=True)
+        say(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
+    say(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
+    say(how_to_see(result.plan.uri))

@@ -251,7 +251,7 @@ class Controller:
             told = next((path for path in (folder / ERROR, folder / OUTPUT) if path.exists()), None)
             self._screen.failed(number, run.why, told)
             if told is not None and os.environ.get("HCR_TRACEBACK") == "1":
-                print(told.read_text(errors="replace"), file=sys.stderr, flush=True)
+                print(told.read_text(errors="replace", encoding="utf-8"), file=sys.stderr, flush=True)
 
     def _interrupt(self, by_folder: dict[Path, Run]) -> None:
         """Tell every run to stop, and give it time to journal that."""

@@ -147,7 +147,7 @@ def _trains(folder: Path) -> bool:
     """Whether the task in `folder` does more than to build models."""
     from hcr.sweep.trial import BUILDING, TASK
 
-    task: str = json.loads((folder / TASK).read_text())["task"]
+    task: str = json.loads((folder / TASK).read_text(encoding="utf-8"))["task"]
     return task != BUILDING
 
 

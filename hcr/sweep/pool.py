@@ -149,5 +149,5 @@ class Pool:
         code = self._process.wait()
         self._pids.clear()
         self._waiting.clear()
-        lines = self._log.read_text(errors="replace").strip().splitlines()
+        lines = self._log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
         return NurseryDied(f"the process that runs are forked from ended with {code}; {self._log}: {lines[-1:]}")

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hcr.console import new_console
+from hcr.config.text import printable
+from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import number_format
 
 TOP, MOST_RUNNING = 5, 8  # rows of the live screen
@@ -52,13 +53,13 @@ class SweepScreen:
         total: int | None,
         monitor: str,
         higher_is_better: bool,
-        console: Console | None = None,
+        console: PlainConsole | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
         self._monitor = monitor
         self._sign = -1.0 if higher_is_better else 1.0
-        self._console = console or new_console()
+        self._console = console or PlainConsole()
         self._clock = clock
         self._done: dict[int, tuple[float, str]] = {}
         self._running: dict[int, Running] = {}
@@ -114,7 +115,7 @@ class SweepScreen:
             f" ({run.epoch} {'epoch' if run.epoch == 1 else 'epochs'}, {duration(took)}): {run.label}"
         )
         if not self._console.is_interactive and len(self._done) % EVERY == 0:
-            self._console.print(self._header(), markup=False)
+            self._console.print(self._header())
 
     def pruned(self, number: int, epoch: int) -> None:
         """A run was given up after `epoch` epochs."""
@@ -132,7 +133,7 @@ class SweepScreen:
         if self._console.is_interactive:
             self.note(told)
         else:
-            print(f"hcr: {told}", file=sys.stderr, flush=True)
+            print(printable(f"hcr: {told}"), file=sys.stderr, flush=True)
 
     def refused(self, number: int, why: str) -> None:
         """A point that a search asked for cannot be."""
@@ -140,7 +141,7 @@ class SweepScreen:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text))
 
     def tick(self) -> None:
         """Draw, if it is time to."""
@@ -206,7 +207,7 @@ class SweepScreen:
 
     def _line(self, text: str) -> None:
         if not self._console.is_interactive:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(text))
 
     def _shown(self, value: float) -> str:
         return number_format([value])(value) if isfinite(value) else str(value)
@@ -214,7 +215,7 @@ class SweepScreen:
 
 def _short(label: str) -> str:
     """A label without the groups of its keys: "depth=3" for "model.depth=3"."""
-    words = [word for word in label.split(" ") if word]
+    words = [word for word in printable(label).split(" ") if word]
     return " ".join(
         f"{key.rpartition('.')[2]}{equals}{value}" for key, equals, value in (w.partition("=") for w in words)
     )

@@ -236,6 +236,6 @@ def parent_key(folder: Path) -> str | None:
 def word_in(path: Path) -> str | None:
     """The word in a file; None where there is none."""
     try:
-        return path.read_text().strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None

@@ -272,7 +272,7 @@ def is_of_this_host(header: Event) -> bool:
 
 def _this_boot() -> str | None:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:  # not Linux
         return None
 

@@ -261,7 +261,7 @@ class Replay:
         new = path.with_suffix(".new")
         position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
         position["database"] = self._database
-        new.write_text(json.dumps(position))
+        new.write_text(json.dumps(position), encoding="utf-8")
         new.replace(path)
 
 

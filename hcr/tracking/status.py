@@ -16,7 +16,7 @@ POSITION = "delivered.json"
 def read_position(folder: Path) -> dict[str, Any]:
     """How far the journal in `folder` is delivered: `offset`, `run_id`, `ended`, and when its `database` was made."""
     try:
-        position = json.loads((folder / POSITION).read_text())
+        position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
         return {}
     return position if isinstance(position, dict) else {}
