@@ -43,6 +43,17 @@ def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
+    from hcr.config.tracking import sqlite_uri
+    from hcr.tracking.store import open_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(sqlite_uri(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder that holds `mnist-original.mat`."""
     if not (DATA_DIR / "mnist-original.mat").is_file():
