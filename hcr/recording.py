@@ -167,7 +167,7 @@ def _record_plots(
     cfg: RunConfig,
 ) -> None:
     """Every picture of a run, under `plots/`."""
-    from hcr.evaluation.canvas import default_style, save_figure, stamp
+    from hcr.evaluation.canvas import save_figure, stamp
     from hcr.evaluation.class_plots import (
         class_balance_info,
         class_f1_info,
@@ -185,6 +185,7 @@ def _record_plots(
         samples_info,
     )
     from hcr.evaluation.plots import curves_info, draw_curves, draw_reliability, reliability_info
+    from hcr.evaluation.style import default_style
 
     names = cfg.dataset.class_names
     subset: Subset = getattr(splits, shown)
@@ -212,8 +213,9 @@ def _record_plots(
 
 def _record_pictures_of_training(journal: Journal, model: keras.Model, train: Subset, cfg: RunConfig) -> None:
     """What the first convolution looks for, and what augmentation does, where there is such a thing."""
-    from hcr.evaluation.canvas import default_style, save_figure
+    from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation, draw_filters, filters_info
+    from hcr.evaluation.style import default_style
 
     with default_style():
         figures = {}

@@ -84,7 +84,8 @@ def _preparations() -> deque[Callable[[], object]]:
 
 
 def _find_fonts() -> None:
-    from hcr.evaluation.canvas import default_style, new_figure
+    from hcr.evaluation.canvas import new_figure
+    from hcr.evaluation.style import default_style
 
     with default_style():
         figure = new_figure(200, 100)
