@@ -24,7 +24,7 @@ look
   data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
   ui                       open MLflow's pages on the recorded runs
 keep
-  sync                     upload what MLflow has not received, or has lost
+  sync [RUN...]            upload what MLflow has not received, or has lost
 shell
   completion bash|zsh      print what makes the Tab key complete verbs, choices and keys
 """

@@ -2,8 +2,8 @@
 
     python -P tests/warm.py FD
 
-For each line {"argv", "cwd", "env", "out", "err"} of JSON from the socket FD it forks a process that runs the command as
-`hcr` would, and answers {"pid"} at once and {"code"} when it has ended.
+For each line {"argv", "cwd", "env", "out", "err"} of JSON from the socket FD it forks a process that runs the command
+as `hcr` would, and answers {"pid"} at once and {"code"} when it has ended.
 """
 
 import json
