@@ -18,7 +18,7 @@ from hcr.environment import server_environment
 from hcr.tracking.known import lost_runs
 from hcr.tracking.place import without_mlflow_s_folder
 from hcr.tracking.replay import deliver_dead_runs, deliver_lost
-from hcr.tracking.store import settle_store
+from hcr.tracking.store import relocate_store
 
 LONGEST_START_S = 120.0
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     deliver_dead_runs(output_root())
     if again := deliver_lost(output_root(), uri):
         print(f"MLflow had lost {again} of the runs; they have been delivered again", flush=True)
-    settle_store(uri)
+    relocate_store(uri)
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
         raise TrackingError(f"--port: expected a free port, and {port} is taken")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
+from hcr.tracking.journal import Event, last_event, read_events
 from hcr.tracking.known import ask, deleted_keys
-from hcr.tracking.status import finished_runs, first_event
+from hcr.tracking.status import finished_runs, first_event, run_folders
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
 
@@ -55,13 +55,13 @@ def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None, tim
         parent: the key of the sweep's own run, if it has one.
         timeout_s: how long the store may take to say which runs were deleted.
     """
-    has_runs = next((root / "runs").glob(f"*/{JOURNAL}"), None) is not None
-    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if has_runs else frozenset()
+    folders = run_folders(root)
+    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if folders else frozenset()
     own = {}
-    for path in (root / "runs").glob(f"*/{JOURNAL}") if parent is not None else ():
-        header = first_event(path.parent)
-        if path.parent.name not in deleted and header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
-            own[header["tags"][NUMBER_TAG]] = (path.parent, last_event(path.parent))
+    for folder in folders if parent is not None else ():
+        header = first_event(folder)
+        if folder.name not in deleted and header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
+            own[header["tags"][NUMBER_TAG]] = (folder, last_event(folder))
     return KnownRuns(finished_runs(root, uri=uri, experiment=experiment, without=deleted), own, deleted)
 
 

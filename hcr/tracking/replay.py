@@ -19,6 +19,7 @@ from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.journal import (
     ARTIFACTS,
     JOURNAL,
+    LONGEST_DIGEST,
     Event,
     Journal,
     is_of_this_host,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
-LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
 LONGEST_NAME = 250  # characters; like the next, a limit that SQLite does not hold, and PostgreSQL does
 LONGEST_SOURCE = 500
 SOURCE_NAME, USER = "mlflow.source.name", "mlflow.user"
