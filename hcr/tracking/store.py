@@ -198,11 +198,12 @@ def database_made_ms(client: "MlflowClient") -> int | None:
         return None
 
 
-def is_deleted(client: "MlflowClient", experiment: str, key: str) -> bool:
-    """Whether a run tagged with our `key` was deleted, and can still be restored."""
+def find_deleted_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
+    """The ids of the runs tagged with our `key` that were deleted, and can still be restored."""
     from mlflow.entities import ViewType
 
-    return bool(client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", ViewType.DELETED_ONLY))
+    runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", ViewType.DELETED_ONLY)
+    return [run.info.run_id for run in runs]
 
 
 def stage_of(client: "MlflowClient", run_id: str) -> str | None:
