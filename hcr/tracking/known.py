@@ -58,10 +58,6 @@ class Known:
             return "lost" if (self.artifacts / str(position["run_id"])).exists() else "purged"
         return "lost"
 
-    def is_deleted(self, folder: Path) -> bool:
-        """Whether somebody deleted the run in `folder` in MLflow, for good or not."""
-        return self.standing(folder) in ("deleted", "purged")
-
 
 def ask(uri: str, timeout_s: float) -> Known | None:
     """What the store at `uri` knows; None where it does not answer within `timeout_s` seconds (5 at most)."""
@@ -98,12 +94,17 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
 
 
 def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
-    """The keys of the runs under the output root that were deleted in the store at `uri`, by what it knows; none where
-    it could not be asked."""
+    """The keys of the runs that were deleted in the store at `uri`, by what it knows; none where it could not be asked.
+
+    Those that can be restored, whoever made them, but for runs under the output root that belong to another store
+    now; of runs under the output root those that were deleted for good, too.
+    """
     if known is None:
         return frozenset()
-    ours = [folder for folder in run_folders(root) if store_of(folder, first_event(folder)) == uri]
-    return frozenset(folder.name for folder in ours if known.is_deleted(folder))
+    stores = {folder: store_of(folder, first_event(folder)) for folder in run_folders(root)}
+    elsewhere = {folder.name for folder, store in stores.items() if store != uri}
+    purged = {folder.name for folder, store in stores.items() if store == uri and known.standing(folder) == "purged"}
+    return (known.deleted - known.active - elsewhere) | purged
 
 
 def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:

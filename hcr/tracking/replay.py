@@ -27,7 +27,7 @@ from hcr.tracking.journal import (
     lock_run,
     read_events,
 )
-from hcr.tracking.known import lost_runs
+from hcr.tracking.known import Known, lost_runs
 from hcr.tracking.place import store_of
 from hcr.tracking.status import (
     POSITION,
@@ -340,6 +340,26 @@ def deliver_whole(folder: Path, go_on: Callable[[], bool] = lambda: True) -> boo
     if is_delivered(folder):
         replay.begin_anew()
     return replay.deliver(go_on)
+
+
+def deliver_lost_run(folder: Path, known: Known) -> bool:
+    """Deliver again the run in `folder`, which its store has lost, and before it the one that it is nested under.
+
+    Args:
+        known: what the store has.
+
+    Returns:
+        Whether it is there now, as a whole; otherwise `hcr sync` says why not.
+    """
+    above = folder.parent / str(first_event(folder).get("parent"))
+    try:
+        for lost in (above, folder):
+            if known.standing(lost) == "lost":
+                with lock_run(lost):
+                    deliver_whole(lost)
+    except Exception:  # the store's, of many kinds, or the run is being delivered
+        return False
+    return is_delivered(folder)
 
 
 def deliver_lost(root: Path, uri: str) -> int:
