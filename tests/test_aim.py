@@ -1,6 +1,8 @@
 """Runs get another store, or are given up, all of them or none, and never one that may be alive."""
 
+import itertools
 import json
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ import pytest
 from hcr.config.errors import TrackingError
 from hcr.tracking.aim import aim_at, forget
 from hcr.tracking.journal import Journal, last_event
-from hcr.tracking.place import read_choice, store_of
+from hcr.tracking.place import read_choice, store_of, write_choice
 from hcr.tracking.status import POSITION, first_event
 
 NOWHERE, ELSEWHERE = "http://127.0.0.1:9", "http://127.0.0.1:19"
@@ -75,8 +77,9 @@ def test_a_run_whose_sweep_was_given_up_has_nothing_to_be_nested_under(tmp_path:
 def at_most_open(more: int) -> Iterator[None]:
     """The process may open so many more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + more, hard))
+    used = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = (number for number in itertools.count() if number not in used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
     try:
         yield
     finally:
@@ -103,13 +106,26 @@ def test_where_one_run_cannot_be_written_none_is_changed(tmp_path: Path, sweep: 
     assert files() == before
 
 
-def test_what_a_kill_in_the_middle_left_is_moved_by_the_same_command(tmp_path: Path, sweep: list[Path]) -> None:
-    parent, child, *others = sweep
-    aim_at(tmp_path, ELSEWHERE, [child])
-    for folder in others:  # those that were still to come: one before its turn, one in the middle of it
-        (folder / "store.json").unlink()
-    (child / "store.json").unlink()  # what was asked for comes last
-    assert stores(parent, child) == [ELSEWHERE, NOWHERE]
-    aim_at(tmp_path, ELSEWHERE, [child])
+@pytest.mark.parametrize("written", range(4))
+def test_what_a_kill_in_the_middle_left_is_moved_by_the_same_command(
+    tmp_path: Path, sweep: list[Path], written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = min(sweep[1:])  # that the names come in some order is no help
+    choices: list[Path] = []
+
+    def dying(folder: Path, **choice: object) -> None:
+        if len(choices) == written:
+            os._exit(9)
+        choices.append(folder)
+        write_choice(folder, **choice)
+
+    process = os.fork()
+    if process == 0:
+        monkeypatch.setattr("hcr.tracking.aim.write_choice", dying)
+        aim_at(tmp_path, ELSEWHERE, [asked])
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert stores(*sweep).count(ELSEWHERE) == written
+    aim_at(tmp_path, ELSEWHERE, [asked])
     assert stores(*sweep) == [ELSEWHERE] * 4
     assert not any((folder / POSITION).exists() for folder in sweep)
