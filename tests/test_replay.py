@@ -217,10 +217,10 @@ def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
 def test_a_thread_that_cannot_even_start_is_told_and_fails_no_run(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(uri: str) -> None:
         raise ImportError("no mlflow here")
 
-    monkeypatch.setattr("hcr.tracking.replay.import_mlflow", broken)
+    monkeypatch.setattr("hcr.tracking.replay.import_store", broken)
     journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
     with ReplayThread(journal, timeout_s=2) as thread, journal:
         journal.begin(name="a run", tags={})
