@@ -2,15 +2,16 @@
 
 import contextlib
 import sys
+from collections.abc import Container
 from functools import partial
 from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
-from hcr.tracking.known import ask, deleted_keys
+from hcr.tracking.known import Known, Standing, ask, deleted_keys
 from hcr.tracking.place import store_of
-from hcr.tracking.replay import deliver_lost
+from hcr.tracking.replay import deliver_lost_run
 from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
@@ -39,17 +40,24 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
         told = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
         print(told, flush=True)
         return
-    if known is not None and known.standing(done) == "lost" and deliver_lost(output_root(), journal.uri):
-        print(f"note: MLflow had lost run {done.name}; it has been delivered again", flush=True)
+    if known is not None and known.standing(done) == "lost":
+        is_back = deliver_lost_run(done, known)
+        what = "it has been delivered again" if is_back else "it could not be delivered again; `hcr sync` says why"
+        print(f"note: MLflow had lost run {done.name}; {what}", flush=True)
     unsure = "" if known is not None else "; its store could not be asked whether it is still there"
     raise AlreadyFinished(f"run {done.name} has finished with this config, data and code; it is in {done}{unsure}")
 
 
-def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
+def resume(
+    journal: Journal, cfg: RunConfig, identity: str, *, deleted: Container[str] = frozenset()
+) -> TrainingState | None:
     """Turn `journal`, not begun yet, into that of the interrupted run of the same fingerprint, if there is one.
+
+    A run that was deleted in MLflow is not resumed. Of a sweep's run the store is not asked: the sweep has done that.
 
     Args:
         identity: the fingerprint of the run that `cfg` asks for.
+        deleted: keys of runs of which the caller knows that they were deleted.
 
     Returns:
         Where its training stood; None where nothing is resumed.
@@ -60,19 +68,21 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     if cfg.resume == "never":
         return None
     named = None if cfg.resume == "auto" else find_run(output_root(), cfg.resume)
+    stores: dict[str, Known | None] = {}
     for folder, header in unfinished(output_root()):
         if named is not None and folder != named:
             continue
         if named is None and not (is_of_this_host(header) and _is_the_same(folder, header, journal, identity)):
             continue
-        if folder.name in _deleted(folder, header, cfg.tracking.timeout_s):
+        if folder.name in deleted:
+            continue
+        standing = "there" if journal.parent else _standing(folder, header, stores, cfg.tracking.timeout_s)
+        if standing in ("deleted", "purged"):
             if named is None:
                 print(f"note: run {folder.name} was deleted in MLflow and is not resumed", flush=True)
                 continue
-            raise ConfigError(
-                f"resume: run {folder.name} was deleted in MLflow; expected one that is there"
-                " (`mlflow runs restore` restores it)"
-            )
+            remedy = " (`mlflow runs restore` restores it)" if standing == "deleted" else ""
+            raise ConfigError(f"resume: run {folder.name} was deleted in MLflow; expected one that is there{remedy}")
         try:
             lock = lock_ended_run(folder)  # before anything is read: what is read stays true
         except BlockingIOError:
@@ -100,9 +110,13 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     return None
 
 
-def _deleted(folder: Path, header: Event, timeout_s: float) -> frozenset[str]:
+def _standing(folder: Path, header: Event, stores: dict[str, Known | None], timeout_s: float) -> Standing | None:
+    """What became of the run in `folder` in its store, which is asked once and kept in `stores`; None: no answer."""
     uri = store_of(folder, header)
-    return deleted_keys(output_root(), uri, ask(uri, timeout_s))
+    if uri not in stores:
+        stores[uri] = ask(uri, timeout_s)
+    known = stores[uri]
+    return None if known is None else known.standing(folder)
 
 
 def _is_the_same(folder: Path, header: Event, journal: Journal, identity: str) -> bool:

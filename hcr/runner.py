@@ -1,7 +1,7 @@
 """One run, from a checked config to everything that is told of it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -54,6 +54,7 @@ def run(
     on_steps: OnSteps | None = None,
     dataset_digest: str | None = None,
     skip_finished: bool = False,
+    deleted: Container[str] = frozenset(),
 ) -> RunResult:
     """Train, evaluate and record one model; one that was interrupted goes on where it stood.
 
@@ -68,6 +69,7 @@ def run(
         on_epoch, on_steps: as for `fit`.
         dataset_digest: of the data set that is expected; None: any.
         skip_finished: do not train what has been trained before, unless `cfg` asks for that.
+        deleted: keys of runs that were deleted in MLflow, as far as the caller knows: they are not resumed.
 
     Raises:
         DataError: before anything is recorded; another data set than expected, too.
@@ -85,7 +87,7 @@ def run(
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
         refuse_finished(journal, identity, cfg.tracking.timeout_s)
-    state = resume(journal, cfg, identity)
+    state = resume(journal, cfg, identity, deleted=deleted)
     if state is None or state.epoch == 0:
         with disk_of(journal):
             record_start(journal, cfg, splits, model, name, overrides, identity, tags)

@@ -18,7 +18,8 @@ from hcr.commands.completion import SCRIPTS, answer_bash, candidates, split_line
 from hcr.commands.suggest import Suggestions
 from hcr.config.compose import Composer, compose
 from hcr.config.gate import flatten
-from hcr.tracking.journal import Journal, run_labels
+from hcr.tracking.journal import Journal
+from hcr.tracking.status import run_labels
 from hcr.verbs import VERBS
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS

@@ -1,5 +1,6 @@
 """What a store knows decides what counts as finished: deleted runs do not, lost ones are delivered again."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
 from hcr.sweep.outcomes import NUMBER_TAG, known_runs
-from hcr.tracking.journal import Journal
-from hcr.tracking.known import ask, lost_runs
+from hcr.tracking.journal import Journal, lock_run
+from hcr.tracking.known import Known, ask, lost_runs
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position
 from hcr.tracking.store import open_store
@@ -34,10 +35,10 @@ def uri(root: Path) -> str:
     return f"sqlite:///{root / 'mlflow.db'}"
 
 
-def record(root: Path, uri: str, *, is_over: bool = True, parent: str | None = None) -> Path:
-    """The folder of a delivered run of fingerprint "f", finished or interrupted."""
+def record(root: Path, uri: str, *, is_over: bool = True, parent: str | None = None, mark: str = "f") -> Path:
+    """The folder of a delivered run of fingerprint `mark`, finished or interrupted."""
     journal = Journal(root, uri=uri, experiment="tests", parent=parent)
-    journal.begin(name="a run", tags={"hcr.fingerprint": "f", NUMBER_TAG: "1"}, scratch="checkpoint")
+    journal.begin(name="a run", tags={"hcr.fingerprint": mark, NUMBER_TAG: "1"}, scratch="checkpoint")
     journal.artifact("a.txt").write_text("a")
     journal.artifact_written("a.txt")
     journal.end("FINISHED" if is_over else "KILLED")
@@ -69,14 +70,36 @@ def test_a_finished_run_that_was_deleted_in_mlflow_is_trained_again_with_a_note(
 
 def test_a_finished_run_that_the_store_lost_is_delivered_again_and_not_trained(root: Path, uri: str) -> None:
     folder = record(root, uri)
-    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
-        for table in ("tags", "runs"):
-            database.execute(f"DELETE FROM {table}")
+    lose_all(root)
     assert lost_runs(root, uri) == [folder]
     with pytest.raises(AlreadyFinished):
         refuse_finished(new_journal(root, uri), "f", 5)
     assert lost_runs(root, uri) == []
     assert open_store(uri).get_run(read_position(folder)["run_id"]).info.status == "FINISHED"
+
+
+def lose_all(root: Path) -> None:
+    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        for table in ("tags", "runs"):
+            database.execute(f"DELETE FROM {table}")
+
+
+def test_only_the_run_that_has_finished_and_its_parent_are_delivered_again(
+    root: Path, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, parent = record(root, uri, mark="other"), record(root, uri, mark="parent")
+    folder = record(root, uri, parent=parent.name)
+    lose_all(root)
+    with lock_run(folder), pytest.raises(AlreadyFinished):  # another process delivers it
+        refuse_finished(new_journal(root, uri), "f", 5)
+    told = f"note: MLflow had lost run {folder.name}; it could not be delivered again; `hcr sync` says why\n"
+    assert capsys.readouterr().out == told
+    with pytest.raises(AlreadyFinished):
+        refuse_finished(new_journal(root, uri), "f", 5)
+    assert capsys.readouterr().out == f"note: MLflow had lost run {folder.name}; it has been delivered again\n"
+    assert lost_runs(root, uri) == [other]
+    tags = open_store(uri).get_run(read_position(folder)["run_id"]).data.tags
+    assert tags["mlflow.parentRunId"] == read_position(parent)["run_id"]
 
 
 def test_a_store_that_is_away_does_not_keep_a_finished_run_from_being_named(root: Path) -> None:
@@ -94,13 +117,50 @@ def test_an_interrupted_run_that_was_deleted_in_mlflow_is_not_resumed(root: Path
         resume(new_journal(root, uri), compose([f"resume={folder.name}"]), "f")
 
 
+def test_a_run_that_mlflow_gc_removed_is_not_said_to_be_restorable(root: Path, uri: str) -> None:
+    folder = record(root, uri, is_over=False)
+    lose_all(root)
+    shutil.rmtree(root / "artifacts" / read_position(folder)["run_id"])
+    with pytest.raises(
+        ConfigError, match=f"resume: run {folder.name} was deleted in MLflow; expected one that is there$"
+    ):
+        resume(new_journal(root, uri), compose([f"resume={folder.name}"]), "f")
+
+
+def test_interrupted_runs_ask_each_store_once_and_those_of_a_sweep_ask_none(
+    root: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = record(root, uri, mark="parent")
+    alone = [record(root, uri, is_over=False) for _ in range(3)]
+    nested = record(root, uri, is_over=False, parent=parent.name)
+    for folder in (*alone, nested):
+        delete(folder, uri)
+    asked: list[str] = []
+
+    def asking(uri: str, timeout_s: float) -> Known | None:
+        asked.append(uri)
+        return ask(uri, timeout_s)
+
+    monkeypatch.setattr("hcr.resuming.ask", asking)
+    assert resume(new_journal(root, uri), compose(), "f") is None
+    assert asked == [uri]
+    of_sweep = Journal(root, uri=uri, experiment="tests", parent=parent.name)
+    known = known_runs(root, uri=uri, experiment="tests", parent=parent.name, timeout_s=5)
+    assert known.own_deleted == {nested.name}
+    assert resume(of_sweep, compose(), "f", deleted=known.own_deleted) is None
+    assert asked == [uri]
+    assert resume(of_sweep, compose(), "f") is not None, "nothing but the word of the sweep keeps it from that"
+    of_sweep.end("KILLED")
+    of_sweep.release()
+
+
 def test_a_sweep_reuses_no_run_that_was_deleted_in_mlflow(root: Path, uri: str) -> None:
-    parent = record(root, uri)
+    parent = record(root, uri, mark="parent")
     kept, *deleted = [record(root, uri, parent=parent.name) for _ in range(3)]
-    for folder in (parent, *deleted):
+    for folder in deleted:
         delete(folder, uri)
     known = known_runs(root, uri=uri, experiment="tests", parent=parent.name, timeout_s=5)
-    assert known.finished == {"f": kept}
+    assert known.finished == {"f": kept, "parent": parent}
     assert {folder for folder, _ in known.own.values()} <= {kept}
     assert {folder.name for folder in deleted} <= known.deleted
 

@@ -1,5 +1,6 @@
 """Replay into a real SQLite store: exactly once, whatever was delivered before."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from hcr.config.tracking import TrackingConfig
 from hcr.tracking.journal import JOURNAL, Journal, read_events, this_host
-from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread
+from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread, RunDeleted
+from hcr.tracking.session import recorded
 from hcr.tracking.status import read_position, undelivered
 from hcr.tracking.store import open_store
 
@@ -214,10 +217,10 @@ def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
 def test_a_thread_that_cannot_even_start_is_told_and_fails_no_run(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(uri: str) -> None:
         raise ImportError("no mlflow here")
 
-    monkeypatch.setattr("hcr.tracking.replay.import_mlflow", broken)
+    monkeypatch.setattr("hcr.tracking.replay.import_store", broken)
     journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
     with ReplayThread(journal, timeout_s=2) as thread, journal:
         journal.begin(name="a run", tags={})
@@ -247,6 +250,68 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, uri: str) 
     process.wait()
     assert not database.exists()
     assert open_store(uri).search_experiments()
+
+
+@pytest.fixture
+def made(tmp_path: Path, empty_store: Path) -> str:
+    """The URI of a store without runs, whose tables are there."""
+    (tmp_path / "output").mkdir()
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'output' / 'mlflow.db')}"
+
+
+def test_artifacts_that_are_gone_from_the_disk_hold_up_nothing_and_are_said_once(
+    tmp_path: Path, made: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = write_run(tmp_path / "output", made)
+    (journal.artifacts / "plots" / "curves.png").unlink()
+    replay = Replay(journal.folder)
+    replay.deliver()
+    assert replay.ended
+    assert everything(made)["artifacts"] == {"model/MLmodel", "model/data/weights"}
+    assert everything(made)["info"][1] == "FINISHED"
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "1 artifact (plots/curves.png) cannot be delivered, as the files are gone" in told
+
+
+def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, made: str) -> None:
+    root = tmp_path / "output"
+    parent = write_run(root, made)
+    child = write_run(root, made, parent=parent.key)
+    Replay(parent.folder).deliver()
+    parent_id = read_position(parent.folder)["run_id"]
+    open_store(made).delete_run(parent_id)
+    replay = Replay(child.folder)
+    replay.deliver()
+    assert replay.ended
+    _, run = only_run(made)
+    assert run.data.tags["mlflow.parentRunId"] == parent_id
+
+
+def test_a_run_that_is_deleted_while_it_is_made_is_waited_for_no_longer(
+    tmp_path: Path, made: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "output"))
+    tracking = TrackingConfig(uri=made, experiment_name="tests", run_name=None, timeout_s=600)
+    with recorded(tracking) as journal:
+        journal.begin(name="a run", tags={})
+        Replay(journal.folder).deliver()
+        open_store(made).delete_run(read_position(journal.folder)["run_id"])
+        journal.metrics({"val/loss": 0.5}, step=1)
+    told = capsys.readouterr().err
+    assert f"run {journal.key} was deleted in MLflow; `mlflow runs restore --run-id " in told
+    assert told.endswith(f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}\n")
+    assert "`hcr sync` delivers it" not in told
+
+
+def test_a_request_to_a_run_that_was_deleted_a_moment_ago_says_that(tmp_path: Path, made: str) -> None:
+    with Journal(tmp_path / "output", uri=made, experiment="tests") as journal:
+        journal.begin(name="a run", tags={})
+        replay = Replay(journal.folder)
+        replay.deliver()
+        open_store(made).delete_run(replay.run_id)
+        journal.metrics({"val/loss": 0.5}, step=1)
+        with pytest.raises(RunDeleted):
+            replay.deliver()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from hcr.sweep.agreement import agree
 from hcr.sweep.command import _id_of
 from hcr.sweep.plan import write_plan
 from hcr.sweep.running import _begin, sweep_folder
+from hcr.sweep.work import PARENT_ELSEWHERE, parent_key
 from hcr.tracking.journal import JOURNAL, Journal, last_event
 
 
@@ -50,6 +51,21 @@ def test_the_sweep_s_own_run_may_be_another_machine_s(tmp_path: Path) -> None:
         assert _begin(journal, plan(), tmp_path, lambda own: "a1") == "a1"
         assert not journal.is_open
     assert not (output_root() / "runs").exists()
+
+
+def test_a_sweep_whose_own_run_was_deleted_in_mlflow_begins_another_that_all_machines_know(tmp_path: Path) -> None:
+    made = plan()
+    write_plan(tmp_path, made)
+    with new_journal() as journal:
+        old = _begin(journal, made, tmp_path, lambda own: own)
+    with new_journal() as journal:
+        new = _begin(journal, made, tmp_path, lambda own: own, deleted={old})
+        assert (journal.key, journal.is_open, journal.key == old) == (new, True, False)
+    (tmp_path / PARENT_ELSEWHERE).write_text(old)
+    assert parent_key(tmp_path) == old
+    with new_journal() as journal:
+        assert _begin(journal, made, tmp_path, lambda own: own, deleted={old}) == new
+    assert parent_key(tmp_path) == new
 
 
 def test_beginning_anew_is_known_to_every_machine(tmp_path: Path) -> None:

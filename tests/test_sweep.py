@@ -578,3 +578,29 @@ def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Sweep(tmp_path).statuses() == ["FINISHED"] * 2
+
+
+def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(tmp_path: Path) -> None:
+    command = ("train", "-m", "seed=0,1", *SMALL)
+    first = run_hcr(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    sweep = Sweep(tmp_path)
+    deleted, (gone, kept) = sweep.parent, sweep.children
+    for run in (deleted, gone):
+        sweep.client.delete_run(run.info.run_id)
+    again = run_hcr(*command, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("was deleted in MLflow; it gets a new one") == 1
+    assert "1 reused, 0 resumed, 1 to run" in again.stdout
+    sweep = Sweep(tmp_path)
+    key = sweep.parent.data.tags["hcr.key"]
+    assert sweep.parent.info.status == "FINISHED"
+    assert key != deleted.data.tags["hcr.key"]
+    parents = {run.info.run_id: run.data.tags["mlflow.parentRunId"] for run in sweep.children}
+    (made,) = parents.keys() - {kept.info.run_id}
+    assert parents == {kept.info.run_id: deleted.info.run_id, made: sweep.parent.info.run_id}
+    assert sweep.statuses() == ["FINISHED", "FINISHED"]
+    last = run_hcr(*command, cwd=tmp_path)
+    assert (last.returncode, last.stderr) == (0, "")
+    assert "deleted" not in last.stdout
+    assert Sweep(tmp_path).parent.data.tags["hcr.key"] == key

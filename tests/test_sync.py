@@ -1,6 +1,7 @@
 """`hcr sync`: what a store lacks is said, and delivered exactly once, whatever was noted of an earlier delivery."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -82,6 +83,13 @@ def lose(uri: str, run_id: str) -> None:
     """What a database restored from a backup made before the run began has of it."""
     tables = ("metrics", "latest_metrics", "params", "tags")
     execute(uri, *(f"DELETE FROM {table} WHERE run_uuid = '{run_id}'" for table in (*tables, "runs")))
+
+
+def purge(root: Path, uri: str, folder: Path) -> None:
+    """What `mlflow gc` does with a deleted run."""
+    run_id = read_position(folder)["run_id"]
+    lose(uri, run_id)
+    shutil.rmtree(root / "artifacts" / run_id)
 
 
 @pytest.mark.slow
@@ -229,11 +237,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_said_and_not_made_again(
 def test_a_run_that_was_deleted_for_good_by_gc_is_not_made_again(root: Path, uri: str) -> None:
     gone, kept = write_run(root, uri), write_run(root, uri)
     sync.main([])
-    run_id = read_position(gone)["run_id"]
-    lose(uri, run_id)
-    for path in sorted((root / "artifacts" / run_id).rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    (root / "artifacts" / run_id).rmdir()
+    purge(root, uri, gone)
     assert sync.main([]) == 0
     assert set(runs(uri)) == {kept.name}
     execute(uri, "UPDATE experiments SET creation_time = 1")  # in another database it would be one that was lost
@@ -342,3 +346,55 @@ sys.exit(main(["sync"]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"hcr: not delivered: {folder.name}: (sqlite3.OperationalError) database is locked\n"
+
+
+def test_a_check_that_cannot_compare_says_what_and_why(
+    root: Path, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = write_run(root, uri)
+    sync.main([])
+    capsys.readouterr()
+    for _ in range(2):
+        write_run(root, NOWHERE)
+    journal = (damaged / JOURNAL).read_text().splitlines(keepends=True)
+    (damaged / JOURNAL).write_text("".join([journal[0], "no event\n", *journal[2:]]))
+    assert sync.main(["--check"]) == 1
+    *lines, count = capsys.readouterr().out.splitlines()
+    assert count == "0 whole, 0 still running, 0 not, 3 could not be compared"
+    assert len(lines) == 2, "one line a store that is away, and one a damaged journal"
+    assert any(line.startswith(f"note: {NOWHERE} cannot be asked (") for line in lines)
+    assert any(line.startswith(f"note: run {damaged.name} cannot be compared (") for line in lines)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_to_look_writes_nothing(root: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(root, uri)
+    sync.main([])
+    absent = write_run(root, f"sqlite:///{root / 'absent.db'}")
+    moved = tmp_path / "moved"
+    root.rename(moved)
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(moved))
+    before = contents(moved)
+    assert sync.main(["--check"]) == 1  # the one run; the other is whole at its new place
+    assert contents(moved) == before
+    assert sync.main([]) == 0
+    assert sync.main(["--check"]) == 0
+    assert read_position(moved / "runs" / absent.name)["ended"]
+
+
+def test_a_run_that_gc_removed_is_not_said_to_be_restorable(
+    root: Path, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(root, uri)
+    sync.main([])
+    purge(root, uri, folder)
+    capsys.readouterr()
+    assert sync.main([]) == 0
+    said = capsys.readouterr().out
+    assert "1 run was removed from MLflow for good (`hcr sync --to URI RUN` delivers one to a store anew)" in said
+    assert "restore" not in said
+    assert sync.main(["--to", uri, folder.name]) == 0  # the remedy
+    assert set(runs(uri)) == {folder.name}

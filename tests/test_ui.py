@@ -7,18 +7,22 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from conftest import Hcr, run_hcr
 
+from hcr.commands import ui
+from hcr.config.errors import TrackingError
 from hcr.tracking.store import open_store
 
 CHROMIUM = shutil.which("chromium")
@@ -71,6 +75,57 @@ def test_without_a_run_there_is_one_line_that_says_how_to_make_one(hcr: Hcr) -> 
     assert "no runs yet; `hcr train` makes the first" in done.stderr
 
 
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path) -> Path:
+    """The database of the output root."""
+    (tmp_path / "output").mkdir()
+    return Path(shutil.copy(empty_store, tmp_path / "output" / "mlflow.db"))
+
+
+def test_a_database_that_is_damaged_is_one_line_that_names_it(store: Path) -> None:
+    store.write_bytes(store.read_bytes()[:100] + bytes(range(256)) * 40)
+    with pytest.raises(TrackingError, match=f"^{store}: expected a database of MLflow's that can be read "):
+        ui.main([])
+
+
+def test_a_database_that_stays_locked_is_one_line_that_names_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.tracking.relocation.WAIT_S", 0.1)
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match=f"^{store}: .* \\(database is locked\\)$"):
+            ui.main([])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_store_that_may_only_be_read_is_shown(recorded: tuple[Path, str]) -> None:
+    place = Path(tempfile.mkdtemp(prefix="hcr-ui-"))  # where another user may go
+    try:
+        shutil.copytree(recorded[0] / "output", place / "output")
+        place.chmod(0o755)  # what it holds is root's, and was moved there
+        own = place / "own"
+        own.mkdir()
+        own.chmod(0o777)
+        may_read = "dac_read_search"  # Python itself, wherever it is installed; not to write
+        command = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
+        command += [f"--inh-caps=+{may_read}", f"--ambient-caps=+{may_read}"]
+        command += [sys.executable, "-m", "hcr", "ui", "--port", str(free_port())]
+        before = {path: path.read_bytes() for path in (place / "output").rglob("*") if path.is_file()}
+        with serving(command, own, MLFLOW_TRACKING_URI=f"sqlite:///{place}/output/mlflow.db", HOME=str(own)) as server:
+            assert server.stdout is not None
+            told = f"note: {place}/output/mlflow.db cannot be written; it names artifacts in {recorded[0]}/output"
+            assert server.stdout.readline().startswith(told)
+            line = server.stdout.readline()
+            (address,) = re.findall(r"http://\S+", line)
+            with urllib.request.urlopen(f"{address}/ajax-api/2.0/mlflow/runs/get?run_id={recorded[1]}") as answer:
+                assert json.load(answer)["run"]["info"]["status"] == "FINISHED"
+            server.send_signal(signal.SIGINT)
+            assert server.wait(timeout=30) == 0
+        assert {path: path.read_bytes() for path in (place / "output").rglob("*") if path.is_file()} == before
+    finally:
+        shutil.rmtree(place)
+
+
 def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -89,7 +144,8 @@ def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_b
     command = [sys.executable, "-m", "hcr", "ui", "--port", str(free_port())]
     with serving(command, tmp_path, MLFLOW_STATIC_PREFIX="/mlflow") as server:
         assert server.stdout is not None
-        assert server.stdout.readline() == "MLflow had lost 1 of the runs; they have been delivered again\n"
+        assert server.stdout.readline() == "MLflow has lost 1 of the runs; they are delivered again\n"
+        assert server.stdout.readline() == "1 of 1 delivered\n"
         (address,) = re.findall(r"http://\S+/mlflow", server.stdout.readline())
         with urllib.request.urlopen(f"{address}/", timeout=30) as answer:
             assert answer.status == 200

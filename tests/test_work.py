@@ -84,6 +84,14 @@ def shared(tmp_path: Path) -> tuple[Work, Claims]:
     return Work(made, tmp_path, sweep, controller, Fingerprints()), claims
 
 
+def test_machines_agree_on_another_parent_where_theirs_was_deleted_in_mlflow(shared: tuple[Work, Claims]) -> None:
+    work, _ = shared
+    work.take_stock()
+    assert [work.shared_key(own) for own in ("a1", "b2")] == ["a1", "a1"]
+    work._known = replace(work._known, deleted=frozenset({"a1"}))
+    assert [work.shared_key(own) for own in ("b2", "c3")] == ["b2", "b2"]
+
+
 OUTCOME = Outcome(key="abc", value=0.25, val_accuracy=0.9, val_loss=0.25, epochs=1, train_s=0.1, num_params=7)
 
 

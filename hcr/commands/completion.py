@@ -11,7 +11,7 @@ from hcr.commands.suggest import Suggestions
 from hcr.config.errors import ConfigError
 from hcr.config.loading import user_config_dir
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import run_labels
+from hcr.tracking.status import run_labels
 from hcr.verbs import FILES, VERBS, Verb
 
 # Both ask the `hcr` that is typed, so that the one of another environment answers for itself. An answer ends in a

@@ -9,8 +9,7 @@ from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import check_tracking_uri, output_root, tracking_uri
 from hcr.tracking.aim import aim_at, family, forget
-from hcr.tracking.journal import JOURNAL
-from hcr.tracking.status import find_run
+from hcr.tracking.status import find_run, run_folders
 from hcr.tracking.store import open_store
 from hcr.tracking.stores import Survey, deliver_all
 from hcr.tracking.suspicion import suspect_silent_runs
@@ -23,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     part, is delivered again; one that was deleted in MLflow is left alone.
 
     Returns:
-        1 where `--check` found something missing.
+        1 where `--check` found something missing, or could not compare all; it writes nothing.
 
     Raises:
         TrackingError: a store could not take all of it; what it did take stays taken.
@@ -32,25 +31,26 @@ def main(argv: Sequence[str]) -> int:
     root = output_root()
     named = [find_run(root, name) for name in arguments.runs]
     if arguments.forget:
-        for folder in forget(root, named):
+        for folder in forget(root, named, take_over=arguments.take_over):
             print(f"run {folder.name} is given up: it is never delivered, and stays in {folder}")
         return 0
     if arguments.to is not None:
         check_tracking_uri("--to", arguments.to)
         uri = tracking_uri(arguments.to)
-        named = aim_at(root, uri, named)
+        named = aim_at(root, uri, named, take_over=arguments.take_over)
         print(f"{len(named)} {'runs are' if len(named) != 1 else 'run is'} for {redact(uri)} now")
         if not named:
             return 0
     elif named:
         named = family(root, named)
-    folders = named or sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}"))
+    folders = named or run_folders(root)
     stopping.says("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
     survey = Survey(folders, take_over=arguments.take_over, whole=arguments.check or arguments.repair)
     for line in survey.lines:
         print(line, flush=True)
     if arguments.check:
-        print(f"{survey.num_whole} whole, {survey.num_running} still running, {len(survey.lacking)} not")
+        unknown = f", {survey.num_unknown} could not be compared" if survey.num_unknown else ""
+        print(f"{survey.num_whole} whole, {survey.num_running} still running, {len(survey.lacking)} not{unknown}")
         return 1 if survey.lacking or survey.failed else 0
     delivered = deliver_all(survey)
     uri = tracking_uri(None)

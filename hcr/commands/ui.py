@@ -18,7 +18,7 @@ from hcr.environment import server_environment
 from hcr.tracking.known import lost_runs
 from hcr.tracking.place import without_mlflow_s_folder
 from hcr.tracking.replay import deliver_dead_runs, deliver_lost
-from hcr.tracking.store import settle_store
+from hcr.tracking.store import relocate_store
 
 LONGEST_START_S = 120.0
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Start the UI, print its address once it answers, and stay until interrupted.
 
     Raises:
-        HcrError: no store yet, a port that is taken, or a server that does not start.
+        HcrError: no store yet, one that is damaged or locked, a port that is taken, or a server that does not start.
     """
     parser = OneLineParser("ui", "Open MLflow's UI on the runs that hcr has recorded.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -45,10 +45,14 @@ def main(argv: Sequence[str]) -> int:
         socket.getaddrinfo(arguments.host, None)
     except OSError as error:
         raise ConfigError(f"--host: expected an address of this machine, got {arguments.host!r} ({error})") from error
+    relocate_store(uri)
     deliver_dead_runs(output_root())
-    if again := deliver_lost(output_root(), uri):
-        print(f"MLflow had lost {again} of the runs; they have been delivered again", flush=True)
-    settle_store(uri)
+    if lost := lost_runs(output_root(), uri):
+        stopping.says("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
+        print(f"MLflow has lost {len(lost)} of the runs; they are delivered again", flush=True)
+        again = deliver_lost(output_root(), uri)
+        rest = "" if again == len(lost) else "; `hcr sync` says what keeps the others"
+        print(f"{again} of {len(lost)} delivered{rest}", flush=True)
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
         raise TrackingError(f"--port: expected a free port, and {port} is taken")

@@ -42,6 +42,7 @@ class Controller:
 
     Attributes:
         parent: the key of the sweep's own run; set before any run is made.
+        deleted: keys of the sweep's runs that were deleted in MLflow: no trial resumes them.
         runs: every run that is known of, by number.
     """
 
@@ -56,6 +57,7 @@ class Controller:
         screen: SweepScreen,
     ) -> None:
         self.parent = ""
+        self.deleted: frozenset[str] = frozenset()
         self.runs: dict[int, Run] = {}
         self._plan = plan
         self._folder = folder
@@ -150,7 +152,7 @@ class Controller:
         run.started, run.seen, run.timed_out = None, 0, False
         for name in (EPOCHS, RUN, RESULT, ERROR):  # first: they may be of another run that had this number
             (folder / name).unlink(missing_ok=True)
-        write_trial(folder, run.planned, self._plan, self.parent)
+        write_trial(folder, run.planned, self._plan, self.parent, self.deleted)
         pool = self.pool()
         dataset = run.planned.config["dataset"]
         if dataset != self._read:  # once, for every trial to have

@@ -39,6 +39,7 @@ class Delivery:
         self._alive: set[Path] = set()  # their processes write, and hold their locks
         self._ended: set[Path] = set()
         self._lost: set[Path] = set()
+        self._deleted: set[Path] = set()  # in MLflow, while they were made
         self._replays: dict[Path, Replay] = {}
         self._closing = threading.Event()
         self._given_up = self._told = False
@@ -72,7 +73,8 @@ class Delivery:
     def follow(self, folder: Path) -> None:
         """Deliver the run in `folder` while its process writes it."""
         with self._lock:
-            self._alive.add(folder)
+            if folder not in self._deleted:
+                self._alive.add(folder)
 
     def finish(self, folder: Path, *, is_lost: bool = False) -> None:
         """The process of the run in `folder` has ended: deliver the rest; or all of it, where the store has lost it."""
@@ -80,7 +82,8 @@ class Delivery:
             if is_lost:
                 self._lost.add(folder)
             self._alive.discard(folder)
-            self._ended.add(folder)
+            if folder not in self._deleted:
+                self._ended.add(folder)
 
     def find(self, uri: str, experiment: str, key: str) -> str | None:
         """The id of the run of that key in the store; None where it is not there, or the store cannot be asked."""
@@ -124,8 +127,9 @@ class Delivery:
                 except ParentIsLate:
                     continue
                 except RunDeleted as error:  # while it was made: there is nothing to deliver any more
-                    self._tell(error)
+                    print(f"hcr: {one_line(error)}; the sweep goes on", file=sys.stderr, flush=True)
                     with self._lock:
+                        self._deleted.add(folder)
                         self._alive.discard(folder)
                         self._ended.discard(folder)
                 except Exception as error:  # an outage, or a damaged journal: the other runs go on

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
+from hcr.tracking.journal import Event, last_event, read_events
 from hcr.tracking.known import ask, deleted_keys
-from hcr.tracking.status import finished_runs, first_event
+from hcr.tracking.status import finished_runs, first_event, run_folders
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
 
@@ -41,28 +41,39 @@ class KnownRuns:
         finished: folder by fingerprint, of those in the sweep's store and experiment.
         own: folder and last event by what NUMBER_TAG says, of the runs of the sweep itself.
         deleted: keys of those that were deleted in MLflow, and are in neither.
+        own_deleted: those of the sweep itself among them.
     """
 
     finished: dict[str, Path]
     own: Mapping[str, tuple[Path, Event]]
     deleted: frozenset[str] = frozenset()
+    own_deleted: frozenset[str] = frozenset()
 
 
-def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None, timeout_s: float) -> KnownRuns:
+def known_runs(
+    root: Path, *, uri: str, experiment: str, parent: str | None, timeout_s: float, is_shared: bool = False
+) -> KnownRuns:
     """Look through the journals under `root`.
 
     Args:
-        parent: the key of the sweep's own run, if it has one.
+        parent: the key of the sweep's own run, if it has one. Where it was deleted, the sweep gets another, and no
+            run is the sweep's own yet.
+        is_shared: whether other machines make runs of the sweep, of which only the store knows.
         timeout_s: how long the store may take to say which runs were deleted.
     """
-    has_runs = next((root / "runs").glob(f"*/{JOURNAL}"), None) is not None
-    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if has_runs else frozenset()
-    own = {}
-    for path in (root / "runs").glob(f"*/{JOURNAL}") if parent is not None else ():
-        header = first_event(path.parent)
-        if path.parent.name not in deleted and header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
-            own[header["tags"][NUMBER_TAG]] = (path.parent, last_event(path.parent))
-    return KnownRuns(finished_runs(root, uri=uri, experiment=experiment, without=deleted), own, deleted)
+    folders = run_folders(root)
+    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if folders or is_shared else frozenset()
+    own, own_deleted = {}, set()
+    for folder in folders if parent is not None and parent not in deleted else ():
+        header = first_event(folder)
+        if header.get("parent") != parent or NUMBER_TAG not in header.get("tags", {}):
+            continue
+        if folder.name in deleted:
+            own_deleted.add(folder.name)
+        else:
+            own[header["tags"][NUMBER_TAG]] = (folder, last_event(folder))
+    finished = finished_runs(root, uri=uri, experiment=experiment, without=deleted)
+    return KnownRuns(finished, own, deleted, frozenset(own_deleted))
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:

@@ -5,7 +5,7 @@ import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def run_sweep(
         write_plan(folder, plan)
         print(work.counts(), flush=True)
         with recorded(tracking) as journal:
-            controller.parent = _begin(journal, plan, folder, work.shared_key)
+            controller.parent = _begin(journal, plan, folder, work.shared_key, work.deleted)
             tell = partial(_tell_progress, journal, controller)
             with screen:
                 work.show(screen)
@@ -202,15 +202,26 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str], str]) -> str:
+def _begin(
+    journal: Journal,
+    plan: Plan,
+    folder: Path,
+    shared_key: Callable[[str], str],
+    deleted: Container[str] = frozenset(),
+) -> str:
     """Open the sweep's own run, or go on with it; its key.
 
-    Where another machine has the sweep's own run already, that one is left to it, and `journal` is not begun.
+    Where another machine has the sweep's own run already, that one is left to it, and `journal` is not begun. Where it
+    was deleted in MLflow the sweep gets a new one: runs would be nested under what nobody sees.
 
     Args:
         shared_key: the key that all machines agree on, given one's own.
+        deleted: keys of runs that were deleted in MLflow.
     """
     own = word_in(folder / PARENT) or journal.key
+    if own in deleted:
+        print(f"note: the sweep's own run {own} was deleted in MLflow; it gets a new one, {journal.key}", flush=True)
+        own = journal.key
     (folder / PARENT).write_text(
         own, encoding="utf-8"
     )  # before it is told: what is agreed on has to be somebody's after a kill, too
@@ -219,6 +230,7 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
         (folder / PARENT_ELSEWHERE).write_text(agreed, encoding="utf-8")
         print(f"the sweep's own run {agreed} is another machine's; this one adds to it", flush=True)
         return agreed
+    (folder / PARENT_ELSEWHERE).unlink(missing_ok=True)  # it was another machine's, and was deleted
     there = output_root() / "runs" / own
     if _has_begun(there):
         try:

@@ -3,6 +3,7 @@ told by."""
 
 import contextlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -75,8 +76,14 @@ def run_folder(trial: Path) -> Path | None:
     return output_root() / "runs" / key if key else None
 
 
-def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> None:
+def write_trial(
+    folder: Path, planned: PlannedRun, plan: Plan, parent: str, deleted: Collection[str] = frozenset()
+) -> None:
     """All that a trial's process needs to know.
+
+    Args:
+        parent: the key of the sweep's own run.
+        deleted: keys of runs that were deleted in MLflow, which the trial cannot ask.
 
     Raises:
         TrackingError: the folder cannot be written.
@@ -90,6 +97,7 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
         "uri": plan.uri,
         "experiment": plan.experiment,
         "parent": parent,
+        "deleted": sorted(deleted),
         "name": short_name(planned, plan),
         "overrides": [*plan.fixed, *planned.overrides],
         "tags": tags,

@@ -127,6 +127,7 @@ def _train(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
                 overrides=task["overrides"],
                 tags=task["tags"],
                 dataset_digest=task.get("dataset_digest"),
+                deleted=frozenset(task["deleted"]),
                 on_epoch=on_epoch,
             )
         except Pruned as stop:

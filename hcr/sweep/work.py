@@ -40,10 +40,21 @@ class Work:
         self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
         self._known: KnownRuns = known_runs(
-            output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent, timeout_s=LONGEST_WAIT_S
+            output_root(),
+            uri=plan.uri,
+            experiment=plan.experiment,
+            parent=parent,
+            timeout_s=LONGEST_WAIT_S,
+            is_shared=sweep.storage is not None,
         )
+        controller.deleted = self._known.own_deleted
         self._fingerprints = fingerprints
         self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
+
+    @property
+    def deleted(self) -> frozenset[str]:
+        """The keys of runs that were deleted in MLflow."""
+        return self._known.deleted
 
     @property
     def runs(self) -> list[Run]:
@@ -142,10 +153,17 @@ class Work:
                 delivery.finish(folder, is_lost=folder in lost)
 
     def shared_key(self, own: str) -> str:
-        """The key of the sweep's own run, as all machines that share a search know it."""
+        """The key of the sweep's own run, as all machines that share a sweep know it; one that was not deleted.
+
+        Args:
+            own: this machine's, which was not deleted either.
+        """
         if isinstance(self.source, Grid) or self._sweep.storage is None:
             return own
-        return self.source.study.shared("parent", own)
+        key = self.source.study.shared("parent", own)
+        while key in self.deleted:
+            key = self.source.study.shared(f"parent after {key}", own)
+        return key
 
     def hear_of_others(self, *, wait: bool) -> None:
         """What other machines have made of the same sweep.

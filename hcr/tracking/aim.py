@@ -1,73 +1,152 @@
 """Another store for runs that were aimed at a wrong one, or none at all."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, end_dead_run, lock_run
-from hcr.tracking.place import read_choice, store_of, write_choice
-from hcr.tracking.status import POSITION, first_event, undelivered
+from hcr.config.errors import TrackingError, one_line
+from hcr.tracking.journal import end_dead_run, lock_run
+from hcr.tracking.place import STORE, read_choice, store_of, write_choice
+from hcr.tracking.status import POSITION, first_event, is_ours, run_folders, undelivered
 
 
-def aim_at(root: Path, uri: str, named: Sequence[Path]) -> list[Path]:
+def aim_at(root: Path, uri: str, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:
     """Have runs belong to the store at `uri` from now on, with the sweeps and the runs of sweeps that they are part of.
 
     Args:
         root: the output root.
         named: folders of runs; none: all that are not delivered to another store.
+        take_over: whether runs of other hosts may be among them, where nobody here sees whether they are alive.
 
     Returns:
         The folders of all that belong there now and did not before. What the old store had of them stays there.
 
     Raises:
-        TrackingError: one of them is running; nothing is changed then.
+        TrackingError: one of them is running, is another host's, or cannot be written, or its sweep was given up;
+            nothing is changed then.
     """
     asked = named or [folder for folder in undelivered(root) if not _is_at(folder, uri)]
     moving = family(root, asked)
-    with contextlib.ExitStack() as stack:
-        for folder in moving:
-            try:
-                stack.enter_context(lock_run(folder))
-            except BlockingIOError:
-                raise TrackingError(f"--to: run {folder.name} is running; expected it to have ended") from None
-        for folder in moving:
-            (folder / POSITION).unlink(missing_ok=True)  # the position is one in the other store
-            write_choice(folder, uri=uri, root=str(root))
+    _refuse_without_parent(root, moving)
+
+    def aim(folder: Path) -> None:
+        (folder / POSITION).unlink(missing_ok=True)  # first: it is one in the other store
+        write_choice(folder, uri=uri, root=str(root))
+
+    # Those that were asked for come last: what a kill leaves behind, the same command moves.
+    _change_all(sorted(moving, key=lambda folder: folder in asked), aim, flag="--to", take_over=take_over)
     return moving
 
 
-def forget(root: Path, named: Sequence[Path]) -> list[Path]:
+def forget(root: Path, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:
     """Never deliver these runs, nor what is nested under them and is not delivered; their folders.
 
+    Args:
+        take_over: as for `aim_at`.
+
     Raises:
-        TrackingError: one of them is running.
+        TrackingError: one of them is running, is another host's, or cannot be written; nothing is changed then.
     """
     keys = {folder.name for folder in named}
     below = [folder for folder in undelivered(root) if first_event(folder).get("parent") in keys]
     forgotten = sorted({*named, *below})
-    for folder in forgotten:
-        try:
-            with lock_run(folder):
-                with contextlib.suppress(TrackingError):  # a damaged journal can be given up too
-                    end_dead_run(folder)
-                write_choice(folder, **{**read_choice(folder), "forgotten": True})
-        except BlockingIOError:
-            raise TrackingError(f"--forget: run {folder.name} is running; expected it to have ended") from None
+
+    def give_up(folder: Path) -> None:
+        with contextlib.suppress(TrackingError):  # a damaged journal can be given up too
+            end_dead_run(folder)
+        write_choice(folder, **{**read_choice(folder), "forgotten": True})
+
+    _change_all(sorted(forgotten, key=lambda folder: folder in named), give_up, flag="--forget", take_over=take_over)
     return forgotten
 
 
 def family(root: Path, folders: Sequence[Path]) -> list[Path]:
-    """The runs in `folders`, the sweeps that they are part of, and all runs of these that have the same store."""
-    headers = {path.parent: first_event(path.parent) for path in (root / "runs").glob(f"*/{JOURNAL}")}
+    """The runs in `folders`, the sweeps that they are part of, and all runs of these that have the same store.
+
+    A run that was given up is among them only where it is in `folders`.
+    """
+    headers = {folder: first_event(folder) for folder in run_folders(root)}
     heads = {headers.get(folder, {}).get("parent") or folder.name for folder in folders}
     stores = {store_of(folder, headers.get(folder, {})) for folder in folders}
     found = {
         folder
         for folder, header in headers.items()
-        if (folder.name in heads or header.get("parent") in heads) and store_of(folder, header) in stores
+        if (folder.name in heads or header.get("parent") in heads)
+        and store_of(folder, header) in stores
+        and not _is_forgotten(folder)
     }
     return sorted(found | set(folders))
+
+
+def _refuse_without_parent(root: Path, moving: Sequence[Path]) -> None:
+    """A run is delivered under its sweep's own run: one that was given up has to be named too."""
+    for folder in moving:
+        parent = first_event(folder).get("parent")
+        above = root / "runs" / str(parent)
+        if parent is not None and above not in moving and _is_forgotten(above):
+            raise TrackingError(
+                f"--to: run {folder.name} is nested under {parent}, which was given up; expected {parent} to be named"
+            )
+
+
+def _change_all(folders: Sequence[Path], change: Callable[[Path], None], *, flag: str, take_over: bool) -> None:
+    """Change every run, with its lock held, or none of them.
+
+    One lock at a time: a sweep may have more runs than a process may open files.
+    """
+    for folder in folders:
+        if not (take_over or is_ours(folder)):
+            raise TrackingError(
+                f"{flag}: run {folder.name} is of another host, where it may be alive;"
+                " expected the command there, or --take-over"
+            )
+        with _locked(folder, flag):
+            pass
+    changed: list[tuple[Path, dict[str, bytes | None]]] = []
+    try:
+        for folder in folders:
+            with _locked(folder, flag):
+                changed.append((folder, {name: _read(folder / name) for name in (POSITION, STORE)}))
+                change(folder)
+    except BaseException:
+        for folder, files in changed:
+            with contextlib.suppress(OSError):
+                for name, content in files.items():
+                    _restore(folder / name, content)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, flag: str) -> Iterator[None]:
+    """With the run's lock; what cannot be written is a TrackingError, too."""
+    try:
+        with lock_run(folder):
+            yield
+    except BlockingIOError:
+        raise TrackingError(f"{flag}: run {folder.name} is running; expected it to have ended") from None
+    except OSError as error:
+        raise TrackingError(
+            f"{flag}: {folder}: expected a folder that can be written, got {one_line(error)}"
+        ) from error
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _restore(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif _read(path) != content:
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+
+def _is_forgotten(folder: Path) -> bool:
+    return bool(read_choice(folder).get("forgotten"))
 
 
 def _is_at(folder: Path, uri: str) -> bool:

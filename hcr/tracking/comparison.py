@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcr.tracking.journal import ARTIFACTS, read_events
+from hcr.tracking.journal import ARTIFACTS, LONGEST_DIGEST, read_events
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
 MOST_NAMED = 3
 LARGEST = 1.7976931348623157e308  # what a store keeps in place of an infinite value
 
@@ -19,8 +18,8 @@ Row = tuple[int, int, float]  # step, milliseconds since 1970, value
 
 
 @dataclass
-class Told:
-    """All that a journal says of a run.
+class JournalContents:
+    """What a journal holds of a run.
 
     Attributes:
         status: "RUNNING" as long as it has no end.
@@ -38,66 +37,66 @@ class Told:
     artifacts: dict[str, int] = field(default_factory=dict)
 
 
-def told_by_journal(folder: Path) -> Told:
+def read_contents(folder: Path) -> JournalContents:
     """Read the journal of the run in `folder`.
 
     Raises:
         OSError, TrackingError: it cannot be read, or is damaged.
     """
-    told = Told()
+    contents = JournalContents()
     for event, _ in read_events(folder):
         kind = event["event"]
         if kind == "run":
-            told.tags |= event["tags"]
+            contents.tags |= event["tags"]
         elif kind == "params":
-            told.params |= set(event["values"])
+            contents.params |= set(event["values"])
         elif kind == "tags":
-            told.tags |= event["values"]
+            contents.tags |= event["values"]
         elif kind == "metrics":
             for name, value in event["values"].items():
-                told.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _kept(value)))
+                contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _kept(value)))
         elif kind == "dataset":
-            told.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
+            contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
         elif kind == "artifact":
-            told.artifacts |= _files(folder / ARTIFACTS, event["path"])
+            contents.artifacts |= _files(folder / ARTIFACTS, event["path"])
         elif kind == "resume":
-            told.status = "RUNNING"
-            told.tags.pop("hcr.error", None)
+            contents.status = "RUNNING"
+            contents.tags.pop("hcr.error", None)
         elif kind == "end":
-            told.status = event["status"]
-    return told
+            contents.status = event["status"]
+    return contents
 
 
-def missing(told: Told, run: "Run") -> list[str]:
+def missing(contents: JournalContents, run: "Run") -> list[str]:
     """What a search of the store already shows to be missing from `run`, in words; without the past of metrics.
 
     Tags that people may edit, all but our own (`hcr.`), only have to be there.
     """
     lacks = []
-    if run.info.status != told.status:
-        lacks.append(f"status {told.status} (it has {run.info.status})")
-    lacks += _named("param", told.params - run.data.params.keys())
+    if run.info.status != contents.status:
+        lacks.append(f"status {contents.status} (it has {run.info.status})")
+    lacks += _named("param", contents.params - run.data.params.keys())
     tags = run.data.tags
-    changed = {name for name, value in told.tags.items() if name.startswith("hcr.") and tags.get(name) != value}
-    lacks += _named("tag", changed | (told.tags.keys() - tags.keys()))
+    changed = {name for name, value in contents.tags.items() if name.startswith("hcr.") and tags.get(name) != value}
+    lacks += _named("tag", changed | (contents.tags.keys() - tags.keys()))
     latest = {metric.key: metric.step for metric in run.data._metric_objs}
-    absent = {name for name, rows in told.metrics.items() if latest.get(name, -math.inf) < max(rows)[0]}
+    absent = {name for name, rows in contents.metrics.items() if latest.get(name, -math.inf) < max(rows)[0]}
     lacks += _named("metric", absent)
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
     there = {(entry.dataset.name, entry.dataset.digest) for entry in inputs}
-    return lacks + _named("data set", {name for name, _ in told.datasets - there})
+    return lacks + _named("data set", {name for name, _ in contents.datasets - there})
 
 
-def missing_inside(told: Told, run: "Run", client: "MlflowClient") -> list[str]:
+def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient") -> list[str]:
     """What else is missing from `run`: values of metrics, and files. Asks once for each metric and each folder."""
     lacks = []
-    for name, rows in sorted(told.metrics.items()):
+    for name, rows in sorted(contents.metrics.items()):
         history = client.get_metric_history(run.info.run_id, name)
         there = {(metric.step, metric.timestamp, _kept(metric.value)) for metric in history}
         if gone := rows - there:
             lacks.append(f"{len(gone)} of {len(rows)} values of metric {name}")
-    there_files = _listed(client, run.info.run_id, {Path(path).parts[0] for path in told.artifacts})
-    differing = {path for path, size in told.artifacts.items() if there_files.get(path, -1) not in (size, None)}
+    there_files = _listed(client, run.info.run_id, {Path(path).parts[0] for path in contents.artifacts})
+    differing = {path for path, size in contents.artifacts.items() if there_files.get(path, -1) not in (size, None)}
     return lacks + _named("artifact", differing)
 
 

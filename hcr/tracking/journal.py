@@ -35,6 +35,7 @@ ARTIFACTS = "artifacts"
 LOCK = "lock"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
+LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow has room for
 LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
 
 
@@ -407,18 +408,3 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
             yield event, offset
-
-
-def run_labels(root: Path) -> list[tuple[str, str]]:
-    """Key and name of every run under the output root `root`, newest first; read from the journals alone.
-
-    A folder whose journal has no readable first event is left out.
-    """
-    found = []
-    for path in (root / "runs").glob(f"*/{JOURNAL}"):
-        try:
-            event, _ = next(read_events(path.parent))
-            found.append((int(event["time_ms"]), str(event["key"]), str(event["name"])))
-        except (OSError, StopIteration, TrackingError, KeyError):
-            continue
-    return [(key, name) for _, key, name in sorted(found, reverse=True)]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from hcr.config.tracking import sqlite_path
-from hcr.tracking.journal import ARTIFACTS, JOURNAL
+from hcr.tracking.journal import ARTIFACTS
 from hcr.tracking.place import reading, store_of
-from hcr.tracking.status import first_event, is_delivered, read_position
+from hcr.tracking.status import first_event, is_delivered, read_position, run_folders
 
-Standing = Literal["there", "deleted", "lost", "undelivered", "unknown"]
+Standing = Literal["there", "deleted", "purged", "lost", "undelivered"]
 LONGEST_WAIT_S = 5.0  # for a store that is only asked
 
 _QUERY = """
@@ -43,7 +43,7 @@ class Known:
         """What became in the store of the run in `folder`.
 
         "lost" is a delivered run that the store does not know. Where it is the same database still and the run's
-        artifacts are gone with it, it was deleted for good, by `mlflow gc`.
+        artifacts are gone with it, it is "purged": deleted for good, by `mlflow gc`.
         """
         if folder.name in self.active:
             return "there"
@@ -55,7 +55,7 @@ class Known:
         is_the_same = self.database is not None and position.get("database") == self.database
         had_artifacts = any((folder / ARTIFACTS).glob("*"))
         if self.artifacts is not None and is_the_same and had_artifacts:
-            return "lost" if (self.artifacts / str(position["run_id"])).exists() else "deleted"
+            return "lost" if (self.artifacts / str(position["run_id"])).exists() else "purged"
         return "lost"
 
 
@@ -88,20 +88,23 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
     known = _ask_sqlite(sqlite_path(uri), LONGEST_WAIT_S) if uri.startswith("sqlite:") else None
     if known is None:
         return []
-    folders = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
-    unknown = [folder for folder in folders if folder.name not in known.active | known.deleted]
+    unknown = [folder for folder in run_folders(root) if folder.name not in known.active | known.deleted]
     ours = [folder for folder in unknown if is_delivered(folder) and store_of(folder, first_event(folder)) == uri]
     return [folder for folder in ours if known.standing(folder) == "lost"]
 
 
 def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
-    """The keys of the runs under the output root that were deleted in the store at `uri`, by what it knows; none where
-    it could not be asked."""
+    """The keys of the runs that were deleted in the store at `uri`, by what it knows; none where it could not be asked.
+
+    Those that can be restored, whoever made them, but for runs under the output root that belong to another store
+    now; of runs under the output root those that were deleted for good, too.
+    """
     if known is None:
         return frozenset()
-    folders = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
-    ours = [folder for folder in folders if store_of(folder, first_event(folder)) == uri]
-    return frozenset(folder.name for folder in ours if known.standing(folder) == "deleted")
+    stores = {folder: store_of(folder, first_event(folder)) for folder in run_folders(root)}
+    elsewhere = {folder.name for folder, store in stores.items() if store != uri}
+    purged = {folder.name for folder, store in stores.items() if store == uri and known.standing(folder) == "purged"}
+    return (known.deleted - known.active - elsewhere) | purged
 
 
 def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:

@@ -19,6 +19,7 @@ from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.journal import (
     ARTIFACTS,
     JOURNAL,
+    LONGEST_DIGEST,
     Event,
     Journal,
     is_of_this_host,
@@ -26,7 +27,7 @@ from hcr.tracking.journal import (
     lock_run,
     read_events,
 )
-from hcr.tracking.known import lost_runs
+from hcr.tracking.known import Known, lost_runs
 from hcr.tracking.place import store_of
 from hcr.tracking.status import (
     POSITION,
@@ -40,9 +41,9 @@ from hcr.tracking.status import (
 from hcr.tracking.store import (
     database_made_ms,
     experiment_id,
+    find_deleted_runs,
     find_runs,
     import_store,
-    is_deleted,
     open_store,
     stage_of,
     warm_up,
@@ -54,13 +55,13 @@ if TYPE_CHECKING:
 
 BATCH = 100  # params, tags or metrics MLflow takes in one request
 LONGEST_PARAM = 6_000  # characters; MLflow's own limit
-LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
 LONGEST_NAME = 250  # characters; like the next, a limit that SQLite does not hold, and PostgreSQL does
 LONGEST_SOURCE = 500
 SOURCE_NAME, USER = "mlflow.source.name", "mlflow.user"
 HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would hold up the first steps
 BETWEEN_SAVES_S = 1.0  # of the position: what a kill has delivered again does no harm
 SILENCE_S = 600.0  # well before anyone is suspected of being dead
+MOST_NAMED = 3  # artifacts in a warning
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
 
 
@@ -71,10 +72,10 @@ class ParentIsLate(TrackingError):
 class RunDeleted(TrackingError):
     """A run that somebody deleted in MLflow: nothing is delivered to it, and it is not made again."""
 
-    def __init__(self, key: str, run_id: str | None) -> None:
-        restore = f"`mlflow runs restore --run-id {run_id}`" if run_id else "`mlflow runs restore`"
+    def __init__(self, key: str, run_id: str) -> None:
         super().__init__(
-            f"run {key} was deleted in MLflow; {restore} restores it, `hcr sync --forget {key}` gives it up"
+            f"run {key} was deleted in MLflow; `mlflow runs restore --run-id {run_id}` restores it,"
+            f" `hcr sync --forget {key}` gives it up"
         )
 
 
@@ -98,6 +99,7 @@ class Replay:
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
         self._kept: set[str] | None = None  # tags that stay as the store has them
+        self._gone: list[str] = []  # artifacts that are not in the run's folder any more
         self._spoke: float | None = None  # when, by `time.monotonic`
 
     def deliver(self, go_on: Callable[[], bool] = lambda: True) -> bool:
@@ -107,6 +109,7 @@ class Replay:
             go_on: asked after each event whether to go on.
 
         Raises:
+            RunDeleted: somebody has deleted the run in MLflow.
             Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
         """
         saved = time.monotonic()
@@ -127,10 +130,14 @@ class Replay:
                     saved = time.monotonic()
                 if not go_on():
                     break
-        except Exception:
-            self._client = None  # the next time it is asked anew whether it knows the run
+        except Exception as error:
+            client, self._client = self._client, None  # the next time it is asked anew whether it knows the run
+            # What MLflow says of each request to a deleted run, among other things.
+            if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE" and client and self._run_id:
+                self._refuse_deleted(client, self._run_id)
             raise
         finally:
+            self._tell_gone()
             if self._offset > before:
                 self._save_position()
         return self._offset > before
@@ -149,13 +156,15 @@ class Replay:
             RunDeleted: it was deleted there.
         """
         client = open_store(store_of(self._folder, self._header()))
-        if self._run_id is not None:
-            stage = stage_of(client, self._run_id)
-            if stage == "deleted":
-                raise RunDeleted(self._folder.name, self._run_id)
-            if stage is None:
-                self._offset, self._run_id, self.ended = 0, None, False
+        if self._run_id is not None and self._refuse_deleted(client, self._run_id) is None:
+            self._offset, self._run_id, self.ended = 0, None, False
         return client
+
+    def _refuse_deleted(self, client: "MlflowClient", run_id: str) -> str | None:
+        stage = stage_of(client, run_id)
+        if stage == "deleted":
+            raise RunDeleted(self._folder.name, run_id)
+        return stage
 
     @property
     def run_id(self) -> str:
@@ -172,10 +181,12 @@ class Replay:
         for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
             tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
         if not found:
-            if is_deleted(client, experiment, event["key"]):
-                raise RunDeleted(event["key"], self._run_id)
+            if deleted := find_deleted_runs(client, experiment, event["key"]):
+                raise RunDeleted(event["key"], deleted[0])
             if event["parent"] is not None:
+                # Under a deleted one too, as if this run had been delivered before: restoring it shows them together.
                 parents = find_runs(client, experiment, event["parent"])
+                parents = parents or find_deleted_runs(client, experiment, event["parent"])
                 if not parents:
                     raise ParentIsLate(f"its parent run {event['parent']} is not in the store yet")
                 tags["mlflow.parentRunId"] = parents[0]
@@ -233,10 +244,12 @@ class Replay:
         client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:
-        """A file, or a folder with all that is in it."""
+        """A file, or a folder with all that is in it. What is gone from the disk holds up nothing behind it."""
         path = Path(event["path"])
         local = self._folder / ARTIFACTS / path
-        if local.is_dir():
+        if not local.exists():
+            self._gone.append(path.as_posix())
+        elif local.is_dir():
             client.log_artifacts(self.run_id, str(local), path.as_posix())
         else:
             parent = path.parent.as_posix()
@@ -251,6 +264,15 @@ class Replay:
         client.update_run(self.run_id, status="RUNNING")
         if "hcr.error" in client.get_run(self.run_id).data.tags:
             client.delete_tag(self.run_id, "hcr.error")
+
+    def _tell_gone(self) -> None:
+        if not self._gone:
+            return
+        shown = ", ".join(self._gone[:MOST_NAMED]) + (" ..." if self._gone[MOST_NAMED:] else "")
+        what = f"{len(self._gone)} artifact{'s' if self._gone[1:] else ''} ({shown})"
+        told = f"hcr: warning: {self._folder}: {what} cannot be delivered, as the files are gone; the rest is"
+        print(told, file=sys.stderr, flush=True)
+        self._gone.clear()
 
     def _header(self) -> Event:
         event, _ = next(read_events(self._folder))
@@ -318,6 +340,26 @@ def deliver_whole(folder: Path, go_on: Callable[[], bool] = lambda: True) -> boo
     if is_delivered(folder):
         replay.begin_anew()
     return replay.deliver(go_on)
+
+
+def deliver_lost_run(folder: Path, known: Known) -> bool:
+    """Deliver again the run in `folder`, which its store has lost, and before it the one that it is nested under.
+
+    Args:
+        known: what the store has.
+
+    Returns:
+        Whether it is there now, as a whole; otherwise `hcr sync` says why not.
+    """
+    above = folder.parent / str(first_event(folder).get("parent"))
+    try:
+        for lost in (above, folder):
+            if known.standing(lost) == "lost":
+                with lock_run(lost):
+                    deliver_whole(lost)
+    except Exception:  # the store's, of many kinds, or the run is being delivered
+        return False
+    return is_delivered(folder)
 
 
 def deliver_lost(root: Path, uri: str) -> int:
@@ -419,6 +461,11 @@ class ReplayThread:
             try:
                 replay.deliver(self._go_on)
                 wait_s = SHORTEST_WAIT_S
+            except RunDeleted as error:
+                goes_on = "" if self._closing.is_set() else "; training goes on"
+                print(f"hcr: {one_line(error)}{goes_on}", file=sys.stderr, flush=True)
+                self.error = error
+                return
             except Exception as error:  # an outage: tried again until time is up
                 if self.error is None and not isinstance(error, ParentIsLate):
                     told = f"hcr: MLflow does not take the run yet ({one_line(error)}); training goes on"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hcr import stopping
 from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
 from hcr.tracking.journal import Journal
-from hcr.tracking.replay import ReplayThread
+from hcr.tracking.replay import ReplayThread, RunDeleted
 
 
 @contextmanager
@@ -36,7 +36,8 @@ def recorded(tracking: TrackingConfig, parent: str | None = None) -> Iterator[Jo
         if replay.undelivered is not None and not stopping.is_requested():  # then the line of the interruption says it
             if replay.error is not None and os.environ.get("HCR_TRACEBACK") == "1":
                 traceback.print_exception(replay.error)
-            print(
-                f"hcr: not all of it is in MLflow yet ({replay.undelivered}); nothing is lost, `hcr sync` delivers it",
-                file=sys.stderr,
-            )
+            if isinstance(replay.error, RunDeleted):  # and was told when that was seen
+                told = f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}"
+            else:
+                told = f"not all of it is in MLflow yet ({replay.undelivered}); nothing is lost, `hcr sync` delivers it"
+            print(f"hcr: {told}", file=sys.stderr)

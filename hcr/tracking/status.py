@@ -22,9 +22,14 @@ def read_position(folder: Path) -> dict[str, Any]:
     return position if isinstance(position, dict) else {}
 
 
+def run_folders(root: Path) -> list[Path]:
+    """The folders of all runs under the output root `root`, by key: each has a journal."""
+    return sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}"))
+
+
 def undelivered(root: Path) -> list[Path]:
     """The folders of the runs under the output root whose end is not in the store yet."""
-    return [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}") if not is_delivered(path.parent)]
+    return [folder for folder in run_folders(root) if not is_delivered(folder)]
 
 
 def end_dead_runs(root: Path) -> list[Path]:
@@ -54,7 +59,7 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
     A run that has finished has it no more.
     """
     found = []
-    for folder in (path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
+    for folder in run_folders(root):
         header = first_event(folder)
         scratch = header.get("scratch")
         if scratch is None or not (folder / Path(str(scratch)).name).is_dir():
@@ -76,7 +81,7 @@ def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[s
         without: keys of runs that do not count, such as deleted ones.
     """
     found = {}
-    for folder in sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
+    for folder in run_folders(root):
         header = first_event(folder)
         mark = header.get("tags", {}).get("hcr.fingerprint")
         is_here = header.get("experiment") == experiment and store_of(folder, header) == uri
@@ -93,10 +98,10 @@ def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[s
 def earlier_uris(root: Path, uri: str) -> list[str]:
     """What the store at `uri` was called before the output root around it was moved, by the journals of sweeps."""
     found = set()
-    for path in (root / "runs").glob(f"*/{JOURNAL}"):
-        header = first_event(path.parent)
+    for folder in run_folders(root):
+        header = first_event(folder)
         is_sweep = "hcr.sweep_id" in header.get("tags", {})
-        if is_sweep and header.get("uri") != uri and store_of(path.parent, header) == uri:
+        if is_sweep and header.get("uri") != uri and store_of(folder, header) == uri:
             found.add(str(header["uri"]))
     return sorted(found)
 
@@ -108,7 +113,7 @@ def find_run(root: Path, name: str) -> Path:
     Raises:
         TrackingError: there is none, or there are several.
     """
-    journals = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
+    journals = run_folders(root)
     if name == "latest":
         newest = sorted(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
         trained = (folder for folder in newest if "hcr.sweep_id" not in first_event(folder).get("tags", {}))
@@ -124,6 +129,21 @@ def find_run(root: Path, name: str) -> Path:
         raise TrackingError(f"no run {name!r} under {root / 'runs'}; expected a key, a run id, a run name or latest")
     keys = ", ".join(sorted(folder.name for folder in found)[:5])
     raise TrackingError(f"{name!r} means {len(found)} runs ({keys}); expected the key of one")
+
+
+def run_labels(root: Path) -> list[tuple[str, str]]:
+    """Key and name of every run under the output root `root`, newest first; read from the journals alone.
+
+    A folder whose journal has no readable first event is left out.
+    """
+    found = []
+    for folder in run_folders(root):
+        try:
+            event, _ = next(read_events(folder))
+            found.append((int(event["time_ms"]), str(event["key"]), str(event["name"])))
+        except (OSError, StopIteration, TrackingError, KeyError):
+            continue
+    return [(key, name) for _, key, name in sorted(found, reverse=True)]
 
 
 def first_event(folder: Path) -> Event:

@@ -3,18 +3,21 @@
 import fcntl
 import logging
 import os
+import sqlite3
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hcr.config.errors import TrackingError
+from hcr.config.errors import TrackingError, one_line
 from hcr.config.tracking import file_uri, output_root, sqlite_path, sqlite_uri
-from hcr.tracking.place import settle, without_mlflow_s_folder
+from hcr.tracking.place import reading, without_mlflow_s_folder
+from hcr.tracking.relocation import WAIT_S, moved_from, relocate_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -86,7 +89,7 @@ def open_store(uri: str) -> "MlflowClient":
             mlflow.MlflowClient(tracking_uri=sqlite_uri(new)).search_experiments(max_results=1)
             new.replace(sqlite_path(uri))
         elif uri.startswith("sqlite:"):
-            settle(sqlite_path(uri))
+            relocate_artifacts(sqlite_path(uri))
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
@@ -126,11 +129,42 @@ def artifact_root(uri: str) -> Path | None:
     return None if urlsplit(uri).scheme in ("http", "https", "") else output_root() / "artifacts"
 
 
-def settle_store(uri: str) -> None:
-    """Have an SQLite store name artifacts where they are now; nothing for other stores, or where there is none yet."""
-    if uri.startswith("sqlite:") and sqlite_path(uri).exists():
-        with _alone(uri):
-            settle(sqlite_path(uri))
+def relocate_store(uri: str) -> None:
+    """Have an SQLite store name artifacts where they are now; nothing for other stores, or where there is none yet.
+
+    One that cannot be written, such as a colleague's, stays as it is; a note says so where that matters.
+
+    Raises:
+        TrackingError: it is damaged, or another process keeps it locked.
+    """
+    path = sqlite_path(uri)
+    if not uri.startswith("sqlite:") or not path.exists():
+        return
+    try:
+        moved = moved_from(path)
+        if moved and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            print(f"note: {path} cannot be written; it names artifacts in {moved[0]}, where they were", flush=True)
+        elif moved:
+            with _alone(uri):
+                relocate_artifacts(path)
+    except (sqlite3.Error, OSError) as error:
+        raise TrackingError(f"{path}: expected a database of MLflow's that can be read ({one_line(error)})") from error
+
+
+@contextmanager
+def copy_of_store(uri: str) -> Iterator["MlflowClient"]:
+    """A client to look with and not to write with. Of an SQLite file it is that of a copy, so that the file and its
+    folder stay as they are: MLflow writes as it opens one."""
+    if not uri.startswith("sqlite:"):
+        yield open_store(uri)
+        return
+    path = sqlite_path(uri)
+    with tempfile.TemporaryDirectory(prefix="hcr-") as folder:
+        copy = Path(folder) / path.name
+        with reading(path, WAIT_S) as database, closing(sqlite3.connect(copy)) as target:
+            database.backup(target)
+        relocate_artifacts(copy, path.parent)
+        yield open_store(sqlite_uri(copy))
 
 
 def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
@@ -164,11 +198,12 @@ def database_made_ms(client: "MlflowClient") -> int | None:
         return None
 
 
-def is_deleted(client: "MlflowClient", experiment: str, key: str) -> bool:
-    """Whether a run tagged with our `key` was deleted, and can still be restored."""
+def find_deleted_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
+    """The ids of the runs tagged with our `key` that were deleted, and can still be restored."""
     from mlflow.entities import ViewType
 
-    return bool(client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", ViewType.DELETED_ONLY))
+    runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", ViewType.DELETED_ONLY)
+    return [run.info.run_id for run in runs]
 
 
 def stage_of(client: "MlflowClient", run_id: str) -> str | None:

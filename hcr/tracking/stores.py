@@ -1,5 +1,6 @@
 """The runs under an output root against the stores that they belong to: what is missing where, and delivering it."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,13 +8,13 @@ from typing import TYPE_CHECKING
 from hcr.config.errors import one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path
-from hcr.tracking.comparison import missing, missing_inside, told_by_journal
+from hcr.tracking.comparison import missing, missing_inside, read_contents
 from hcr.tracking.journal import end_dead_run, lock_run
 from hcr.tracking.known import Known, ask
 from hcr.tracking.place import read_choice, store_of
 from hcr.tracking.replay import Replay, RunDeleted
 from hcr.tracking.status import first_event, is_delivered, is_ours, oldest_first
-from hcr.tracking.store import all_runs, open_store
+from hcr.tracking.store import all_runs, copy_of_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,7 +33,7 @@ class Survey:
         lines: to print, one a run that is to be told of.
         lacking: runs that the store does not have as a whole.
         failed: what could not be asked or delivered, by key or store, and why.
-        num_running, num_whole: runs.
+        num_running, num_whole, num_unknown: runs; "unknown" are those that could not be compared with their store.
         is_whole: the same as `whole`.
     """
 
@@ -40,54 +41,71 @@ class Survey:
         self.lines: list[str] = []
         self.lacking: list[Path] = []
         self.failed: list[tuple[str, Exception]] = []
-        self.num_running = self.num_whole = 0
+        self.num_running = self.num_whole = self.num_unknown = 0
         self._take_over, self.is_whole = take_over, whole
         self._deleted: list[Path] = []
+        self._purged: list[Path] = []
         by_store: dict[str, list[Path]] = {}
         for folder in folders:
             if not read_choice(folder).get("forgotten"):
                 by_store.setdefault(store_of(folder, first_event(folder)), []).append(folder)
         for uri, of_store in by_store.items():
             self._look_at(uri, of_store)
-        if self._deleted:
-            keys = ", ".join(sorted(folder.name for folder in self._deleted))
-            are = "run was" if len(self._deleted) == 1 else "runs were"
-            self.lines.append(
-                f"left alone: {len(self._deleted)} {are} deleted in MLflow (`mlflow runs restore` restores one): {keys}"
-            )
+        self._tell_left_alone(self._deleted, "deleted in MLflow (`mlflow runs restore` restores one)")
+        self._tell_left_alone(
+            self._purged, "removed from MLflow for good (`hcr sync --to URI RUN` delivers one to a store anew)"
+        )
         self.lacking = oldest_first(self.lacking)
 
+    def _tell_left_alone(self, folders: Sequence[Path], what: str) -> None:
+        if folders:
+            keys = ", ".join(sorted(folder.name for folder in folders))
+            are = "run was" if len(folders) == 1 else "runs were"
+            self.lines.append(f"left alone: {len(folders)} {are} {what}: {keys}")
+
     def _look_at(self, uri: str, folders: Sequence[Path]) -> None:
-        waiting = [folder for folder in folders if not is_delivered(folder)]
-        if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not sqlite_path(uri).parent.exists():
-            known: Known | None = Known()  # its folder comes back with it: only what is delivered makes one
-            client, runs = None, {}
-        else:
+        if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
+            self._look_at_runs(folders, None, {}, Known())  # what is delivered makes the file
+            return
+        with contextlib.ExitStack() as stack:
             try:
-                client = open_store(uri)
+                client = stack.enter_context(copy_of_store(uri))
                 runs = all_runs(client)
                 known = ask(uri, 5.0) if uri.startswith("sqlite:") else None
             except Exception as error:  # one store may be away while another answers
-                if waiting:
-                    self.failed += [(folder.name, error) for folder in waiting if self._is_for_us(folder)]
-                else:
-                    self.lines.append(f"note: {redact(uri)} cannot be asked ({one_line(error)})")
-                    if self.is_whole:
-                        self.failed.append((redact(uri), error))
-                return
+                self._tell_away(uri, folders, error)
+            else:
+                self._look_at_runs(folders, client, runs, known)
+
+    def _tell_away(self, uri: str, folders: Sequence[Path], error: Exception) -> None:
+        """The store at `uri` does not answer."""
+        waiting = [folder for folder in folders if not is_delivered(folder) and self._is_for_us(folder)]
+        self.failed += [(folder.name, error) for folder in waiting]
+        self.num_unknown += len(waiting) + sum(is_delivered(folder) for folder in folders)
+        if self.is_whole or not waiting:
+            self.lines.append(f"note: {redact(uri)} cannot be asked ({one_line(error)})")
+        if self.is_whole and not waiting:
+            self.failed.append((redact(uri), error))
+
+    def _look_at_runs(
+        self, folders: Sequence[Path], client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
+    ) -> None:
         for folder in folders:
             try:
                 self._look_at_run(folder, client, runs, known)
             except Exception as error:  # a damaged journal
                 self.failed.append((folder.name, error))
+                self.num_unknown += 1
+                if self.is_whole:
+                    self.lines.append(f"note: run {folder.name} cannot be compared ({one_line(error)})")
 
     def _look_at_run(
         self, folder: Path, client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
     ) -> None:
         run = runs.get(folder.name)
         if is_delivered(folder):
-            if run is None and known is not None and known.standing(folder) == "deleted":
-                self._deleted.append(folder)
+            if run is None and known is not None and known.standing(folder) == "purged":
+                self._purged.append(folder)
                 return
         elif not self._is_for_us(folder):
             return
@@ -97,8 +115,8 @@ class Survey:
         if run is None or client is None:
             lacks = ["the run"]
         else:
-            told = told_by_journal(folder)
-            lacks = missing(told, run) + (missing_inside(told, run, client) if self.is_whole else [])
+            contents = read_contents(folder)
+            lacks = missing(contents, run) + (missing_inside(contents, run, client) if self.is_whole else [])
         if not lacks and is_delivered(folder):
             self.num_whole += 1
             return

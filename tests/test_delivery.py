@@ -1,0 +1,38 @@
+"""A sweep's runs are carried to MLflow while they are trained."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from hcr.sweep.delivery import Delivery
+from hcr.tracking.journal import Journal
+from hcr.tracking.replay import Replay
+from hcr.tracking.status import read_position
+from hcr.tracking.store import open_store
+
+
+def test_a_run_that_is_deleted_while_it_is_trained_is_said_once_and_holds_up_no_end(
+    tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+    with Journal(tmp_path, uri=uri, experiment="tests") as journal:
+        journal.begin(name="a run", tags={})
+        Replay(journal.folder).deliver()
+        open_store(uri).delete_run(read_position(journal.folder)["run_id"])
+        journal.metrics({"val/loss": 0.5}, step=1)
+        with Delivery(uri, 600) as delivery:
+            said = ""
+            while not said:
+                delivery.follow(journal.folder)  # as the controller does, ten times a second
+                said = capsys.readouterr().err
+                time.sleep(0.05)
+            delivery.follow(journal.folder)
+            assert delivery.num_undelivered == 0
+            journal.end("FINISHED")
+            journal.release()
+            delivery.finish(journal.folder)
+            assert delivery.num_undelivered == 0
+    assert said.startswith(f"hcr: run {journal.key} was deleted in MLflow; ")
+    assert capsys.readouterr().err == ""
