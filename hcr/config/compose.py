@@ -15,6 +15,7 @@ from hcr.config.hydra_node import check_hydra_node
 from hcr.config.loading import CONFIG_NAME, Loader, asks_for_multirun
 from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.config.remedies import unknown_flag
+from hcr.config.schema import shown
 
 # What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
 OF_THE_SWEEP = ("sweep", "check_only", "resume", "new_run")
@@ -111,7 +112,7 @@ class Composer:
         if name is None:
             return job
         if self._config_of_run is None:
-            raise ConfigError(f"{FROM}: expected null here, got {name!r}")
+            raise ConfigError(f"{FROM}: expected null here, got {shown(FROM, name)}")
         base = self._config_of_run(str(name))
         keys = [override.partition("=")[0].lstrip("+~") for override in whole.hydra.overrides.task]
         for key in [*keys, *NOT_OF_THE_RUN]:
@@ -181,5 +182,5 @@ def _check_common(configs: Sequence[RunConfig]) -> None:
     }
     for key, values in shared.items():
         if len(values) > 1:
-            told = ", ".join(sorted(map(str, values)))
+            told = ", ".join(sorted(shown(key, value) for value in values))
             raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {told}")

@@ -18,7 +18,7 @@ from hcr.config.keys import Keys
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
-from hcr.config.schema import build, choose, convert, join, require
+from hcr.config.schema import build, choose, convert, join, require, shown
 from hcr.config.secrets import without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
@@ -72,7 +72,7 @@ class RunConfig:
         require(0 <= self.seed < 2**32, "seed", "an integer from 0 to 4294967295", self.seed)
         if self.monitor.startswith("test"):
             raise ConfigError(
-                f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {self.monitor!r};"
+                f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {shown('monitor', self.monitor)};"
                 " test is scored once, at the end, and chooses nothing"
             )
         choose(MONITORS, self.monitor, key="monitor")
@@ -80,7 +80,9 @@ class RunConfig:
         require(self.from_run is None or bool(self.from_run.strip()), "from", "a run, or null", self.from_run)
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
-                raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
+                raise ConfigError(
+                    f"tags: expected names of your own, got {shown('', name)}; hcr. and mlflow. are reserved"
+                )
             good = TAG_NAME.fullmatch(name) is not None and posixpath.normpath(name) == name
             require(good, "tags", "names of letters, digits and _ - . : / and spaces, no path", name)
         if self.split.name == "official" and not self.dataset.has_official_test:

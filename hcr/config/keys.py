@@ -116,7 +116,7 @@ def part_of(hint: Any, kind: type) -> Any:
     return next((part for part in _parts(hint) if part is kind or get_origin(part) is kind), None)
 
 
-def is_text(hint: Any) -> bool:
+def takes_text(hint: Any) -> bool:
     """Whether an annotation takes text of any kind."""
     return part_of(hint, str) is not None
 

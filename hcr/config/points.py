@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcr.config.axes import Axis, axis_of, written
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import RunConfig, parse_config, parse_sweep
+from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def _named(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        where = f" (in the combination {' '.join(overrides)})" if overrides else ""
+        where = f" (in the combination {' '.join(map(override_without_secrets, overrides))})" if overrides else ""
         raise ConfigError(f"{error}{where}") from error
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from hcr.config.as_written import quote_text
 from hcr.config.axes import plain, quoted, written
 from hcr.config.errors import ConfigError
-from hcr.config.keys import Keys, is_list, is_text, part_of
+from hcr.config.keys import Keys, is_list, part_of, takes_text
 from hcr.config.schema import convert, describe
 from hcr.config.secrets import is_secret_name
 from hcr.config.spelling import ALIKE_ELSEWHERE, ELSEWHERE, did_you_mean, key_meant, simplified
@@ -57,7 +57,7 @@ def several_values(override: str, keys: Keys) -> str:
     hint = keys.hint(key)
     sweeps = key.partition(".")[0] not in OF_ALL_RUNS
     remedies = ["add -m to run each of them"] if sweeps else []
-    if is_text(hint):
+    if takes_text(hint):
         remedies.insert(0, write(text_override(f"{sign}{key}", value), "for the text"))
     elif is_list(hint) and accepts(listed := f"{sign}{key}=[{value}]", keys):
         remedies.append(write(listed, "for a list"))
@@ -73,7 +73,7 @@ def unreadable(words: Sequence[str], at: int, keys: Keys) -> str:
     for found in _candidates(words, at, keys):
         if accepts(found, keys):
             key, _, value = word.partition("=")
-            if found.startswith(f"{key}=") and is_text(keys.hint(key)):
+            if found.startswith(f"{key}=") and takes_text(keys.hint(key)):
                 return f"{key}: expected quotes around {_shown(key, value)}; {write(found)}"
             return f"{_shown(key, word, repr)}: {FORM}; {write(found)}"
     key, equals, value = word.strip("\"' ").lstrip("+~").partition("=")
@@ -159,7 +159,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
         return
     hint, value = keys.hint(meant), found[4]
     meant = f"{found[1] or '+' * keys.has_to_be_added(meant)}{meant}"
-    if is_text(hint):
+    if takes_text(hint):
         # All behind the sign is the text, blanks too; but a sign that has blanks around it is no part of KEY=VALUE.
         is_loose = found[3].strip() == ":" or found[3][0].isspace()
         yield text_override(meant, value if is_loose else text[found.start(3) + 1 :])
@@ -169,7 +169,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
     assert inner is not None
     values = [value, value.strip("'\""), f"[{inner[1]}]", re.sub(r"10\^([+-]?\d+)", r"1e\1", value)]
     values.append("[" + ",".join(re.split(r"[,;\s]+", inner[1].strip())) + "]")
-    if is_list(hint) and is_text(get_args(part_of(hint, tuple))[0]):
+    if is_list(hint) and takes_text(get_args(part_of(hint, tuple))[0]):
         values.append(written([item.strip().strip("'\"") for item in inner[1].split(",")]))
     if part_of(hint, dict) is not None:
         pairs = [pair.partition(":") for pair in inner[1].split(",")]

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from hcr.config.errors import ConfigError
 from hcr.config.secrets import without_secrets
 from hcr.config.spelling import did_you_mean, key_meant
-from hcr.config.text import is_text
+from hcr.config.text import is_recordable
 
 T = TypeVar("T")
 
@@ -62,11 +62,11 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
         return {str(name): convert(get_args(hint)[1], item, key=join(key, str(name))) for name, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise ConfigError(f"{key}: expected a finite number, got {value!r}")
+            raise ConfigError(f"{key}: expected a finite number, got {shown(key, value)}")
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         if isinstance(value, str):
-            require(is_text(value), key, "text without NUL, U+0085 and lone surrogates", value)
+            require(is_recordable(value), key, "text without NUL, U+0085 and lone surrogates", value)
         return value
     raise _wrong_type(hint, value, key=key)
 
@@ -75,7 +75,9 @@ def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
     """The entry of `table` called `name`; a ConfigError that offers the nearest name where there is none."""
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ConfigError(f"{key}: no {name!r} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})")
+    raise ConfigError(
+        f"{key}: no {shown(key, name)} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})"
+    )
 
 
 def require(condition: bool, key: str, expected: str, value: object) -> None:

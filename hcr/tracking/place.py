@@ -48,7 +48,7 @@ def store_of(folder: Path, header: dict[str, Any]) -> str:
 def read_choice(folder: Path) -> dict[str, Any]:
     """What `hcr sync --to` or `--forget` was told of the run in `folder`: `uri` and `root`, or `forgotten`."""
     try:
-        choice = json.loads((folder / STORE).read_text())
+        choice = json.loads((folder / STORE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return choice if isinstance(choice, dict) else {}
@@ -58,7 +58,7 @@ def write_choice(folder: Path, **choice: object) -> None:
     """Write that down, whole or not at all; readable by its owner alone, as a URI may hold a password."""
     new = folder / (STORE + ".new")
     new.touch(mode=0o600)
-    new.write_text(json.dumps(choice))
+    new.write_text(json.dumps(choice), encoding="utf-8")
     new.replace(folder / STORE)
 
 
@@ -113,7 +113,7 @@ def _came_from(database: sqlite3.Connection, before: Path, here: Path) -> bool:
         return True
     uri = sqlite_uri(before / "mlflow.db")
     for journal in (here / "runs").glob("*/journal.jsonl"):
-        with contextlib.suppress(OSError, ValueError), journal.open() as file:
+        with contextlib.suppress(OSError, ValueError), journal.open(encoding="utf-8") as file:
             header = json.loads(file.readline())
             if header.get("uri") == uri and store_of(journal.parent, header) != uri:
                 return True
