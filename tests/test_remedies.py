@@ -155,6 +155,23 @@ def test_several_values_are_answered_by_the_type_of_their_key(keys: Keys, overri
     assert several_values(override, keys).endswith(says) or "api_key" in override
 
 
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("+tags.a b=1", "'+tags.a b=1': expected an override (KEY=VALUE, GROUP=NAME or a flag); write 'tags={a b:1}'"),
+        ("+tags.'a'=1", "\"tags.'a'\": expected a key of letters, digits and _ - . /"),
+        ("password: hunter22", "'password: <hidden>': expected an override"),
+    ],
+)
+def test_a_key_that_hydra_cannot_read_is_what_is_refused(keys: Keys, word: str, says: str) -> None:
+    assert unreadable([word], 0, keys).startswith(says)
+
+
+def test_a_token_is_hidden_before_a_value_is_cut(keys: Keys) -> None:
+    token = "hf_" + "abcdEFGH" * 4
+    assert "abcdEFGH" not in unreadable([f"notes={'x' * 40} {token}, ["], 0, keys)
+
+
 def test_an_interpolation_in_a_text_stays_one() -> None:
     assert text_override("notes", "${seed} #1") == 'notes="${seed} #1"'
     assert compose([text_override("notes", "seed ${seed}, #1"), "seed=7"]).notes == "seed 7, #1"

@@ -1,5 +1,6 @@
 """Text that Hydra or YAML reads as a number, kept as it was written: a tag `1.10`, a commit `12345e7`, a note `007`."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -77,7 +78,20 @@ def _yaml_file(entry: "ResultDefault", repository: "IConfigRepository") -> Path 
 
 def _words(file: Path) -> Any:
     """A YAML file with every value as the text that stands there."""
-    return yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)  # it builds nothing but text
+    return yaml.load(file.read_text(encoding="utf-8"), _TextLoader)
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Builds nothing but text, in lists and mappings, with `<<` merged as OmegaConf merges it."""
+
+    flatten_mapping = yaml.SafeLoader.flatten_mapping
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        self.flatten_mapping(node)
+        return super().construct_mapping(node, deep)
+
+
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
 
 
 def _at(words: Any, package: list[str], path: list[str]) -> str | None:

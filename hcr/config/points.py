@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.axes import Axis, axis_of, written
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import RunConfig, parse_config, parse_sweep
+from hcr.config.gate import OF_ALL_RUNS, RunConfig, parse_config, parse_sweep
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 
@@ -184,7 +184,7 @@ def space_of(
     """
     axes = [axis_of(override) for override in overrides]
     for i, axis in enumerate(axes):
-        if axis.key.partition(".")[0] in ("sweep", "tracking", "check_only", "resume", "new_run", "from"):
+        if axis.key.partition(".")[0] in OF_ALL_RUNS:
             raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
         if axis.key in [other.key for other in axes[:i]]:
             raise ConfigError(f"{axis.key}: is given several values twice; expected one list of them")

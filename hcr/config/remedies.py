@@ -11,15 +11,16 @@ from typing import Any, get_args
 from hcr.config.as_written import quote_text
 from hcr.config.axes import plain, quoted, written
 from hcr.config.errors import ConfigError
+from hcr.config.gate import OF_ALL_RUNS
 from hcr.config.keys import Keys, is_list, part_of, takes_text
 from hcr.config.schema import convert, describe
-from hcr.config.secrets import is_secret_name
+from hcr.config.secrets import is_secret_name, redact
 from hcr.config.spelling import ALIKE_ELSEWHERE, ELSEWHERE, did_you_mean, key_meant, simplified
 
 LONGEST = 500  # characters of a remedy: beyond it a message would cut it
 SHOWN = 60  # characters of a value
-OF_ALL_RUNS = ("sweep", "tracking", "check_only", "resume", "new_run", "from")  # the runs of a sweep share these
 INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]+\}")  # behind an even number of backslashes
+KEY = re.compile(r"[\w./@:-]+")  # what Hydra reads before the sign
 FORM = "expected an override (KEY=VALUE, GROUP=NAME or a flag)"
 
 
@@ -79,12 +80,14 @@ def unreadable(words: Sequence[str], at: int, keys: Keys) -> str:
     key, equals, value = word.strip("\"' ").lstrip("+~").partition("=")
     if not equals:
         meant = _key(key, keys)
-        return f"{word!r}: {FORM}" + ("" if meant is None else f"; write {meant}=VALUE")
+        return f"{_shown('', word, repr)}: {FORM}" + ("" if meant is None else f"; write {meant}=VALUE")
     hint = keys.hint(key)
     if not key or "hydra" in (key.partition(".")[0], key.partition("/")[0]):
-        return f"{word!r}: expected an override (KEY=VALUE or GROUP=NAME)"
+        return f"{_shown(key, word, repr)}: expected an override (KEY=VALUE or GROUP=NAME)"
     if hint is None:
         return keys.unknown(key)
+    if KEY.fullmatch(key) is None:
+        return f"{_shown('', key, repr)}: expected a key of letters, digits and _ - . /"
     return f"{key}: expected {'a name' if is_dataclass(hint) else describe(hint)}, got {_shown(key, value, repr)}"
 
 
@@ -124,7 +127,7 @@ def accepts(override: str, keys: Keys) -> bool:
             return False
         hint, value = keys.hint(str(found.key_or_group)), plain(found.value())
         if is_dataclass(hint):
-            names = keys.choices_of(str(found.key_or_group)) if keys.choices_of is not None else ()
+            names = keys.names_of(str(found.key_or_group)) if keys.names_of is not None else ()
             return isinstance(value, str) and value in names
         return hint is not None and (convert(hint, value, key="") is not None or value is None)
     except (HydraException, ConfigError, RecursionError):
@@ -142,6 +145,9 @@ def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
                 break
             yield from _repaired(" ".join(words[start : end + 1]), keys)
     yield from _repaired(words[at], keys)
+    top, _, rest = words[at].partition("=")[0].lstrip("+").partition(".")
+    if KEY.fullmatch(rest) is None and part_of(keys.hint(top), dict) is not None:  # such as a tag with a blank
+        yield f"{top}={{{rest}:{words[at].partition('=')[2]}}}"
     name = words[at].strip()
     if name and not re.search(r"[=:\s]", name):
         hint = keys.hint(name)
@@ -190,7 +196,7 @@ def write(override: str, what: str = "") -> str:
     """`write 'notes="a, b"' for the text`; of what is secret, or long, only its form."""
     key, _, value = override.partition("=")
     word = shell_word(override)
-    if is_secret_name(key) or len(word) > LONGEST:
+    if is_secret_name(key) or redact(override) != override or len(word) > LONGEST:
         mark = value[0] if value[:1] in ("'", '"') else ""
         word = shell_word(f"{key}={mark}...{mark}")
     return f"write {word}{' ' * bool(what)}{what}"
@@ -199,5 +205,6 @@ def write(override: str, what: str = "") -> str:
 def _shown(key: str, value: str, form: Any = str) -> str:
     if is_secret_name(key):
         return "it"
+    value = redact(value)
     short = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
     return str(form(short) if short.isprintable() else repr(short))

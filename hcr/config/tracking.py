@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
+from hcr.config.addresses import split_address
 from hcr.config.errors import ConfigError
 from hcr.config.schema import require
 from hcr.config.secrets import redact, without_credentials
@@ -44,10 +45,10 @@ def check_tracking_uri(key: str, uri: str) -> None:
         _require(not driver, key, f"{SQLITE_EXAMPLE}, without a driver", uri)
         _check_sqlite_uri(key, uri)
     elif scheme in ("http", "https"):
-        parts = _parts(uri)
+        parts = split_address(uri)
         _require(parts is not None and bool(parts.hostname), key, f"a server such as {scheme}://host:5000", uri)
     elif scheme in ("postgresql", "mysql", "mssql"):
-        parts = _parts(uri)
+        parts = split_address(uri)
         has_database = parts is not None and bool(parts.path.strip("/") or parts.query)
         _require(has_database and "://" in uri, key, f"{scheme}://user@host/database", uri)
 
@@ -55,16 +56,6 @@ def check_tracking_uri(key: str, uri: str) -> None:
 def _require(condition: bool, key: str, expected: str, uri: str) -> None:
     if not condition:
         raise ConfigError(f"{key}: expected {expected}, got {without_credentials(uri)!r}")
-
-
-def _parts(uri: str) -> SplitResult | None:
-    """The parts of a URI; None of one that is malformed, such as `http://[::1` or a port that is no number."""
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port  # raises only now
-    except ValueError:
-        return None
-    return parts
 
 
 def _check_sqlite_uri(key: str, uri: str) -> None:
