@@ -123,7 +123,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             "accuracy 0.1100 .* is not shown to be better than always answering the largest class, '0', which is right"
             " for 0.1100 of these images",
         ),
-        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a\\_file: pixels from 0 to 1\.$"),
+        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a_file: pixels from 0 to 1\.$"),
         ({"duplicates": 12}, "12 of the images scored here also stand in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],
@@ -190,6 +190,16 @@ def test_notes_that_leave_something_open_do_not_swallow_the_card(notes: str) -> 
 def test_code_and_addresses_in_notes_stay_as_they_are() -> None:
     notes = "see <https://example.com>, where a < b\n\n```\nx = [1]\n```"
     assert card(replace(facts(), cfg=replace(facts().cfg, notes=notes))).startswith(f"{notes}\n\n---\n\n")
+
+
+def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
+    token = "hf_" + "abcdEFGH" * 4
+    notes = "n" * 4_000 + f" http://me:hunter22@host and {token} " + "password: missing horse battery\n" + "n" * 4_000
+    name = "n" * 25 + " " + token
+    found = facts()
+    cfg = replace(found.cfg, notes=notes, dataset=replace(found.cfg.dataset, name=name))
+    text = card(replace(found, cfg=cfg, data_note="read from http://me:hunter22@host"))
+    assert not any(secret in text for secret in ("hunter22", "abcdEFGH", "horse"))
 
 
 def test_names_on_a_card_are_text_and_neither_markdown_nor_html() -> None:

@@ -69,6 +69,7 @@ def test_file_stores_and_other_things_are_refused_by_key(uri: str) -> None:
         ("http://me:se[cret@host:5000", "got 'http://***@host:5000'"),
         ("https://me:pa/ss@host:5000", "got 'https://***@host:5000'"),
         ("mysql+pymysql:me:secretpw@host/db", "got 'mysql+pymysql:***@host/db'"),
+        ("postgresql+psycopg2://me:secret//db?host=h", "got 'postgresql+psycopg2://me:***//db?host=h'"),
         ("./me:secret@host", "got '***@host'"),
         ("postgresql:", "postgresql://user@host/database"),
         ("postgresql://", "postgresql://user@host/database"),

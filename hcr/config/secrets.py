@@ -5,6 +5,7 @@ from typing import Any
 
 HIDDEN = "<hidden>"  # plain text in YAML, JSON and Markdown alike
 PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
+NO_PORT = re.compile(r"(://[^/?@:\[\]]*:)(?!\d*(?:[/?]|$))[^/?@]+")
 _SECRET = (
     r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
     r"|token|credentials?)"
@@ -51,9 +52,10 @@ def redact_shapes(text: str) -> str:
 
 
 def without_credentials(uri: str) -> str:
-    """A URI that is refused, without all that stands between its scheme and its last `@`: where it is malformed, no
-    parser says which part is the password."""
-    return redact(re.sub(r"^([\w+.-]+:(?://)?)?[^\n]*@", r"\1***@", uri))
+    """A URI that is refused, without all that stands between its scheme and its last `@`, and without a port that is no
+    number: where it is malformed, no parser says which part is the password."""
+    hidden = re.sub(r"^([\w+.-]+:(?://)?)?[^\n]*@", r"\1***@", uri)
+    return redact(NO_PORT.sub(r"\1***", hidden))
 
 
 def without_secrets(value: Any, name: str = "") -> Any:

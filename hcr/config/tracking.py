@@ -55,7 +55,8 @@ def check_tracking_uri(key: str, uri: str) -> None:
 
 def _require(condition: bool, key: str, expected: str, uri: str) -> None:
     if not condition:
-        raise ConfigError(f"{key}: expected {expected}, got {without_credentials(uri)!r}")
+        remedy = "; in a password write / as %2F, @ as %40, [ as %5B" if "@" in uri and "://" in uri else ""
+        raise ConfigError(f"{key}: expected {expected}, got {without_credentials(uri)!r}{remedy}")
 
 
 def _check_sqlite_uri(key: str, uri: str) -> None:
