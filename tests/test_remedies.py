@@ -112,6 +112,7 @@ def test_a_word_for_bash_is_on_one_line(word: str) -> None:
         (["model.filters=[16,", "32]"], "'model.filters=[16, 32]'"),
         (["model.filters=(16,32)"], "'model.filters=[16,32]'"),
         (["optimizer.learning_rate=10^-3"], "optimizer.learning_rate=1e-3"),
+        (["tracking.run_name=", "log/x.pkl"], "'tracking.run_name=\"log/x.pkl\"'"),
         (["notes=hello", "world"], "'notes=\"hello world\"'"),
         (["notes=hello,", "world", "seed=1"], "'notes=\"hello, world\"'"),
         (["tags={a: x#y}"], "\"tags={a:'x#y'}\""),
@@ -161,6 +162,7 @@ def test_several_values_are_answered_by_the_type_of_their_key(keys: Keys, overri
         ("+tags.a b=1", "'+tags.a b=1': expected an override (KEY=VALUE, GROUP=NAME or a flag); write 'tags={a b:1}'"),
         ("+tags.'a'=1", "\"tags.'a'\": expected a key of letters, digits and _ - . /"),
         ("password: hunter22", "'password: <hidden>': expected an override"),
+        ("tracking.uri=https://me:p@ss/w[rd@h", "tracking.uri: expected quotes around https://***@h; write 'tracking"),
     ],
 )
 def test_a_key_that_hydra_cannot_read_is_what_is_refused(keys: Keys, word: str, says: str) -> None:

@@ -143,7 +143,9 @@ def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
         for end in range(last, at - 1, -1):
             if start == end == at:
                 break
-            yield from _repaired(" ".join(words[start : end + 1]), keys)
+            joined = " ".join(words[start : end + 1])
+            # Behind `notes= x` the blank is the shell's, which made two words of it.
+            yield from _repaired(re.sub(r"^([^=\s]+=) ", r"\1", joined), keys)
     yield from _repaired(words[at], keys)
     top, _, rest = words[at].partition("=")[0].lstrip("+").partition(".")
     if KEY.fullmatch(rest) is None and part_of(keys.hint(top), dict) is not None:  # such as a tag with a blank
@@ -205,6 +207,7 @@ def write(override: str, what: str = "") -> str:
 def _shown(key: str, value: str, form: Any = str) -> str:
     if is_secret_name(key):
         return "it"
-    value = redact(value)
+    # Of an address that is malformed, all that stands before the last @.
+    value = redact(re.sub(r"([\w+.-]+://).*@", r"\1***@", value))
     short = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
     return str(form(short) if short.isprintable() else repr(short))
