@@ -250,7 +250,7 @@ def test_names_in_an_archive_are_shown_but_not_believed(tmp_path: Path) -> None:
         for name in ["a\nb\x1b[31m", "n" * 500, *(f"array{i}" for i in range(20))]:
             archive.writestr(f"{name}.npy", b"none")
     told = message(path)
-    assert "got `a?b?[31m` (no array), `" + "n" * 40 + "…` (no array), `array0` (no array)" in told
+    assert r"got `a\nb\x1b[31m` (no array), `" + "n" * 40 + "…` (no array), `array0` (no array)" in told
     assert "`array5` (no array) and 14 more; save them with" in told
 
 

@@ -167,6 +167,6 @@ def test_a_run_whose_output_nobody_reads_ends_as_killed_and_can_be_gone_on_with(
     code, told = _into_a_closed_pipe(*words, folder=tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
     assert code == 141
-    assert told.splitlines()[0].endswith(f"the same command goes on with run {folder.name}")
+    assert told.splitlines()[0].endswith(f"the same command resumes run {folder.name}")
     assert "Traceback" not in told
     assert last_event(folder)["status"] == "KILLED"
