@@ -9,6 +9,7 @@ from typing import Any
 
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
+from hcr.config.secrets import redact
 from hcr.config.text import markdown, printable
 from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.machine import Machine
@@ -71,7 +72,7 @@ def card(facts: CardFacts) -> str:
     parts.append(_again(facts))
     text = "\n\n".join(parts)
     if facts.cfg.notes:
-        text = f"{_closed(facts.cfg.notes, LONGEST - len(text) - 10)}\n\n---\n\n{text}"
+        text = f"{_closed(redact(facts.cfg.notes), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
     return shortened(text, LONGEST)
 
 
@@ -196,8 +197,11 @@ def _duration(seconds: float) -> str:
 
 
 def _plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """Text of the user's, at most `longest` characters of it, so that Markdown leaves it alone."""
-    text, kept = " ".join(printable(text).split()), longest
+    """Text of the user's, at most `longest` characters of it, so that Markdown leaves it alone.
+
+    Secrets are hidden first: escaped or cut, none would look like one.
+    """
+    text, kept = " ".join(printable(redact(text)).split()), longest
     while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room, too
         kept -= 1
     return shown

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stopping.handle_until_exit()
     # Imported behind that: a signal during these imports is one line too.
     from hcr.config.errors import BROKEN_PIPE
-    from hcr.config.text import settle_streams
     from hcr.environment import settle_environment
+    from hcr.streams import settle_streams
 
     settle_environment()
     settle_streams()
@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     from hcr.config.errors import HcrError, one_line
-    from hcr.config.text import refuse_undecodable
-    from hcr.config.tracking import provide_home
+    from hcr.config.places import provide_home
     from hcr.importing import refusal_of
+    from hcr.streams import refuse_undecodable
     from hcr.verbs import help_text
 
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
@@ -92,12 +92,14 @@ def _verb(words: Sequence[str]) -> "Verb":
     """
     from hcr.config.errors import ConfigError
     from hcr.config.schema import choose
+    from hcr.config.secrets import override_without_secrets
     from hcr.verbs import OTHER_NAMES, VERBS
 
     name = words[0]
     if name.startswith("-") or ("=" in name and name not in VERBS):
         flag, equals, value = name.partition("=")
         meant = [f"--config-dir{equals}{value}", *words[1:]] if flag == "--config" else words
+        name, *meant = map(override_without_secrets, [name, *meant])
         raise ConfigError(
             f"{name}: expected a verb first ({', '.join(VERBS)}); write {shlex.join(['hcr', 'train', *meant])}"
         )

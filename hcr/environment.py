@@ -174,7 +174,7 @@ def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
     home = Path(environ["KERAS_HOME"]) if "KERAS_HOME" in environ else Path("~/.keras")
     path = (home / "keras.json").expanduser()
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         return f"{path}: expected a file that can be read ({error.strerror})" if path.exists() else None
     except ValueError:  # Keras takes no notice of it

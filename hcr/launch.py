@@ -20,7 +20,9 @@ from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import Checked, Composer
 from hcr.config.errors import BROKEN_PIPE, one_line
 from hcr.config.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
-from hcr.config.tracking import check_places, how_to_see, output_root
+from hcr.config.places import check_places
+from hcr.config.secrets import override_without_secrets, redact
+from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
@@ -208,7 +210,8 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list
         return cfg, list(overrides)
     others = [word for word in overrides if not word.startswith("resume=")]
     if others:
-        raise ConfigError(f"resume: a run goes on with the config it has; expected nothing beside it, got {others[0]}")
+        got = override_without_secrets(others[0])
+        raise ConfigError(f"resume: a run goes on with the config it has; expected nothing beside it, got {got}")
     folder = find_run(output_root(), cfg.resume)
     given = _recorded(folder, "overrides.yaml", key="resume")
     config = _recorded(folder, "config.yaml", key="resume")
@@ -292,7 +295,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
         if found is not None:
             fitting = [flag for flag in found[2].split(", ") if flag in FLAGS]
             raise ConfigError(f"{found[1].partition('=')[0]}: expected one of {', '.join(fitting)}")
-        raise ConfigError(f"hcr train: {message}")
+        raise ConfigError(f"hcr train: {redact(message)}")
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]

@@ -96,7 +96,7 @@ def record_start(
     if commit is not None:
         tags[COMMIT] = commit
     if cfg.notes is not None:
-        tags[DESCRIPTION] = redact(shortened(cfg.notes, LONGEST))
+        tags[DESCRIPTION] = shortened(redact(cfg.notes), LONGEST)
     default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     if not journal.is_open:
         shown = redact(cfg.tracking.run_name or name or default_name)
@@ -301,7 +301,7 @@ def record_card(
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
     )
-    journal.tags({DESCRIPTION: redact(card(facts))})
+    journal.tags({DESCRIPTION: card(facts)})
 
 
 def _as_param(value: Any) -> str:

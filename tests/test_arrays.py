@@ -250,7 +250,7 @@ def test_names_in_an_archive_are_shown_but_not_believed(tmp_path: Path) -> None:
         for name in ["a\nb\x1b[31m", "n" * 500, *(f"array{i}" for i in range(20))]:
             archive.writestr(f"{name}.npy", b"none")
     told = message(path)
-    assert "got `a?b?[31m` (no array), `" + "n" * 40 + "…` (no array), `array0` (no array)" in told
+    assert r"got `a\nb\x1b[31m` (no array), `" + "n" * 40 + "…` (no array), `array0` (no array)" in told
     assert "`array5` (no array) and 14 more; save them with" in told
 
 
@@ -279,11 +279,19 @@ def test_a_file_has_what_its_config_declares_or_is_refused(
     assert told in message(write(tmp_path, arrays), **declared)
 
 
+WEB = "dataset.url: expected an address that starts with https:// or http://, without a user or a password, got"
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"url": "https://a.org/x.npz"}, "dataset.sha256: expected both dataset.url and dataset.sha256"),
         ({"sha256": "0" * 64}, "dataset.url: expected both dataset.url and dataset.sha256"),
+        ({"url": "https://me:hunter22@a.org/x.npz", "sha256": "0" * 64}, f"{WEB} 'https://***@a.org/x.npz'"),
+        ({"url": "https://hunter22@a.org/x.npz", "sha256": "0" * 64}, f"{WEB} 'https://***@a.org/x.npz'"),
+        ({"url": "https://me:hunter/22@a.org/x.npz", "sha256": "0" * 64}, f"{WEB} 'https://***@a.org/x.npz'"),
+        ({"url": "http://[::1/x.npz", "sha256": "0" * 64}, "dataset.url: expected an address"),
+        ({"url": "http://host:port/x.npz", "sha256": "0" * 64}, "dataset.url: expected an address"),
         ({"url": "file:///etc/passwd", "sha256": "0" * 64}, "dataset.url: expected an address that starts with https"),
         ({"url": "https://a.org/x.npz", "sha256": "ABC"}, "dataset.sha256: expected 64 hexadecimal digits"),
         ({"url": "https://a.org/x.npz", "sha256": "0" * 64}, "dataset.files: expected a file name"),

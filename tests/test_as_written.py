@@ -66,6 +66,16 @@ def test_yaml_s_text_is_recorded_as_it_was_written(tmp_path: Path) -> None:
     assert cfg.dataset.class_names == ("00", "01", "02", "03", "04", "05", "06", "07", "08", "yes")
 
 
+def test_words_that_yaml_merges_from_another_mapping_are_kept_too(tmp_path: Path) -> None:
+    text = "tags: {<<: [&a {v: 1.10, z: 1.30}, {v: 5.50, u: 1e3}], z: 1.40, w: 1.20}\n"
+    assert from_yaml(tmp_path, text).tags == {"v": "1.10", "z": "1.40", "u": "1e3", "w": "1.20"}
+
+
+def test_an_interpolated_number_is_no_text_and_quotes_are_not_offered(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^notes: expected text or null, got 0$"):
+        compose(["notes=${seed}"])
+
+
 def test_the_command_line_has_the_last_word_over_yaml(tmp_path: Path) -> None:
     assert from_yaml(tmp_path, "tags: {v: 1.10, w: 2.20}\n", "tags.v=3.30").tags == {"v": "3.30", "w": "2.20"}
 
@@ -77,14 +87,14 @@ def test_the_values_of_a_sweep_are_text_too() -> None:
 
 def test_null_is_no_text_and_the_message_says_how_it_is_one() -> None:
     assert compose(["notes=null"]).notes is None
-    with pytest.raises(ConfigError, match=r"tags\.a: expected text .*, got None; in quotes it is text"):
+    with pytest.raises(ConfigError, match=r"tags\.a: expected text .*, got None; text in quotes may be 'null'"):
         compose(["tags={a: null}"])
     assert compose(["tags={a: 'null'}"]).tags == {"a": "null"}
 
 
 @pytest.mark.parametrize("name", ["no", "1.10", "1e5"])
 def test_a_tag_s_name_that_yaml_reads_as_something_else_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^tags: expected names that are text, got .*; in quotes it is text$"):
+    with pytest.raises(ConfigError, match=r"^tags: expected names that are text, got .*; in YAML, quotes make"):
         from_yaml(tmp_path, f"tags: {{{name}: x}}\n")
     cfg = from_yaml(tmp_path / "quoted", f"tags: {{'{name}': x}}\n")
     assert cfg.tags == {name: "x"}

@@ -192,6 +192,16 @@ def test_code_and_addresses_in_notes_stay_as_they_are() -> None:
     assert card(replace(facts(), cfg=replace(facts().cfg, notes=notes))).startswith(f"{notes}\n\n---\n\n")
 
 
+def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
+    token = "hf_" + "abcdEFGH" * 4
+    notes = "n" * 4_000 + f" http://me:hunter22@host and {token} " + "password: missing horse battery\n" + "n" * 4_000
+    name = "n" * 25 + " " + token
+    found = facts()
+    cfg = replace(found.cfg, notes=notes, dataset=replace(found.cfg.dataset, name=name))
+    text = card(replace(found, cfg=cfg, data_note="read from http://me:hunter22@host"))
+    assert not any(secret in text for secret in ("hunter22", "abcdEFGH", "horse"))
+
+
 def test_names_on_a_card_are_text_and_neither_markdown_nor_html() -> None:
     name = "a|b*c*`d` <script>\n- **Data:** e"
     hostile = facts(evaluation=evaluation(classes=(ClassScore(name, 0, 0, 0.1, 5), ClassScore("b", 0, 0, 1.0, 5))))

@@ -215,3 +215,62 @@ def test_an_override_that_cannot_be_applied_is_named(override: str, key: str) ->
 
 def test_a_sweep_that_hydra_s_sweeper_cannot_do_is_refused_by_its_key() -> None:
     assert refusal("model.depth=interval(1,3)", multirun=True).startswith("model.depth: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("~tags.password=x", "tags.password: is not in the config, so there is nothing to delete"),
+        ("~tags=x", "tags: is not in the config, so there is nothing to delete"),
+        ("~experiment=a", "experiment: is not in the config, so there is nothing to delete"),
+        ("~seed=5", "seed: expected ~seed alone, or with the value that it has (0), got 5"),
+        ("~model=resnet", "model: expected ~model alone, or with the value that it has ('cnn'), got 'resnet'"),
+        ("+experiment=speedrun", "experiment: is in the config already; write experiment=... without the +"),
+        ("++experiment=speedrun", "experiment: is in the config already; write experiment=... without the +"),
+        ("+tags.password='hunter22${b'", "tags.password: cannot be set to '<hidden>'"),
+        ("hydra.searchpath=[", "'hydra.searchpath=[': expected an override"),
+    ],
+)
+def test_a_deletion_and_an_addition_are_answered_as_such(override: str, says: str) -> None:
+    assert refusal(override).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ("{seed: '1,2,['}", "hydra.sweeper.params.seed: expected values as on the command line"),
+        ("{+tags.password: 'hunter22['}", "hydra.sweeper.params.+tags.password: expected values"),
+        ("[seed]", "hydra.sweeper.params: expected a group of settings, got ['seed']"),
+    ],
+)
+def test_a_sweep_in_yaml_that_cannot_be_read_is_refused_by_its_key(tmp_path: Path, params: str, says: str) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = f"# @package _global_\nhydra:\n  sweeper:\n    params: {params}\n"
+    (tmp_path / "experiment" / "own.yaml").write_text(text)
+    told = refusal("experiment=own", "model.depth=1,2", multirun=True, config_dir=tmp_path)
+    assert told.startswith(says)
+    assert "hunter22" not in told
+
+
+def test_an_unreadable_override_that_a_config_adds_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nhydra:\n  overrides:\n    task: ['seed=[1']\n"
+    (tmp_path / "experiment" / "own.yaml").write_text(text)
+    told = refusal("experiment=own", multirun=True, config_dir=tmp_path)
+    assert told.startswith("'seed=[1': expected an override")
+
+
+@pytest.mark.parametrize("text", ["a: [b\n", "a: ${b\n", "\xff\xfe\x00", "- a\n"])
+def test_a_damaged_file_spoils_no_message_about_something_else(tmp_path: Path, text: str) -> None:
+    (own_model(tmp_path) / "model" / "broken.yaml").write_text(text, encoding="latin-1")
+    told = refusal("model=resnet", "model.depth=3", config_dir=tmp_path)
+    assert told == "model.depth: unknown key of model=resnet; model=cnn has it"
+    assert refusal("model=[cnn", config_dir=tmp_path).startswith("model: expected a name, got '[cnn'")
+
+
+@pytest.mark.parametrize("override", ["model.deph=3", "seed=[", "seed=1,2", "+model.nothing=1"])
+def test_a_damaged_primary_config_is_one_line(tmp_path: Path, override: str) -> None:
+    (tmp_path / "own.yaml").write_text("defaults: [nothing]\n")
+    with pytest.raises(ConfigError) as refused:
+        Composer(tmp_path, "own").check([override])
+    assert "\n" not in str(refused.value)

@@ -122,6 +122,13 @@ def refused(server_url: str, folder: Path, **settings: object) -> str:
     return str(error.value)
 
 
+def test_what_is_handed_over_in_an_address_is_not_printed(server: Server, tmp_path: Path) -> None:
+    message = refused(server.url("absent") + "?sig=hunter22", tmp_path)
+    assert message.startswith(f"{server.url('absent')}?...: ")
+    told = fetch(server.url("good") + "?token=abc&sig=hunter22", tmp_path / "small.npz")
+    assert told.endswith(f"from {server.url('good')}?...\n")
+
+
 def test_a_file_with_another_checksum_is_not_kept(server: Server, tmp_path: Path) -> None:
     url = server.url("good")
     assert refused(url, tmp_path, sha256="0" * 64) == (

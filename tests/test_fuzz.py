@@ -27,7 +27,7 @@ from hcr.config.data import ArraysConfig
 from hcr.config.errors import one_line
 from hcr.config.gate import flatten, parse_resolved, to_dict, to_yaml
 from hcr.config.naming import safe_file_name
-from hcr.config.text import ENCODING_ERRORS, is_text, printable, settle_streams
+from hcr.config.text import is_recordable, printable
 from hcr.console import PlainConsole, num_columns
 from hcr.data.dataset import Dataset
 from hcr.data.sources import load_dataset
@@ -36,6 +36,7 @@ from hcr.evaluation.fonts import can_draw, picture_names
 from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, write_csv
 from hcr.evaluation.metrics import classification_report_text, evaluate
 from hcr.machine import this_machine
+from hcr.streams import ENCODING_ERRORS, settle_streams
 from hcr.tracking.journal import JOURNAL, Journal, read_events
 from hcr.training import TrainingState
 from hcr.training.checkpoint import FORMAT, DamagedCheckpoint, read_checkpoint, save_checkpoint
@@ -514,7 +515,7 @@ def test_any_names_notes_and_paths_are_refused_in_a_line_or_recorded_and_shown_w
         cfg = _named(names, notes, run_name, path)
     except ConfigError as error:
         assert len(one_line(error).splitlines()) == 1
-        assert not all(map(is_text, [*names, notes, run_name, path])) or not all(
+        assert not all(map(is_recordable, [*names, notes, run_name, path])) or not all(
             text.strip() for text in [*names, run_name, path]
         )
         return
@@ -582,7 +583,7 @@ def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
     assert max(map(num_columns, told.splitlines())) <= max(100, width)
     assert all(len(line.splitlines()) == 1 for line in board.verdict)
     assert all(printable(line) == line for line in [*told.splitlines(), *board.verdict])
-    if all(map(is_text, names)):
+    if all(map(is_recordable, names)):
         write_csv(board, tmp_path / "board.csv")
         with (tmp_path / "board.csv").open(newline="", encoding="utf-8") as file:
             assert [row["notes"] for row in csv.DictReader(file)] == names

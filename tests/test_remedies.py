@@ -112,6 +112,7 @@ def test_a_word_for_bash_is_on_one_line(word: str) -> None:
         (["model.filters=[16,", "32]"], "'model.filters=[16, 32]'"),
         (["model.filters=(16,32)"], "'model.filters=[16,32]'"),
         (["optimizer.learning_rate=10^-3"], "optimizer.learning_rate=1e-3"),
+        (["tracking.run_name=", "log/x.pkl"], "'tracking.run_name=\"log/x.pkl\"'"),
         (["notes=hello", "world"], "'notes=\"hello world\"'"),
         (["notes=hello,", "world", "seed=1"], "'notes=\"hello, world\"'"),
         (["tags={a: x#y}"], "\"tags={a:'x#y'}\""),
@@ -153,6 +154,24 @@ def test_a_slip_of_the_keyboard_is_answered_with_what_was_meant(keys: Keys, word
 def test_several_values_are_answered_by_the_type_of_their_key(keys: Keys, override: str, says: str) -> None:
     assert says in several_values(override, keys)
     assert several_values(override, keys).endswith(says) or "api_key" in override
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("+tags.a b=1", "'+tags.a b=1': expected an override (KEY=VALUE, GROUP=NAME or a flag); write 'tags={a b:1}'"),
+        ("+tags.'a'=1", "\"tags.'a'\": expected a key of letters, digits and _ - . /"),
+        ("password: hunter22", "'password: <hidden>': expected an override"),
+        ("tracking.uri=https://me:p@ss/w[rd@h", "tracking.uri: expected quotes around https://***@h; write 'tracking"),
+    ],
+)
+def test_a_key_that_hydra_cannot_read_is_what_is_refused(keys: Keys, word: str, says: str) -> None:
+    assert unreadable([word], 0, keys).startswith(says)
+
+
+def test_a_token_is_hidden_before_a_value_is_cut(keys: Keys) -> None:
+    token = "hf_" + "abcdEFGH" * 4
+    assert "abcdEFGH" not in unreadable([f"notes={'x' * 40} {token}, ["], 0, keys)
 
 
 def test_an_interpolation_in_a_text_stays_one() -> None:

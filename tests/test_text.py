@@ -13,7 +13,8 @@ from conftest import Hcr
 from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
 from hcr.config.schema import convert
-from hcr.config.text import ENCODING_ERRORS, markdown, printable, refuse_undecodable, settle_streams
+from hcr.config.text import markdown, printable
+from hcr.streams import ENCODING_ERRORS, refuse_undecodable, settle_streams
 
 PACKAGE = Path(__file__).parents[1] / "hcr"
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -65,6 +66,13 @@ def test_bytes_that_are_no_text_are_refused_wherever_they_come_from() -> None:
         refuse_undecodable([], {"HCR_OUTPUT_DIR": "\udcff", "OTHER": "\udcff"})
 
 
+def test_bytes_that_are_no_text_are_refused_without_a_secret_and_with_the_remedy_of_their_place() -> None:
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_PASSWORD: .* got '<hidden>'; set it to text in UTF-8$"):
+        refuse_undecodable([], {"MLFLOW_TRACKING_PASSWORD": "geheim\udcfc99"})
+    with pytest.raises(ConfigError, match=r"got '\+tags\.password=<hidden>'; write it in UTF-8, or rename the file"):
+        refuse_undecodable(["train", "+tags.password=geheim\udcfc99"], {})
+
+
 def test_an_undecodable_word_a_folder_and_an_ascii_locale_cost_one_line_each(hcr: Hcr) -> None:
     done = hcr("data", os.fsdecode(b"dataset.path=\xff.npz"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
@@ -99,7 +107,7 @@ def _says_no_encoding(call: ast.Call) -> bool:
         return True
     if name in ("open", "fdopen"):
         owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-        if isinstance(owner, ast.Name) and owner.id in ("os", "tarfile", "direct") and name == "open":
+        if isinstance(owner, ast.Name) and owner.id in ("os", "tarfile", "archive", "direct") and name == "open":
             return False  # no file object, or no file
         modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         return not any("b" in mode for mode in modes if set(mode) <= set("rwxabt+"))
@@ -159,6 +167,6 @@ def test_a_run_whose_output_nobody_reads_ends_as_killed_and_can_be_gone_on_with(
     code, told = _into_a_closed_pipe(*words, folder=tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
     assert code == 141
-    assert told.splitlines()[0].endswith(f"the same command goes on with run {folder.name}")
+    assert told.splitlines()[0].endswith(f"the same command resumes run {folder.name}")
     assert "Traceback" not in told
     assert last_event(folder)["status"] == "KILLED"

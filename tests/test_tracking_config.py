@@ -12,7 +12,8 @@ import pytest
 from conftest import Hcr
 
 from hcr.config.errors import ConfigError
-from hcr.config.tracking import TrackingConfig, check_places, output_root, sqlite_uri, tracking_uri
+from hcr.config.places import check_places
+from hcr.config.tracking import TrackingConfig, output_root, sqlite_uri, tracking_uri
 
 GOOD = ["http://host:5000", "https://host", "sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@h/db"]
 BAD = ["./mlruns", "mlruns", "file:///tmp/mlruns", "", "ftp://host", "/absolute/mlruns"]
@@ -63,6 +64,13 @@ def test_file_stores_and_other_things_are_refused_by_key(uri: str) -> None:
         ("http://", "a server such as http://host:5000"),
         ("https://:5000", "a server such as https://host:5000"),
         ("http://host:port", "a server such as http://host:5000"),
+        ("http://[::1", "a server such as http://host:5000, got 'http://[::1'"),
+        ("postgresql://[::1/db", "postgresql://user@host/database"),
+        ("http://me:se[cret@host:5000", "got 'http://***@host:5000'"),
+        ("https://me:pa/ss@host:5000", "got 'https://***@host:5000'"),
+        ("mysql+pymysql:me:secretpw@host/db", "got 'mysql+pymysql:***@host/db'"),
+        ("postgresql+psycopg2://me:secret//db?host=h", "got 'postgresql+psycopg2://me:***//db?host=h'"),
+        ("./me:secret@host", "got '***@host'"),
         ("postgresql:", "postgresql://user@host/database"),
         ("postgresql://", "postgresql://user@host/database"),
         ("mysql+pymysql://host", "mysql://user@host/database"),
@@ -133,7 +141,8 @@ def test_a_bad_store_in_the_environment_is_refused_by_its_name(monkeypatch: pyte
 # As a user who may not do everything: `call` in a process that has imported all it needs.
 AS_ANOTHER_USER = """
 import os, tempfile
-from hcr.config.tracking import TrackingConfig, check_places, provide_home, tracking_uri
+from hcr.config.places import check_places, provide_home
+from hcr.config.tracking import TrackingConfig, tracking_uri
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(54321); os.setuid(54321)
 tracking = TrackingConfig(uri=None, experiment_name="hcr", run_name=None, timeout_s=1.0)
@@ -166,7 +175,7 @@ def test_an_output_root_under_a_file_is_refused_by_name(tmp_path: Path, monkeypa
     monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "file" / "runs"))
     with pytest.raises(ConfigError, match=r"^HCR_OUTPUT_DIR: expected a folder that can be written, got .*/file/runs/"):
         check_places(tracking())
-    with pytest.raises(ConfigError, match=r"^tracking\.uri: expected a folder that can be written, got .*/file \("):
+    with pytest.raises(ConfigError, match=r"^tracking\.uri: expected .*, and .*/file is no folder, got"):
         monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path))
         check_places(tracking(sqlite_uri(tmp_path / "file" / "mlflow.db")))
 

@@ -4,6 +4,7 @@ import argparse
 from typing import NoReturn
 
 from hcr.config.errors import ConfigError
+from hcr.config.secrets import redact
 from hcr.verbs import VERBS
 
 
@@ -25,4 +26,4 @@ class OneLineParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}")
+        raise ConfigError(f"{self.prog}: {redact(message)}")  # it quotes words of the command line

@@ -13,6 +13,7 @@ from urllib.error import URLError
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
+from hcr.config.secrets import redact
 from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
 from hcr.environment import server_environment
 from hcr.tracking.known import lost_runs
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     uri = tracking_uri(None)
     if uri.startswith("http"):
-        print(f"runs are on the server at {uri}")
+        print(f"runs are on the server at {redact(uri)}")
         return 0
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not lost_runs(output_root(), uri):
         raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")

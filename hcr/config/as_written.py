@@ -1,5 +1,6 @@
 """Text that Hydra or YAML reads as a number, kept as it was written: a tag `1.10`, a commit `12345e7`, a note `007`."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from hcr.config.keys import is_text, part_of
+from hcr.config.keys import part_of, takes_text
 
 if TYPE_CHECKING:
     from hydra._internal.config_repository import IConfigRepository
@@ -60,7 +61,7 @@ def _misread(job: DictConfig, hint: Hint) -> Iterator[tuple[Any, Any, list[str]]
             if isinstance(child, ListConfig) and part_of(asked, tuple) is not None:
                 asked = get_args(part_of(asked, tuple))[0]
                 places = [(child, i, [*path, str(i)]) for i in range(len(child))]
-            for inner, index, where in places if is_text(asked) else []:
+            for inner, index, where in places if takes_text(asked) else []:
                 if OmegaConf.is_interpolation(inner, index) or OmegaConf.is_missing(inner, index):
                     continue
                 if isinstance(inner[index], bool | int | float):
@@ -77,7 +78,20 @@ def _yaml_file(entry: "ResultDefault", repository: "IConfigRepository") -> Path 
 
 def _words(file: Path) -> Any:
     """A YAML file with every value as the text that stands there."""
-    return yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)  # it builds nothing but text
+    return yaml.load(file.read_text(encoding="utf-8"), _TextLoader)
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Builds nothing but text, in lists and mappings, with `<<` merged as OmegaConf merges it."""
+
+    flatten_mapping = yaml.SafeLoader.flatten_mapping
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        self.flatten_mapping(node)
+        return super().construct_mapping(node, deep)
+
+
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
 
 
 def _at(words: Any, package: list[str], path: list[str]) -> str | None:
@@ -98,9 +112,9 @@ def _quoted(override: str, hint: Hint) -> str:
     asked = hint(key.lstrip("+").partition("@")[0])
     inner = part_of(asked, tuple) or part_of(asked, dict)
     item = get_args(inner)[-1 if part_of(asked, tuple) is None else 0] if inner is not None else None
-    if not equals or not (is_text(asked) or is_text(item)):
+    if not equals or not (takes_text(asked) or takes_text(item)):
         return override
-    spans = [span for span, depth in _not_text(value) if is_text(item if depth else asked)]
+    spans = [span for span, depth in _not_text(value) if takes_text(item if depth else asked)]
     for start, end in sorted(spans, reverse=True):
         value = f"{value[:start]}'{value[start:end]}'{value[end:]}"
     return f"{key}={value}"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hcr.config.errors import ConfigError, one_line
+from hcr.config.schema import shown
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -149,7 +150,7 @@ def _choice(key: str, choices: tuple[Any, ...]) -> Axis:
         raise ConfigError(f"{key}: expected values to try, got none")
     several = [value for i, value in enumerate(choices) if repr(value) in map(repr, choices[:i])]
     if several:
-        raise ConfigError(f"{key}: {several[0]!r} is given twice")
+        raise ConfigError(f"{key}: {shown(key, several[0])} is given twice")
     return Axis(key=key, kind="choice", choices=choices)
 
 

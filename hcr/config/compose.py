@@ -1,24 +1,29 @@
 """From overrides to a checked config, by Hydra's composition, before Hydra acts on anything."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hcr.config.as_written import quote_text
 from hcr.config.errors import ConfigError
 from hcr.config.explaining import explain, keys_behind
-from hcr.config.gate import FROM, RunConfig, parse_config
+from hcr.config.gate import FROM, HOW_IT_IS_ASKED, OF_ALL_RUNS, RunConfig, parse_config
 from hcr.config.hydra_node import check_hydra_node
 from hcr.config.loading import CONFIG_NAME, Loader, asks_for_multirun
 from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.config.remedies import unknown_flag
+from hcr.config.schema import require, shown
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override
 
 # What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
-OF_THE_SWEEP = ("sweep", "check_only", "resume", "new_run")
-NOT_OF_THE_RUN = ("tracking", "sweep", "check_only", "resume", "new_run", FROM, "notes", "tags", "score_test")
+NOT_OF_THE_RUN = (*OF_ALL_RUNS, "notes", "tags", "score_test")
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,15 @@ class Composer:
 
         Hydra's own node has been checked when this returns.
         """
+        from hydra.errors import HydraException
+
         whole = self.compose(overrides, multirun=multirun)
         if not (multirun or asks_for_multirun(whole)):
             return Checked([self._parse(whole)], multirun=False)
-        space = self._space(whole)
+        try:
+            space = self._space(whole)
+        except HydraException as error:
+            raise explain(error, overrides, multirun, self.loader) from error
         runs = search_samples(space) if space.sweep.is_search else grid(space)
         configs = [run.cfg for run in runs]
         _check_common(configs)
@@ -111,7 +121,7 @@ class Composer:
         if name is None:
             return job
         if self._config_of_run is None:
-            raise ConfigError(f"{FROM}: expected null here, got {name!r}")
+            raise ConfigError(f"{FROM}: expected null here, got {shown(FROM, name)}")
         base = self._config_of_run(str(name))
         keys = [override.partition("=")[0].lstrip("+~") for override in whole.hydra.overrides.task]
         for key in [*keys, *NOT_OF_THE_RUN]:
@@ -131,10 +141,11 @@ class Composer:
 
         parser = OverridesParser.create(config_loader=self.loader.hydra_loader)
         params = whole.hydra.sweeper.get("params") or {}
+        require(isinstance(params, Mapping), "hydra.sweeper.params", "a group of settings", params)
         given = parser.parse_overrides(list(whole.hydra.overrides.task))
         keys = {override.key_or_group for override in given}
         several = quote_text([f"{k}={v}" for k, v in params.items()], self.loader.keys_of(whole).hint)
-        asked = list(parser.parse_overrides(several))
+        asked = [_read_param(parser, override) for override in several]
         asked = [override for override in asked if override.key_or_group not in keys] + given
         fixed = [str(override.input_line) for override in asked if not override.is_sweep_override()]
         fixed += list(whole.hydra.overrides.hydra)
@@ -151,8 +162,28 @@ class Composer:
         chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
         choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
         words = [str(override.input_line) for override in given if not override.is_sweep_override()]
-        of_the_run = [word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in OF_THE_SWEEP]
+        of_the_run = [
+            word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in HOW_IT_IS_ASKED
+        ]
         return space_of(swept, compose, self.loader.repository.group_exists, choices, of_the_run)
+
+
+def _read_param(parser: "OverridesParser", override: str) -> "Override":
+    """An entry of `hydra.sweeper.params`, `KEY=VALUES`.
+
+    Raises:
+        ConfigError: Hydra's grammar does not read it.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        return parser.parse_override(override)
+    except HydraException as error:
+        key, _, value = override.partition("=")
+        raise ConfigError(
+            f"hydra.sweeper.params.{key}: expected values as on the command line, such as 1,2,3 or interval(0.1,1),"
+            f" got {shown(key, value)}"
+        ) from error
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> RunConfig:
@@ -181,5 +212,5 @@ def _check_common(configs: Sequence[RunConfig]) -> None:
     }
     for key, values in shared.items():
         if len(values) > 1:
-            told = ", ".join(sorted(map(str, values)))
+            told = ", ".join(sorted(shown(key, value) for value in values))
             raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {told}")

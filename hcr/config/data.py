@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hcr.config.addresses import split_address
 from hcr.config.errors import ConfigError
 from hcr.config.schema import require
+from hcr.config.secrets import without_credentials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,13 @@ class ArraysConfig(DatasetConfig):
         if self.url is None or self.sha256 is None:
             absent = "url" if self.url is None else "sha256"
             raise ConfigError(f"dataset.{absent}: expected both dataset.url and dataset.sha256, or null for both")
-        web = re.fullmatch(r"https?://[^\s/]+/\S*", self.url) is not None
-        require(web, "dataset.url", "an address that starts with https:// or http://", self.url)
+        parts = split_address(self.url)
+        is_web = re.fullmatch(r"https?://[^\s/]+/\S*", self.url) is not None
+        if not is_web or parts is None or not parts.hostname or "@" in parts.netloc:
+            raise ConfigError(
+                "dataset.url: expected an address that starts with https:// or http://, without a user or a password,"
+                f" got {without_credentials(self.url)!r}"
+            )
         hexadecimal = re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None
         require(hexadecimal, "dataset.sha256", "64 hexadecimal digits, in lower case", self.sha256)
         require(bool(self.files), "dataset.files", "a file name, to keep the download under", list(self.files))

@@ -1,6 +1,6 @@
 """The one family of errors a user can cause. Each is shown as one line, without a traceback."""
 
-from hcr.config.secrets import redact
+from hcr.config.secrets import redact, redact_shapes
 from hcr.config.text import printable
 
 LONGEST = 1000  # characters of a message
@@ -33,5 +33,6 @@ class TrackingError(HcrError):
 def one_line(error: BaseException) -> str:
     """The first line of an error's message that says anything, or the name of its class; no longer than one reads."""
     lines = (line.strip() for line in str(error).splitlines())
-    line = redact(printable(next((line for line in lines if line), type(error).__name__)))
+    line = printable(next((line for line in lines if line), type(error).__name__))
+    line = redact_shapes(line) if isinstance(error, HcrError) else redact(line)
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"

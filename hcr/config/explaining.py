@@ -10,11 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import INSTANTIATE_KEYS
+from hcr.config.gate import CHOICES, INSTANTIATE_KEYS, config_hints, of_omegaconf
 from hcr.config.keys import Keys
 from hcr.config.loading import Loader
-from hcr.config.remedies import several_values, unreadable, write
-from hcr.config.schema import unknown_key
+from hcr.config.remedies import FORM, several_values, unreadable, write
+from hcr.config.schema import shown, unknown_key
+from hcr.config.secrets import is_secret_name, override_without_secrets
 from hcr.config.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,14 +28,17 @@ def explain(error: Exception, overrides: Sequence[str], multirun: bool, loader: 
 
     if isinstance(error, OverrideParseException):
         words = list(overrides)
-        return ConfigError(unreadable(words, words.index(error.override), keys_behind(words, loader)))
+        if error.override in words:
+            return ConfigError(unreadable(words, words.index(error.override), keys_behind(words, loader)))
+        # A word that a config adds, such as one in hydra.overrides.
+        return ConfigError(f"{override_without_secrets(str(error.override))!r}: {FORM}")
     if isinstance(error, MissingConfigException):
         return _missing(error, loader)
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return ConfigError(f"{mark.name}, line {mark.line + 1}: expected YAML ({getattr(error, 'problem', error)})")
     if isinstance(error, OmegaConfBaseException):
-        return ConfigError(f"{error.full_key or 'config'}: {one_line(error)}")
+        return of_omegaconf(error)
     found = _override(overrides, multirun, loader)
     if found is None and isinstance(error, HydraException):
         found = one_line(error).removesuffix(".") + _cause(error)
@@ -69,6 +73,10 @@ def _override(overrides: Sequence[str], multirun: bool, loader: Loader) -> str |
 
     parsed = OverridesParser.create(config_loader=loader.hydra_loader).parse_overrides(list(overrides))
     good: list[str] = []
+    try:
+        loader.load(good, multirun)
+    except Exception:  # of any kind: then no override is to blame
+        return None
     # Groups first, as Hydra takes them: they decide which keys there are.
     for override in sorted(parsed, key=lambda one: not loader.repository.group_exists(one.key_or_group)):
         try:
@@ -93,12 +101,12 @@ def keys_behind(overrides: Sequence[str], loader: Loader) -> Keys:
             continue
         readable += [override] if not found.is_sweep_override() else []
     groups = [word for word in readable if loader.repository.group_exists(word.partition("=")[0])]
-    for words in (readable, groups):
+    for words in (readable, groups, []):
         try:
             return loader.keys_of(loader.load(words, multirun=False))
         except Exception:  # whatever is wrong there too: it is told when what is told now has been mended
             continue
-    return loader.keys_of(loader.load([], multirun=False))
+    return Keys({}, config_hints(), CHOICES, names_of=loader.names_of)
 
 
 def _key(override: "Override", whole: DictConfig, keys: Keys, why: str) -> str:
@@ -116,17 +124,35 @@ def _key(override: "Override", whole: DictConfig, keys: Keys, why: str) -> str:
             return unknown_key(group, known)
     elif group not in keys.all() and keys.hint(group) is None:
         return keys.unknown(group)
+    if override.is_delete():
+        return _nothing_to_delete(override, whole, keys)
     if override.is_sweep_override():
         return several_values(word, keys)
     if package:
         return f"{key}: unknown group or package"
-    if override.is_add() and OmegaConf.select(whole, group, throw_on_missing=False) is not None:
+    is_there = OmegaConf.select(whole, group, throw_on_missing=False) is not None or group in (keys.chosen or {})
+    if (override.is_add() or override.is_force_add()) and is_there:
         return f"{group}: is in the config already; write {group}=... without the +"
     if not override.is_add() and keys.hint(group) is not None and keys.has_to_be_added(group):
         return f"{group}: is not in the config yet; {write(f'+{group}={value}')}"
-    if is_dataclass(keys.hint(group)) and not (keys.choices_of is not None and value in keys.choices_of(group)):
-        return f"{group}: cannot be set to {value!r}; write {group}=NAME, or {group}.KEY=VALUE"
-    return f"{group}: cannot be set to {value!r} ({why})"
+    if is_dataclass(keys.hint(group)) and not (keys.names_of is not None and value in keys.names_of(group)):
+        return f"{group}: cannot be set to {shown(group, value)}; write {group}=NAME, or {group}.KEY=VALUE"
+    because = "" if is_secret_name(group) else f" ({why})"  # Hydra quotes the whole override
+    return f"{group}: cannot be set to {shown(group, value)}{because}"
+
+
+def _nothing_to_delete(override: "Override", whole: DictConfig, keys: Keys) -> str:
+    """The message for `~KEY` or `~KEY=VALUE` where the config has no such key, or another value there."""
+    group = str(override.key_or_group).partition("@")[0]
+    if whole.hydra.runtime.choices.get(group) is not None:
+        now = whole.hydra.runtime.choices[group]
+    elif OmegaConf.select(whole, group, throw_on_missing=False) is not None:
+        now = OmegaConf.select(whole, group)
+        now = OmegaConf.to_container(now) if OmegaConf.is_config(now) else now
+    else:
+        return f"{group}: is not in the config, so there is nothing to delete; leave ~{group} out"
+    got = shown(group, override.value())
+    return f"{group}: expected ~{group} alone, or with the value that it has ({shown(group, now)}), got {got}"
 
 
 def _no_path(group: str, name: str) -> str:

@@ -18,8 +18,8 @@ from hcr.config.keys import Keys
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
-from hcr.config.schema import build, choose, convert, join, require
-from hcr.config.secrets import without_secrets
+from hcr.config.schema import build, check_names, choose, convert, join, require, shown
+from hcr.config.secrets import is_secret_name, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
 from hcr.config.training import TrainingConfig
@@ -40,6 +40,9 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
 )
 
 FROM = "from"
+# How runs are chosen and asked for: no part of what they are.
+HOW_IT_IS_ASKED = ("sweep", "check_only", "resume", "new_run")
+OF_ALL_RUNS = (*HOW_IT_IS_ASKED, "tracking", FROM)  # the runs of a sweep share these
 TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # what MLflow takes
 
 # What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
@@ -72,7 +75,7 @@ class RunConfig:
         require(0 <= self.seed < 2**32, "seed", "an integer from 0 to 4294967295", self.seed)
         if self.monitor.startswith("test"):
             raise ConfigError(
-                f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {self.monitor!r};"
+                f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {shown('monitor', self.monitor)};"
                 " test is scored once, at the end, and chooses nothing"
             )
         choose(MONITORS, self.monitor, key="monitor")
@@ -80,7 +83,9 @@ class RunConfig:
         require(self.from_run is None or bool(self.from_run.strip()), "from", "a run, or null", self.from_run)
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
-                raise ConfigError(f"tags: expected names of your own, got {name!r}; hcr. and mlflow. are reserved")
+                raise ConfigError(
+                    f"tags: expected names of your own, got {shown('', name)}; hcr. and mlflow. are reserved"
+                )
             good = TAG_NAME.fullmatch(name) is not None and posixpath.normpath(name) == name
             require(good, "tags", "names of letters, digits and _ - . : / and spaces, no path", name)
         if self.split.name == "official" and not self.dataset.has_official_test:
@@ -132,7 +137,7 @@ def _checked(values: dict[str, Any]) -> RunConfig:
             raise ConfigError(f"{key}: not allowed; YAML names things (model.name, ...), it never imports them")
     hints = config_hints()
     keys = Keys(dict(values), hints, CHOICES)
-    _check_names(keys, "", values, hints)
+    check_names(values, hints, unknown=keys.unknown)
     for group, (selector, table) in CHOICES.items():
         chosen = values.get(group)
         if isinstance(chosen, Mapping):
@@ -141,23 +146,15 @@ def _checked(values: dict[str, Any]) -> RunConfig:
                 raise ConfigError(f"{key}: missing; expected one of {', '.join(sorted(table))}")
             kind = choose(table, chosen[selector], key=key)
             _check_kind(group, key, kind, table, chosen)
-            _check_names(keys, group, chosen, kind)
-            values[group] = build(kind, chosen, key=group)
-    for group in ("training", "tracking", "sweep"):
-        if isinstance(values.get(group), Mapping):
-            _check_names(keys, group, values[group], hints[group])
+            values[group] = build(kind, chosen, key=group, unknown=keys.unknown)
+    for group in ("training", "tracking"):
+        if group in values:
+            values[group] = build(hints[group], values[group], key=group, unknown=keys.unknown)
     if FROM in values:
         values["from_run"] = convert(str | None, values.pop(FROM), key=FROM)
     if "sweep" in values:  # how runs are chosen is no part of any of them
-        build(SweepConfig, values.pop("sweep"), key="sweep")
+        build(SweepConfig, values.pop("sweep"), key="sweep", unknown=keys.unknown)
     return build(RunConfig, values)
-
-
-def _check_names(keys: Keys, group: str, given: Mapping[str, Any], known: type | Mapping[str, Any]) -> None:
-    names = known if isinstance(known, Mapping) else {field.name for field in fields(known)}
-    for name in given:
-        if name not in names:
-            raise ConfigError(keys.unknown(join(group, str(name))))
 
 
 def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
@@ -222,6 +219,13 @@ def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
     return flat
 
 
+def of_omegaconf(error: OmegaConfBaseException) -> ConfigError:
+    """OmegaConf's error in one line of ours; of a value that is secret only its kind, as its grammar quotes values."""
+    key = error.full_key or "config"
+    told = f"cannot be resolved ({type(error).__name__})" if is_secret_name(key) else one_line(error)
+    return ConfigError(f"{key}: {told}")
+
+
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Interpolations resolved, nothing missing."""
     restrict_resolvers()
@@ -229,8 +233,7 @@ def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = error.full_key or "config"
-        raise ConfigError(f"{key}: {one_line(error)}") from error
+        raise of_omegaconf(error) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.schema import join, unknown_key
+from hcr.config.schema import join, shown, unknown_key
 
 # The values that Hydra, or `dictConfig`, would import: for each key what may stand there.
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -57,7 +57,7 @@ def check_hydra_node(node: DictConfig) -> None:
             raise ConfigError(unknown_key(f"hydra.{name}", [f"hydra.{key}" for key in known]))
     for name in HANDED_ON:
         if not isinstance(values.get(name, {}), Mapping):
-            raise ConfigError(f"hydra.{name}: expected a group of settings, got {values[name]!r}")
+            raise ConfigError(f"hydra.{name}: expected a group of settings, got {shown(f'hydra.{name}', values[name])}")
     if values.get("callbacks"):
         raise ConfigError("hydra.callbacks: not allowed; Hydra would import and call what it names")
     if (values.get("job") or {}).get("chdir"):
@@ -83,23 +83,27 @@ def check_search_path(entries: object) -> None:
         ConfigError: names the entry.
     """
     if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise ConfigError(f"hydra.searchpath: expected a list of folders, got {entries!r}")
+        raise ConfigError(f"hydra.searchpath: expected a list of folders, got {shown('', entries)}")
     for entry in entries:
         folder = str(entry).removeprefix("file://")
         if "://" in folder or not Path(folder).is_dir():
-            raise ConfigError(f"hydra.searchpath: expected folders, such as file:///home/you/conf, got {str(entry)!r}")
+            raise ConfigError(
+                f"hydra.searchpath: expected folders, such as file:///home/you/conf, got {shown('', str(entry))}"
+            )
 
 
 def _check_leaf(key: str, name: str, value: Any) -> None:
     allowed = ALLOWED.get(name)
     if allowed is not None and value not in allowed:
-        raise ConfigError(f"{key}: {value!r} is not allowed (expected one of {', '.join(sorted(allowed))})")
+        raise ConfigError(f"{key}: {shown(key, value)} is not allowed (expected one of {', '.join(sorted(allowed))})")
     if not isinstance(value, str):
         return
     if value.startswith(("ext://", "cfg://")) and value not in LOG_STREAMS:
-        raise ConfigError(f"{key}: {value!r} is not allowed (expected one of {', '.join(sorted(LOG_STREAMS))})")
+        raise ConfigError(
+            f"{key}: {shown(key, value)} is not allowed (expected one of {', '.join(sorted(LOG_STREAMS))})"
+        )
     if "${" in PLAIN_REFERENCE.sub("", value) and key.split(".")[1] in HANDED_ON:
-        raise ConfigError(f"{key}: {value!r} is not allowed; here ${{hydra.KEY}} is the only interpolation")
+        raise ConfigError(f"{key}: {shown(key, value)} is not allowed; here ${{hydra.KEY}} is the only interpolation")
 
 
 def _leaves(values: Any, parent: str) -> Iterator[tuple[str, str, Any]]:

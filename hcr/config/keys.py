@@ -1,12 +1,13 @@
 """The keys of a config: the type of each, and what to say of a key that nothing reads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hcr.config.errors import ConfigError
 from hcr.config.extensions import ExtendedTable
+from hcr.config.schema import unknown_key
 from hcr.config.spelling import ELSEWHERE, alias_targets, key_meant, simplified
 
 Tables = Mapping[str, tuple[str, Mapping[str, type]]]
@@ -22,6 +23,7 @@ class Keys:
         tables: of each group whose kind is chosen by name, the key that holds the name, and the kinds.
         chosen: which file of each group is chosen; empty where a config comes from elsewhere.
         choices_of: the files of a group, each with the name of its kind.
+        names_of: the names of these files alone.
     """
 
     values: Mapping[str, Any]
@@ -29,6 +31,7 @@ class Keys:
     tables: Tables
     chosen: Mapping[str, str] | None = None
     choices_of: Callable[[str], Mapping[str, str]] | None = None
+    names_of: Callable[[str], Sequence[str]] | None = None
 
     def hint(self, key: str) -> Any:
         """The annotation of a dotted key, of a tag too; None of a key that there is not."""
@@ -68,15 +71,14 @@ class Keys:
         known = [other for other in self.all() if other != key]  # where the gate speaks, it is among the values
         if simplified(last) in ELSEWHERE and last not in known:
             return f"{key}: unknown key; {ELSEWHERE[simplified(last)]}"
-        meant = key_meant(key, known)
-        if meant is not None:
-            return f"{key}: unknown key; did you mean {meant!r}?"
+        if key_meant(key, known) is not None:
+            return unknown_key(key, known)
         for other in (*alias_targets(last), *([] if group else (f"{name}.{last}" for name in self.tables))):
             there, _, name = other.partition(".")
             owners = self._owners(there, name) if there in self.tables else ""
             if owners:
                 return f"{key}: unknown key; {owners.removesuffix('it')}{other!r}"
-        return f"{key}: unknown key"
+        return unknown_key(key, known)
 
     def _owners(self, group: str, name: str) -> str:
         """`model=cnn has it`, where other kinds of `group` have a setting of this name and the chosen one has not."""
@@ -116,7 +118,7 @@ def part_of(hint: Any, kind: type) -> Any:
     return next((part for part in _parts(hint) if part is kind or get_origin(part) is kind), None)
 
 
-def is_text(hint: Any) -> bool:
+def takes_text(hint: Any) -> bool:
     """Whether an annotation takes text of any kind."""
     return part_of(hint, str) is not None
 

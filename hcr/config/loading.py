@@ -6,7 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.as_written import quote_text, restore_text
 from hcr.config.errors import ConfigError
@@ -97,15 +99,25 @@ class Loader:
             for name, node in values.items()
         }
         chosen = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
-        return Keys(plain, config_hints(), CHOICES, chosen, self._kinds_of)
+        return Keys(plain, config_hints(), CHOICES, chosen, self._kinds_of, self.names_of)
+
+    def names_of(self, group: str) -> list[str]:
+        """The names of a group's files."""
+        return list(self.repository.get_group_options(group))
 
     def _kinds_of(self, group: str) -> dict[str, str]:
-        """The files of a group, each with the name of its kind as far as it says so itself."""
+        """The files of a group that can be read, each with the name of its kind as far as it says so itself."""
+        from hydra.errors import HydraException
+
         found = {}
-        for name in self.hydra_loader.repository.get_group_options(group):
-            file = self.hydra_loader.repository.load_config(f"{group}/{name}")
+        selector, _ = CHOICES.get(group, ("", {}))
+        for name in self.names_of(group):
+            try:
+                file = self.repository.load_config(f"{group}/{name}")
+            # Damaged in any way that a YAML file can be: it is refused where it is chosen.
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
+                continue
             raw = file.config if file is not None else None
-            selector, _ = CHOICES.get(group, ("", {}))
             found[name] = str(raw.get(selector)) if isinstance(raw, DictConfig) else ""
         return found
 
@@ -118,7 +130,7 @@ class Loader:
             check_search_path(OmegaConf.select(primary.config, "hydra.searchpath") or [])
         for override in overrides:
             if override.partition("=")[0].lstrip("+~") == "hydra.searchpath":
-                check_search_path(OverridesParser.create().parse_override(override).value())
+                check_search_path(OverridesParser.create().parse_overrides([override])[0].value())
 
 
 def user_config_dir() -> Path | None:

@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.axes import Axis, axis_of, written
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import RunConfig, parse_config, parse_sweep
+from hcr.config.gate import OF_ALL_RUNS, RunConfig, parse_config, parse_sweep
+from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def space_of(
     """
     axes = [axis_of(override) for override in overrides]
     for i, axis in enumerate(axes):
-        if axis.key.partition(".")[0] in ("sweep", "tracking", "check_only", "resume", "new_run", "from"):
+        if axis.key.partition(".")[0] in OF_ALL_RUNS:
             raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
         if axis.key in [other.key for other in axes[:i]]:
             raise ConfigError(f"{axis.key}: is given several values twice; expected one list of them")
@@ -257,7 +258,7 @@ def _named(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        where = f" (in the combination {' '.join(overrides)})" if overrides else ""
+        where = f" (in the combination {' '.join(map(override_without_secrets, overrides))})" if overrides else ""
         raise ConfigError(f"{error}{where}") from error
 
 

@@ -11,15 +11,16 @@ from typing import Any, get_args
 from hcr.config.as_written import quote_text
 from hcr.config.axes import plain, quoted, written
 from hcr.config.errors import ConfigError
-from hcr.config.keys import Keys, is_list, is_text, part_of
+from hcr.config.gate import OF_ALL_RUNS
+from hcr.config.keys import Keys, is_list, part_of, takes_text
 from hcr.config.schema import convert, describe
-from hcr.config.secrets import is_secret_name
+from hcr.config.secrets import is_secret_name, redact
 from hcr.config.spelling import ALIKE_ELSEWHERE, ELSEWHERE, did_you_mean, key_meant, simplified
 
 LONGEST = 500  # characters of a remedy: beyond it a message would cut it
 SHOWN = 60  # characters of a value
-OF_ALL_RUNS = ("sweep", "tracking", "check_only", "resume", "new_run", "from")  # the runs of a sweep share these
 INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]+\}")  # behind an even number of backslashes
+KEY = re.compile(r"[\w./@:-]+")  # what Hydra reads before the sign
 FORM = "expected an override (KEY=VALUE, GROUP=NAME or a flag)"
 
 
@@ -57,7 +58,7 @@ def several_values(override: str, keys: Keys) -> str:
     hint = keys.hint(key)
     sweeps = key.partition(".")[0] not in OF_ALL_RUNS
     remedies = ["add -m to run each of them"] if sweeps else []
-    if is_text(hint):
+    if takes_text(hint):
         remedies.insert(0, write(text_override(f"{sign}{key}", value), "for the text"))
     elif is_list(hint) and accepts(listed := f"{sign}{key}=[{value}]", keys):
         remedies.append(write(listed, "for a list"))
@@ -73,18 +74,20 @@ def unreadable(words: Sequence[str], at: int, keys: Keys) -> str:
     for found in _candidates(words, at, keys):
         if accepts(found, keys):
             key, _, value = word.partition("=")
-            if found.startswith(f"{key}=") and is_text(keys.hint(key)):
+            if found.startswith(f"{key}=") and takes_text(keys.hint(key)):
                 return f"{key}: expected quotes around {_shown(key, value)}; {write(found)}"
             return f"{_shown(key, word, repr)}: {FORM}; {write(found)}"
     key, equals, value = word.strip("\"' ").lstrip("+~").partition("=")
     if not equals:
         meant = _key(key, keys)
-        return f"{word!r}: {FORM}" + ("" if meant is None else f"; write {meant}=VALUE")
+        return f"{_shown('', word, repr)}: {FORM}" + ("" if meant is None else f"; write {meant}=VALUE")
     hint = keys.hint(key)
     if not key or "hydra" in (key.partition(".")[0], key.partition("/")[0]):
-        return f"{word!r}: expected an override (KEY=VALUE or GROUP=NAME)"
+        return f"{_shown(key, word, repr)}: expected an override (KEY=VALUE or GROUP=NAME)"
     if hint is None:
         return keys.unknown(key)
+    if KEY.fullmatch(key) is None:
+        return f"{_shown('', key, repr)}: expected a key of letters, digits and _ - . /"
     return f"{key}: expected {'a name' if is_dataclass(hint) else describe(hint)}, got {_shown(key, value, repr)}"
 
 
@@ -124,7 +127,7 @@ def accepts(override: str, keys: Keys) -> bool:
             return False
         hint, value = keys.hint(str(found.key_or_group)), plain(found.value())
         if is_dataclass(hint):
-            names = keys.choices_of(str(found.key_or_group)) if keys.choices_of is not None else ()
+            names = keys.names_of(str(found.key_or_group)) if keys.names_of is not None else ()
             return isinstance(value, str) and value in names
         return hint is not None and (convert(hint, value, key="") is not None or value is None)
     except (HydraException, ConfigError, RecursionError):
@@ -140,8 +143,13 @@ def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
         for end in range(last, at - 1, -1):
             if start == end == at:
                 break
-            yield from _repaired(" ".join(words[start : end + 1]), keys)
+            joined = " ".join(words[start : end + 1])
+            # Behind `notes= x` the blank is the shell's, which made two words of it.
+            yield from _repaired(re.sub(r"^([^=\s]+=) ", r"\1", joined), keys)
     yield from _repaired(words[at], keys)
+    top, _, rest = words[at].partition("=")[0].lstrip("+").partition(".")
+    if KEY.fullmatch(rest) is None and part_of(keys.hint(top), dict) is not None:  # such as a tag with a blank
+        yield f"{top}={{{rest}:{words[at].partition('=')[2]}}}"
     name = words[at].strip()
     if name and not re.search(r"[=:\s]", name):
         hint = keys.hint(name)
@@ -159,7 +167,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
         return
     hint, value = keys.hint(meant), found[4]
     meant = f"{found[1] or '+' * keys.has_to_be_added(meant)}{meant}"
-    if is_text(hint):
+    if takes_text(hint):
         # All behind the sign is the text, blanks too; but a sign that has blanks around it is no part of KEY=VALUE.
         is_loose = found[3].strip() == ":" or found[3][0].isspace()
         yield text_override(meant, value if is_loose else text[found.start(3) + 1 :])
@@ -169,7 +177,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
     assert inner is not None
     values = [value, value.strip("'\""), f"[{inner[1]}]", re.sub(r"10\^([+-]?\d+)", r"1e\1", value)]
     values.append("[" + ",".join(re.split(r"[,;\s]+", inner[1].strip())) + "]")
-    if is_list(hint) and is_text(get_args(part_of(hint, tuple))[0]):
+    if is_list(hint) and takes_text(get_args(part_of(hint, tuple))[0]):
         values.append(written([item.strip().strip("'\"") for item in inner[1].split(",")]))
     if part_of(hint, dict) is not None:
         pairs = [pair.partition(":") for pair in inner[1].split(",")]
@@ -190,7 +198,7 @@ def write(override: str, what: str = "") -> str:
     """`write 'notes="a, b"' for the text`; of what is secret, or long, only its form."""
     key, _, value = override.partition("=")
     word = shell_word(override)
-    if is_secret_name(key) or len(word) > LONGEST:
+    if is_secret_name(key) or redact(override) != override or len(word) > LONGEST:
         mark = value[0] if value[:1] in ("'", '"') else ""
         word = shell_word(f"{key}={mark}...{mark}")
     return f"write {word}{' ' * bool(what)}{what}"
@@ -199,5 +207,7 @@ def write(override: str, what: str = "") -> str:
 def _shown(key: str, value: str, form: Any = str) -> str:
     if is_secret_name(key):
         return "it"
+    # Of an address that is malformed, all that stands before the last @.
+    value = redact(re.sub(r"([\w+.-]+://).*@", r"\1***@", value))
     short = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
     return str(form(short) if short.isprintable() else repr(short))

@@ -1,7 +1,7 @@
 """Plain values onto frozen dataclasses, strictly: every key known and present, every type as annotated."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from hcr.config.errors import ConfigError
 from hcr.config.secrets import without_secrets
 from hcr.config.spelling import did_you_mean, key_meant
-from hcr.config.text import is_text
+from hcr.config.text import is_recordable
 
 T = TypeVar("T")
 
 
-def build(cls: type[T], raw: object, *, key: str = "") -> T:
+def build(cls: type[T], raw: object, *, key: str = "", unknown: Callable[[str], str] | None = None) -> T:
     """An instance of the dataclass `cls` from the mapping `raw`.
 
     Args:
@@ -22,6 +22,7 @@ def build(cls: type[T], raw: object, *, key: str = "") -> T:
             `tuple[X, ...]`, `dict[str, X]`, a union of these with or without None, or another dataclass.
         raw: what the YAML holds there.
         key: where in the config it stands, for messages.
+        unknown: as for check_names.
 
     Raises:
         ConfigError: an unknown or missing key, or a value of another type; names the key.
@@ -29,9 +30,7 @@ def build(cls: type[T], raw: object, *, key: str = "") -> T:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{key}: expected a group of settings, got {shown(key, raw)}")
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    for name in raw:
-        if name not in known:
-            raise ConfigError(unknown_key(join(key, str(name)), join_all(key, known)))
+    check_names(raw, known, key=key, unknown=unknown)
     hints = get_type_hints(cls)
     values = {}
     for field in fields(cls):  # type: ignore[arg-type]
@@ -40,6 +39,26 @@ def build(cls: type[T], raw: object, *, key: str = "") -> T:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{join(key, field.name)}: missing; expected {describe(hints[field.name])}")
     return cls(**values)
+
+
+def check_names(
+    given: Iterable[object], known: Iterable[str], *, key: str = "", unknown: Callable[[str], str] | None = None
+) -> None:
+    """Refuse a name that nothing reads.
+
+    Args:
+        given: the names that the group `key` has.
+        known: those that it may have.
+        unknown: the message for a dotted key; by default `unknown_key`, which knows only what stands beside it.
+
+    Raises:
+        ConfigError: the message for the first of them.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            whole = join(key, str(name))
+            raise ConfigError(unknown(whole) if unknown is not None else unknown_key(whole, join_all(key, names)))
 
 
 def convert(hint: Any, value: object, *, key: str) -> Any:
@@ -58,15 +77,15 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
     if origin is dict and isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str) and type(name) is not int:  # YAML reads `no: x` as False, and 1.10 as 1.1
-                raise ConfigError(f"{key}: expected names that are text, got {name!r}; in quotes it is text")
+                raise ConfigError(f"{key}: expected names that are text, got {name!r}; in YAML, quotes make it text")
         return {str(name): convert(get_args(hint)[1], item, key=join(key, str(name))) for name, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise ConfigError(f"{key}: expected a finite number, got {value!r}")
+            raise ConfigError(f"{key}: expected a finite number, got {shown(key, value)}")
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         if isinstance(value, str):
-            require(is_text(value), key, "text without NUL, U+0085 and lone surrogates", value)
+            require(is_recordable(value), key, "text without NUL, U+0085 and lone surrogates", value)
         return value
     raise _wrong_type(hint, value, key=key)
 
@@ -75,7 +94,9 @@ def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
     """The entry of `table` called `name`; a ConfigError that offers the nearest name where there is none."""
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ConfigError(f"{key}: no {name!r} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})")
+    raise ConfigError(
+        f"{key}: no {shown(key, name)} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})"
+    )
 
 
 def require(condition: bool, key: str, expected: str, value: object) -> None:
@@ -135,8 +156,7 @@ def _convert_union(hint: Any, value: object, *, key: str) -> Any:
 
 
 def _wrong_type(hint: Any, value: object, *, key: str) -> ConfigError:
-    is_text = hint is str or str in get_args(hint)
-    remedy = "; in quotes it is text" if is_text and (value is None or isinstance(value, bool | int | float)) else ""
+    remedy = "; text in quotes may be 'null'" if value is None and (hint is str or str in get_args(hint)) else ""
     return ConfigError(f"{key}: expected {describe(hint)}, got {shown(key, value)}{remedy}")
 
 

@@ -5,16 +5,25 @@ from typing import Any
 
 HIDDEN = "<hidden>"  # plain text in YAML, JSON and Markdown alike
 PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
+NO_PORT = re.compile(r"(://[^/?@:\[\]]*:)(?!\d*(?:[/?]|$))[^/?@]+")
 _SECRET = (
     r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
     r"|token|credentials?)"
 )
 SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s/]){_SECRET}$")
-# How our own messages go on behind a key or a file, such as `/etc/passwd: expected ...`: no value, and nothing to hide.
-OWN_WORDS = ("another", "cannot", "damaged", "expected", "missing", "neither", "numbers", "unknown", "weights")
-# A value behind such a name, in YAML, JSON, Python, a shell: of 6 characters or more, so that `token: null` stays.
-_NO_SECRET = rf"(?!null\b|none\b)(?!(?<=: )(?:{'|'.join(OWN_WORDS)}) [\w(\[{{'])"
-KEYED = re.compile(rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?){_NO_SECRET}[^\s\"',;}})\]]{{6,}}")
+# What stands between such a name and its value, in YAML, JSON, Python, TOML (several words may follow), and in a shell.
+_LOOSE = r"(?:\s*:[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[+-]?[ \t]+)?|[ \t]+=[ \t]*)"
+_TIGHT = r"=[ \t]*"
+_NO_SECRET = r"(?!(?:null|none|~)[ \t]*(?:[\n\"',;})\]]|\Z))"
+# Of a value without quotes: a mark inside a word, or a comma that no blank and no further key follows, belongs to it.
+_CHARACTER = r"(?:[^\s\"',;})\]]|(?<=\w)[\"'](?=\w)|[,;](?=[^\s\"'}\])])(?!\w+\s*[:=]))"
+KEYED = re.compile(
+    rf"(?i)(?P<name>\b(?:\w+[._-])?{_SECRET}[\"']?)(?:"
+    rf"(?P<quoted>(?:{_LOOSE}|{_TIGHT})(?P<mark>[\"']))(?:(?!(?P=mark))[^\n\\]|\\.){{6,}}"
+    rf"|(?P<listed>(?:{_LOOSE}|{_TIGHT})[\[{{])[^\n\]}}]{{4,}}"
+    rf"|(?P<loose>{_LOOSE}){_NO_SECRET}(?=(?:{_CHARACTER}|[ \t]){{6}}){_CHARACTER}+(?:[ \t]+{_CHARACTER}+)*"
+    rf"|(?P<tight>{_TIGHT}){_NO_SECRET}{_CHARACTER}{{6,}})"
+)
 TOKEN = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\bgh[opsur]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{40,}\b|\bglpat-[\w-]{20,}"  # GitHub, GitLab
@@ -25,18 +34,36 @@ TOKEN = re.compile(
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a secret: `http://me:secret@host` becomes `http://me:***@host`.
+    """`text`, a user's or a library's, without what looks like a secret: `http://me:secret@host` becomes
+    `http://me:***@host`.
 
-    Passwords of addresses, values behind keys such as `api_key`, and tokens by their shape.
+    Passwords of addresses, values behind names such as `api_key`, and tokens by their shape. A value of 6 characters or
+    more is hidden: in quotes, in brackets, behind a colon to the end of the line or the next comma, or one word of a
+    shell (`TOKEN=...`).
     """
     text = PASSWORD.sub(r"\1***@", text)
-    text = KEYED.sub(rf"\1{HIDDEN}", text)
-    return TOKEN.sub(HIDDEN, text)
+    return TOKEN.sub(HIDDEN, KEYED.sub(_without_value, text))
+
+
+def redact_shapes(text: str) -> str:
+    """A message of our own, which hides values by their keys, without passwords of addresses and tokens: in
+    `/etc/passwd: expected a file` nothing is the value of a key."""
+    return TOKEN.sub(HIDDEN, PASSWORD.sub(r"\1***@", text))
+
+
+def without_credentials(uri: str) -> str:
+    """A URI that is refused, without all that stands between its scheme and its last `@`, and without a port that is no
+    number: where it is malformed, no parser says which part is the password."""
+    hidden = re.sub(r"^([\w+.-]+:(?://)?)?[^\n]*@", r"\1***@", uri)
+    return redact(NO_PORT.sub(r"\1***", hidden))
 
 
 def without_secrets(value: Any, name: str = "") -> Any:
-    """Plain values, in groups and lists, with what is called like a secret or looks like one left out."""
-    if isinstance(value, dict):
+    """Plain values, in groups and lists, with what is called like a secret or looks like one left out.
+
+    A group that is called so is left out as a whole; of a list, each item is.
+    """
+    if isinstance(value, dict) and not is_secret_name(name):
         return {key: without_secrets(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_secrets(item, name) for item in value]
@@ -54,3 +81,8 @@ def override_without_secrets(override: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is a secret, such as `tags.api_key`."""
     return SECRET_NAME.search(name) is not None
+
+
+def _without_value(found: re.Match[str]) -> str:
+    before = next(part for part in found.group("quoted", "listed", "loose", "tight") if part is not None)
+    return f"{found['name']}{before}{HIDDEN}"

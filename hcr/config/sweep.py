@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hcr.config.errors import ConfigError
-from hcr.config.schema import require
+from hcr.config.schema import require, shown
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
@@ -105,5 +105,5 @@ def seconds(text: str | None, key: str) -> float | None:
         return None
     found = DURATION.fullmatch(text.strip())
     if found is None or float(found[1]) == 0:
-        raise ConfigError(f"{key}: expected a time such as 90s, 30m, 2h or 1d, or null, got {text!r}")
+        raise ConfigError(f"{key}: expected a time such as 90s, 30m, 2h or 1d, or null, got {shown(key, text)}")
     return float(found[1]) * SECONDS[found[2]]

@@ -12,6 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from hcr.config.errors import DataError, one_line
+from hcr.config.secrets import redact
 from hcr.config.text import printable
 from hcr.console import PlainConsole
 
@@ -55,11 +56,19 @@ def download(
     try:
         fetcher.fetch(file.name, downloader=_Downloader(file.name, timeout_s, console))
     except _BrokenOff as error:
-        raise DataError(f"{url}: {error}, {NUM_RETRIES + 1} times") from error
+        raise DataError(f"{shown_url(url)}: {error}, {NUM_RETRIES + 1} times") from error
     except ValueError as error:  # pooch's own, and it has deleted the file
-        raise DataError(f"{url}: the file there has another SHA-256 than dataset.sha256, and was not kept") from error
+        raise DataError(
+            f"{shown_url(url)}: the file there has another SHA-256 than dataset.sha256, and was not kept"
+        ) from error
     except OSError as error:
         raise DataError(f"{file.parent}: expected a folder to download into ({one_line(error)})") from error
+
+
+def shown_url(url: str) -> str:
+    """`url` as it may be printed: without its query, in which keys and signatures are handed over."""
+    address, question, _ = url.partition("?")
+    return redact(address) + ("?..." if question else "")
 
 
 class _Downloader:
@@ -78,7 +87,7 @@ class _Downloader:
             size_bytes = int(response.headers.get("Content-Length") or 0) or None
             again = f" (attempt {self._attempts} of {NUM_RETRIES + 1})" if self._attempts > 1 else ""
             size = f"{size_bytes / 1e6:.1f} MB" if size_bytes else "unknown size"
-            self._console.print(printable(f"downloading {self._name} ({size}) from {url}{again}"))
+            self._console.print(printable(f"downloading {self._name} ({size}) from {shown_url(url)}{again}"))
             out = stack.enter_context(Path(output_file).open("wb"))
             progress = stack.enter_context(_bar(self._console))
             task = progress.add_task(printable(self._name), total=size_bytes)
@@ -104,11 +113,11 @@ class _Downloader:
             error.close()
             if error.code >= 500:
                 raise _BrokenOff(message) from error
-            raise DataError(f"{url}: {message}") from error
+            raise DataError(f"{shown_url(url)}: {message}") from error
         except TimeoutError as error:
             raise _BrokenOff(f"no answer within {self._timeout_s:g} s") from error
         except urllib.error.URLError as error:
-            raise DataError(f"{url}: cannot be reached ({_reason(error.reason)})") from error
+            raise DataError(f"{shown_url(url)}: cannot be reached ({_reason(error.reason)})") from error
         except (OSError, HTTPException) as error:
             raise _BrokenOff(f"the server broke off before it answered ({one_line(error)})") from error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hcr.config.data import ArraysConfig, DatasetConfig, SklearnDigitsConfig
 from hcr.config.errors import DataError, one_line
+from hcr.config.text import printable
 from hcr.data.dataset import Dataset, in_order, make_dataset
 from hcr.data.files import find_file, local_file, what_it_is
 from hcr.data.labels import to_groups, to_labels
@@ -125,7 +126,7 @@ def _listed(arrays: Mapping[str, str]) -> str:
 
 def _shown(name: str) -> str:
     """`name` in a message: printable and not endless."""
-    plain = "".join(character if character.isprintable() else "?" for character in name)
+    plain = printable(name)
     return f"`{plain if len(plain) <= LONGEST_NAME else plain[:LONGEST_NAME] + '…'}`"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
+from hcr.config.secrets import override_without_secrets
 from hcr.sweep.controller import Controller
 from hcr.sweep.plan import Plan
 from hcr.sweep.trial import BUILDING, RESULT, TASK, told_by
@@ -41,5 +42,7 @@ def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequ
     if result["status"] == "refused":
         bad = list(different)[result["index"]]
         overrides = next((run.overrides for run in plan.runs if parts_of(run.cfg) == bad), ())
-        raise ConfigError(f"{result['error']} (in the combination {' '.join(overrides)})")
+        raise ConfigError(
+            f"{result['error']} (in the combination {' '.join(map(override_without_secrets, overrides))})"
+        )
     return dict(zip(different, result["num_params"], strict=True))

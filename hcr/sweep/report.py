@@ -198,10 +198,11 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     told = [f"{mixed}{line}" for line in [*board.verdict, *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
-    text = "\n\n".join(map(markdown, told)) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
+    text = "\n\n".join(markdown(redact(line)) for line in told)
+    text += f"\n\n```\n{redact(format_table(board, MOST_SHOWN))}\n```\n"
     if older:
         text += f"\n{counted(older, 'run')} made before it: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
-    journal.tags({DESCRIPTION: redact(text)})
+    journal.tags({DESCRIPTION: text})
 
 
 def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], delivery: Delivery) -> None:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hcr.config.errors import ConfigError, TrackingError, one_line
-from hcr.config.secrets import redact
+from hcr.config.secrets import without_credentials
 from hcr.config.tracking import sqlite_path
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def _with_database(storage: str, use: "Callable[[optuna.storages.RDBStorage], R]
                 if isinstance(error, ImportError):
                     told += "; for PostgreSQL: pip install 'hcr[postgresql]', and postgresql+psycopg:// in the address"
                 if attempt == ATTEMPTS or not any(sign in str(error) for sign in RACE):
-                    where = redact(storage)
+                    where = without_credentials(storage)
                     raise ConfigError(
                         f"sweep.storage: expected a database that can be opened, got {where} ({told})"
                     ) from error

@@ -24,8 +24,8 @@ from hcr import stopping
 from hcr.config import HcrError, RunConfig, parse_config
 from hcr.config.errors import one_line
 from hcr.config.sweep import SweepConfig
-from hcr.config.text import settle_streams
 from hcr.config.tracking import output_root
+from hcr.streams import settle_streams
 from hcr.tracking.journal import Journal
 
 TASK, CONFIG, RUN, EPOCHS = "task.json", "config.yaml", "run.txt", "epochs.jsonl"

@@ -37,7 +37,7 @@ def store_of(folder: Path, header: dict[str, Any]) -> str:
 def read_choice(folder: Path) -> dict[str, Any]:
     """What `hcr sync --to` or `--forget` was told of the run in `folder`: `uri` and `root`, or `forgotten`."""
     try:
-        choice = json.loads((folder / STORE).read_text())
+        choice = json.loads((folder / STORE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return choice if isinstance(choice, dict) else {}
@@ -47,7 +47,7 @@ def write_choice(folder: Path, **choice: object) -> None:
     """Write that down, whole or not at all; readable by its owner alone, as a URI may hold a password."""
     new = folder / (STORE + ".new")
     new.touch(mode=0o600)
-    new.write_text(json.dumps(choice))
+    new.write_text(json.dumps(choice), encoding="utf-8")
     new.replace(folder / STORE)
 
 
