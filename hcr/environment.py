@@ -162,9 +162,13 @@ def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str
     """What the server of `hcr ui` is started with: it serves what `hcr ui` says, and no module of the current folder.
 
     Uvicorn puts its folder of apps, which is the current one by default, before all others.
+
+    Raises:
+        ModuleNotFoundError: MLflow is not installed.
     """
     found = find_spec("mlflow")
-    assert found is not None and found.origin is not None
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
     settings = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": str(Path(found.origin).parents[1])}
     return without(NOT_SERVED, environ) | settings
 
@@ -174,7 +178,7 @@ def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
     home = Path(environ["KERAS_HOME"]) if "KERAS_HOME" in environ else Path("~/.keras")
     path = (home / "keras.json").expanduser()
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         return f"{path}: expected a file that can be read ({error.strerror})" if path.exists() else None
     except ValueError:  # Keras takes no notice of it
