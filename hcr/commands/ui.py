@@ -13,6 +13,7 @@ from urllib.error import URLError
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
+from hcr.config.secrets import redact
 from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
 from hcr.environment import server_environment
 from hcr.tracking.known import lost_runs
@@ -21,6 +22,7 @@ from hcr.tracking.replay import deliver_dead_runs, deliver_lost
 from hcr.tracking.store import settle_store
 
 LONGEST_START_S = 120.0
+LONGEST_STOP_S = 10.0  # after which the server is killed
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     uri = tracking_uri(None)
     if uri.startswith("http"):
-        print(f"runs are on the server at {uri}")
+        print(f"runs are on the server at {redact(uri)}")
         return 0
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not lost_runs(output_root(), uri):
         raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")
@@ -83,12 +85,25 @@ def _stay(command: list[str], environment: Mapping[str, str], address: str, uri:
         print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
         _, _ = server.communicate()
     except KeyboardInterrupt:
+        stopping.begin_cleanup()
         return 0
     finally:
         if server is not None and server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(timeout=10)
+            with stopping.deferred():
+                _end(server)
     return server.returncode
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and its workers: within `LONGEST_STOP_S` seconds, and at once where a further signal comes."""
+    signals = stopping.count()
+    os.killpg(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + LONGEST_STOP_S
+    while server.poll() is None and time.monotonic() < deadline and stopping.count() == signals:
+        time.sleep(0.05)
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
