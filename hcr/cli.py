@@ -1,7 +1,6 @@
 """`hcr`: verbs to functions. Nothing heavy is imported before the config has been accepted."""
 
 import atexit
-import errno
 import gc
 import os
 import shlex
@@ -20,31 +19,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
     came from. A stop signal is one line and exit code 130. Where nobody reads what is printed any more, such as behind
-    `| head`, it ends without a word.
+    `| head`, it ends without a word. With `argv` given, the environment stays as it is, and a stop signal ends the
+    command but not the process.
     """
-    if argv is None:
+    is_own_process = argv is None
+    if is_own_process:
         stopping.handle_until_exit()
     # Imported behind that: a signal during these imports is one line too.
-    from hcr.config.errors import BROKEN_PIPE
     from hcr.environment import settle_environment
+    from hcr.output import give_up_output, is_output_lost
     from hcr.streams import settle_streams
 
-    settle_environment()
+    if is_own_process:  # of a program that calls us, its environment is its own
+        settle_environment()
     settle_streams()
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
         if sys.stdout is not None:
             sys.stdout.flush()  # while there is somebody to tell that it fails
-    except BrokenPipeError:
-        code = BROKEN_PIPE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_output_lost(error):
             raise
-        print(f"hcr: standard output: expected room for what is printed, got: {error.strerror}", file=sys.stderr)
-        code = 1
-    else:
-        return code
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        code = give_up_output(error)
     return code
 
 
@@ -52,6 +48,7 @@ def _main(words: list[str]) -> int:
     from hcr.config.errors import HcrError, one_line
     from hcr.config.places import provide_home
     from hcr.importing import refusal_of
+    from hcr.output import OF_DISKS, is_output_lost, of_disk
     from hcr.streams import refuse_undecodable
     from hcr.verbs import help_text
 
@@ -62,7 +59,7 @@ def _main(words: list[str]) -> int:
         return _say(f"hcr {__version__}")
     provide_home()
     if words[0] != "train":
-        stopping.says("interrupted")
+        stopping.set_line("interrupted")
     try:
         refuse_undecodable(words, os.environ)
         return _verb(words).load()(words[1:])
@@ -80,6 +77,10 @@ def _main(words: list[str]) -> int:
             return stopping.leave(stopping.line_of(error))
         if isinstance(error, ImportError) and os.environ.get("HCR_TRACEBACK") != "1":
             print(f"hcr: {refusal_of(error)}", file=sys.stderr)
+            return 1
+        is_asked = os.environ.get("HCR_TRACEBACK") == "1"
+        if isinstance(error, OSError) and error.errno in OF_DISKS and not is_asked and not is_output_lost(error):
+            print(f"hcr: {of_disk(error)}", file=sys.stderr)
             return 1
         raise
 

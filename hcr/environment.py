@@ -162,9 +162,13 @@ def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str
     """What the server of `hcr ui` is started with: it serves what `hcr ui` says, and no module of the current folder.
 
     Uvicorn puts its folder of apps, which is the current one by default, before all others.
+
+    Raises:
+        ModuleNotFoundError: MLflow is not installed.
     """
     found = find_spec("mlflow")
-    assert found is not None and found.origin is not None
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
     settings = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": str(Path(found.origin).parents[1])}
     return without(NOT_SERVED, environ) | settings
 

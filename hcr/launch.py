@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,13 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import Checked, Composer
-from hcr.config.errors import BROKEN_PIPE, one_line
+from hcr.config.errors import one_line
 from hcr.config.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.config.places import check_places
 from hcr.config.secrets import override_without_secrets, redact
 from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of
+from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run, is_delivered
@@ -51,8 +52,7 @@ def train(argv: Sequence[str]) -> int:
     if unknown:
         raise composer.unknown_flag(unknown[0], given, FLAGS)
     checked = _pass_the_gate(flags, composer)
-    for cfg in checked.configs:
-        _as_asked(cfg, flags.overrides)
+    asked = [_as_asked(cfg, flags.overrides) for cfg in checked.configs]
     if checked.configs and (problem := unusable_keras_json()):
         raise ConfigError(problem)
     if checked.configs and not checked.configs[0].check_only:
@@ -64,26 +64,29 @@ def train(argv: Sequence[str]) -> int:
     with stopping.handled():
         if checked.multirun:
             return _train_many(checked, flags.overrides)
-        return _train_one(checked.configs[0] if checked.configs else None)
+        return _train_one(*(asked[0] if asked else (None, None)))
 
 
-def _train_one(cfg: RunConfig | None) -> int:
+def _train_one(cfg: RunConfig | None, overrides: Sequence[str] | None) -> int:
     """One run, called back by Hydra; an error is kept, as raised through Hydra it would lose its one line.
 
-    Without a config Hydra has something to show, such as help, and calls nothing back.
+    Args:
+        cfg: the run's. Without one Hydra has something to show, such as help, and calls nothing back.
+        overrides: as for `_run_job`.
     """
     errors: list[HcrError] = []
 
     def job(_: DictConfig) -> None:
         assert cfg is not None
         try:
-            _run_job(cfg)
+            with leaving_without_output():  # Hydra would show a traceback
+                _run_job(cfg, overrides)
         except HcrError as error:
             errors.append(error)
         except ImportError as error:
             errors.append(refusal_of(error))
-        except BrokenPipeError:
-            raise SystemExit(BROKEN_PIPE) from None  # Hydra would show a traceback
+        except OSError as error:
+            errors.append(of_disk(error, output_root(), "make room; the same command resumes the run"))
 
     if cfg is None:
         return _print_of_hydra(job)
@@ -112,11 +115,16 @@ def _train_many(checked: Checked, overrides: Sequence[str]) -> int:
     return code or job.exit_code
 
 
-def _run_job(cfg: RunConfig) -> None:
-    """Train, or check, what `cfg` says."""
+def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
+    """Train, or check, what `cfg` says.
+
+    Args:
+        overrides: those that `cfg` was composed with; None: the command line's, without those of Hydra itself.
+    """
     from hydra.core.hydra_config import HydraConfig
 
-    cfg, overrides = _as_asked(cfg, list(HydraConfig.get().overrides.task))
+    if overrides is None:
+        overrides = list(HydraConfig.get().overrides.task)
     with _reading_ahead(cfg), _without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)
@@ -133,30 +141,30 @@ def _run_job(cfg: RunConfig) -> None:
     with _stopped_in_one_line(cfg) as seen, recorded(cfg.tracking) as journal, display:
         seen.append(journal)
         try:
-            result = run(
-                cfg,
-                journal,
-                overrides=overrides,
-                on_epoch=display.on_epoch,
-                on_steps=display.on_steps,
-                skip_finished=True,
-            )
+            with leaving_without_output(lambda: f"the same command resumes run {journal.key}"):
+                result = run(
+                    cfg,
+                    journal,
+                    overrides=overrides,
+                    on_epoch=display.on_epoch,
+                    on_steps=display.on_steps,
+                    skip_finished=True,
+                )
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
             return
-        except BrokenPipeError:  # such as `| head`: it ends as if it had been interrupted
-            told = f"hcr: nobody reads what it prints any more; the same command resumes run {journal.key}"
-            print(told, file=sys.stderr)
-            raise SystemExit(BROKEN_PIPE) from None
         from hcr.console import say
         from hcr.evaluation.fonts import note_on_names
 
-        with suppress(BrokenPipeError):  # the run is whole all the same
+        try:
             for line in _summary(result, journal).splitlines():
                 say(line)
             for note in (*result.notes, note_on_names(cfg.dataset.class_names)):
                 if note is not None:
                     say(f"note: {note}")
+        except OSError as error:  # the run is whole all the same; what is printed next fails again
+            if not is_output_lost(error):
+                raise
     say(how_to_see(journal.uri))
 
 
@@ -176,7 +184,7 @@ def _stopped_in_one_line(cfg: RunConfig) -> Iterator[list[Journal]]:
             raise
         raise KeyboardInterrupt(_what_is_kept(seen, cfg)) from None
     finally:
-        stopping.says(_what_is_kept(seen, cfg))
+        stopping.set_line(_what_is_kept(seen, cfg))
 
 
 def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
@@ -199,15 +207,15 @@ def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
     )
 
 
-def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str]]:
-    """`cfg` and `overrides`; or, where `cfg` resumes a named run, that run's own.
+def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str] | None]:
+    """`cfg` itself and None; or, where it resumes a named run, that run's own config and overrides.
 
     Raises:
         ConfigError: other settings beside `resume=RUN`, or a run whose config is gone.
         TrackingError: there is no such run.
     """
     if cfg.resume in ("auto", "never"):
-        return cfg, list(overrides)
+        return cfg, None
     others = [word for word in overrides if not word.startswith("resume=")]
     if others:
         got = override_without_secrets(others[0])

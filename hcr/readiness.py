@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hcr import stopping
 from hcr.config import HcrError, TrackingError
 from hcr.importing import import_needed
 from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
@@ -26,6 +27,7 @@ AT_THE_END = (
     "hcr.tracking.keras_model",
 )
 HEAD_START_S = 5.0
+ENDS_WITHIN_S = 0.2  # the thread, where it is not importing
 BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two of the optimizer's), 2 models
 BYTES_BESIDES = 16 << 20  # pictures, predictions, sources, twice: here and in the store
 
@@ -36,6 +38,7 @@ class EndOfRun:
     def __init__(self) -> None:
         self._closing = threading.Event()
         self._failed = False
+        self._is_needed = True  # until training has failed
         self._thread = threading.Thread(target=self._run, name="end of run", daemon=True)
 
     def __enter__(self) -> Self:
@@ -45,7 +48,15 @@ class EndOfRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._is_needed = False
         self._closing.set()
+        self._thread.join(ENDS_WITHIN_S)
+        # An import that the end of the process cuts short may crash it.
+        if not stopping.is_requested():
+            self._thread.join()
+        elif self._thread.is_alive():
+            stopping.leave_threads()
 
     def check(self) -> None:
         """Raise HcrError if something cannot be imported, as far as is known by now."""
@@ -67,7 +78,8 @@ class EndOfRun:
     def _run(self) -> None:
         self._closing.wait(HEAD_START_S)
         try:
-            _import_all()
+            if self._is_needed:
+                _import_all()
         except HcrError:
             self._failed = True
 

@@ -83,10 +83,10 @@ def run(
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
     model, optimizer = build(cfg, len(splits.train))
-    check_room(journal.root, model.count_params())
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
         refuse_finished(journal, identity, cfg.tracking.timeout_s)
+    check_room(journal.root, model.count_params())  # of a run that is trained: a finished one needs none
     state = resume(journal, cfg, identity, deleted=deleted)
     if state is None or state.epoch == 0:
         with disk_of(journal):

@@ -1,10 +1,11 @@
 """Stop signals: Ctrl-C, SIGTERM and SIGHUP end a command in one clean way, at any moment and however many arrive.
 
 - Before anything is recorded a signal prints one line and ends the process at once. Raising would not do: an import
-  that is interrupted may swallow the exception, or turn it into another error.
+  that is interrupted may swallow the exception, or turn it into another error. A command called inside another
+  program, which is not ours to end, raises KeyboardInterrupt here too: see `handled()`.
 - Inside `recording()` the first signal raises KeyboardInterrupt in the main thread. Later ones raise nothing, so they
   cannot interrupt the cleanup; what only waits, such as for an upload, sees `count()` grow and stops waiting.
-- Inside `deferred()` the first signal raises when the block has ended: for what must not be left half done.
+- Inside `deferred()` the first signal takes effect when the block has ended: for what must not be left half done.
 
 Without `handle()`, as in a notebook, signals mean what they mean in Python and nothing here has an effect.
 """
@@ -20,9 +21,9 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-EXIT_CODE = 130
+INTERRUPTED = 130  # the exit code of a command, and of a trial, that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-UNHEARD_S = 2.0  # after which an exception that did not reach our cleanup was swallowed by somebody's handler
+SWALLOWED_AFTER_S = 2.0  # an exception that has not reached our cleanup by then was swallowed by somebody's handler
 
 
 class _State:
@@ -31,11 +32,12 @@ class _State:
 
     def reset(self) -> None:
         self.is_handled = False
+        self.is_guest = False  # inside another program
         self.count = 0
         self.line = "interrupted; nothing had begun"  # what a signal prints that ends the process at once
         self.recording = self.deferred = 0  # how deep in such blocks the main thread is
         self.is_pending = False  # the first signal came in a deferred block
-        self.is_heard = False  # the cleanup has begun
+        self.is_cleaning_up = False
         self.raised_s = 0.0
         self.leaves_threads = False
         self.stderr: int | None = None  # where 2 pointed at the start: it is redirected during imports
@@ -72,15 +74,24 @@ def handle_until_exit() -> None:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """As `handle`, for a command inside another program: its own handlers are put back at the end."""
+    """As `handle`, for a command inside another program: its own handlers are put back at the end.
+
+    Raises:
+        KeyboardInterrupt: a signal came; also where it was turned into another error, as an import may do.
+    """
     if _state.is_handled or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
     hook = sys.unraisablehook
     handle()
+    _state.is_guest = True
     try:
         yield
+    except Exception as error:
+        if is_requested():
+            raise KeyboardInterrupt(_state.line) from error
+        raise
     finally:
         sys.unraisablehook = hook
         for number, handler in before:
@@ -107,13 +118,13 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def heard() -> None:
-    """The cleanup has begun: from here on no signal raises."""
-    _state.is_heard = True
+def begin_cleanup() -> None:
+    """From here on no further signal raises, however long the cleanup takes."""
+    _state.is_cleaning_up = True
 
 
-def says(line: str) -> None:
-    """What a signal prints that ends the process at once, behind `hcr: `."""
+def set_line(line: str) -> None:
+    """Set what a signal prints that ends the process at once, behind `hcr: `."""
     _state.line = line
 
 
@@ -136,13 +147,17 @@ def leave(line: str) -> int:
         _exit(line)
     with contextlib.suppress(OSError):  # such as the terminal whose end was the signal
         print(f"hcr: {line}", file=sys.stderr, flush=True)
-    return EXIT_CODE
+    return INTERRUPTED
 
 
 class recording:
-    """A block that has something to keep: the first signal raises KeyboardInterrupt."""
+    """A block that has something to keep: the first signal raises KeyboardInterrupt.
+
+    It is not begun where an earlier one was swallowed, such as by an import.
+    """
 
     def __enter__(self) -> None:
+        check()
         _state.recording += 1
 
     def __exit__(
@@ -152,7 +167,7 @@ class recording:
 
 
 class deferred:
-    """A block that a signal does not interrupt: KeyboardInterrupt is raised behind it. Without effect in a thread."""
+    """A block that a signal does not interrupt: it takes effect at the block's end. Without effect in a thread."""
 
     def __enter__(self) -> None:
         self._counts = threading.current_thread() is threading.main_thread()  # where Python calls signal handlers
@@ -165,7 +180,7 @@ class deferred:
             return
         _state.deferred -= 1
         if _state.is_pending and not _state.deferred:
-            _raise()
+            _stop()
 
 
 class interruptible:
@@ -175,7 +190,7 @@ class interruptible:
         self._deferred, _state.deferred = _state.deferred, 0
         if _state.is_pending:
             _state.deferred = self._deferred
-            _raise()
+            _stop()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -185,19 +200,21 @@ class interruptible:
 
 def _on_signal(_: int, frame: FrameType | None) -> None:
     _state.count += 1
-    if not _state.recording and _state.count == 1:
-        _exit(_state.line)
-    was_swallowed = not _state.is_heard and _state.raised_s and time.monotonic() - _state.raised_s > UNHEARD_S
+    was_swallowed = (
+        not _state.is_cleaning_up and _state.raised_s and time.monotonic() - _state.raised_s > SWALLOWED_AFTER_S
+    )
     if _state.count > 1 and not was_swallowed:
         return
     if _state.deferred:
         _state.is_pending = True
     else:
-        _raise()
+        _stop()
 
 
-def _raise() -> NoReturn:
+def _stop() -> NoReturn:
     _state.is_pending = False
+    if not _state.recording and not _state.is_guest:
+        _exit(_state.line)
     _state.raised_s = time.monotonic()
     raise KeyboardInterrupt
 
@@ -207,7 +224,7 @@ def _exit(line: str) -> NoReturn:
         sys.stdout.flush()
     with contextlib.suppress(OSError):
         os.write(2 if _state.stderr is None else _state.stderr, f"hcr: {line}\n".encode())
-    os._exit(EXIT_CODE)
+    os._exit(INTERRUPTED)
 
 
 def _ignore() -> None:

@@ -18,6 +18,7 @@ FLOORS = {
     "hcr.verbs": 0,
     "hcr.stopping": 0,
     "hcr.importing": 1,
+    "hcr.output": 1,
     "hcr.streams": 1,
     "hcr.data": 1,
     "hcr.model": 1,

@@ -1,5 +1,6 @@
 """`hcr` itself: help, versions, verbs."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_the_verbs_are_the_public_ones() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hcr {__version__}\n"
+
+
+def test_a_program_that_calls_it_keeps_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "the caller's")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    before = dict(os.environ)
+    assert main(["--version"]) == 0
+    assert dict(os.environ) == before
 
 
 def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A sweep's runs are carried to MLflow while they are trained."""
+"""A sweep's runs are carried to MLflow while they are trained. With many of them: tests/test_sweep.py."""
 
 import shutil
 import time
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hcr import stopping
+from hcr.config.tracking import sqlite_uri
 from hcr.sweep.delivery import Delivery
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
@@ -36,3 +38,11 @@ def test_a_run_that_is_deleted_while_it_is_trained_is_said_once_and_holds_up_no_
             assert delivery.num_undelivered == 0
     assert said.startswith(f"hcr: run {journal.key} was deleted in MLflow; ")
     assert capsys.readouterr().err == ""
+
+
+def test_the_thread_has_ended_with_the_block_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with Delivery(sqlite_uri(tmp_path / "mlflow.db"), timeout_s=5.0) as delivery:
+        while not delivery._ready:
+            time.sleep(0.01)
+    assert not delivery._thread.is_alive()
+    assert not stopping._state.leaves_threads

@@ -251,6 +251,24 @@ def test_python_m_hcr_takes_no_module_from_the_current_folder_either(name: str, 
     assert "epochs:" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["-um", "hcr"], ["-B", "-m", "hcr"], ["-mhcr"], ["-umhcr"]], ids=" ".join)
+def test_nor_does_any_other_spelling_of_it(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('executed')")
+    command = [sys.executable, *words, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_imports_hcr_keeps_the_modules_of_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool" / "__init__.py").write_text("import hcr, beside")
+    (tmp_path / "tool" / "__main__.py").write_text("print('ran')")
+    (tmp_path / "beside.py").write_text("")
+    command = [sys.executable, "-m", "tool", "hcr"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
 def test_a_folder_that_pythonpath_names_stays_the_user_s(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "sitecustomize.py").write_text("print('mine')")

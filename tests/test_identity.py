@@ -1,6 +1,7 @@
 """Which runs of a sweep are the same run: told by their data, not by their configs alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,14 @@ def asked(*overrides: str) -> Checked:
 
 
 def folded(*overrides: str) -> tuple[list[str], int]:
-    runs, num_same = fold(asked(*overrides).runs, Fingerprints())
+    runs, num_same = fold(asked(*overrides).runs, Fingerprints(), around="sweep.design=around" in overrides)
     return [" ".join(run.overrides) for run in runs], num_same
 
 
 def planned(*overrides: str) -> Plan:
     checked, fingerprints = asked(*overrides), Fingerprints()
     assert checked.space is not None
-    runs, _ = fold(checked.runs, fingerprints)
+    runs, _ = fold(checked.runs, fingerprints, around=False)
     given = {"command": (), "name": "a", "uri": "sqlite:////x.db", "workers": 1, "threads": 1}
     return make_plan(runs, checked.space, base=checked.configs[0], data=fingerprints.data, **given)
 
@@ -74,6 +75,15 @@ def runs(folder: Path) -> list[dict[str, Any]]:
 
 def test_runs_that_have_the_same_numbers_are_one() -> None:
     assert folded("notes=a,b", "seed=0,1") == (["notes=a seed=0", "notes=a seed=1"], 2)
+
+
+def test_every_duplicate_of_a_full_grid_is_counted_also_where_seeds_alone_vary(write: Write) -> None:
+    write("a", 1)
+    assert folded("notes=a,b") == (["notes=a"], 1)
+    twice = [replace(run) for run in asked("dataset=a", "seed=0,1").runs for _ in range(2)]
+    kept, num_same = fold(twice, Fingerprints(), around=False)
+    assert (len(kept), num_same) == (2, 2)
+    assert fold(twice, Fingerprints(), around=True)[1] == 0
 
 
 def test_two_data_sets_of_one_shape_are_two_and_two_files_of_one_data_set_are_one(write: Write) -> None:

@@ -49,14 +49,49 @@ def test_an_import_that_fails_somewhere_names_where(tmp_path: Path, monkeypatch:
         assert str(refusal_of(error.value)).startswith(f"{named}: expected a package that can be imported, got ")
 
 
-@pytest.mark.parametrize("argv", [pytest.param(["train"], marks=pytest.mark.slow), ["data"]])
-def test_a_broken_package_is_one_line_in_every_verb(hcr: Hcr, tmp_path: Path, argv: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("argv", "package"),
+    [
+        pytest.param(["train"], "scipy", marks=pytest.mark.slow),
+        pytest.param(["train", "-m", "seed=0,1"], "scipy", marks=pytest.mark.slow),
+        pytest.param(["train", "-m", "seed=0,1"], "mlflow", marks=pytest.mark.slow),
+        (["data"], "scipy"),
+    ],
+)
+def test_a_broken_package_is_one_line_in_every_verb(hcr: Hcr, tmp_path: Path, argv: list[str], package: str) -> None:
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "scipy.py").write_text("raise ImportError('libopenblas.so: cannot open shared object file')")
+    (tmp_path / "broken" / f"{package}.py").write_text("raise ImportError('libx.so: cannot open shared object file')")
     done = hcr(*argv, env={"PYTHONPATH": str(tmp_path / "broken")})
     assert done.returncode == 1
     assert done.stderr == (
-        "hcr: scipy: expected a package that can be imported, got ImportError: libopenblas.so: cannot open shared"
+        f"hcr: {package}: expected a package that can be imported, got ImportError: libx.so: cannot open shared"
         " object file; install it again\n"
     )
-    assert not (tmp_path / "output").exists()
+    assert not (tmp_path / "output" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("mlflow.py", "hcr ui: MLflow's server did not start (ImportError: libx.so: cannot open shared object file)"),
+        (
+            "sitecustomize.py",
+            "mlflow: expected a package that can be imported, got ModuleNotFoundError: No module named 'mlflow';"
+            " install it again",
+        ),
+    ],
+    ids=["broken", "absent"],
+)
+def test_an_mlflow_that_is_broken_or_absent_is_one_line_of_hcr_ui(
+    hcr: Hcr, tmp_path: Path, how: str, told: str
+) -> None:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / how).write_text(
+        "raise ImportError('libx.so: cannot open shared object file')"
+        if how == "mlflow.py"
+        else "import sys; sys.modules['mlflow'] = None"
+    )
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "mlflow.db").touch()
+    done = hcr("ui", env={"PYTHONPATH": str(tmp_path / "path")})
+    assert (done.returncode, done.stderr) == (1, f"hcr: {told}\n")

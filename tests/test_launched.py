@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from hcr.config import HcrError
+from hcr.stopping import INTERRUPTED
 from hcr.sweep.launched import LaunchedPool
-from hcr.sweep.pool import INTERRUPTED, Ended
+from hcr.sweep.pool import Ended
 from hcr.sweep.trial import RUN, write_result
 
 

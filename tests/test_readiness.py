@@ -55,6 +55,45 @@ def test_what_only_fails_beside_another_import_ends_no_run() -> None:
     assert done.stdout == "3\n", done.stderr
 
 
+def test_what_the_end_needs_is_not_imported_once_training_has_failed() -> None:
+    code = (
+        "import threading, hcr.readiness as r\n"
+        "r._import_all = lambda: print('imported')\n"
+        "try:\n"
+        "    with r.EndOfRun() as end:\n"
+        "        raise ValueError\n"
+        "except ValueError:\n"
+        "    print(end._thread.is_alive())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_an_import_in_the_middle_is_left_behind_by_an_interrupted_run_and_awaited_by_one_that_failed() -> None:
+    code = (
+        "import os, signal, sys, threading, time, hcr.readiness as r\n"
+        "from hcr import stopping\n"
+        "stopping.handle()\n"
+        "importing = threading.Event()\n"
+        "def slow():\n"
+        "    importing.set(); time.sleep(float(sys.argv[1])); print('imported')\n"
+        "r._import_all, r.HEAD_START_S = slow, 0\n"
+        "try:\n"
+        "    with stopping.recording(), r.EndOfRun():\n"
+        "        importing.wait()\n"
+        "        os.kill(os.getpid(), signal.SIGTERM) if sys.argv[2:] else None\n"
+        "        raise ValueError\n"
+        "except ValueError:\n"
+        "    print('failed')\n"
+        "except KeyboardInterrupt:\n"
+        "    stopping.leave('left')\n"
+        "    print('not reached: Python would wait here')\n"
+    )
+    for arguments, expected in ((["0.5"], (0, "imported\nfailed\n")), (["100", "signal"], (130, ""))):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == expected, done.stderr
+
+
 def test_a_disk_with_too_little_room_is_refused_before_training(tmp_path: Path) -> None:
     check_room(tmp_path / "not" / "yet", 400_000)
     with pytest.raises(TrackingError, match=r"not/yet: expected about [\d,]+ MiB of free disk .*, got [\d,]+ MiB"):

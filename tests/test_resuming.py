@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from conftest import run_hcr
 
-from hcr.config import ConfigError, RunConfig
+from hcr.config import ConfigError, RunConfig, TrackingError
 from hcr.config.compose import compose
 from hcr.config.tracking import output_root
+from hcr.resuming import AlreadyFinished
 from hcr.runner import RunResult, run
 from hcr.tracking.journal import JOURNAL, Journal, lock_run, read_events
 from hcr.tracking.session import recorded
@@ -44,6 +45,19 @@ def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journ
     with recorded(cfg.tracking) as journal:
         result = run(cfg, journal, on_epoch=stop)
     return journal, result
+
+
+def test_a_finished_run_is_found_however_little_room_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise TrackingError("no room")
+
+    cfg = replace(CFG, training=replace(CFG.training, epochs=1))
+    train(cfg)
+    monkeypatch.setattr("hcr.runner.check_room", refuse)
+    with pytest.raises(AlreadyFinished), recorded(cfg.tracking) as journal:
+        run(cfg, journal, skip_finished=True)
+    with pytest.raises(TrackingError, match="no room"):
+        train(replace(cfg, seed=1))
 
 
 def interrupted(cfg: RunConfig = CFG, *, after: int = 2) -> Path:

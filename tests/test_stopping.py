@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hcr.tracking.journal import last_event
-from hcr.tracking.status import is_delivered
+from hcr.tracking.journal import Journal, last_event
+from hcr.tracking.place import store_of
+from hcr.tracking.status import first_event, is_delivered
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -131,6 +132,73 @@ with stopping.handled():
 send(signal.SIGTERM)
 """)
     assert (done.returncode, done.stdout) == (0, "mine\n")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("swallowed", [False, True])
+def test_a_signal_ends_a_command_but_not_the_program_that_calls_it(number: int, swallowed: bool) -> None:
+    done = small(f"""
+stopping._state.reset()
+def command():
+    try:
+        send({int(number)})
+    except KeyboardInterrupt:  # as some imports do
+        if not {swallowed}:
+            raise
+    with stopping.recording():
+        print("not reached")
+def broken():
+    try:
+        send({int(number)})
+    except KeyboardInterrupt:
+        raise ImportError("half imported")
+for each in command, broken:
+    try:
+        with stopping.handled():
+            each()
+    except KeyboardInterrupt:
+        print("stopped")
+print("alive")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\nstopped\nalive\n", "")
+
+
+def test_what_must_not_be_left_half_done_is_done_first_where_nothing_is_recorded_too() -> None:
+    done = small("""
+stopping.set_line("interrupted; kept")
+with stopping.deferred():
+    send(signal.SIGTERM, signal.SIGINT)
+    print("whole")
+print("not reached")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "whole\n", "hcr: interrupted; kept\n")
+
+
+def test_runs_that_are_aimed_at_another_store_all_are_whenever_a_signal_comes(tmp_path: Path) -> None:
+    for _ in range(2):
+        journal = Journal(tmp_path / "output", uri=f"sqlite:///{tmp_path}/old.db", experiment="hcr")
+        journal.begin(name="run", tags={})
+        journal.end("FINISHED")
+        journal.release()
+    code = """
+import os, signal, sys
+import hcr.tracking.aim as aim
+from hcr.cli import main
+real = aim.write_choice
+def first(*arguments, **keywords):
+    os.kill(os.getpid(), signal.SIGTERM)
+    real(*arguments, **keywords)
+aim.write_choice = first
+sys.exit(main())
+"""
+    to = f"sqlite:///{tmp_path}/new.db"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "sync", "--to", to],
+        env={**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "hcr: interrupted\n")
+    folders = (tmp_path / "output" / "runs").iterdir()
+    assert [store_of(folder, first_event(folder)) for folder in folders] == [to, to]
 
 
 # A run that gets a burst of signals at one of its steps.

@@ -3,8 +3,6 @@
 import ast
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -128,45 +126,3 @@ def test_every_text_file_is_utf_8_whatever_the_locale_is() -> None:
 def test_a_text_file_without_an_encoding_is_found(call: str) -> None:
     (node,) = [node for node in ast.walk(ast.parse(call)) if isinstance(node, ast.Call)]
     assert _says_no_encoding(node)
-
-
-def _into_a_closed_pipe(*words: str, folder: Path) -> tuple[int, str]:
-    """The exit code and standard error of an `hcr` whose output nobody reads."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "hcr", *words],
-            stdout=writer, stderr=subprocess.PIPE, cwd=folder, env=environment, check=False,
-        )  # fmt: skip
-    finally:
-        os.close(writer)
-    return done.returncode, done.stderr.decode()
-
-
-@pytest.mark.parametrize("words", [("--help",), ("data",), ("train", "--cfg", "all"), ("completion", "bash")])
-def test_a_pipe_that_nobody_reads_ends_a_verb_without_a_word(words: tuple[str, ...], tmp_path: Path) -> None:
-    assert _into_a_closed_pipe(*words, folder=tmp_path) == (141, "")
-
-
-def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "hcr", "--help"], stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, check=False
-        )
-    assert done.returncode == 1
-    assert done.stderr == b"hcr: standard output: expected room for what is printed, got: No space left on device\n"
-
-
-@pytest.mark.slow
-def test_a_run_whose_output_nobody_reads_ends_as_killed_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    from hcr.tracking.journal import last_event
-
-    words = ("train", "training=smoke", "training.epochs=2", "model.filters=2", "dataset.limit=100")
-    code, told = _into_a_closed_pipe(*words, folder=tmp_path)
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert code == 141
-    assert told.splitlines()[0].endswith(f"the same command resumes run {folder.name}")
-    assert "Traceback" not in told
-    assert last_event(folder)["status"] == "KILLED"

@@ -126,6 +126,28 @@ def test_a_store_that_may_only_be_read_is_shown(recorded: tuple[Path, str]) -> N
         shutil.rmtree(place)
 
 
+def test_the_password_of_a_server_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hush@tracking.example")
+    assert ui.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "tracking.example" in printed
+    assert "hush" not in printed
+
+
+def test_a_server_that_does_not_stop_when_asked_is_killed_with_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "LONGEST_STOP_S", 0.2)
+    code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork()\n"
+    code += "print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as server:
+        assert server.stdout is not None
+        assert [server.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
+        ui._end(server)
+        assert server.returncode == -signal.SIGKILL
+        assert server.stdout.read() == b"", "a worker holds the pipe open"
+
+
 def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -31,20 +31,22 @@ def main(argv: Sequence[str]) -> int:
     root = output_root()
     named = [find_run(root, name) for name in arguments.runs]
     if arguments.forget:
-        for folder in forget(root, named, take_over=arguments.take_over):
-            print(f"run {folder.name} is given up: it is never delivered, and stays in {folder}")
+        with stopping.deferred():  # a signal leaves none of them as it was
+            for folder in forget(root, named, take_over=arguments.take_over):
+                print(f"run {folder.name} is given up: it is never delivered, and stays in {folder}")
         return 0
     if arguments.to is not None:
         check_tracking_uri("--to", arguments.to)
         uri = tracking_uri(arguments.to)
-        named = aim_at(root, uri, named, take_over=arguments.take_over)
-        print(f"{len(named)} {'runs are' if len(named) != 1 else 'run is'} for {redact(uri)} now")
+        with stopping.deferred():  # a signal leaves none of them as it was
+            named = aim_at(root, uri, named, take_over=arguments.take_over)
+            print(f"{len(named)} {'runs are' if len(named) != 1 else 'run is'} for {redact(uri)} now")
         if not named:
             return 0
     elif named:
         named = family(root, named)
     folders = named or run_folders(root)
-    stopping.says("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
+    stopping.set_line("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
     survey = Survey(folders, take_over=arguments.take_over, whole=arguments.check or arguments.repair)
     for line in survey.lines:
         print(line, flush=True)

@@ -22,6 +22,7 @@ from hcr.tracking.replay import deliver_dead_runs, deliver_lost
 from hcr.tracking.store import relocate_store
 
 LONGEST_START_S = 120.0
+LONGEST_STOP_S = 10.0  # after which the server is killed
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     relocate_store(uri)
     deliver_dead_runs(output_root())
     if lost := lost_runs(output_root(), uri):
-        stopping.says("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
+        stopping.set_line("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
         print(f"MLflow has lost {len(lost)} of the runs; they are delivered again", flush=True)
         again = deliver_lost(output_root(), uri)
         rest = "" if again == len(lost) else "; `hcr sync` says what keeps the others"
@@ -88,12 +89,25 @@ def _stay(command: list[str], environment: Mapping[str, str], address: str, uri:
         print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
         _, _ = server.communicate()
     except KeyboardInterrupt:
+        stopping.begin_cleanup()
         return 0
     finally:
         if server is not None and server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(timeout=10)
+            with stopping.deferred():
+                _end(server)
     return server.returncode
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and its workers: within `LONGEST_STOP_S` seconds, and at once where a further signal comes."""
+    signals = stopping.count()
+    os.killpg(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + LONGEST_STOP_S
+    while server.poll() is None and time.monotonic() < deadline and stopping.count() == signals:
+        time.sleep(0.05)
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:

@@ -1,6 +1,5 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,6 @@ from omegaconf import DictConfig
 from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
-from hcr.config.errors import BROKEN_PIPE
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
@@ -21,6 +19,8 @@ from hcr.config.text import csv_line
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.console import say
 from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
+from hcr.importing import refusal_of
+from hcr.output import leaving_without_output, of_disk
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.identity import Fingerprints, fold
 from hcr.sweep.launched import LaunchedPool, run_launched
@@ -42,7 +42,7 @@ class SweepJob:
 
     Attributes:
         error: what went wrong, kept as Hydra would wrap it.
-        exit_code: 1 where a run failed; BROKEN_PIPE where nobody reads any more.
+        exit_code: 1 where a run failed.
     """
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
@@ -61,15 +61,21 @@ class SweepJob:
         raise AssertionError("a sweep goes through hcr's own sweeper")
 
     def sweep(self, launcher: Any, max_batch_size: int | None) -> None:
-        """Run the sweep, or print what it would be."""
+        """Run the sweep, or print what it would be.
+
+        Raises:
+            SystemExit: standard output cannot be written any more.
+        """
         self._launcher, self._batch = launcher, max_batch_size
         try:
-            self.exit_code = self._sweep()
+            with leaving_without_output():
+                self.exit_code = self._sweep()
         except HcrError as error:
             self.error = error
-        except BrokenPipeError:  # such as `| head`
-            print(f"hcr: nobody reads what it prints any more; {self._again} goes on with the sweep", file=sys.stderr)
-            self.exit_code = BROKEN_PIPE
+        except ImportError as error:
+            self.error = refusal_of(error)
+        except OSError as error:
+            self.error = of_disk(error, output_root(), f"make room; {self._again} resumes the sweep")
 
     def plan(self) -> Plan:
         """The plan, frozen now; runs that have the same numbers are in it once.
@@ -84,7 +90,7 @@ class SweepJob:
                 "new_run: is for a single run; expected false, and resume=never for a sweep to begin anew"
             )
         own = max(cfg.training.num_threads for cfg in self._checked.configs) if self._space.has_own_threads else None
-        self._runs, num_same = fold(self._checked.runs, self._fingerprints)
+        self._runs, num_same = fold(self._checked.runs, self._fingerprints, around=sweep.design == "around")
         self._fingerprints.read(self._checked.configs)  # of a search, whose runs are not known yet
         if num_same:
             print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
@@ -174,14 +180,16 @@ class SweepJob:
         try:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
             with stopping.recording():
-                result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
+                result = run_sweep(
+                    plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch, again=self._again
+                )
                 stopping.check()
         except BaseException:
             if not stopping.is_requested():
                 raise
             raise KeyboardInterrupt(self._what_is_kept(plan)) from None
         finally:
-            stopping.says(self._what_is_kept(plan))
+            stopping.set_line(self._what_is_kept(plan))
         print_result(result, self._again)
         return 1 if result.num_failed else 0
 

@@ -18,7 +18,7 @@ from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import outcome_of
 from hcr.sweep.plan import Plan
-from hcr.sweep.pool import GRACE_S, INTERRUPTED, Ended, NurseryDied, Pool
+from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
 from hcr.sweep.runs import Run, run_folder, trial_folder, write_trial
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import Source
@@ -86,7 +86,7 @@ class Controller:
             try:
                 self._make(source, queue, by_folder, on_ended)
             except BaseException:
-                stopping.heard()
+                stopping.begin_cleanup()
                 self._interrupt(by_folder)
                 raise
 
@@ -95,6 +95,7 @@ class Controller:
     ) -> None:
         while True:
             stopping.check()
+            self._delivery.check()
             while len(by_folder) < self._plan.workers and self.has_time():
                 run = queue.popleft() if queue else source.next()
                 if run is None:
@@ -118,11 +119,19 @@ class Controller:
                 on_ended(run)
 
     def task(self, folder: Path) -> dict[str, Any] | None:
-        """Do what `task.json` in `folder` says, in a process of its own, while no run is being made; its result."""
+        """Do what `task.json` in `folder` says, in a process of its own, while no run is being made; its result.
+
+        Raises:
+            HcrError: the process has died, or MLflow cannot be imported.
+        """
         pool = self.pool()
         pool.start(folder)
-        while not pool.poll(POLL_S):
-            continue
+        try:
+            while not pool.poll(POLL_S):
+                self._delivery.check()
+        except NurseryDied:
+            self._delivery.check()  # it imports the same
+            raise
         return read_result(folder)
 
     def close(self) -> None:
@@ -170,6 +179,7 @@ class Controller:
             ended = pool.poll(POLL_S)
         except NurseryDied as error:
             self._pool = self._read = None
+            self._delivery.check()  # it imports the same
             if self._nurseries >= MOST_NURSERIES:
                 raise
             self._screen.note(f"{error}; it is started again")
@@ -227,7 +237,7 @@ class Controller:
             result = {"status": "failed", "error": f"took longer than sweep.trial_timeout={self._sweep.trial_timeout}"}
             write_result(folder, result)
             end_dead_runs(output_root())  # where it had to be killed
-        if result is None and (end.code < 0 or end.code == INTERRUPTED) and not run.tries:
+        if result is None and (end.code < 0 or end.code == stopping.INTERRUPTED) and not run.tries:
             run.tries += 1
             run.state = "interrupted"
             by = f"killed by signal {-end.code}" if end.code < 0 else "interrupted"

@@ -7,18 +7,21 @@ import contextlib
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hcr import stopping
-from hcr.config.errors import one_line
+from hcr.config.errors import HcrError, one_line
+from hcr.importing import import_needed
 from hcr.tracking.journal import JOURNAL, lock_run
 from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store
 
 PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
+ENDS_WITHIN_S = PAUSE_S + 0.2  # the thread, where neither an import nor a server holds it up
 
 
 class Delivery:
@@ -42,9 +45,11 @@ class Delivery:
         self._deleted: set[Path] = set()  # in MLflow, while they were made
         self._replays: dict[Path, Replay] = {}
         self._closing = threading.Event()
-        self._given_up = self._told = False
+        self._told = False
+        self._given_up = threading.Event()
         self._last_progress = time.monotonic()
         self._ready = False
+        self._refusal: HcrError | None = None
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
     def __enter__(self) -> Self:
@@ -57,7 +62,8 @@ class Delivery:
         with stopping.deferred():
             signals = stopping.count()
             self.drain()
-            self._given_up = True
+            self._given_up.set()
+            self._thread.join(ENDS_WITHIN_S)
             # An import that the end of the process cuts short may crash it; unless it is left without Python's help.
             while self._thread.is_alive() and not self._ready and stopping.count() == signals:
                 time.sleep(0.05)
@@ -69,6 +75,11 @@ class Delivery:
         """Runs that are not in the store as a whole."""
         with self._lock:
             return len(self._alive) + len(self._ended)
+
+    def check(self) -> None:
+        """Raise HcrError if MLflow cannot be imported, as far as is known by now: no run could be delivered."""
+        if self._refusal is not None:
+            raise self._refusal
 
     def follow(self, folder: Path) -> None:
         """Deliver the run in `folder` while its process writes it."""
@@ -108,17 +119,21 @@ class Delivery:
         return self._ready and time.monotonic() - self._last_progress >= self._timeout_s
 
     def _run(self) -> None:
-        import_store(self._uri)
+        try:
+            import_needed("mlflow", partial(import_store, self._uri))
+        except HcrError as error:
+            self._refusal = error
+            return
         self._last_progress, self._ready = time.monotonic(), True
         wait_s = SHORTEST_WAIT_S
-        while not self._given_up:
+        while not self._given_up.is_set():
             with self._lock:
                 # Those that have ended first: the sooner they are whole, the less there is to lose.
                 waiting = [(folder, True) for folder in sorted(self._ended)]
                 waiting += [(folder, False) for folder in sorted(self._alive)]
             failed = moved = False
             for folder, has_ended in waiting:
-                if self._given_up:
+                if self._given_up.is_set():
                     return
                 try:
                     moved |= self._deliver(folder, has_ended)
@@ -139,7 +154,7 @@ class Delivery:
                 self.error = None
             wait_s = min(2 * wait_s, LONGEST_WAIT_S) if failed and not moved else SHORTEST_WAIT_S
             if failed or self._closing.is_set():
-                time.sleep(wait_s)
+                self._given_up.wait(wait_s)
             else:
                 self._closing.wait(PAUSE_S)
 
@@ -162,7 +177,7 @@ class Delivery:
 
     def _go_on(self) -> bool:
         self._last_progress = time.monotonic()
-        return not self._given_up
+        return not self._given_up.is_set()
 
     def _tell(self, error: Exception) -> None:
         self.error = error

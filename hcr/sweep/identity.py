@@ -55,11 +55,12 @@ class Fingerprints:
         return self._digests[key]
 
 
-def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints) -> tuple[list[AskedRun], int]:
+def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool) -> tuple[list[AskedRun], int]:
     """The first of all runs that have one fingerprint, and how many others were left out.
 
-    Left out without being counted is the base config under another name: with `sweep.design=around` every axis that
-    has the base's own value asks for it again.
+    Args:
+        around: whether the sweep's design is `around`. Every axis that has the base's own value asks for the base
+            config again there: that is left out without being counted.
 
     Raises:
         DataError: a data set that cannot be read.
@@ -70,7 +71,7 @@ def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints) -> tuple[list[Ask
     for run in runs:
         kept = first.setdefault(fingerprints.of(run.cfg), run)
         is_base = not kept.values.keys() - {SEED}
-        num_same += kept is not run and not is_base
+        num_same += kept is not run and not (around and is_base)
     return list(first.values()), num_same
 
 

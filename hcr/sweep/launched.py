@@ -12,7 +12,7 @@ from hcr import stopping
 from hcr.config.axes import written
 from hcr.config.errors import HcrError, one_line
 from hcr.environment import settle_environment
-from hcr.sweep.pool import INTERRUPTED, Ended
+from hcr.sweep.pool import Ended
 from hcr.sweep.trial import RUN, read_result, run_task
 
 TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
@@ -28,7 +28,7 @@ def _code(folder: Path) -> int:
     """The exit code that a trial's process would have had; Hydra does not say by what a worker was killed."""
     if read_result(folder) is not None:
         return 0
-    return 1 if (folder / RUN).exists() else INTERRUPTED  # before it had begun
+    return 1 if (folder / RUN).exists() else stopping.INTERRUPTED  # before it had begun
 
 
 class LaunchedPool:
@@ -65,7 +65,7 @@ class LaunchedPool:
         """
         stopped, self._stopped = self._stopped, []
         if stopped:
-            return [Ended(folder, INTERRUPTED) for folder in stopped]
+            return [Ended(folder, stopping.INTERRUPTED) for folder in stopped]
         folders, self._queued = self._queued, []
         if not folders:
             return []

@@ -16,7 +16,6 @@ from hcr import stopping
 from hcr.config.errors import HcrError
 from hcr.sweep.nursery import LONGEST_LINE
 
-INTERRUPTED = 130  # the exit code of a trial that SIGTERM ended
 GRACE_S = 20.0  # for a trial to journal that it was interrupted
 IMPORT_S = 300.0  # for the nursery to import TensorFlow, from a disk that may be cold and slow
 

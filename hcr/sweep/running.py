@@ -15,6 +15,7 @@ from hcr.config.secrets import redact, without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard, counted
+from hcr.output import leaving_without_output
 from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.confirm import Confirmation
 from hcr.sweep.controller import Controller
@@ -70,6 +71,8 @@ def run_sweep(
     samples: Sequence[RunConfig],
     fingerprints: Fingerprints,
     make_pool: Callable[[], LaunchedPool] | None = None,
+    *,
+    again: str = "the same command",
 ) -> SweepResult:
     """Make the runs that are missing, under one parent run, and tell what they came to.
 
@@ -80,8 +83,10 @@ def run_sweep(
         samples: configs whose models stand for those that a search will build.
         fingerprints: of the runs; what they have read of the data is not read again.
         make_pool: what runs are launched with, where it is not processes of our own.
+        again: the command that goes on with the sweep, in words.
 
     Raises:
+        SystemExit: standard output cannot be written any more; every run is journalled, as after an interruption.
         ConfigError: the code or the data has changed, a model cannot be built, or another process runs this sweep.
         KeyboardInterrupt: with every run journalled; the same command goes on.
     """
@@ -111,8 +116,9 @@ def run_sweep(
         agree(plan, sweep)
         work.begin()
         write_plan(folder, plan)
-        print(work.counts(), flush=True)
-        with recorded(tracking) as journal:
+        resumes = f"{again} resumes sweep {plan.id}"
+        with recorded(tracking) as journal, leaving_without_output(lambda: resumes):
+            print(work.counts(), flush=True)
             controller.parent = _begin(journal, plan, folder, work.shared_key, work.deleted)
             tell = partial(_tell_progress, journal, controller)
             with screen:

@@ -55,10 +55,10 @@ def run_task(folder: Path) -> int:
         with stopping.recording():
             result = TASKS[task["task"]](folder, task)
     except KeyboardInterrupt:
-        return stopping.EXIT_CODE  # no result: it goes on another time
+        return stopping.INTERRUPTED  # no result: it goes on another time
     except Exception as error:  # whatever it is, it costs this trial alone
         if stopping.is_requested():
-            return stopping.EXIT_CODE
+            return stopping.INTERRUPTED
         (folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
         result = {"status": "failed", "error": told}

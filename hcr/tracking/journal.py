@@ -216,7 +216,7 @@ class Journal:
     ) -> None:
         with stopping.deferred():
             if error is not None:
-                stopping.heard()
+                stopping.begin_cleanup()
             if not self.is_open:
                 return
             if error is None:
