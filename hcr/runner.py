@@ -9,6 +9,7 @@ from hcr.config import DataError, RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
+from hcr.drawing import record_pictures
 from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.recording import (
     disk_of,
@@ -51,6 +52,7 @@ def run(
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
     dataset_digest: str | None = None,
+    draw: bool = True,
     skip_finished: bool = False,
 ) -> RunResult:
     """Train, evaluate and record one model; one that was interrupted goes on where it stood.
@@ -65,6 +67,7 @@ def run(
         tags: further ones, such as a sweep gives its runs.
         on_epoch, on_steps: as for `fit`.
         dataset_digest: of the data set that is expected; None: any.
+        draw: whether to draw pictures; `hcr plots` draws them later.
         skip_finished: do not train what has been trained before, unless `cfg` asks for that.
 
     Raises:
@@ -124,6 +127,9 @@ def run(
     total_s = time.perf_counter() - start
     with disk_of(journal):
         record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
-        record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
-        record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
+        record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s, is_drawn=draw)
+        record_artifacts(journal, model, splits, probabilities, evaluations)
+        if draw:
+            shown = "val" if test is None else "test"
+            record_pictures(journal, cfg, splits, model, state, shown, probabilities[shown])
     return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)

@@ -25,6 +25,7 @@ FLOORS = {
     "hcr.machine": 1,
     "hcr.card": 2,
     "hcr.recording": 3,
+    "hcr.drawing": 3,
     "hcr.resuming": 3,
     "hcr.runner": 4,
     "hcr.scoring": 4,
@@ -43,7 +44,7 @@ SAME_FLOOR = {
 KNOWS = {
     "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},
     "tensorflow": {"hcr.training", "hcr.model"},
-    "keras": {"hcr.training", "hcr.model", "hcr.recording", "hcr.runner", "hcr.scoring", "hcr.tracking.keras_model"},
+    "keras": {"hcr.training", "hcr.model", "hcr.drawing", "hcr.recording", "hcr.runner", "hcr.scoring", "hcr.tracking.keras_model"},
     "matplotlib": {"hcr.evaluation"},
     "hydra": {
         "hcr.config.axes",

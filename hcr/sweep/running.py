@@ -19,6 +19,7 @@ from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.confirm import Confirmation
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.drawing import draw_best
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
@@ -130,6 +131,8 @@ def run_sweep(
                 confirming, confirmed = work.confirm(tell, screen, delivery) if journal.is_open else ([], None)
                 delivery.drain()  # a run that is being delivered cannot be told anything
                 tell_means(controller.parent, made, board, plan, delivery)
+                delivery.drain()  # nor drawn
+                draw_best(controller, folder, board, [*made, *confirming], delivery)
                 delivery.drain()
             if delivery.num_undelivered:
                 print(
