@@ -17,7 +17,7 @@ from hcr.config import RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
-from hcr.config.gate import flatten, to_dict, to_yaml
+from hcr.config.gate import as_param, flatten, to_dict, to_yaml
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
 from hcr.data import Splits
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
@@ -221,14 +221,9 @@ def record_card(
     journal.tags({DESCRIPTION: redact(card(facts))})
 
 
-def _as_param(value: Any) -> str:
-    """As YAML and the command line write it: null, true, [1, 2]."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _shown(name: str, value: Any) -> str:
     """A value as it may be recorded: nothing of a secret."""
-    return HIDDEN if value is not None and is_secret_name(name) else redact(_as_param(value))
+    return HIDDEN if value is not None and is_secret_name(name) else redact(as_param(value))
 
 
 def _write(journal: Journal, path: str, text: str) -> None:

@@ -44,7 +44,15 @@ SAME_FLOOR = {
 KNOWS = {
     "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},
     "tensorflow": {"hcr.training", "hcr.model"},
-    "keras": {"hcr.training", "hcr.model", "hcr.drawing", "hcr.recording", "hcr.runner", "hcr.scoring", "hcr.tracking.keras_model"},
+    "keras": {
+        "hcr.training",
+        "hcr.model",
+        "hcr.drawing",
+        "hcr.recording",
+        "hcr.runner",
+        "hcr.scoring",
+        "hcr.tracking.keras_model",
+    },
     "matplotlib": {"hcr.evaluation"},
     "hydra": {
         "hcr.config.axes",

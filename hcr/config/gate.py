@@ -1,5 +1,6 @@
 """The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -203,6 +204,11 @@ def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def as_param(value: Any) -> str:
+    """A leaf as MLflow's params have it: as YAML and the command line write it, such as null, true, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
