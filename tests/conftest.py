@@ -16,29 +16,10 @@ import pytest
 
 Hcr = Callable[..., "subprocess.CompletedProcess[str]"]
 
-<<<<<<< HEAD
 # What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so
 # that no test depends on who runs it; a test of one of these sets it for itself.
 SETTINGS = ("COLUMNS", "CLICOLOR", "FORCE_COLOR", "HCR_", "HYDRA_", "KERAS_", "LC_", "LINES", "MATPLOTLIB", "MLFLOW_")
 SETTINGS += ("MPL", "NO_COLOR", "OPTUNA_", "PYTHON", "TF_", "TTY_", "XLA_", "_MLFLOW_")
-=======
-# What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so that
-# no test depends on who runs it; a test of one of these sets it for itself.
-SETTINGS = (
-    "COLUMNS",
-    "CLICOLOR",
-    "FORCE_COLOR",
-    "HCR_",
-    "HYDRA_",
-    "KERAS_",
-    "LC_",
-    "LINES",
-    "MATPLOTLIB",
-    "MLFLOW_",
-    "MPL",
-)
-SETTINGS += ("NO_COLOR", "OPTUNA_", "PYTHON", "TF_", "TTY_", "XLA_", "_MLFLOW_")
->>>>>>> e92a11a (A finished single run is reused by a sweep; a preview says why another one is not)
 KEPT = ("HCR_DATA_DIR", "HCR_FUZZ_EXAMPLES", "PYTHONPATH", "PYTHONHOME")
 
 DATA_DIR = Path(os.environ.get("HCR_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
