@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -82,8 +81,6 @@ class SweepJob:
         if num_same:
             print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
         num_runs = len(self._runs) or sweep.n_trials or 1
-        if sweep.max_runs is not None and num_runs > sweep.max_runs:
-            raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
         if self._launcher is not None:
             for name in ("workers", "trial_timeout"):
                 if getattr(sweep, name) is not None:
@@ -135,8 +132,6 @@ class SweepJob:
         plan = self.plan()
         base = self._checked.configs[0]
         configs = [run.cfg for run in self._runs] or self._checked.configs
-        if self._space.sweep.plan_file is not None:
-            write_plan_csv(plan, Path(self._space.sweep.plan_file))
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
@@ -160,25 +155,6 @@ def _id_of(plan: Plan, sweep: SweepConfig, base: RunConfig) -> str:
             break
         ids.append(f"{plan.id}-{len(ids) + 1}")
     return ids[-1] if base.resume == "never" or len(ids) == 1 else ids[-2]
-
-
-def write_plan_csv(plan: Plan, path: Path) -> None:
-    """Every run of a plan as a row.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    import csv
-
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["number", "point", "seed", *plan.axes])
-            for run in plan.runs:
-                values = [run.values.get(axis, plan.base.get(axis)) for axis in plan.axes]
-                writer.writerow([run.number + 1, run.point + 1, run.seed, *values])
-    except OSError as error:
-        raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
 
 
 def print_result(result: SweepResult, again: str) -> None:
