@@ -18,8 +18,9 @@ class SweepConfig:
     `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
     after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
     first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
-    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile. Machines that give the same `storage`, a database, and the same
-    command share the runs; `take_over` makes those of machines that are gone for good.
+    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile. Machines that give
+    the same `storage`, a database, and the same command share the runs; `take_over` makes those of machines that are
+    gone for good.
     """
 
     sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]

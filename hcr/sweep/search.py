@@ -18,9 +18,7 @@ from hcr.sweep.study import BEYOND, HOST, Study, Trial, alone, is_file, open_stu
 FIXED = "fixed_params"  # where Optuna keeps what a trial that waits will be
 FIRST_WITHIN_S = 10.0  # for whoever is first to have the base config tried
 DIGITS = 6  # significant, of a real number that is searched
-REDUCTION = (
-    3  # asha, hyperband: one run in so many goes on from rung to rung (Li et al. 2018, "Hyperband", section 2.6)
-)
+REDUCTION = 3  # asha, hyperband: one run in so many goes on from rung to rung; Li et al. 2018 recommend 3 or 4
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 
 
