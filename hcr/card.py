@@ -9,12 +9,13 @@ from typing import Any
 
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
-from hcr.evaluation.metrics import Evaluation
+from hcr.config.text import markdown, printable
+from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.machine import Machine
 
 LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years
 LONGEST_COMMAND = 1_500
-LONGEST_ROW = 400
+LONGEST_NAME, LONGEST_SETTINGS = 40, 300
 NOT_IN_COMMAND = ("notes=", "tracking.run_name=")  # they change no number, and notes head the card already
 
 WIDE = 0.01  # an interval as wide as the differences that people look for
@@ -31,6 +32,7 @@ class CardFacts:
         num_images: images in "train", "val" and "test".
         dataset_digest, split_digest: SHA-256 in hex.
         duplicates: images of the scored part that also stand in training, pixel for pixel.
+        data_note: how the pixels were read, where that needs saying.
         num_params: the model's.
         history: the metrics of each epoch.
         best_epoch: counted from 1.
@@ -49,6 +51,7 @@ class CardFacts:
     dataset_digest: str
     split_digest: str
     duplicates: int = 0
+    data_note: str | None = None
     num_params: int
     history: Sequence[Mapping[str, float]]
     best_epoch: int
@@ -70,8 +73,8 @@ def card(facts: CardFacts) -> str:
     parts.append(_again(facts))
     text = "\n\n".join(parts)
     if facts.cfg.notes:
-        text = f"{shortened(facts.cfg.notes.strip(), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
-    return text
+        text = f"{_closed(facts.cfg.notes, LONGEST - len(text) - 10)}\n\n---\n\n{text}"
+    return shortened(text, LONGEST)
 
 
 def caveats(facts: CardFacts) -> list[str]:
@@ -80,6 +83,9 @@ def caveats(facts: CardFacts) -> list[str]:
     found = []
     if facts.shown != "test":
         found.append("Test was not scored. The validation images chose the best epoch, so the result is flattered.")
+    guessing = guessing_note(evaluation)
+    if guessing is not None:
+        found.append(_plain(f"The {guessing}.", LONGEST_SETTINGS))
     width = evaluation.accuracy_high - evaluation.accuracy_low
     if width > WIDE:
         found.append(
@@ -107,6 +113,8 @@ def caveats(facts: CardFacts) -> list[str]:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
         found.append(f"{facts.duplicates:,} of the images scored here also stand in training, pixel for pixel.")
+    if facts.data_note is not None:
+        found.append(_plain(f"{facts.data_note}.", LONGEST_SETTINGS))
     if facts.is_patched:
         found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
     return found
@@ -140,20 +148,20 @@ def _list(facts: CardFacts) -> str:
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
     speed = median(epoch["time/images_per_s"] for epoch in facts.history)
     rows = {
-        "Data": f"{cfg.dataset.name}: {images} images of {shape}, {cfg.dataset.num_classes} classes{counted};"
+        "Data": f"{_plain(cfg.dataset.name)}: {images} images of {shape}, {cfg.dataset.num_classes} classes{counted};"
         f" data `{facts.dataset_digest[:12]}`, split `{facts.split_digest[:12]}`",
-        "Model": f"{cfg.model.name}, {facts.num_params:,} parameters; {_settings(values['model'])}",
-        "Training": f"{cfg.optimizer.name} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
+        "Model": f"{_plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
+        "Training": f"{_plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
         f" augmentation {cfg.augmentation.name}, batches of {cfg.training.batch_size}, seed {cfg.seed}",
         "Time": f"{_duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
-        "Machine": f"{machine.cpu}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
+        "Machine": f"{_plain(machine.cpu)}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
         f" {machine.system}",
         "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
     if facts.undrawn_key is not None:
         rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"
     # A list and not a table: MLflow's pages draw tables without any room between their columns.
-    return "\n".join(f"- **{name}:** {shortened(' '.join(text.split()), LONGEST_ROW)}" for name, text in rows.items())
+    return "\n".join(f"- **{name}:** {text}" for name, text in rows.items())
 
 
 def _again(facts: CardFacts) -> str:
@@ -178,7 +186,9 @@ def _settings(values: Mapping[str, Any]) -> str:
             return {True: "yes", False: "no", None: "none"}[value]
         return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
-    return ", ".join(f"{name} {text(value)}" for name, value in values.items() if name != "name")
+    return _plain(
+        ", ".join(f"{name} {text(value)}" for name, value in values.items() if name != "name"), LONGEST_SETTINGS
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -189,6 +199,26 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _plain(text: str, longest: int) -> str:
-    """A name of the user's, as text that Markdown leaves alone."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", shortened(text, longest).replace("\n", " "))
+def _plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """Text of the user's, at most `longest` characters of it, so that Markdown leaves it alone."""
+    text, kept = " ".join(printable(text).split()), longest
+    while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room, too
+        kept -= 1
+    return shown
+
+
+def _closed(notes: str, longest: int) -> str:
+    """The user's own Markdown, cut to `longest` characters, without what would swallow the card behind it: HTML, and
+    a block of code that is not closed."""
+    text = re.sub(r"<(?=[a-z/!?$])(?!https?:|mailto:)", "&lt;", notes.strip(), flags=re.IGNORECASE)
+    text = shortened(re.sub(r"([`~])\1{9,}", r"\1" * 9, text), max(20, longest - 10))
+    fence = ""
+    for line in text.splitlines():
+        found = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line)
+        if found is None:
+            continue
+        if not fence:
+            fence = found[1] if found[1][0] == "~" or "`" not in found[2] else ""
+        elif found[1].startswith(fence) and not found[2].strip():
+            fence = ""
+    return f"{text}\n{fence}" if fence else text

@@ -1,39 +1,109 @@
 """`hcr`: verbs to functions. Nothing heavy is imported before the config has been accepted."""
 
 import atexit
+import errno
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hcr import __version__
-from hcr.config.errors import HcrError, one_line
-from hcr.config.schema import choose
-from hcr.verbs import VERBS, help_text
+from hcr import __version__, stopping
+
+if TYPE_CHECKING:
+    from hcr.verbs import Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (the command line by default) asks for, and return the exit code.
 
     An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
-    came from.
+    came from. A stop signal is one line and exit code 130. Where nobody reads what is printed any more, such as behind
+    `| head`, it ends without a word.
     """
+    if argv is None:
+        stopping.handle_until_exit()
+    # Imported behind that: a signal during these imports is one line too.
+    from hcr.config.errors import BROKEN_PIPE
+    from hcr.config.text import settle_streams
+    from hcr.environment import settle_environment
+
+    settle_environment()
+    settle_streams()
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while there is somebody to tell that it fails
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"hcr: standard output: expected room for what is printed, got: {error.strerror}", file=sys.stderr)
+        code = 1
+    else:
+        return code
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+    return code
+
+
+def _main(words: list[str]) -> int:
+    from hcr.config.errors import HcrError, one_line
+    from hcr.config.text import refuse_undecodable
+    from hcr.config.tracking import provide_home
+    from hcr.importing import refusal_of
+    from hcr.verbs import help_text
+
     atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
-    words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         return _say(help_text())
     if words[0] == "--version":
         return _say(f"hcr {__version__}")
+    provide_home()
+    if words[0] != "train":
+        stopping.says("interrupted")
     try:
-        return choose(VERBS, words[0], key="verb").load()(words[1:])
+        refuse_undecodable(words, os.environ)
+        return _verb(words).load()(words[1:])
     except HcrError as error:
+        if stopping.is_requested():
+            return stopping.leave(stopping.line_of(error))
         if os.environ.get("HCR_TRACEBACK") == "1":
             raise
         print(f"hcr: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(f"hcr: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
+        return stopping.leave(stopping.line_of(stop))
+    except Exception as error:
+        if stopping.is_requested():  # whatever it is, it comes from the interruption
+            return stopping.leave(stopping.line_of(error))
+        if isinstance(error, ImportError) and os.environ.get("HCR_TRACEBACK") != "1":
+            print(f"hcr: {refusal_of(error)}", file=sys.stderr)
+            return 1
+        raise
+
+
+def _verb(words: Sequence[str]) -> "Verb":
+    """The verb that the command line begins with.
+
+    Raises:
+        ConfigError: it begins with none; says what to write.
+    """
+    from hcr.config.errors import ConfigError
+    from hcr.config.schema import choose
+    from hcr.verbs import OTHER_NAMES, VERBS
+
+    name = words[0]
+    if name.startswith("-") or ("=" in name and name not in VERBS):
+        flag, equals, value = name.partition("=")
+        meant = [f"--config-dir{equals}{value}", *words[1:]] if flag == "--config" else words
+        raise ConfigError(
+            f"{name}: expected a verb first ({', '.join(VERBS)}); write {shlex.join(['hcr', 'train', *meant])}"
+        )
+    if name not in VERBS and name.casefold() in OTHER_NAMES:
+        raise ConfigError(f"verb: no {name!r} here; write hcr {OTHER_NAMES[name.casefold()]}")
+    return choose(VERBS, name, key="verb")
 
 
 def _say(text: str) -> int:

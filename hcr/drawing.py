@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcr.config import DataError, RunConfig, TrackingError, parse_config
 from hcr.config.errors import one_line
 from hcr.data import Splits, load_splits
-from hcr.evaluation.metrics import evaluate
+from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.tracking.journal import ARTIFACTS, Event, Journal, add_events, lock_ended_run, read_events
 
 if TYPE_CHECKING:
@@ -87,36 +87,38 @@ def record_pictures(
     splits: Splits,
     model: "keras.Model",
     state: "TrainingState",
-    shown: str,
-    probabilities: NDArray[np.float32],
+    evaluations: Mapping[str, Evaluation | None],
+    probabilities: Mapping[str, NDArray[np.float32]],
 ) -> None:
-    """Draw the pictures of a run that is about to end; arguments as for RunRecord."""
+    """Draw the pictures of a run that is about to end: of test where it was scored, else of validation."""
+    shown = "val" if evaluations["test"] is None else "test"
     run = RunRecord(
         cfg=cfg,
         history=state.history,
         best_epoch=state.best_epoch,
         shown=shown,
-        probabilities=probabilities,
+        probabilities=probabilities[shown],
         labels={"val": splits.val, "test": splits.test}[shown].labels,
         kernel=first_kernel(model),
         splits=splits,
     )
-    for path in draw(run, journal.artifact):
-        journal.artifact_written(path)
+    draw(run, journal.artifact, journal.artifact_written)
 
 
-def draw(run: RunRecord, artifact: Callable[[str], Path]) -> Iterator[str]:
-    """Write every picture of `run` as PNG, and yield the name of each artifact once it is written.
+def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str], object]) -> None:
+    """Write every picture of `run` as PNG.
 
     Args:
         artifact: where to write the artifact of a name (see `Journal.artifact`).
+        written: called with the name of each artifact once it is there.
     """
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
 
-    for name, figure in pictures(run):
-        path = f"{PLOTS}/{name}.png"
-        save_figure(figure, artifact(path))
-        yield path
+    with default_style():
+        for name, figure in pictures(run):
+            path = f"{PLOTS}/{name}.png"
+            save_figure(figure, artifact(path))
+            written(path)
 
 
 def first_kernel(model: "keras.Model") -> NDArray[np.float32] | None:
@@ -148,8 +150,9 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
             target.parent.mkdir(parents=True, exist_ok=True)
             return target
 
+        drawn: list[str] = []
         try:
-            drawn = list(draw(run, artifact))
+            draw(run, artifact, drawn.append)
             add_events(folder, [{"event": "artifact", "path": path} for path in drawn])
         except OSError as error:
             raise TrackingError(f"{folder / ARTIFACTS}: cannot be written ({one_line(error)})") from error

@@ -1,29 +1,37 @@
 """`hcr train`: the gate first, then Hydra, which calls back once for each job."""
 
 import argparse
+import io
 import os
-import signal
+import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
+from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
 from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
-from hcr.config.errors import one_line
-from hcr.config.tracking import how_to_see, output_root
+from hcr.config.errors import BROKEN_PIPE, one_line
+from hcr.config.tracking import check_places, how_to_see, output_root
+from hcr.environment import unusable_keras_json
+from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run
+from hcr.tracking.status import find_run, is_delivered
+from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
     from hcr.runner import RunResult
+
+FLAGS = tuple(VERBS["train"].options)
+_shown, _info = ("|".join(VERBS["train"].options[flag]) for flag in ("--cfg", "--info"))
+SHORT = re.compile(f"-[hmr]+|-c({_shown})|-i({_info})")  # short flags that stand together with others or a value
 
 
 def train(argv: Sequence[str]) -> int:
@@ -32,20 +40,27 @@ def train(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
     """
-    flags, argv = _parse_flags(argv)
+    given = argv
+    flags, argv, unknown = _parse_flags(argv)
     config_dir = flags.config_dir or user_config_dir()
-    checked = _pass_the_gate(flags, Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished))
+    composer = Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished)
+    if unknown:
+        raise composer.unknown_flag(unknown[0], given, FLAGS)
+    checked = _pass_the_gate(flags, composer)
     for cfg in checked.configs:
         _as_asked(cfg, flags.overrides)
+    if checked.configs and (problem := unusable_keras_json()):
+        raise ConfigError(problem)
+    if checked.configs and not checked.configs[0].check_only:
+        check_places(checked.configs[0].tracking)
     sys.argv = ["hcr train", *argv]
     if config_dir is not None and flags.config_dir is None:
         sys.argv += ["--config-dir", str(config_dir)]
     os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
-    if checked.multirun:
-        return _train_many(checked, flags.overrides)
-    return _train_one(checked.configs[0] if checked.configs else None)
+    with stopping.handled():
+        if checked.multirun:
+            return _train_many(checked, flags.overrides)
+        return _train_one(checked.configs[0] if checked.configs else None)
 
 
 def _train_one(cfg: RunConfig | None) -> int:
@@ -61,10 +76,24 @@ def _train_one(cfg: RunConfig | None) -> int:
             _run_job(cfg)
         except HcrError as error:
             errors.append(error)
+        except ImportError as error:
+            errors.append(refusal_of(error))
+        except BrokenPipeError:
+            raise SystemExit(BROKEN_PIPE) from None  # Hydra would show a traceback
 
+    if cfg is None:
+        return _print_of_hydra(job)
     code = _call_hydra(job)
     if errors:
         raise errors[0]
+    return code
+
+
+def _print_of_hydra(job: Callable[[DictConfig], None]) -> int:
+    """Print what Hydra has to show, ourselves: a pipe that is closed early would be a traceback of Hydra's."""
+    with redirect_stdout(io.StringIO()) as said:
+        code = _call_hydra(job)
+    print(said.getvalue(), end="")
     return code
 
 
@@ -84,7 +113,9 @@ def _run_job(cfg: RunConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     cfg, overrides = _as_asked(cfg, list(HydraConfig.get().overrides.task))
-    with _reading_ahead(cfg), _without_greetings():
+    with _reading_ahead(cfg), without_greetings():
+        for name in ("numpy", "tensorflow", "keras"):
+            import_needed(name)
         from hcr.runner import run
     if cfg.check_only:
         from hcr.commands.check import print_check
@@ -95,7 +126,8 @@ def _run_job(cfg: RunConfig) -> None:
     from hcr.training.progress import ProgressDisplay
 
     display = ProgressDisplay(cfg.training.epochs, keeps_best=cfg.training.keep == "best")
-    with recorded(cfg.tracking) as journal, display:
+    with _stopped_in_one_line(cfg) as seen, recorded(cfg.tracking) as journal, display:
+        seen.append(journal)
         try:
             result = run(
                 cfg,
@@ -107,15 +139,74 @@ def _run_job(cfg: RunConfig) -> None:
             )
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
+            if cfg.score_test is not False:
+                _score_later(done.folder)
             return
-        except KeyboardInterrupt:
-            again = "; the same command goes on with it" if cfg.resume != "never" else ""
-            where = f"; run {journal.key} ends as KILLED in {journal.folder}{again}"
-            raise KeyboardInterrupt("interrupted" + (where if journal.is_open else "")) from None
-        print(_summary(result, journal), flush=True)
-        if result.warning is not None:
-            print(f"note: {result.warning}", flush=True)
-    print(how_to_see(journal.uri), flush=True)
+        except BrokenPipeError:  # such as `| head`: it ends as if it had been interrupted
+            told = f"hcr: nobody reads what it prints any more; the same command resumes run {journal.key}"
+            print(told, file=sys.stderr)
+            raise SystemExit(BROKEN_PIPE) from None
+        from hcr.console import say
+        from hcr.evaluation.fonts import note_on_names
+
+        with suppress(BrokenPipeError):  # the run is whole all the same
+            for line in _summary(result, journal).splitlines():
+                say(line)
+            for note in (*result.notes, note_on_names(cfg.dataset.class_names)):
+                if note is not None:
+                    say(f"note: {note}")
+    say(how_to_see(journal.uri))
+
+
+def _score_later(folder: Path) -> None:
+    """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
+    from hcr.scoring import score_test, scored
+    from hcr.tracking.replay import upload_added
+
+    if scored(folder) is not None:
+        return
+    accuracy = score_test(folder)
+    print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)
+    upload_added(folder)
+
+
+@contextmanager
+def _stopped_in_one_line(cfg: RunConfig) -> Iterator[list[Journal]]:
+    """A run, and what is said where a stop signal ends it: what is kept, and the command that resumes it.
+
+    The journal goes into the list that is yielded.
+    """
+    seen: list[Journal] = []
+    try:
+        with stopping.recording():
+            yield seen
+            stopping.check()  # a signal in the last moment of the run
+    except BaseException:
+        if not stopping.is_requested():
+            raise
+        raise KeyboardInterrupt(_what_is_kept(seen, cfg)) from None
+    finally:
+        stopping.says(_what_is_kept(seen, cfg))
+
+
+def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
+    from hcr.training.checkpoint import CHECKPOINT, checkpoints
+
+    status = last_event(seen[0].folder).get("status") if seen else None
+    if status is None:
+        return "interrupted; nothing had begun"
+    folder = seen[0].folder
+    if status == "FINISHED":
+        rest = "" if is_delivered(folder) else "; `hcr sync` uploads the rest of it"
+        return f"interrupted; run {folder.name} has finished and is in {folder}{rest}"
+    saved = checkpoints(folder / CHECKPOINT)
+    epochs = int(saved[0].name) if saved else 0
+    again = "the same command" if cfg.resume == "auto" else f"`hcr train resume={folder.name}`"
+    rest = "" if is_delivered(folder) else ", and `hcr sync` uploads what it has so far"
+    return (
+        f"interrupted after epoch {epochs} of {cfg.training.epochs}; {again} resumes run {folder.name}"
+        f" in {folder}{rest}"
+    )
 
 
 def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str]]:
@@ -172,26 +263,6 @@ def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
         reader.join()
 
 
-@contextmanager
-def _without_greetings() -> Iterator[None]:
-    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself; unless the import fails.
-
-    It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb") as stderr:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            stderr.write(said.read())
-            raise
-        finally:
-            os.dup2(stderr.fileno(), 2)
-
-
 def _summary(result: "RunResult", journal: Journal) -> str:
     shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
     return (
@@ -201,16 +272,25 @@ def _summary(result: "RunResult", journal: Journal) -> str:
     )
 
 
-def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Hydra's own flags, wherever they stand, and the same words with the flags first, as Hydra wants them."""
+def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """Hydra's own flags, wherever they stand; the same words with the flags first, as Hydra wants them; other flags."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
+        found = re.fullmatch(r"ambiguous option: (\S+) could match (.*)", message)
+        if found is not None:
+            fitting = [flag for flag in found[2].split(", ") if flag in FLAGS]
+            raise ConfigError(f"{found[1].partition('=')[0]}: expected one of {', '.join(fitting)}")
         raise ConfigError(f"hcr train: {message}")
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    flags = parser.parse_intermixed_args(list(argv))
+    # One dash and a word would be read as short flags with their values: -patience as -p atience.
+    unknown = [word for word in argv if re.match(r"-[A-Za-z_]\w", word) and not SHORT.fullmatch(word)]
+    if not unknown:
+        flags, unknown = parser.parse_known_intermixed_args(list(argv))
+    if unknown:
+        return argparse.Namespace(config_dir=None, config_name=None), list(argv), unknown
     if flags.multirun and (flags.cfg or flags.info):
         raise ConfigError("hcr train: -m and --cfg or --info do not go together; leave out -m")
     if flags.config_path is not None:
@@ -220,7 +300,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     words = list(argv)
     for override in flags.overrides:
         words.remove(override)
-    return flags, [*words, *flags.overrides]
+    return flags, [*words, *flags.overrides], []
 
 
 def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:
@@ -243,7 +323,3 @@ def _call_hydra(job: Callable[[DictConfig], None]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

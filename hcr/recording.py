@@ -20,6 +20,7 @@ from hcr.config.fingerprint import code_version, extension_sources, fingerprint
 from hcr.config.gate import as_param, flatten, to_dict, to_yaml
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
 from hcr.data import Splits
+from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
 from hcr.model import with_keras_layers
@@ -86,6 +87,9 @@ def record_start(
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
     commit = git_commit()
+    settings = deciding_settings()
+    if settings:
+        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
     if journal.parent is not None:
         tags["hcr.sweep"] = journal.parent
     if commit is not None:
@@ -214,6 +218,7 @@ def record_card(
         total_s=total_s,
         machine=this_machine(),
         duplicates=splits.duplicates_test if shown == "test" else splits.duplicates_val,
+        data_note=splits.data_note,
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
         undrawn_key=None if is_drawn else journal.key,

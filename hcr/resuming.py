@@ -2,25 +2,56 @@
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
+from hcr.tracking.known import ask, deleted_keys
+from hcr.tracking.place import store_of
+from hcr.tracking.replay import deliver_lost
 from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
 
 class AlreadyFinished(Exception):
-    """The same run has finished before: the same config, data and code, in the same store."""
+    """The same run has finished before: the same config, data and code, in the same store.
+
+    Args:
+        folder: its folder.
+        unsure: what the message ends with, such as that its store could not be asked.
+    """
+
+    def __init__(self, folder: Path, unsure: str = "") -> None:
+        super().__init__(f"run {folder.name} has finished with this config, data and code; it is in {folder}{unsure}")
+        self.folder = folder
 
 
-def refuse_finished(journal: Journal, identity: str) -> None:
-    """Raise AlreadyFinished where a run of the fingerprint `identity` has finished in the journal's store."""
-    done = finished_runs(output_root(), uri=journal.uri, experiment=journal.header["experiment"]).get(identity)
-    if done is not None:
-        raise AlreadyFinished(f"run {done.name} has finished with this config, data and code; it is in {done}")
+def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
+    """Raise AlreadyFinished where a run of the fingerprint `identity` has finished in the journal's store.
+
+    One that was deleted in MLflow does not count. One that an SQLite store has lost is delivered again.
+
+    Args:
+        timeout_s: how long the store may take to say whether it still has the run.
+    """
+    finished = partial(finished_runs, output_root(), uri=journal.uri, experiment=journal.header["experiment"])
+    latest = finished().get(identity)
+    if latest is None:
+        return
+    known = ask(journal.uri, timeout_s)
+    deleted = deleted_keys(output_root(), journal.uri, known)
+    done = finished(without=deleted).get(identity)
+    if done is None:
+        told = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
+        print(told, flush=True)
+        return
+    if known is not None and known.standing(done) == "lost" and deliver_lost(output_root(), journal.uri):
+        print(f"note: MLflow had lost run {done.name}; it has been delivered again", flush=True)
+    unsure = "" if known is not None else "; its store could not be asked whether it is still there"
+    raise AlreadyFinished(done, unsure)
 
 
 def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
@@ -41,8 +72,16 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     for folder, header in unfinished(output_root()):
         if named is not None and folder != named:
             continue
-        if named is None and not (is_of_this_host(header) and _is_the_same(header, journal, identity)):
+        if named is None and not (is_of_this_host(header) and _is_the_same(folder, header, journal, identity)):
             continue
+        if folder.name in _deleted(folder, header, cfg.tracking.timeout_s):
+            if named is None:
+                print(f"note: run {folder.name} was deleted in MLflow and is not resumed", flush=True)
+                continue
+            raise ConfigError(
+                f"resume: run {folder.name} was deleted in MLflow; expected one that is there"
+                " (`mlflow runs restore` restores it)"
+            )
         try:
             lock = lock_ended_run(folder)  # before anything is read: what is read stays true
         except BlockingIOError:
@@ -70,10 +109,16 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     return None
 
 
-def _is_the_same(header: Event, journal: Journal, identity: str) -> bool:
-    """Whether the run that began with `header` would have the same numbers, and stand in the same place."""
-    places = ("parent", "uri", "experiment")
-    return header["tags"].get("hcr.fingerprint") == identity and all(header[k] == journal.header[k] for k in places)
+def _deleted(folder: Path, header: Event, timeout_s: float) -> frozenset[str]:
+    uri = store_of(folder, header)
+    return deleted_keys(output_root(), uri, ask(uri, timeout_s))
+
+
+def _is_the_same(folder: Path, header: Event, journal: Journal, identity: str) -> bool:
+    """Whether the run in `folder`, that began with `header`, would have the same numbers and the same place."""
+    is_here = store_of(folder, header) == journal.uri
+    is_here &= all(header[name] == journal.header[name] for name in ("parent", "experiment"))
+    return is_here and header["tags"].get("hcr.fingerprint") == identity
 
 
 def _tell_damage(path: Path, why: str) -> None:

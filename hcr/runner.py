@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hcr import stopping
 from hcr.config import DataError, RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
 from hcr.drawing import record_pictures
-from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.evaluation.metrics import Evaluation, evaluate, guessing_note
+from hcr.readiness import EndOfRun, check_room
 from hcr.recording import (
     disk_of,
     fingerprint_of,
@@ -25,21 +27,21 @@ from hcr.tracking.journal import Journal
 from hcr.training import TrainingState, configure_threads, fit, predict_probabilities
 from hcr.training.build import build
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
-from hcr.training.loop import OnSteps
+from hcr.training.loop import OnSteps, StepsDone
 
 
 @dataclass(frozen=True)
 class RunResult:
     """What a run came to. `objective` is the monitored validation metric of the best epoch; `test` may be unscored.
 
-    `warning` is a line about its data that whoever reads its scores should know, if there is one.
+    `notes` are lines about its data and its accuracy that whoever reads its scores should know.
     """
 
     objective: float
     state: TrainingState
     val: Evaluation
     test: Evaluation | None
-    warning: str | None
+    notes: tuple[str, ...]
 
 
 def run(
@@ -82,9 +84,10 @@ def run(
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
     model, optimizer = build(cfg, len(splits.train))
+    check_room(journal.root, model.count_params())
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
-        refuse_finished(journal, identity)
+        refuse_finished(journal, identity, cfg.tracking.timeout_s)
     state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
         with disk_of(journal):
@@ -95,27 +98,37 @@ def run(
 
     def record_epoch(state: TrainingState) -> None:
         # The checkpoint first: what it holds can be journalled later, and what the journal holds cannot be trained on.
-        try:
-            save_checkpoint(journal.folder / CHECKPOINT, state, identity)
-        except OSError as error:
-            raise TrackingError(f"{journal.folder}: no checkpoint can be written ({one_line(error)})") from error
-        record_epochs(journal, state)
+        with stopping.deferred():  # an epoch that has been trained is kept
+            try:
+                save_checkpoint(journal.folder / CHECKPOINT, state, identity)
+            except OSError as error:
+                raise TrackingError(f"{journal.folder}: no checkpoint can be written ({one_line(error)})") from error
+            record_epochs(journal, state)
         if on_epoch is not None:
             on_epoch(state)
 
-    state = fit(
-        model,
-        optimizer,
-        splits.train,
-        splits.val,
-        cfg.training,
-        cfg.augmentation,
-        monitor=cfg.monitor,
-        seed=cfg.seed,
-        state=state,
-        on_epoch=record_epoch,
-        on_steps=on_steps,
-    )
+    with EndOfRun(draws=draw) as end_of_run:
+
+        def on_some_steps(now: StepsDone) -> None:
+            end_of_run.check()
+            if on_steps is not None:
+                on_steps(now)
+
+        state = fit(
+            model,
+            optimizer,
+            splits.train,
+            splits.val,
+            cfg.training,
+            cfg.augmentation,
+            monitor=cfg.monitor,
+            seed=cfg.seed,
+            state=state,
+            on_epoch=record_epoch,
+            on_steps=on_some_steps,
+        )
+        end_of_run.require()
+    stopping.check()
     probabilities = {"val": state.best_probabilities}
     val = evaluate(probabilities["val"], splits.val.labels, splits.class_names)
     test = None
@@ -127,9 +140,12 @@ def run(
     total_s = time.perf_counter() - start
     with disk_of(journal):
         record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
+        stopping.check()
         record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s, is_drawn=draw)
         record_artifacts(journal, model, splits, probabilities, evaluations)
         if draw:
-            shown = "val" if test is None else "test"
-            record_pictures(journal, cfg, splits, model, state, shown, probabilities[shown])
-    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, warning=splits.warning)
+            record_pictures(journal, cfg, splits, model, state, evaluations, probabilities)
+    shown, score = ("validation", val) if test is None else ("test", test)
+    guessing = guessing_note(score)
+    notes = (*splits.notes, *([] if guessing is None else [f"{shown} {guessing}"]))
+    return RunResult(objective=state.best[cfg.monitor], state=state, val=val, test=test, notes=notes)

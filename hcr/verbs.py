@@ -92,11 +92,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "sync": Verb(
             group="keep",
-            usage="",
-            summary="deliver what MLflow has not had yet",
-            examples=("hcr sync", "HCR_OUTPUT_DIR=/data/runs hcr sync"),
+            usage="[RUN...]",
+            summary="deliver what MLflow has not had yet, or has lost",
+            examples=("hcr sync --check", "hcr sync --to sqlite:////data/mlflow.db"),
             function="hcr.commands.sync:main",
-            options={"--help": (), "--take-over": ()},
+            options={"--help": (), "--take-over": (), "--check": (), "--repair": (), "--to": (), "--forget": ()},
+            words="run",
         ),
         "completion": Verb(
             group="shell",
@@ -107,6 +108,27 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             options={"--help": ()},
             words=("bash", "zsh"),
         ),
+    }
+)
+
+
+# What other tools call what a verb here does.
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "fit": "train",
+        "run": "train",
+        "start": "train",
+        "sweep": "train -m",
+        "tune": "train -m",
+        "multirun": "train -m",
+        "config": "train --cfg job",
+        "dataset": "data",
+        "datasets": "data",
+        "dashboard": "ui",
+        "mlflow": "ui",
+        "serve": "ui",
+        "push": "sync",
+        "upload": "sync",
     }
 )
 

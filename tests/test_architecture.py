@@ -11,9 +11,13 @@ PACKAGE = Path(__file__).parents[1] / "hcr"
 
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
+    "hcr.environment": -1,
     "hcr": 0,
+    "hcr.console": 0,
     "hcr.config": 0,
     "hcr.verbs": 0,
+    "hcr.stopping": 0,
+    "hcr.importing": 1,
     "hcr.data": 1,
     "hcr.model": 1,
     "hcr.evaluation.metrics": 1,
@@ -24,6 +28,7 @@ FLOORS = {
     "hcr.tracking": 2,
     "hcr.machine": 1,
     "hcr.card": 2,
+    "hcr.readiness": 3,
     "hcr.recording": 3,
     "hcr.drawing": 3,
     "hcr.resuming": 3,
@@ -55,14 +60,23 @@ KNOWS = {
     },
     "matplotlib": {"hcr.evaluation"},
     "hydra": {
+        "hcr.config.as_written",
         "hcr.config.axes",
         "hcr.config.compose",
         "hcr.config.hydra_node",
+        "hcr.config.remedies",
         "hcr.launch",
         "hcr.sweep.hydra_plugins",
     },
     "optuna": {"hcr.sweep.search", "hcr.sweep.study", "hcr.sweep.nursery"},
-    "rich": {"hcr.training.progress", "hcr.data.download", "hcr.commands", "hcr.sweep.screen", "hcr.sweep.preview"},
+    "rich": {
+        "hcr.console",
+        "hcr.training.progress",
+        "hcr.data.download",
+        "hcr.commands",
+        "hcr.sweep.screen",
+        "hcr.sweep.preview",
+    },
     "pooch": {"hcr.data.download"},
 }
 
@@ -138,7 +152,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
 
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
-    to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow"}
+    to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     ours = {"hcr", "hydra_plugins", *sys.stdlib_module_names}
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

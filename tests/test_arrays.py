@@ -1,5 +1,6 @@
 """NumPy archives: what may be in them, that they equal the MATLAB file, and what is refused."""
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def test_any_other_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x_train", "text")
         archive.writestr("readme.txt", "text")
-    assert "expected the arrays x_train y_train x_test y_test, or x y and perhaps group" in message(path)
+    assert "group; got `x_train` (no array), `readme.txt` (no array); save them with" in message(path)
 
 
 class Trap:
@@ -179,30 +180,81 @@ class Trap:
 def test_python_objects_are_refused_and_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, with_test(y_train=np.array([Trap()], dtype=object)))
-    assert "got Python objects (which are not unpickled)" in message(path)
+    assert "got Python objects in `y_train` (which are not unpickled)" in message(path)
     assert not Path("trap-was-sprung").exists()
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"y_test": None}, "expected the arrays x_train y_train x_test y_test, or x y and perhaps group; got x_train"),
-        ({"y_train": np.zeros(59)}, "got `x_train` of shape (60, 4, 3) and `y_train` of shape (59,)"),
-        ({"y_test": np.zeros((30, 3))}, "got `x_test` of shape (30, 4, 3) and `y_test` of shape (30, 3)"),
-        ({"x_train": np.zeros((60, 12), "u1")}, "got `x_train` of shape (60, 12)"),
+        (
+            {"y_test": None},
+            "or x y and perhaps group; got `x_train` (60, 4, 3) uint8, `y_train` (60,) int64, `x_test` (30, 4, 3)",
+        ),
+        ({"y_train": np.zeros(59)}, "got 59 labels (`y_train`) for 60 images"),
+        ({"y_test": np.zeros((30, 3))}, "expected one label per image, got `y_test` of shape (30, 3) for 30 images"),
+        ({"x_train": np.zeros((60, 11), "u1")}, "got `x_train` of shape (60, 11); save them as (N, height, width,"),
         ({"x_train": np.float64(3)}, "got `x_train` of shape ()"),
-        ({"x_test": np.zeros((30, 3, 4), "u1")}, "expected images of one shape"),
+        ({"x_test": np.zeros((30, 3, 4), "u1")}, "got `x_test` of shape (30, 3, 4); if height and width are swapped"),
         ({"x_test": np.full((30, 4, 3), "x")}, "expected pixels that are numbers"),
         ({"x_test": np.zeros((30, 4, 3), "c8")}, "expected `x_test` to be an array of numbers, got complex64"),
         ({"x_test": np.full((30, 4, 3), 0.5)}, "expected whole pixels from 0 to 255, got fractions"),
-        ({"y_test": np.full(30, 3)}, "expected labels from 0 to 2, got 0 to 3"),
+        ({"y_test": np.full(30, 3)}, "expected labels from 0 to 2, got 3 to 3"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_in_their_terms(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
     assert told in message(write(tmp_path, with_test(**changes)))
 
 
-@pytest.mark.parametrize("group", [np.zeros(89, int), np.zeros((90, 1), int), np.zeros(90)])
+def test_one_digest_whatever_type_scale_and_form_the_same_data_set_is_saved_in(tmp_path: Path) -> None:
+    x, y = images()
+    x.flat[:2] = 0, 255
+    ink = x > 127
+    grey = {
+        load_dataset(config(write(tmp_path, arrays), official=False)).digest
+        for arrays in (
+            one_set(x=x),
+            one_set(x=x.astype(">u2"), y=y[:, np.newaxis]),
+            one_set(x=x.reshape(90, 12), y=np.eye(3)[y]),
+            one_set(x=x[:, np.newaxis] / 255, y=np.array(["a", "b", "c"])[y]),
+        )
+    }
+    black_and_white = {
+        load_dataset(config(write(tmp_path, one_set(x=x)), official=False)).digest
+        for x in (ink, ink.astype("u1"), ink.astype("i1"), ink.astype("f4"), np.where(ink, 255, 0))
+    }
+    assert (len(grey), len(black_and_white)) == (1, 1)
+
+
+def test_the_digest_of_a_data_set_stays_what_it_was(tmp_path: Path) -> None:
+    data = load_dataset(config(write(tmp_path, one_set()), official=False))
+    assert data.digest == "a89d1b7a3c26a46235146c0e11310b717de5b9f3df0741945c891bd899f4b6d2"
+    digits = load_dataset(compose([]).dataset)
+    assert digits.digest == "1e4ccadb94b357939da9e571cfca53640ad5f13fa8c852cfb3f86841c82233ab"
+
+
+def test_a_header_that_declares_another_size_than_the_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "small.npz"
+    for shape in ((10**12, 4, 3), (89, 4, 3), (91, 4, 3), (-90, 4, 3)):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("x", "y"):
+                archive.writestr(f"{name}.npy", header.getvalue() + bytes(90 * 4 * 3))
+        assert f"cut short or changed: `x` of shape {shape} has 1,080 bytes" in message(path, official=False)
+
+
+def test_names_in_an_archive_are_shown_but_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "small.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ["a\nb\x1b[31m", "n" * 500, *(f"array{i}" for i in range(20))]:
+            archive.writestr(f"{name}.npy", b"none")
+    told = message(path)
+    assert "got `a?b?[31m` (no array), `" + "n" * 40 + "…` (no array), `array0` (no array)" in told
+    assert "`array5` (no array) and 14 more; save them with" in told
+
+
+@pytest.mark.parametrize("group", [np.zeros(89, int), np.zeros((90, 2), int), np.zeros(90)])
 def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> None:
     path = write(tmp_path, one_set(group=group))
     assert "expected a group per image, whole numbers or text" in message(path, official=False, has_groups=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcr.config import ConfigError
-from hcr.config.axes import Axis, axis_of, written
+from hcr.config.axes import Axis, axis_of, plain, written
 
 PARSER = OverridesParser.create()
 
@@ -93,8 +93,6 @@ VALUE = LEAF | st.lists(LEAF, max_size=3)
 
 @given(value=VALUE)
 def test_a_value_is_written_as_hydra_reads_it(value: Any) -> None:
-    from hcr.config.axes import _plain
-
-    found = _plain(PARSER.parse_override(f"key={written(value)}").value())
+    found = plain(PARSER.parse_override(f"key={written(value)}").value())
     assert found == value
     assert type(found) is type(value)

@@ -110,6 +110,20 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             r"mean F1 of 0.99: q\\\| \(F1 0.61, 33 images\)\.$",
         ),
         ({"evaluation": evaluation(classes=(ClassScore("z", 0, 0, 0, 0),))}, "no images here: z"),
+        (
+            {
+                "evaluation": evaluation(
+                    accuracy=0.11,
+                    accuracy_low=0.095,
+                    accuracy_high=0.1,  # narrow: no word on too few images
+                    confusion=np.diag([11, *[10] * 8, 9]),
+                    num_images=10_000,
+                )
+            },
+            "accuracy 0.1100 .* is not shown to be better than always answering the largest class, '0', which is right"
+            " for 0.1100 of these images",
+        ),
+        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a\\_file: pixels from 0 to 1\.$"),
         ({"duplicates": 12}, "12 of the images scored here also stand in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],
@@ -149,3 +163,39 @@ def test_this_machine_is_described() -> None:
     assert machine.cores >= 1
     assert machine.memory_gib is None or machine.memory_gib > 0.1
     assert set(machine.versions) == {"python", "tensorflow", "keras"}
+
+
+OPENED = [
+    "```",
+    "~~~~\ncode",
+    "<!-- a comment",
+    "<details><summary>s",
+    "a <div>\n\n<script>",
+    "````md\n```\n",
+    "`" * 9000,
+]
+
+
+@pytest.mark.parametrize("notes", OPENED)
+def test_notes_that_leave_something_open_do_not_swallow_the_card(notes: str) -> None:
+    text = card(replace(facts(), cfg=replace(facts().cfg, notes=notes)))
+    assert len(text) <= LONGEST
+    own, _, rest = text.partition("\n\n---\n\n")
+    assert rest.startswith("### **Test accuracy")
+    assert not re.search(r"<[a-z/!?]", own, flags=re.IGNORECASE)
+    fences = [line for line in own.splitlines() if re.match(r"```|~~~", line)]
+    assert not fences or (len(fences) > 1 and fences[-1][0] == fences[0][0] and len(fences[-1]) >= len(fences[0][:3]))
+
+
+def test_code_and_addresses_in_notes_stay_as_they_are() -> None:
+    notes = "see <https://example.com>, where a < b\n\n```\nx = [1]\n```"
+    assert card(replace(facts(), cfg=replace(facts().cfg, notes=notes))).startswith(f"{notes}\n\n---\n\n")
+
+
+def test_names_on_a_card_are_text_and_neither_markdown_nor_html() -> None:
+    name = "a|b*c*`d` <script>\n- **Data:** e"
+    hostile = facts(evaluation=evaluation(classes=(ClassScore(name, 0, 0, 0.1, 5), ClassScore("b", 0, 0, 1.0, 5))))
+    text = card(replace(hostile, cfg=replace(hostile.cfg, dataset=replace(hostile.cfg.dataset, name=name))))
+    assert text.count(r"a\|b\*c\*\`d\` &#60;script\>") == 2  # the data, and a caveat
+    assert "<script" not in text
+    assert text.count("\n- **Data:**") == 1

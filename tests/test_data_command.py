@@ -1,5 +1,6 @@
 """`hcr data`: what it prints is what training would see, and it needs no TensorFlow for it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_pa
     trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60")
     assert trained.returncode == 0, trained.stderr
     assert "12 images)" in trained.stdout
-    assert "note:" not in trained.stdout
+    assert "also stand in training" not in trained.stdout
 
 
 @pytest.mark.slow
@@ -121,12 +122,58 @@ def test_duplicates_are_told_after_training_and_tagged_on_the_run(hcr: Hcr, tmp_
     from hcr.tracking.store import open_store
 
     shapes(tmp_path, repeats=60)
-    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4")
+    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "tracking.timeout_s=300")
     assert done.returncode == 0, done.stderr
     cfg = compose(["dataset=shapes", f"dataset.path={tmp_path / 'shapes.npz'}"], config_dir=tmp_path / "conf")
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     assert f"note: {splits.warning}" in done.stdout.splitlines()
+    # Nothing can be learned from noise, and that is told as well, with the accuracy that was printed.
+    (printed,) = re.findall(
+        r"^test accuracy (\S+) \(95 % interval (\S+) to (\S+), 18 images\)", done.stdout, re.MULTILINE
+    )
+    guessing = "note: test accuracy {} (95 % interval {} to {}) is not shown to be better than always answering"
+    assert guessing.format(*printed) in done.stdout
     client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
     (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert run.data.tags["hcr.duplicates_test"] == str(splits.duplicates_test) != "0"
     assert run.data.tags["hcr.duplicates_val"] == str(splits.duplicates_val) != "0"
+    assert "is not shown to be better than always answering the largest class" in run.data.tags["mlflow.note.content"]
+
+
+def test_how_pixels_were_read_is_told_and_names_with_brackets_are_shown(hcr: Hcr, tmp_path: Path) -> None:
+    shapes(tmp_path)
+    ink = np.random.default_rng(0).integers(0, 2, (90, 12, 10))
+    np.savez(tmp_path / "[b]shapes.npz", x=ink, y=np.arange(90) % 3)
+    done = hcr("data", "dataset=shapes", "dataset.path='[b]shapes.npz'", "dataset.class_names=['[b]','[/b]','c']")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "note: [b]shapes.npz: its pixels from 0 to 1 are read as 0 to 255" in done.stdout.splitlines()
+    assert "from           [b]shapes.npz" in done.stdout.splitlines()
+    assert re.search(r"^\s*\[b\] +\d+", done.stdout, re.MULTILINE)
+    assert re.search(r"^\s*\[/b\] +\d+", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_pictures_that_cannot_be_written_are_one_line(hcr: Hcr, tmp_path: Path, inside: str) -> None:
+    """A file stands where a folder has to be: the output root, or the folder in it."""
+    blocked = tmp_path / "root" / inside
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.touch()
+    done = hcr("data", env={"HCR_OUTPUT_DIR": str(tmp_path / "root")})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"hcr: {tmp_path / 'root' / 'data'}: expected a folder to write pictures into (")
+    assert line.endswith("); HCR_OUTPUT_DIR names another")
+
+
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from hcr.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main(['data']))"
+    )
+    env = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "root")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "expected a folder to write pictures into ([Errno 27] File too large" in line
+    assert list((tmp_path / "root" / "data").iterdir()) == []

@@ -136,20 +136,26 @@ def test_numbers_that_are_no_pixels_or_no_labels_are_refused_by_file(part: str, 
 
 
 def test_a_label_over_the_number_of_classes_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^a file: expected labels from 0 to 2, got 0 to 3$"):
+    with pytest.raises(
+        DataError, match=r"^a file: expected labels from 0 to 2, got 0 to 3; dataset\.num_classes is 3$"
+    ):
         make(*spoiled("labels", 3, "int64"))
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((2, 3, 4, 1), "u1"), np.zeros(2), "expected images of 4x3x1 (dataset.image_shape), got 3x4x1"),
-        (np.zeros((2, 4, 3, 3), "u1"), np.zeros(2), "expected images of 4x3x1 (dataset.image_shape), got 4x3x3"),
+        (np.zeros((2, 3, 4, 1), "u1"), np.zeros(2), "if height and width are swapped, save x.swapaxes(1, 2)"),
+        (
+            np.zeros((2, 4, 3, 3), "u1"),
+            np.zeros(2),
+            "expected images of 4x3x1 (dataset.image_shape), got `images` of shape (2,",
+        ),
         (np.zeros((0, 4, 3, 1), "u1"), np.zeros(0), "expected images, got none"),
-        (np.zeros((2, 4, 3, 1), "u1"), np.zeros(3), "got 3 labels for 2 images"),
-        (np.zeros((2, 4, 3, 1), "u1"), np.zeros((2, 1)), "got labels of shape (2, 1)"),
+        (np.eye(12)[:2].reshape(2, 4, 3, 1), np.zeros(3), "got 3 labels (`labels`) for 2 images"),
+        (np.eye(12)[:2].reshape(2, 4, 3, 1), np.zeros((2, 2)), "got `labels` of shape (2, 2) for 2 images"),
         (np.full((2, 4, 3, 1), "x"), np.zeros(2), "expected pixels that are numbers"),
-        (np.zeros((2, 4, 3, 1), "u1"), np.array(["a", "b"]), "expected labels that are numbers"),
+        (np.eye(12)[:2].reshape(2, 4, 3, 1), np.array(["a", "d"]), "or numbers from 0, got 'd'"),
     ],
 )
 def test_arrays_that_are_not_what_the_config_declares_are_refused(
@@ -159,3 +165,12 @@ def test_arrays_that_are_not_what_the_config_declares_are_refused(
         make(images, labels)
     assert str(refused.value).startswith("a file: ")
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "is_test", [np.zeros(29, bool), np.zeros((30, 1), bool), np.zeros(30, int)], ids=["29", "(30, 1)", "int"]
+)
+def test_what_does_not_say_of_each_image_whether_it_is_for_test_is_refused(is_test: np.ndarray) -> None:
+    images, labels, _ = arrays()
+    with pytest.raises(DataError, match=r"^a file: expected of each image whether it is for test, true or false, got "):
+        make(images, labels, is_test)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Hcr
-from rich.console import Console
 
 from hcr.config.compose import compose
 from hcr.config.data import ArraysConfig
 from hcr.config.errors import DataError
+from hcr.console import PlainConsole
 from hcr.data import load_dataset
 from hcr.data.download import download
 from hcr.data.files import find_file
@@ -90,7 +90,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def fetch(url: str, file: Path, *, sha256: str = SHA256, timeout_s: float = 5.0, terminal: bool = False) -> str:
     """Download, and return what was shown."""
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=300, highlight=False)
+    console = PlainConsole(file=out, terminal=terminal, width=300)
     download(url, file, sha256, timeout_s=timeout_s, console=console)
     return out.getvalue()
 

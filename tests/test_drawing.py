@@ -1,5 +1,6 @@
 """A run's pictures: drawn at its end or later, they are the same; runs of a sweep are drawn when somebody looks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import Hcr
 
+from hcr.tracking.journal import read_events
 from hcr.tracking.status import first_event, read_position
 from hcr.tracking.store import open_store
 
@@ -63,6 +65,23 @@ def test_a_sweep_reuses_a_single_run_draws_its_best_and_plots_draws_any_other_as
     assert {Path(entry.path).name for entry in stored} == PIXELS | OTHERS
     description = client.get_run(read_position(later)["run_id"]).data.tags["mlflow.note.content"]
     assert f"`hcr plots {later.name}` draws them" in description
+
+
+def test_a_run_of_a_sweep_that_is_asked_for_alone_is_scored_on_test_once_and_not_trained_again(
+    hcr: Hcr, tmp_path: Path
+) -> None:
+    sweep = hcr("train", "-m", "model.depth=1,2", *SMALL)
+    assert sweep.returncode == 0, sweep.stderr
+    run = children(tmp_path / "output")["depth=1"]
+    alone = hcr("train", "model.depth=1", *SMALL)
+    assert alone.returncode == 0, alone.stderr
+    told, scored = alone.stdout.splitlines()[:2]
+    assert told.startswith(f"run {run.name} has finished with this config, data and code")
+    assert re.fullmatch(rf"test accuracy 0\.\d{{4}}, scored now with the weights that run {run.name} kept", scored)
+    looks = [e["values"]["hcr.test_looks"] for e, _ in read_events(run) if "hcr.test_looks" in e.get("values", {})]
+    assert looks == ["1"]
+    again = hcr("train", "model.depth=1", *SMALL)
+    assert again.stdout.splitlines() == [told]
 
 
 def tags_of(root: Path, name: str) -> list[dict[str, Any]]:

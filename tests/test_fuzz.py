@@ -1,8 +1,11 @@
 """Whatever comes in, out goes a config, a data set, a state, or one clear line; HCR_FUZZ_EXAMPLES says how often."""
 
+import csv
 import hashlib
 import io
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +16,26 @@ import pytest
 import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from omegaconf import OmegaConf
+from rich.table import Table
 
+from hcr.card import LONGEST, CardFacts, card
 from hcr.config import ConfigError, DataError, HcrError, RunConfig, TrackingError, parse_config
 from hcr.config.compose import Composer, compose
 from hcr.config.data import ArraysConfig
-from hcr.config.gate import flatten, to_dict
+from hcr.config.errors import one_line
+from hcr.config.gate import flatten, parse_resolved, to_dict, to_yaml
+from hcr.config.naming import safe_file_name
+from hcr.config.text import ENCODING_ERRORS, is_text, printable, settle_streams
+from hcr.console import PlainConsole, num_columns
 from hcr.data.dataset import Dataset
 from hcr.data.sources import load_dataset
+from hcr.evaluation.canvas import SMALL, new_figure, save_figure, shorten, text_width, write_header
+from hcr.evaluation.fonts import can_draw, picture_names
+from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, write_csv
+from hcr.evaluation.metrics import classification_report_text, evaluate
+from hcr.machine import this_machine
 from hcr.tracking.journal import JOURNAL, Journal, read_events
 from hcr.training import TrainingState
 from hcr.training.checkpoint import FORMAT, DamagedCheckpoint, read_checkpoint, save_checkpoint
@@ -59,8 +74,6 @@ def one_clear_line(*allowed: type[Exception]) -> Iterator[None]:
     except allowed as error:
         assert str(error).strip()
         if isinstance(error, HcrError):
-            from hcr.config.errors import one_line
-
             assert "\n" not in one_line(error)
             assert len(one_line(error)) <= 1_010
 
@@ -238,3 +251,364 @@ def test_any_journal_is_read_or_refused_in_a_line(data: st.DataObject, tmp_path:
     (other / JOURNAL).write_bytes(data.draw(changed(whole)))
     with one_clear_line(TrackingError):
         assert all("event" in event for event, _ in read_events(other))
+
+
+# Arrays of every type, range, shape and name, against what they mean, worked out in plain Python one number at a time.
+NAMED = ("a", "b", "c")
+NUMBER_TYPES = ["?", "i1", "u1", "i2", ">u2", "i4", "u4", ">i4", "i8", "u8", "f2", "f4", ">f4", "f8", "longdouble"]
+OTHER_TYPES = ["c8", "M8[s]", "m8[s]", "U1", "S2", "V3", "O", [("a", "u1")]]
+LAYOUTS = [
+    ("x", "y"),
+    ("x", "y", "group"),
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("x_train", "y_train"),
+    ("images", "labels"),
+    ("x_train", "y_train", "x_test", "y_test", "x", "y"),
+]
+Card = tuple[tuple[int, ...], int, bool, int]  # pixels, label, whether it is for test, group
+
+
+def numbers(draw: Callable[..., Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of some type in some range: pixels, ink, fractions, or whatever the bytes mean."""
+    kind = draw(st.sampled_from(NUMBER_TYPES))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    grey = random.integers(0, 256, shape)
+    grey.flat[:1] = 255
+    how = draw(
+        st.sampled_from(["grey", "grey", "ink", "unit", "dark", "signed", "wide", "minus", "half", "spoiled", "bytes"])
+    )
+    with np.errstate(all="ignore"):
+        values = {
+            "grey": grey, "ink": grey // 128, "unit": grey / 255, "dark": grey // 16, "signed": grey / 127.5 - 1,
+            "wide": grey * 257, "minus": grey - 20, "half": grey / 2, "spoiled": grey, "bytes": grey,
+        }[how].astype(kind)  # fmt: skip
+        if how == "bytes" and kind != "?":
+            size = values.itemsize * values.size
+            values = np.frombuffer(random.bytes(size), values.dtype).reshape(shape).copy()
+        if how == "spoiled" and values.size:
+            values.flat[-1] = draw(
+                st.sampled_from([0, 1, 2, 127] + [np.nan, np.inf, -0.0, 0.5] * (values.dtype.kind == "f"))
+            )
+    return values
+
+
+def images_of(draw: Callable[..., Any], count: int, channels: int) -> np.ndarray:
+    shapes = [(count, 2, 3, channels), (count, channels, 2, 3)] + [(count, 2, 3), (count, 6)] * (channels == 1)
+    odd = [(count, 3, 2), (2, 3, count), (count,), (), (count, 2, 3, 4), (count, 2, 3), (count, 6 * channels)]
+    return numbers(draw, draw(st.sampled_from(shapes * 4 + odd)))
+
+
+def labels_of(draw: Callable[..., Any], count: int) -> np.ndarray:
+    plain = np.array(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)), dtype=int)
+    forms = {
+        "plain": plain.astype(draw(st.sampled_from(NUMBER_TYPES))),
+        "column": plain[:, np.newaxis],
+        "row": plain[np.newaxis].astype(float),
+        "one-hot": np.eye(3)[plain],
+        "names": np.array(NAMED)[plain],
+        "bytes": np.array([b"a", b"b", b"c"])[plain],
+        "from 1": plain + 1,
+        "negative": (plain - 1).astype("i1"),
+        "digits": plain.astype(str),
+        "more": np.append(plain, 0),
+        "two hot": np.ones((count, 3)),
+        "any": numbers(draw, (count,)),
+    }
+    return forms[draw(st.sampled_from(["plain"] * 6 + list(forms)))]
+
+
+def meant_pixels(arrays: list[np.ndarray], channels: int) -> list[list[tuple[int, ...]]] | None:
+    """The pixels 0..255 of every image of each array; None where they have to be refused."""
+    parts: list[list[list[Any]]] = []
+    for array in arrays:
+        one = array.shape[1:]
+        if array.ndim == 0 or array.dtype.kind not in "uifb":
+            return None
+        if one == (channels, 2, 3) and one != (2, 3, channels):
+            array = np.array([image.transpose(1, 2, 0) for image in array]).reshape(len(array), 2, 3, channels)
+        elif one != (2, 3, channels) and not (channels == 1 and one in ((2, 3), (6,))):
+            return None
+        parts.append([image.ravel().tolist() for image in array])
+    every = [value for part in parts for image in part for value in image]
+    if not every:
+        return None
+    found, whole = [], []
+    for array, part in zip(arrays, parts, strict=True):
+        flat = [value for image in part for value in image]
+        if any(isinstance(value, bool) for value in flat):
+            part = [[255 * value for value in image] for image in part]
+        elif all(0 <= value <= 1 for value in flat) and any(0 < value < 1 for value in flat):
+            away = 0.0624 if array.dtype.itemsize == 2 else 1e-3
+            if any(abs(float(value) * 255 - round(float(value) * 255)) > away for value in flat):
+                return None
+            part = [[round(float(value) * 255) for value in image] for image in part]
+        else:
+            if not all(value in range(256) for value in flat):
+                return None
+            part = [[int(value) for value in image] for image in part]
+            whole.append(max(flat, default=-1))
+        found.append(part)
+    # Whole numbers that end at 1 are ink, unless others in the file go further: then they are of two scales.
+    if max(whole, default=-1) == 1:
+        ink = [array.dtype.kind != "b" and flat_max(part) <= 1 for array, part in zip(arrays, parts, strict=True)]
+        unit = [any(0 < value < 1 for image in part for value in image) for part in parts]
+        found = [
+            [[255 * value for value in image] for image in part] if is_ink and not is_unit else part
+            for part, is_ink, is_unit in zip(found, ink, unit, strict=True)
+        ]
+    elif 1 in whole:
+        return None
+    if len({value for part in found for image in part for value in image}) == 1:
+        return None
+    return [[tuple(image) for image in part] for part in found]
+
+
+def flat_max(part: list[list[Any]]) -> Any:
+    return max((value for image in part for value in image), default=-1)
+
+
+def meant_labels(labels: np.ndarray, count: int) -> list[int] | None:
+    if labels.dtype.kind not in "uifbUS":
+        return None
+    if labels.shape in ((count, 1), (1, count)):
+        values = labels.ravel().tolist()
+    elif labels.shape == (count, 3) and labels.dtype.kind in "uifb":
+        rows = labels.tolist()
+        if not all(sorted(row) == [0, 0, 1] for row in rows):
+            return None
+        return [row.index(1) for row in rows]
+    elif labels.shape == (count,):
+        values = labels.tolist()
+    else:
+        return None
+    if labels.dtype.kind in "US":
+        values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
+        return [NAMED.index(value) for value in values] if set(values) <= set(NAMED) else None
+    return [int(value) for value in values] if all(value in range(3) for value in values) else None
+
+
+def meant(arrays: dict[str, np.ndarray], channels: int) -> list[Card] | None:
+    """What an archive of `arrays` holds; None where it has to be refused."""
+    readable = {"x", "y", "x_train", "y_train", "x_test", "y_test", "group"} & set(arrays)
+    if any(arrays[name].dtype.kind not in "uifbUS" for name in readable):
+        return None
+    pairs = [("x_train", "y_train"), ("x_test", "y_test")] if "x_test" in arrays else [("x", "y")]
+    if not {name for pair in pairs for name in pair} <= set(arrays):
+        return None
+    parts = meant_pixels([arrays[x] for x, _ in pairs], channels)
+    if parts is None:
+        return None
+    cards: list[Card] = []
+    for (_, y), part in zip(pairs, parts, strict=True):
+        labels = meant_labels(arrays[y], len(part))
+        group = [0] * len(part)
+        if "group" in arrays:
+            if arrays["group"].size != len(part) or arrays["group"].dtype.kind not in "uiUS":
+                return None
+            group = [sorted(set(arrays["group"].tolist())).index(value) for value in arrays["group"].tolist()]
+        if labels is None:
+            return None
+        cards += zip(part, labels, [y == "y_test"] * len(part), group, strict=True)
+    return sorted(cards)
+
+
+def cards_of(data: Dataset) -> list[Card]:
+    none = [0] * len(data.labels)
+    is_test = none if data.is_test is None else data.is_test.tolist()
+    groups = none if data.groups is None else data.groups.tolist()
+    pixels = (tuple(image.ravel().tolist()) for image in data.images)
+    return sorted(zip(pixels, data.labels.tolist(), map(bool, is_test), groups, strict=True))
+
+
+def check_against(expected: list[Card] | None, path: Path, channels: int, **declared: Any) -> None:
+    cfg = ArraysConfig(
+        name="small",
+        format="arrays",
+        path=str(path),
+        image_shape=(2, 3, channels),
+        num_classes=3,
+        class_names=NAMED,
+        **declared,
+    )
+    found = None
+    with one_clear_line(DataError):
+        found = cards_of(load_dataset(cfg))
+    assert found == expected
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@fuzz
+@given(data=st.data())
+def test_any_arrays_of_an_archive_are_read_as_what_they_mean_or_refused_in_a_line(
+    data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw, channels = data.draw, data.draw(st.sampled_from([1, 1, 3]))
+    layout = draw(st.sampled_from([*LAYOUTS[:3] * 4, *LAYOUTS]))
+    arrays: dict[str, np.ndarray] = {}
+    for images, labels in zip(layout[::2], layout[1::2], strict=False):
+        arrays[images] = images_of(draw, draw(st.integers(0, 5)), channels)
+        arrays[labels] = labels_of(draw, len(arrays[images]) if arrays[images].ndim else 1)
+    if "group" in layout:
+        arrays["group"] = (np.arange(arrays["y"].size) // 2).astype(draw(st.sampled_from(["i1", "u8", "U2", "f4"])))
+    if draw(st.integers(0, 15)) == 0:
+        name = draw(st.sampled_from(layout))
+        arrays[name] = np.zeros(arrays[name].shape, dtype=draw(st.sampled_from(OTHER_TYPES)))
+    (np.savez_compressed if draw(st.booleans()) else np.savez)(tmp_path / "file.npz", **arrays)
+    declared = {"has_official_test": "x_test" in layout, "has_groups": "group" in layout}
+    check_against(meant(arrays, channels), tmp_path / "file.npz", channels, **declared)
+
+
+@fuzz
+@given(data=st.data())
+def test_any_variables_of_a_mat_file_are_read_as_what_they_mean_or_refused_in_a_line(
+    data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw, count = data.draw, data.draw(st.integers(2, 5))  # of one image, a row of labels may be its one-hot label
+    values, labels = numbers(draw, (count, 6)), np.atleast_2d(labels_of(draw, count))
+    # MATLAB has neither half nor extended floats.
+    with np.errstate(all="ignore"):
+        values, labels = (a.astype("f8") if a.dtype.char in "eg" else a for a in (values, labels))
+    name = draw(st.sampled_from(["data"] * 8 + ["images"]))
+    as_columns = draw(st.booleans())
+    scipy.io.savemat(
+        tmp_path / "file.mat",
+        {name: values.T if as_columns else values, "label": labels},
+        do_compression=draw(st.booleans()),
+    )
+    expected = None
+    if name == "data" and labels.dtype.kind in "uifb":
+        expected = meant({"x": values, "y": labels}, 1)
+    check_against(expected, tmp_path / "file.mat", 1)
+
+
+# Whatever a user can call something: every character there is, lone surrogates among them, and what is markup,
+# Markdown, mathematics, HTML, a path, or a command to a terminal.
+HOSTILE = (
+    *("[b]", "[/b]", "[/x]", ":smile:", "$x_1$", "\\frac{", "a_b^", "|", "```", "`", "~~~", "<script>", "<!--", "&lt;"),
+    *("**", "# ", "\n", "\r", "\t", "\x1b[31m", "\x00", "\ud800", "\u202e", "\u2028", "\ufeff", "\x85", "../", "/"),
+    *("中文", "한글", "क्ष", "שלום", "مرحبا", "e\u0301\u0323", "\U0001f468\u200d\U0001f469", "\U000f0123", "${seed}"),
+    *("a", "x" * 90, "=", ",", "'", '"', " ", "%", "@me", "\\", "{", "!", "é", "±", "- "),
+)
+TEXTS = st.text(st.characters(exclude_categories=()), min_size=1, max_size=12) | st.lists(
+    st.sampled_from(HOSTILE), min_size=1, max_size=5
+).map("".join)
+SCORES = np.random.default_rng(0).dirichlet(np.ones(3), 12)
+MACHINE = this_machine()
+
+
+def _named(names: list[str], notes: str, run_name: str, path: str) -> RunConfig:
+    values = to_dict(parse_resolved(PLAIN))
+    values["dataset"] |= {"class_names": names, "num_classes": 3, "name": names[0], "path": path}
+    values["tracking"]["run_name"] = run_name
+    return parse_resolved(values | {"notes": notes})
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=3, max_size=3, unique=True), notes=TEXTS, run_name=TEXTS, path=TEXTS)
+def test_any_names_notes_and_paths_are_refused_in_a_line_or_recorded_and_shown_whole(
+    names: list[str], notes: str, run_name: str, path: str, tmp_path: Path
+) -> None:
+    try:
+        cfg = _named(names, notes, run_name, path)
+    except ConfigError as error:
+        assert len(one_line(error).splitlines()) == 1
+        assert not all(map(is_text, [*names, notes, run_name, path])) or not all(
+            text.strip() for text in [*names, run_name, path]
+        )
+        return
+    assert parse_config(OmegaConf.create(to_yaml(cfg))) == cfg
+    evaluation = evaluate(SCORES, np.arange(12) % 3, tuple(names))
+    # The run card: all of it, whatever stands in it.
+    text = card(
+        CardFacts(
+            cfg=cfg,
+            overrides=[],
+            num_images={"train": 1, "val": 1, "test": 1},
+            dataset_digest="d",
+            split_digest="s",
+            num_params=1,
+            history=[{"time/images_per_s": 1.0}],
+            best_epoch=1,
+            shown="test",
+            evaluation=evaluation,
+            total_s=1.0,
+            machine=MACHINE,
+            commit=None,
+            is_patched=False,
+        )
+    )
+    assert len(text) <= LONGEST
+    rest = text.rpartition("### **Test accuracy")[2]
+    assert sum(line.startswith("- **") for line in rest.splitlines()) == 6
+    assert not re.search(r"<[a-z/!?]", text, flags=re.IGNORECASE)
+    # The classification report: a line a class, aligned.
+    report = classification_report_text(evaluation).splitlines()
+    assert len({num_columns(line) for line in report[2:5]}) == 1
+    assert all(line.startswith(printable(name)) for line, name in zip(report[2:5], names, strict=True))
+    # A journal gives back what it was given.
+    with Journal(tmp_path, uri="sqlite:////no.db", experiment="t") as journal:
+        journal.begin(name=run_name, tags={"notes": notes})
+    first = next(read_events(journal.folder))[0]
+    assert (first["name"], first["tags"]["notes"]) == (run_name, notes)
+    # Names of files stay in their folder.
+    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}", safe_file_name(names[0]))
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=2, max_size=4, unique=True), width=st.integers(1, 200))
+def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
+    names: list[str], width: int, tmp_path: Path
+) -> None:
+    out = io.StringIO()
+    table = Table("class", "images")
+    for name in names:
+        table.add_row(printable(name), "12,345")
+    PlainConsole(file=out, width=width, color_system=None).print_table(table)
+    shown = out.getvalue()
+    assert shown.count("12,345") == len(names)
+    assert printable(shown.replace("\n", "")) == shown.replace("\n", "")
+    for name in names:
+        assert all(word in shown for word in printable(name).split() if num_columns(word) <= 60)
+    points = [
+        PointScores(
+            label=f"notes={name} x={k}", values={"notes": name, "x": k}, scores={0: k, 1: k + 0.5}, num_planned=2
+        )
+        for k, name in enumerate(names)
+    ]
+    board = leaderboard(points, monitor="val/loss", higher_is_better=False)
+    told = format_table(board, width=width)
+    assert max(map(num_columns, told.splitlines())) <= max(100, width)
+    assert all(len(line.splitlines()) == 1 for line in board.verdict)
+    assert all(printable(line) == line for line in [*told.splitlines(), *board.verdict])
+    if all(map(is_text, names)):
+        write_csv(board, tmp_path / "board.csv")
+        with (tmp_path / "board.csv").open(newline="", encoding="utf-8") as file:
+            assert [row["notes"] for row in csv.DictReader(file)] == names
+    settle_streams()
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=ENCODING_ERRORS)
+        print(*names, file=stream, flush=True)
+        assert len(stream.buffer.getvalue().decode(encoding)) >= len(" ".join(names))
+
+
+@fuzz
+@given(names=st.lists(TEXTS, min_size=3, max_size=3))
+def test_any_names_are_drawn_without_a_warning_or_a_box_and_as_short_as_there_is_room(
+    names: list[str], tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib's, for a character that becomes a box
+        shown = [shorten(name, SMALL, 120) for name in picture_names(names)]
+        figure = new_figure(300, 120)
+        write_header(figure, names[0], shown[1])
+        axes = figure.add_axes((0.5, 0.2, 0.4, 0.4))
+        axes.set_yticks(range(3), shown)
+        axes.set_title(shown[0])
+        axes.text(0, 0, shown[2])
+        save_figure(figure, tmp_path / "a.png")
+    assert all(text_width(name, SMALL) <= 120 for name in shown)
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert all(name in texts for name in shown)
+    assert all(can_draw(line) and printable(line) == line for text in texts for line in text.split("\n"))

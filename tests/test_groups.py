@@ -105,7 +105,9 @@ def test_the_seed_decides_and_the_order_of_the_file_does_not(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("num_groups", [1, 2])
 def test_fewer_than_three_groups_are_refused(tmp_path: Path, num_groups: int) -> None:
-    with pytest.raises(DataError, match=r"^split: expected at least 3 groups"):
+    with pytest.raises(
+        DataError, match=rf"^split: expected at least 3 groups.* got {num_groups} among {40 * num_groups} images"
+    ):
         load_splits(small(tmp_path, [40] * num_groups), grouped(), 0)
 
 

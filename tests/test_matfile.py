@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from hcr.data.matfile import MatError, read_mat
+from hcr.data.matfile import MatError, list_mat, read_mat
 
 MOST = 2**20
 
@@ -53,6 +53,32 @@ def test_what_is_no_table_of_numbers_is_named(tmp_path: Path, value: Any, told: 
         read_mat(path, ("data",), MOST)
 
 
+def test_logical_is_bool_and_everything_a_file_has_is_listed(tmp_path: Path) -> None:
+    for compressed in (False, True):
+        path = written(
+            tmp_path,
+            compressed=compressed,
+            data=np.eye(3) > 0,
+            image=np.zeros((4, 3, 9), "u1"),
+            cells=np.array([1, "x"], object),
+        )
+        assert read_mat(path, ("data",), MOST)["data"].dtype == bool
+        assert list_mat(path, MOST) == {
+            "data": "(3, 3) logical",
+            "image": "(4, 3, 9) uint8",
+            "cells": "(1, 2) a cell array",
+        }
+
+
+def test_a_file_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "file.mat"
+    with path.open("wb") as file:
+        file.write(b" " * 124 + b"\x00\x01IM")
+        file.truncate(2**40)  # a hole: it takes no room on the disk
+    with pytest.raises(MatError, match="expected a file that fits into memory, got one of 1,024 GiB"):
+        read_mat(path, ("data",), MOST)
+
+
 def test_a_file_of_a_big_endian_machine_is_read(tmp_path: Path) -> None:
     def element(kind: int, data: bytes) -> bytes:
         return struct.pack(">II", kind, len(data)) + data + bytes(-len(data) % 8)
@@ -68,7 +94,7 @@ def test_a_file_of_a_big_endian_machine_is_read(tmp_path: Path) -> None:
 def test_no_more_is_unpacked_than_a_variable_declares_and_memory_holds(tmp_path: Path) -> None:
     path = written(tmp_path, compressed=True, data=np.zeros((2**12, 2**12), np.uint8))
     assert path.stat().st_size < 50_000
-    with pytest.raises(MatError, match=r"a variable takes 0\.0 GiB"):
+    with pytest.raises(MatError, match=r"fits into memory, got a variable of 0\.0 GiB"):
         read_mat(path, ("data",), MOST)
     # A small matrix, with gigabytes of zeros packed behind it.
     plain = written(tmp_path, data=np.ones((2, 2), np.uint8)).read_bytes()

@@ -15,6 +15,7 @@ from hcr.evaluation.metrics import (
     cross_entropy,
     evaluate,
     expected_calibration_error,
+    guessing_note,
     reliability_bins,
     top_k_accuracy,
 )
@@ -158,6 +159,27 @@ def test_float32_probabilities_score_as_float64_ones_do() -> None:
     narrow = evaluate(probabilities.astype(np.float32), labels, NAMES)
     wide = evaluate(probabilities, labels, NAMES)
     assert (narrow.accuracy, narrow.loss, narrow.ece) == pytest.approx((wide.accuracy, wide.loss, wide.ece), abs=1e-5)
+
+
+def answers(counts: dict[tuple[int, int], int]) -> tuple[np.ndarray, np.ndarray]:
+    """One-hot probabilities and labels, with so many images of each (label, answer)."""
+    labels, predicted = np.array([pair for pair, count in counts.items() for _ in range(count)]).T
+    return np.eye(5)[predicted], labels
+
+
+def test_a_model_that_is_no_better_than_the_largest_class_is_told_and_one_that_is_better_is_not() -> None:
+    always_two = answers({(0, 2): 30, (1, 2): 30, (2, 2): 40})
+    told = guessing_note(evaluate(*always_two, NAMES))
+    assert told is not None
+    assert told.startswith("accuracy 0.4000 (95 % interval 0.3094 to 0.4980) is not shown to be better than always")
+    assert told.endswith("answering the largest class, 'two', which is right for 0.4000 of these images")
+    # 49 of 100 is more than 40 of 100, and may be luck; 51 is not: Wilson's interval begins at 0.4135 then.
+    luck = answers({(0, 2): 21, (0, 0): 9, (1, 2): 30, (2, 2): 40})
+    assert guessing_note(evaluate(*luck, NAMES)) is not None
+    skill = answers({(0, 2): 19, (0, 0): 11, (1, 2): 30, (2, 2): 40})
+    assert guessing_note(evaluate(*skill, NAMES)) is None
+    worse = answers({(0, 1): 30, (1, 0): 30, (2, 0): 40})
+    assert guessing_note(evaluate(*worse, NAMES)) is not None
 
 
 def test_no_image_at_all_is_an_error() -> None:

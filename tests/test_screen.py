@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from hcr.console import PlainConsole
 from hcr.sweep.screen import SweepScreen, duration
 
 
@@ -23,16 +23,14 @@ def screen(
     *, terminal: bool = False, higher: bool = True, total: int | None = 6, width: int = 80
 ) -> tuple[SweepScreen, io.StringIO, Clock]:
     out, clock = io.StringIO(), Clock()
-    console = Console(
-        file=out, force_terminal=terminal, width=width, height=24, color_system=None, legacy_windows=False
-    )
+    console = PlainConsole(file=out, terminal=terminal, width=width, height=24, color_system=None, legacy_windows=False)
     made = SweepScreen(total=total, monitor="val/accuracy", higher_is_better=higher, console=console, clock=clock)
     return made, out, clock
 
 
 def shown(made: SweepScreen, width: int = 80) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(made.frame())
+    PlainConsole(file=out, width=width, color_system=None).print(made.frame())
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -116,3 +114,14 @@ def test_a_terminal_rings_at_the_end_and_keeps_what_failed() -> None:
 )
 def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_a_pipe_that_is_to_have_colours_is_not_drawn_on_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with SweepScreen(total=2, monitor="val/accuracy", higher_is_better=True) as made:
+        made.started(0, "model.depth=1", epochs=3)
+        made.finished(0, 0.9)
+    assert "\x1b" not in capfd.readouterr().out

@@ -1,5 +1,7 @@
 """What looks like a secret is not recorded, and what does not is left as it is."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hcr.config.compose import compose
-from hcr.config.errors import ConfigError
+from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import parse_config, to_yaml
 from hcr.config.naming import safe_file_name
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact, without_secrets
@@ -67,6 +69,44 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
 
 
+PACKAGE = Path(__file__).parents[1] / "hcr"
+
+
+def messages(name: str) -> set[str]:
+    """Every text of ours that begins with something that is known only then, with `name` in its place."""
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.FormattedValue):
+                parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values[1:]]
+                found.add("".join(map(str, [name, *parts])))
+    return found
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "tags.api_key", "token"])
+def test_our_own_words_behind_a_name_like_a_secret_s_are_no_secret(name: str) -> None:
+    told = [text for text in messages(name) if re.search(rf"{re.escape(name)}: [a-z]+ [a-z]", text)]
+    assert len(told) > 50
+    assert [text for text in told if redact(text) != text] == []
+
+
+@pytest.mark.parametrize("value", ["hunter22", "expected", "unknown.", "cannot", "missing-link", "numbers"])
+def test_a_secret_that_begins_like_our_own_words_is_hidden(value: str) -> None:
+    assert value not in redact(f"password: {value}")
+    assert value not in redact(f"password={value} and more")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["tags={api_key: [hunter22]}", "tags.api_key=hunter22", "+tags.api_key=hunter22,b", "+tags.api_key=hunter22#",
+     "tags={db/password: [hunter22]}", "+tags.token=[hunter22]", "tags={a: [{token: hunter22}]}"],
+)  # fmt: skip
+def test_a_refusal_says_nothing_of_a_secret(override: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose([override])
+    assert "hunter22" not in one_line(refused.value)
+
+
 def test_a_config_with_hidden_values_is_yaml_still() -> None:
     long = "words of a secret " * 20  # YAML writes it over several lines
     cfg = compose(["tags={password: ab, api_key: '" + long + "', key: " + TOKENS[1] + "}"])
@@ -105,7 +145,11 @@ def test_hiding_twice_hides_no_more(text: str) -> None:
 
 
 def test_names_of_secrets_are_known() -> None:
-    assert all(map(is_secret_name, ["password", "tags.api_key", "db-password", "tags.HF_TOKEN", "x.credentials"]))
+    assert all(
+        map(
+            is_secret_name, ["password", "tags.api_key", "db-password", "tags.HF_TOKEN", "x.credentials", "db/password"]
+        )
+    )
     assert not any(map(is_secret_name, ["tokens", "model.name", "passwords_file", "secretary", "tags.keyboard"]))
 
 

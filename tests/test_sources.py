@@ -10,7 +10,7 @@ import scipy.io
 from sklearn.datasets import load_digits
 
 from hcr.config.compose import compose
-from hcr.config.data import ArraysConfig
+from hcr.config.data import ArraysConfig, DatasetConfig
 from hcr.config.errors import DataError
 from hcr.data import load_dataset, load_splits
 from hcr.data.files import find_file
@@ -123,8 +123,14 @@ def with_value(name: str, value: float) -> np.ndarray:
         ({"label": with_value("label", np.nan)}, "expected labels from 0 to 1, got NaN"),
         ({"label": with_value("label", 0.5)}, "expected whole labels from 0 to 1, got fractions"),
         ({"label": with_value("label", 2)}, "expected labels from 0 to 1, got 0 to 2"),
-        ({"data": np.zeros((13, NUM_IMAGES))}, "12 pixels x 40 labelled images, got (13, 40)"),
-        ({"label": np.zeros((1, 39))}, "12 pixels x 39 labelled images, got (12, 40)"),
+        (
+            {"data": np.zeros((13, NUM_IMAGES))},
+            "12 pixels (dataset.image_shape) x 40 images, one for each of `label`, got (13, 40)",
+        ),
+        (
+            {"label": np.zeros((1, 39))},
+            "12 pixels (dataset.image_shape) x 39 images, one for each of `label`, got (12, 40)",
+        ),
         ({"data": np.zeros((2, 6, NUM_IMAGES))}, "expected `data` to be a table of numbers"),
         ({"data": "text"}, "expected `data` to be a table of numbers"),
         ({"data": np.zeros((12, 0)), "label": np.zeros((1, 0))}, "got 0"),
@@ -141,6 +147,26 @@ def test_a_file_that_holds_something_else_is_refused_in_its_terms(
     assert message in str(refused.value)
 
 
+def test_a_good_file_of_other_variables_is_not_called_damaged_and_they_are_listed(tmp_path: Path) -> None:
+    path = write(tmp_path, data=None, label=None, X=np.zeros((3, 12), "u1"), dataset={"train": 1})
+    with pytest.raises(DataError) as refused:
+        load_dataset(config(path))
+    assert str(refused.value) == (
+        f"{path}: expected the arrays `data` and `label`, and there is no `data`; got `X` (3, 12) uint8,"
+        " `dataset` (1, 1) a structure; save them in MATLAB with save('x.mat', 'data', 'label', '-v7')"
+    )
+    path = write(tmp_path, label=np.array(["a", "b"] * 20, dtype=object))
+    with pytest.raises(DataError) as refused:
+        load_dataset(config(path))
+    assert str(refused.value) == f"{path}: expected `label` to be a table of numbers, got a cell array"
+
+
+def test_a_logical_mat_file_is_black_and_white(tmp_path: Path) -> None:
+    ink = contents()["data"] > 127
+    digests = {load_dataset(config(write(tmp_path, data=data))).digest for data in (ink, ink * 255.0)}
+    assert len(digests) == 1
+
+
 def test_a_file_without_images_is_refused_where_nothing_is_for_test(tmp_path: Path) -> None:
     path = write(tmp_path, data=np.zeros((12, 0)), label=np.zeros((1, 0)))
     with pytest.raises(DataError, match="expected images, got none"):
@@ -150,13 +176,17 @@ def test_a_file_without_images_is_refused_where_nothing_is_for_test(tmp_path: Pa
 def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
     label = np.array([0.0] * 30 + [1.0] * 10)[np.newaxis]
     split = compose(["dataset=mnist"]).split
-    with pytest.raises(DataError, match=r"every class among the training images; there is no b$"):
+    with pytest.raises(
+        DataError, match=r"every class among the training images; there is no b \(10 in the data set\); add images"
+    ):
         load_splits(config(write(tmp_path, label=label)), split, seed=0)
 
 
 def test_a_class_too_small_to_stratify_is_refused(tmp_path: Path) -> None:
     label = np.array([1.0] + [0.0] * 39)[np.newaxis]
-    with pytest.raises(DataError, match=r"^split: .*images cannot be split so"):
+    with pytest.raises(
+        DataError, match=r"^split: expected at least 2 images of each class .* got 1 of class 'b'; add images"
+    ):
         load_splits(config(write(tmp_path, label=label), train_images=None), compose([]).split, seed=0)
 
 
@@ -250,3 +280,16 @@ def test_the_real_mnist_has_the_published_pixels_in_file_order(mnist: Any) -> No
     # The canonical order has the same images: no pixel was turned or lost on the way.
     ours = np.sort([hashlib.sha256(image).digest() for image in data.images])
     assert (ours == np.sort([hashlib.sha256(image).digest() for image in np.ascontiguousarray(pixels)])).all()
+
+
+class Ragged(DatasetConfig):
+    """An installed package's format whose images are not of one size."""
+
+    def load(self) -> Any:
+        return [[1], [1, 2]], [0, 1], None
+
+
+def test_a_format_of_a_package_that_gives_no_arrays_is_refused_by_its_name() -> None:
+    cfg = Ragged(name="theirs", format="ragged", image_shape=(4, 3, 1), num_classes=2, class_names=("a", "b"))
+    with pytest.raises(DataError, match=r"^dataset=theirs: ValueError: "):
+        load_dataset(cfg)

@@ -125,6 +125,31 @@ def test_a_data_set_too_small_for_its_fractions_is_refused() -> None:
         split_stratified(data, STRATIFIED, 0)
 
 
+@pytest.mark.parametrize(
+    ("of_last", "fractions", "told"),
+    [
+        (
+            1,
+            {},
+            "between test and the rest, got 1 of class 'c'; add images (or raise dataset.limit), or take the class",
+        ),
+        (2, {}, "between training and validation, got 1 of class 'c' (it has 2, of which 1 for test); add images"),
+        (3, {"test": 0.5}, "got 1 of class 'c' (it has 3, of which 2 for test); add images"),
+    ],
+)
+def test_a_class_with_too_few_images_is_named_with_how_many_the_data_set_has(
+    of_last: int, fractions: dict[str, float], told: str
+) -> None:
+    labels = np.repeat([0, 1, 2], [40, 40, of_last])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
+    cfg = replace(DIGITS, num_classes=3, class_names=("a", "b", "c"))
+    data = make_dataset(images, labels, None, cfg, "a file")
+    with pytest.raises(DataError) as refused:
+        split_stratified(data, replace(STRATIFIED, **fractions), 0)
+    assert str(refused.value).startswith("split: expected at least 2 images of each class to share ")
+    assert told in str(refused.value)
+
+
 def test_the_splitters_return_indices_that_do_not_overlap() -> None:
     data = small_data(num_images=60)
     for found in (split_stratified(data, STRATIFIED, 0), split_official(data, OFFICIAL, 0)):
@@ -165,7 +190,10 @@ def test_images_that_also_stand_in_training_are_counted_to_the_pixel_and_told(tm
 
 def test_duplicates_of_validation_are_counted_apart(tmp_path: Path) -> None:
     cfg = small_mat(tmp_path)
-    scipy.io.savemat(cfg.path, {"data": np.zeros((12, 90), np.uint8), "label": (np.arange(90) % 3.0)[np.newaxis]})
+    scipy.io.savemat(
+        cfg.path,
+        {"data": np.tile(np.arange(12, dtype=np.uint8)[:, np.newaxis], 90), "label": (np.arange(90) % 3.0)[np.newaxis]},
+    )
     splits = load_splits(cfg, OFFICIAL, 0)
     assert (splits.duplicates_val, splits.duplicates_test) == (6, 30)
     assert splits.warning == (

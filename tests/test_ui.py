@@ -81,6 +81,26 @@ def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
+def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_below_a_prefix(
+    recorded: tuple[Path, str], tmp_path: Path
+) -> None:
+    shutil.copytree(recorded[0] / "output", tmp_path / "output")
+    (tmp_path / "output" / "mlflow.db").unlink()
+    command = [sys.executable, "-m", "hcr", "ui", "--port", str(free_port())]
+    with serving(command, tmp_path, MLFLOW_STATIC_PREFIX="/mlflow") as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "MLflow had lost 1 of the runs; they have been delivered again\n"
+        (address,) = re.findall(r"http://\S+/mlflow", server.stdout.readline())
+        with urllib.request.urlopen(f"{address}/", timeout=30) as answer:
+            assert answer.status == 200
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=30) == 0
+    client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.slow
 def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(recorded: tuple[Path, str], tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("needs Debian's chromium")

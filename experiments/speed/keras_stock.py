@@ -77,7 +77,7 @@ def main(fit):
     times = Times(x_test, y_test)
     fit(build(), x_train, y_train, epochs, times)
     values = {name: getattr(times, name) for name in ("epoch_s", "val_accuracy", "test_accuracy")}
-    Path(output).write_text(json.dumps(values))
+    Path(output).write_text(json.dumps(values), encoding="utf-8")
 
 
 def fit(model, x_train, y_train, epochs, times):

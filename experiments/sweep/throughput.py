@@ -125,14 +125,14 @@ def results(root):
 
 def rss_mib(pid):
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("nan")
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), float("nan"))
 
 
 def nursery_of(pid):
-    return next(iter(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()), "0")
+    return next(iter(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()), "0")
 
 
 if __name__ == "__main__":

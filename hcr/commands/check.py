@@ -1,23 +1,24 @@
 """`check_only=true`: everything but training."""
 
-from rich.console import Console
 from rich.table import Table
 
 from hcr.config import RunConfig
 from hcr.config.gate import to_dict
+from hcr.config.text import printable
+from hcr.console import PlainConsole
 from hcr.data import load_splits
 from hcr.training import configure_threads
 from hcr.training.build import build
 from hcr.training.loop import steps_per_epoch
 
 
-def print_check(cfg: RunConfig, console: Console | None = None) -> None:
+def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
     """Load the data, build the model, and print what would run.
 
     Raises:
         DataError: as the run would.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or PlainConsole()
     configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
@@ -30,24 +31,26 @@ def print_check(cfg: RunConfig, console: Console | None = None) -> None:
     layers.add_section()
     layers.add_row("in all", "", "", f"{model.count_params():,}")
     console.print(f"model {cfg.model.name}")
-    console.print(layers)
+    console.print_table(layers)
 
     images = Table("split")
     images.add_column("images", justify="right")
     for name, subset in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         images.add_row(name, f"{len(subset):,}")
-    console.print(f"data set {cfg.dataset.name}, split {cfg.split.name}")
-    console.print(images)
+    console.print(printable(f"data set {cfg.dataset.name}, split {cfg.split.name}"))
+    console.print_table(images)
+    for note in splits.notes:
+        console.print(printable(f"note: {note}"))
 
     steps = steps_per_epoch(len(splits.train), cfg.training)
     values = to_dict(cfg)
-    console.print(
-        f"optimizer {_settings(values['optimizer'])}; schedule {_settings(values['schedule'])}\n"
+    console.say(f"optimizer {_settings(values['optimizer'])}; schedule {_settings(values['schedule'])}")
+    console.say(
         f"at most {cfg.training.epochs} epochs of {steps} steps of {cfg.training.batch_size} images,"
         f" {'best epoch by ' + cfg.monitor if cfg.training.keep == 'best' else 'the last epoch is kept'},"
-        f" {cfg.training.num_threads} threads, seed {cfg.seed}\n"
-        "the config is good; nothing was trained (check_only=true)"
+        f" {cfg.training.num_threads} threads, seed {cfg.seed}"
     )
+    console.say("the config is good; nothing was trained (check_only=true)")
 
 
 def _settings(values: dict[str, object]) -> str:

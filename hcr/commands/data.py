@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.compose import Composer
-from hcr.config.errors import ConfigError
+from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.gate import RunConfig
 from hcr.config.naming import safe_file_name
+from hcr.config.text import printable
 from hcr.config.tracking import output_root
+from hcr.console import PlainConsole, say
 from hcr.data import Splits, load_splits
 
 MOST_ROWS = 20  # with more classes than this, several stand side by side
@@ -25,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     """Load and split the data that `hcr train OVERRIDES` would train on; print what it is and draw it.
 
     Raises:
-        ConfigError, DataError: as `hcr train`.
+        ConfigError, DataError, TrackingError: as `hcr train`.
     """
     parser = OneLineParser(
         "data", "Show what a data set holds and how it is split: a table of counts, and two pictures."
@@ -40,42 +41,47 @@ def main(argv: Sequence[str]) -> int:
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     print_data(cfg, splits)
     for what, file in draw_data(cfg, splits).items():
-        print(f"{what:<14} {file}")
+        print(printable(f"{what:<14} {file}"))
+    from hcr.evaluation.fonts import note_on_names
+
+    note = note_on_names(splits.class_names)
+    if note is not None:
+        say(f"note: {note}")
     return 0
 
 
-def print_data(cfg: RunConfig, splits: Splits, console: Console | None = None) -> None:
+def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = None) -> None:
     """Counts of each class in each part, the digests, the duplicates, where it comes from."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or PlainConsole()
     names = splits.class_names
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
     blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
     rows = -(-len(names) // blocks)
     height, width, channels = cfg.dataset.image_shape
-    table = Table(
-        title=f"{cfg.dataset.name}: {counts.sum():,} images of {height}x{width}x{channels}, {len(names)} classes;"
-        f" split {cfg.split.name}, seed {cfg.seed}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    title = (
+        f"{cfg.dataset.name}: {counts.sum():,} images of {height}x{width}x{channels}, {len(names)} classes;"
+        f" split {cfg.split.name}, seed {cfg.seed}"
     )
+    console.print(printable(title), style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for _ in range(blocks):
-        table.add_column("class", overflow="fold")
+        table.add_column("class")
         for part in (*PARTS, "all"):
             table.add_column(part, justify="right")
     for row in range(rows):
         cells = []
         for k in range(row, len(names), rows):
-            cells += [names[k], *_numbers(counts[:, k])]
+            cells += [printable(names[k]), *_numbers(counts[:, k])]
         table.add_row(*cells)
     table.add_section()
     table.add_row("all", *_numbers(counts.sum(axis=1)))
-    console.print(table)
-    console.print(f"from           {splits.source}\ndataset digest {splits.dataset_digest}")
+    console.print_table(table)
+    console.print(printable(f"from           {splits.source}"))
+    console.print(f"dataset digest {splits.dataset_digest}")
     console.print(f"split digest   {splits.split_digest}")
     console.print(f"duplicates     {splits.warning or 'no validation or test image also stands in training'}")
+    if splits.data_note is not None:
+        console.print(printable(f"note: {splits.data_note}"))
 
 
 def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
@@ -83,20 +89,35 @@ def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
 
 
 def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
-    """Write pictures of samples and of class balance, and return where they are."""
-    from hcr.evaluation.canvas import save_figure
+    """Write pictures of samples and of class balance, and return where they are.
+
+    Raises:
+        TrackingError: nothing can be written there.
+    """
+    from hcr.evaluation.canvas import default_style, save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
     from hcr.evaluation.pictures import draw_samples, samples_info
 
     names = splits.class_names
     labels = {part: getattr(splits, part).labels for part in PARTS}
-    figures = {
-        "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-        "balance": draw_class_balance(class_balance_info(labels, names)),
-    }
     folder = output_root() / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
-    for what, figure in figures.items():
-        save_figure(figure, files[what])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with default_style():
+            figures = {
+                "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
+                "balance": draw_class_balance(class_balance_info(labels, names)),
+            }
+            files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
+            for what, figure in figures.items():
+                partial = files[what].with_suffix(".partial.png")
+                try:
+                    save_figure(figure, partial)
+                    partial.replace(files[what])
+                finally:
+                    partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrackingError(
+            f"{folder}: expected a folder to write pictures into ({one_line(error)}); HCR_OUTPUT_DIR names another"
+        ) from error
     return files

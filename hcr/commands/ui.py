@@ -7,13 +7,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.error import URLError
 
+from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, HcrError, TrackingError
-from hcr.config.tracking import output_root, sqlite_path, tracking_uri
-from hcr.tracking.replay import deliver_dead_runs
+from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
+from hcr.environment import server_environment
+from hcr.tracking.known import lost_runs
+from hcr.tracking.place import without_mlflow_s_folder
+from hcr.tracking.replay import deliver_dead_runs, deliver_lost
+from hcr.tracking.store import settle_store
 
 LONGEST_START_S = 120.0
 
@@ -32,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     if uri.startswith("http"):
         print(f"runs are on the server at {uri}")
         return 0
-    if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
+    if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not lost_runs(output_root(), uri):
         raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")
     if arguments.port is not None and not 1 <= arguments.port <= 65_535:
         raise ConfigError(f"--port: expected 1 to 65535, got {arguments.port}")
@@ -41,6 +46,9 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ConfigError(f"--host: expected an address of this machine, got {arguments.host!r} ({error})") from error
     deliver_dead_runs(output_root())
+    if again := deliver_lost(output_root(), uri):
+        print(f"MLflow had lost {again} of the runs; they have been delivered again", flush=True)
+    settle_store(uri)
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
         raise TrackingError(f"--port: expected a free port, and {port} is taken")
@@ -48,29 +56,36 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(uri: str, host: str, port: int) -> int:
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--workers", "1"]
     command += ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     if uri.startswith("sqlite:"):
-        command += ["--default-artifact-root", str(sqlite_path(uri).parent / "artifacts")]
+        command += ["--default-artifact-root", file_uri(sqlite_path(uri).parent / "artifacts")]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        **os.environ,
+        **server_environment(),
     }
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda *_: sys.exit(0))
-    # A session of its own, so that stopping it stops its workers, and Ctrl-C comes to us alone.
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+    address = f"http://{host}:{port}{os.environ.get('MLFLOW_STATIC_PREFIX', '')}"
+    with stopping.handled(), stopping.recording():
+        return _stay(command, environment, address, uri)
+
+
+def _stay(command: list[str], environment: Mapping[str, str], address: str, uri: str) -> int:
+    """Run the server of the store at `uri` until it ends, or until a stop signal ends it."""
+    server: subprocess.Popen[bytes] | None = None
     try:
-        _wait_until_up(server, f"http://{host}:{port}/health")
-        print(f"MLflow's UI is at http://{host}:{port} (Ctrl-C stops it)", flush=True)
+        with stopping.deferred():  # a session of its own: stopping it stops its workers, and Ctrl-C comes to us alone
+            server = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            )
+        with without_mlflow_s_folder(uri):
+            _wait_until_up(server, f"{address}/health")
+        print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
         _, _ = server.communicate()
     except KeyboardInterrupt:
         return 0
     finally:
-        if server.poll() is None:
+        if server is not None and server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=10)
     return server.returncode

@@ -108,7 +108,7 @@ def axis_of(override: "Override") -> Axis:
     if isinstance(value, RangeSweep) and not value.shuffle:
         return _range(key, value, is_log="log" in tags)
     try:
-        choices = tuple(_plain(item) for item in override.sweep_iterator())
+        choices = tuple(plain(item) for item in override.sweep_iterator())
     except HydraException as error:
         raise ConfigError(f"{key}: {one_line(error)}") from error
     return _choice(key, choices)
@@ -123,14 +123,25 @@ def written(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_inside(item)}" for name, item in value.items()) + "}"
     if isinstance(value, str):
-        return value if _is_bare(value) else _quoted(value)
+        return value if _is_bare(value) else quoted(value)
     return repr(value)
+
+
+def quoted(text: str, mark: str = "'") -> str:
+    """`text` in quotes of Hydra's grammar, each of them a `mark`: an apostrophe or a double quote."""
+    # A backslash escapes the mark, and backslashes before a mark; see Hydra's parser of quoted values.
+    found = ""
+    for i, char in enumerate(text):
+        run = len(text) - len(text[i:].lstrip("\\")) - i
+        ends = i + run == len(text) or text[i + run] == mark
+        found += "\\\\" if char == "\\" and ends else f"\\{mark}" if char == mark else char
+    return f"{mark}{found}{mark}"
 
 
 def _inside(value: Any) -> str:
     """A value in a list or a group, where text has fewer ways to stand without quotes."""
     is_word = isinstance(value, str) and value.isidentifier() and _is_bare(value)
-    return _quoted(value) if isinstance(value, str) and not is_word else written(value)
+    return quoted(value) if isinstance(value, str) and not is_word else written(value)
 
 
 def _choice(key: str, choices: tuple[Any, ...]) -> Axis:
@@ -180,16 +191,16 @@ def _listed(value: Any) -> list[Any]:
     return [number if isinstance(number, int) else float(f"{number:.12g}") for number in numbers]
 
 
-def _plain(item: Any) -> Any:
+def plain(item: Any) -> Any:
     """What Hydra's parser gives, as a plain value."""
     from hydra.core.override_parser.types import Override, QuotedString
 
     if isinstance(item, QuotedString):
         return item.text
     if isinstance(item, list):
-        return [_plain(inner) for inner in item]
+        return [plain(inner) for inner in item]
     if isinstance(item, dict):
-        return {str(_plain(name)): _plain(inner) for name, inner in item.items()}
+        return {str(plain(name)): plain(inner) for name, inner in item.items()}
     assert not isinstance(item, Override)
     return item
 
@@ -204,13 +215,3 @@ def _is_bare(text: str) -> bool:
     except HydraException:
         return False
     return not found.is_sweep_override() and type(found.value()) is str and found.value() == text
-
-
-def _quoted(text: str) -> str:
-    # In Hydra's grammar a backslash escapes quotes, and backslashes before a quote; see its parser of quoted values.
-    found = ""
-    for i, char in enumerate(text):
-        run = len(text) - len(text[i:].lstrip("\\")) - i
-        ends = i + run == len(text) or text[i + run] == "'"
-        found += "\\\\" if char == "\\" and ends else "\\'" if char == "'" else char
-    return f"'{found}'"

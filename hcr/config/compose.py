@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hcr.config.as_written import quote_text, restore_text
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import FROM, INSTANTIATE_KEYS, RunConfig, parse_config
+from hcr.config.gate import CHOICES, FROM, INSTANTIATE_KEYS, RunConfig, config_hints, parse_config
 from hcr.config.hydra_node import check_hydra_node, check_search_path
+from hcr.config.keys import Keys
 from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
+from hcr.config.remedies import several_values, unknown_flag, unreadable, write
 from hcr.config.resolvers import restrict_resolvers
-from hcr.config.schema import did_you_mean, unknown_key
+from hcr.config.schema import unknown_key
+from hcr.config.spelling import did_you_mean
 
 if TYPE_CHECKING:
+    from hydra.core.default_element import ResultDefault
     from hydra.core.override_parser.types import Override
 
 CONFIG_MODULE = "pkg://hcr.conf"
@@ -101,7 +106,7 @@ class Composer:
         """
         try:
             self._check_search_path(overrides)
-            whole = self._load(overrides, multirun)
+            whole = self._load_as_written(overrides, multirun)
         except ConfigError:
             raise
         except Exception as error:
@@ -109,6 +114,17 @@ class Composer:
             raise self._explain(error, overrides, multirun) from error
         check_hydra_node(whole.hydra)
         return whole
+
+    def unknown_flag(self, flag: str, words: Sequence[str], flags: Sequence[str]) -> ConfigError:
+        """The error for a flag that there is not: of one that means a setting, it says how that is written.
+
+        Args:
+            flag: as it was given.
+            words: the whole command line.
+            flags: those that there are.
+        """
+        overrides = [word for word in words if not word.startswith("-")]
+        return ConfigError(unknown_flag(flag, words, flags, self._keys_behind(overrides)))
 
     def _load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
         from hydra.types import RunMode
@@ -121,6 +137,42 @@ class Composer:
             multirun = _asks_for_multirun(tried)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         return self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
+
+    def _load_as_written(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
+        """What Hydra composes, with text as it was written where Hydra or YAML reads a number."""
+        whole = self._load(overrides, multirun)
+        hint = self.keys_of(whole).hint
+        words = quote_text(overrides, hint)
+        if words != list(overrides):
+            whole = self._load(words, multirun)
+        restore_text(whole, hint, lambda: self._defaults(words), self._loader.repository)
+        return whole
+
+    def _defaults(self, overrides: Sequence[str]) -> "list[ResultDefault]":
+        from hydra.types import RunMode
+
+        found = self._loader.compute_defaults_list(self._config_name, list(overrides), RunMode.MULTIRUN)
+        return list(found.defaults)
+
+    def keys_of(self, whole: DictConfig) -> Keys:
+        """The keys that a composed config has."""
+        values = {str(name): whole._get_node(name) for name in whole if name != "hydra"}
+        plain = {
+            name: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+            for name, node in values.items()
+        }
+        chosen = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
+        return Keys(plain, config_hints(), CHOICES, chosen, self._kinds_of)
+
+    def _kinds_of(self, group: str) -> dict[str, str]:
+        """The files of a group, each with the name of its kind as far as it says so itself."""
+        found = {}
+        for name in self._loader.repository.get_group_options(group):
+            file = self._loader.repository.load_config(f"{group}/{name}")
+            raw = file.config if file is not None else None
+            selector, _ = CHOICES.get(group, ("", {}))
+            found[name] = str(raw.get(selector)) if isinstance(raw, DictConfig) else ""
+        return found
 
     def _check_search_path(self, overrides: Sequence[str]) -> None:
         """Before composing, which would import what is in it."""
@@ -165,7 +217,8 @@ class Composer:
         params = whole.hydra.sweeper.get("params") or {}
         given = parser.parse_overrides(list(whole.hydra.overrides.task))
         keys = {override.key_or_group for override in given}
-        asked = list(parser.parse_overrides([f"{k}={v}" for k, v in params.items()]))
+        several = quote_text([f"{k}={v}" for k, v in params.items()], self.keys_of(whole).hint)
+        asked = list(parser.parse_overrides(several))
         asked = [override for override in asked if override.key_or_group not in keys] + given
         fixed = [str(override.input_line) for override in asked if not override.is_sweep_override()]
         fixed += list(whole.hydra.overrides.hydra)
@@ -173,19 +226,25 @@ class Composer:
         def compose(words: Sequence[str]) -> DictConfig:
             return self._job(self.compose([*fixed, *words], multirun=True))
 
-        several = [override for override in asked if override.is_sweep_override()]
+        for i, override in enumerate(given):
+            if override.is_sweep_override() and override.key_or_group in [
+                later.key_or_group for later in given[i + 1 :] if not later.is_sweep_override()
+            ]:
+                raise ConfigError(f"{override.key_or_group}: is given several values, and then one; expected either")
+        swept = [override for override in asked if override.is_sweep_override()]
         chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
         choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
         words = [str(override.input_line) for override in given if not override.is_sweep_override()]
         of_the_run = [word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in OF_THE_SWEEP]
-        return space_of(several, compose, self._loader.repository.group_exists, choices, of_the_run)
+        return space_of(swept, compose, self._loader.repository.group_exists, choices, of_the_run)
 
     def _explain(self, error: Exception, overrides: Sequence[str], multirun: bool) -> ConfigError:
         """Hydra's error in one line of ours, naming the key."""
         from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
         if isinstance(error, OverrideParseException):
-            return ConfigError(_unreadable(error.override, one_line(error)))
+            words = list(overrides)
+            return ConfigError(unreadable(words, words.index(error.override), self._keys_behind(words)))
         if isinstance(error, MissingConfigException):
             return self._explain_missing(error)
         mark = getattr(error, "problem_mark", None)
@@ -198,13 +257,40 @@ class Composer:
             found = one_line(error).removesuffix(".") + _cause(error)
         return ConfigError(found or f"config: {one_line(error)}")
 
+    def _keys_behind(self, overrides: Sequence[str]) -> Keys:
+        """The keys there are with those of `overrides` that can be applied, or at least with the groups they choose."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        readable = []
+        for override in overrides:
+            try:
+                found = OverridesParser.create().parse_override(override)
+            except HydraException:
+                continue
+            readable += [override] if not found.is_sweep_override() else []
+        groups = [word for word in readable if self._loader.repository.group_exists(word.partition("=")[0])]
+        for words in (readable, groups):
+            try:
+                return self.keys_of(self._load(words, multirun=False))
+            except Exception:  # whatever is wrong there too: it is told when what is told now has been mended
+                continue
+        return self.keys_of(self._load([], multirun=False))
+
     def _explain_missing(self, error: Exception) -> ConfigError:
         missing = str(getattr(error, "missing_cfg_file", None) or "")
         options = list(getattr(error, "options", None) or [])
-        group, _, name = missing.rpartition("/")
-        if group and options:
-            return ConfigError(f"{group}: no {name!r} here{did_you_mean(name, options)} (one of {', '.join(options)})")
         told = re.sub(r"\s+", " ", one_line(error))
+        parts = missing.split("/")
+        groups = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1) if parts[i - 1]]
+        group = next((name for name in groups if self._loader.repository.group_exists(name)), None)
+        if group is not None:
+            name = missing[len(group) + 1 :]
+            if "/" in name:
+                return ConfigError(f"{group}: {_no_path(group, name)}")
+            if options:
+                near = did_you_mean(name, options)
+                return ConfigError(f"{group}: no {name!r} here{near} (one of {', '.join(options)})")
         if "hydra/launcher" in told:
             return ConfigError(f"hydra/launcher: {told} pip install 'hcr[slurm]' or 'hcr[ray]' brings launchers")
         if missing == self._config_name:
@@ -218,12 +304,14 @@ class Composer:
 
         parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(list(overrides))
         good: list[str] = []
-        for override in parsed:
+        # Groups first, as Hydra takes them: they decide which keys there are.
+        for override in sorted(parsed, key=lambda one: not self._loader.repository.group_exists(one.key_or_group)):
             try:
                 self._load([*good, str(override.input_line)], multirun)
                 good.append(str(override.input_line))
-            except Exception:  # which one it is, is all that is asked here: the caller has the error
-                return _explain_key(override, self._load(good, multirun))
+            except Exception as error:  # of any kind: that it is this one is what was to be found out
+                whole = self._load(good, multirun)
+                return _explain_key(override, whole, self.keys_of(whole), one_line(error))
         return None
 
 
@@ -285,36 +373,44 @@ def _asks_for_multirun(whole: DictConfig) -> bool:
     return str(whole.hydra.mode).endswith("MULTIRUN")
 
 
-def _explain_key(override: "Override", whole: DictConfig) -> str:
-    key, _, value = str(override.input_line).lstrip("+~").partition("=")
-    if override.is_sweep_override():
-        return f"{key}: {value} is several values; add -m to run each of them, or write [{value}] for a list"
+def _explain_key(override: "Override", whole: DictConfig, keys: Keys, why: str) -> str:
+    word = str(override.input_line)
+    key, _, value = word.lstrip("+~").partition("=")
     if not key:
-        return _unreadable(str(override.input_line), "KEY=VALUE or GROUP=NAME")
+        return f"{word!r}: expected an override (KEY=VALUE or GROUP=NAME)"
     if key.rpartition(".")[2] in INSTANTIATE_KEYS:
         return f"{key}: not allowed; YAML names things (model.name, ...), it never imports them"
     group, _, package = key.partition("@")
-    known = [name for name in whole if isinstance(name, str) and name != "hydra"]
-    parent, _, _ = group.rpartition(".")
-    if parent:
-        node = OmegaConf.select(whole, parent, throw_on_missing=False)
-        if isinstance(node, DictConfig):
-            known = [f"{parent}.{name!s}" for name in node]
-        elif node is None:
-            return f"{group}: unknown key{did_you_mean(parent, known)}"
+    if group.partition(".")[0].partition("/")[0] == "hydra":
+        node = OmegaConf.select(whole, group.rpartition(".")[0], throw_on_missing=False)
+        known = [f"{group.rpartition('.')[0]}.{name!s}" for name in node] if isinstance(node, DictConfig) else []
+        if known and group not in known:
+            return unknown_key(group, known)
+    elif group not in keys.all() and keys.hint(group) is None:
+        return keys.unknown(group)
+    if override.is_sweep_override():
+        return several_values(word, keys)
     if package:
         return f"{key}: unknown group or package"
-    if group in known:
-        if override.is_add():
-            return f"{group}: is in the config already; write {group}=... without the +"
-        return f"{group}: cannot be set to {value!r}"
-    inside = [f"{name}.{group}" for name in known if isinstance(whole.get(name), DictConfig) and group in whole[name]]
-    return f"{group}: unknown key; did you mean {inside[0]!r}?" if inside else unknown_key(group, known)
+    if override.is_add() and OmegaConf.select(whole, group, throw_on_missing=False) is not None:
+        return f"{group}: is in the config already; write {group}=... without the +"
+    if not override.is_add() and keys.hint(group) is not None and keys.has_to_be_added(group):
+        return f"{group}: is not in the config yet; {write(f'+{group}={value}')}"
+    if is_dataclass(keys.hint(group)) and not (keys.choices_of is not None and value in keys.choices_of(group)):
+        return f"{group}: cannot be set to {value!r}; write {group}=NAME, or {group}.KEY=VALUE"
+    return f"{group}: cannot be set to {value!r} ({why})"
 
 
-def _unreadable(override: str, why: str) -> str:
-    detail = why if "=" in override else "KEY=VALUE, GROUP=NAME or a flag"
-    return f"{override!r}: expected an override ({detail})"
+def _no_path(group: str, name: str) -> str:
+    """What to write instead of the path of a file where a name of a group's is expected."""
+    path = Path(name)
+    if path.suffix not in ("", ".yaml", ".yml"):
+        told = "; a data file is named by dataset.path" if group == "dataset" else ""
+        return f"expected a name, got the path {name!r}{told}"
+    told = f"expected a name, got the path {name!r}"
+    if path.parent.name == group:
+        return f"{told}; write --config-dir {path.parent.parent} {group}={path.stem}"
+    return f"{told}; put the file at FOLDER/{group}/{path.stem}.yaml and write --config-dir FOLDER {group}={path.stem}"
 
 
 def _cause(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """The one family of errors a user can cause. Each is shown as one line, without a traceback."""
 
 from hcr.config.secrets import redact
+from hcr.config.text import printable
 
 LONGEST = 1000  # characters of a message
+BROKEN_PIPE = 141  # the exit code where nobody reads any more: what a shell makes of the signal SIGPIPE
 
 
 class HcrError(Exception):
@@ -31,5 +33,5 @@ class TrackingError(HcrError):
 def one_line(error: BaseException) -> str:
     """The first line of an error's message that says anything, or the name of its class; no longer than one reads."""
     lines = (line.strip() for line in str(error).splitlines())
-    line = redact(next((line for line in lines if line), type(error).__name__))
+    line = redact(printable(next((line for line in lines if line), type(error).__name__)))
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from hcr.config.extensions import extra_metrics, sources_of
 from hcr.config.gate import CHOICES, FROM, RunConfig, to_dict
+from hcr.environment import deciding_settings
 
 # The rooms of the house whose code changes numbers, and the libraries that do.
 DECIDING_SOURCES = ("config", "data", "evaluation", "model", "training")
@@ -31,7 +32,7 @@ def deciding_config(cfg: RunConfig) -> dict[str, Any]:
 
 
 def code_version(cfg: RunConfig) -> str:
-    """SHA-256 of the sources that decide the numbers of a run, and of the versions of the libraries that do.
+    """SHA-256 of what decides the numbers of a run beside its config: sources, library versions, settings of the shell.
 
     Of installed packages those count whose kinds `cfg` names, and those that add metrics.
     """
@@ -39,11 +40,14 @@ def code_version(cfg: RunConfig) -> str:
 
 
 def code_sources(cfg: RunConfig) -> dict[str, str]:
-    """What `code_version` digests: SHA-256 of each source by its path, and the version of each library by its name."""
+    """What `code_version` digests: SHA-256 of each source by its path, and the version of each library by its name.
+
+    Variables of the shell that decide numbers are among it where they are set: their values by their names.
+    """
     digests = dict(_held.get("hcr") or _own_digests())
     for name, files in extension_sources(cfg).items():
         digests |= _held.get(name) or _package_digests(name, files)
-    return digests | {name: version(name) for name in DECIDING_PACKAGES}
+    return digests | {name: version(name) for name in DECIDING_PACKAGES} | deciding_settings()
 
 
 _held: dict[str, dict[str, str]] = {}  # digests by package

@@ -15,6 +15,7 @@ from hcr.config.augmentation import AUGMENTATIONS, AugmentationConfig
 from hcr.config.data import DATASETS, SPLITS, DatasetConfig, SplitConfig
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.extensions import ExtendedTable
+from hcr.config.keys import Keys
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
@@ -130,6 +131,9 @@ def _checked(values: dict[str, Any]) -> RunConfig:
     for key in _keys(values):
         if key.rsplit(".", 1)[-1] in INSTANTIATE_KEYS:
             raise ConfigError(f"{key}: not allowed; YAML names things (model.name, ...), it never imports them")
+    hints = config_hints()
+    keys = Keys(dict(values), hints, CHOICES)
+    _check_names(keys, "", values, hints)
     for group, (selector, table) in CHOICES.items():
         chosen = values.get(group)
         if isinstance(chosen, Mapping):
@@ -138,12 +142,23 @@ def _checked(values: dict[str, Any]) -> RunConfig:
                 raise ConfigError(f"{key}: missing; expected one of {', '.join(sorted(table))}")
             kind = choose(table, chosen[selector], key=key)
             _check_kind(group, key, kind, table, chosen)
+            _check_names(keys, group, chosen, kind)
             values[group] = build(kind, chosen, key=group)
+    for group in ("training", "tracking", "sweep"):
+        if isinstance(values.get(group), Mapping):
+            _check_names(keys, group, values[group], hints[group])
     if FROM in values:
         values["from_run"] = convert(str | None, values.pop(FROM), key=FROM)
     if "sweep" in values:  # how runs are chosen is no part of any of them
         build(SweepConfig, values.pop("sweep"), key="sweep")
     return build(RunConfig, values)
+
+
+def _check_names(keys: Keys, group: str, given: Mapping[str, Any], known: type | Mapping[str, Any]) -> None:
+    names = known if isinstance(known, Mapping) else {field.name for field in fields(known)}
+    for name in given:
+        if name not in names:
+            raise ConfigError(keys.unknown(join(group, str(name))))
 
 
 def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
@@ -188,6 +203,8 @@ def to_yaml(cfg: RunConfig, *, secrets: bool = True) -> str:
         """Text that looks like an interpolation, and is none any more."""
         if isinstance(value, dict):
             return {key: escape(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [escape(item) for item in value]
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
     values = to_dict(cfg) if secrets else without_secrets(to_dict(cfg))

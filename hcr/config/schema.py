@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hcr.config.errors import ConfigError
+from hcr.config.secrets import without_secrets
+from hcr.config.spelling import did_you_mean, key_meant
+from hcr.config.text import is_text
 
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ def build(cls: type[T], raw: object, *, key: str = "") -> T:
         ConfigError: an unknown or missing key, or a value of another type; names the key.
     """
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{key}: expected a group of settings, got {raw!r}")
+        raise ConfigError(f"{key}: expected a group of settings, got {shown(key, raw)}")
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     for name in raw:
         if name not in known:
@@ -54,14 +56,19 @@ def convert(hint: Any, value: object, *, key: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(convert(get_args(hint)[0], item, key=f"{key}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str) and type(name) is not int:  # YAML reads `no: x` as False, and 1.10 as 1.1
+                raise ConfigError(f"{key}: expected names that are text, got {name!r}; in quotes it is text")
         return {str(name): convert(get_args(hint)[1], item, key=join(key, str(name))) for name, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{key}: expected a finite number, got {value!r}")
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
+        if isinstance(value, str):
+            require(is_text(value), key, "text without NUL, U+0085 and lone surrogates", value)
         return value
-    raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
+    raise _wrong_type(hint, value, key=key)
 
 
 def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
@@ -74,18 +81,18 @@ def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
 def require(condition: bool, key: str, expected: str, value: object) -> None:
     """Raise the ConfigError of a value out of range unless `condition` holds."""
     if not condition:
-        raise ConfigError(f"{key}: expected {expected}, got {value!r}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that offers the known name nearest to `name`, or nothing."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{key}: expected {expected}, got {shown(key, value)}")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for a key that nothing reads."""
-    return f"{key}: unknown key{did_you_mean(key, known)}"
+    """The message for a key that nothing reads; `known` are those that stand beside it."""
+    meant = key_meant(key, known)
+    return f"{key}: unknown key" + ("" if meant is None else f"; did you mean {meant!r}?")
+
+
+def shown(key: str, value: object) -> str:
+    """`value` as a message may quote it: nothing of a secret, by the name of `key` or of a key inside `value`."""
+    return repr(without_secrets(value, key))
 
 
 def join(parent: str, name: str) -> str:
@@ -124,7 +131,13 @@ def _convert_union(hint: Any, value: object, *, key: str) -> Any:
     for part in parts:
         if _looks_like(part, value):
             return convert(part, value, key=key)
-    raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
+    raise _wrong_type(hint, value, key=key)
+
+
+def _wrong_type(hint: Any, value: object, *, key: str) -> ConfigError:
+    is_text = hint is str or str in get_args(hint)
+    remedy = "; in quotes it is text" if is_text and (value is None or isinstance(value, bool | int | float)) else ""
+    return ConfigError(f"{key}: expected {describe(hint)}, got {shown(key, value)}{remedy}")
 
 
 def _looks_like(hint: Any, value: object) -> bool:

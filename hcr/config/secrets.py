@@ -9,9 +9,12 @@ _SECRET = (
     r"(?:pass(?:word|wd|phrase)|secret(?:[-_]?(?:access)?[-_]?key)?|(?:api|access|private)[-_]?key"
     r"|token|credentials?)"
 )
-SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s]){_SECRET}$")
+SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s/]){_SECRET}$")
+# How our own messages go on behind a key or a file, such as `/etc/passwd: expected ...`: no value, and nothing to hide.
+OWN_WORDS = ("another", "cannot", "damaged", "expected", "missing", "neither", "numbers", "unknown", "weights")
 # A value behind such a name, in YAML, JSON, Python, a shell: of 6 characters or more, so that `token: null` stays.
-KEYED = re.compile(rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?)(?!null\b|none\b)[^\s\"',;}})\]]{{6,}}")
+_NO_SECRET = rf"(?!null\b|none\b)(?!(?<=: )(?:{'|'.join(OWN_WORDS)}) [\w(\[{{'])"
+KEYED = re.compile(rf"(?i)(\b(?:\w+[._-])?{_SECRET}[\"']?\s*[:=]\s*[\"']?){_NO_SECRET}[^\s\"',;}})\]]{{6,}}")
 TOKEN = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\bgh[opsur]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{40,}\b|\bglpat-[\w-]{20,}"  # GitHub, GitLab

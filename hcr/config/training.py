@@ -69,7 +69,7 @@ def available_cores() -> int:
 def has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself (AVX512-BF16 or AMX); elsewhere it is far slower than float32."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux: nothing says so
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

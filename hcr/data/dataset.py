@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+from hcr.data.labels import Labels, to_groups, to_labels
+from hcr.data.pixels import Images, to_pixels
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,9 @@ class Dataset:
         groups: (N,), images of one number belong together; None where the data set has no groups.
         hashes: (N, 32), SHA-256 of the pixels.
         digest: SHA-256 of images, labels, is_test and groups, in hex.
+        class_names: one per class, in label order.
         source: the file, or what else it came from.
+        note: how the pixels were read, where that needs saying.
     """
 
     images: Images
@@ -36,7 +37,9 @@ class Dataset:
     groups: Labels | None
     hashes: NDArray[np.uint8]
     digest: str
+    class_names: tuple[str, ...]
     source: str
+    note: str | None = None
 
 
 def make_dataset(
@@ -50,8 +53,8 @@ def make_dataset(
     """A Dataset from arrays in any order, after checking that they are what `cfg` declares; `cfg.limit` of them.
 
     Args:
-        images: (N, H, W) or (N, H, W, C), whole numbers from 0 to 255 of any dtype.
-        labels: (N,), whole numbers of any dtype.
+        images: as `to_pixels` takes them.
+        labels: as `to_labels` takes them.
         is_test: (N,) or None.
         source: the file, for messages.
         groups: (N,), whole numbers or text, or None.
@@ -59,22 +62,48 @@ def make_dataset(
     Raises:
         DataError: another shape, no image, NaN, pixels or labels out of range, fewer images than `cfg.limit`.
     """
-    checked_images = _check_images(images, cfg, source)
-    checked_labels = _check_labels(labels, cfg, source)
-    if len(checked_images) != len(checked_labels):
-        raise DataError(f"{source}: expected a label per image, got {len(labels)} labels for {len(images)} images")
-    numbers = None if groups is None else _check_groups(groups, len(checked_images), source)
-    hashes = _hash_each(checked_images)
-    order = canonical_order(hashes, checked_labels, is_test, numbers)
+    (pixels,), note = to_pixels({"images": images}, cfg, source)
+    if is_test is not None and (is_test.shape != (len(pixels),) or is_test.dtype != bool):
+        raise DataError(
+            f"{source}: expected of each image whether it is for test, true or false,"
+            f" got {is_test.dtype} of shape {is_test.shape} for {len(pixels)} images"
+        )
+    numbers = None if groups is None else to_groups(groups, len(pixels), source)
+    return in_order(pixels, to_labels(labels, len(pixels), cfg, source), is_test, cfg, source, numbers, note)
+
+
+def in_order(
+    images: Images,
+    labels: Labels,
+    is_test: NDArray[np.bool_] | None,
+    cfg: DatasetConfig,
+    source: str,
+    groups: Labels | None = None,
+    note: str | None = None,
+) -> Dataset:
+    """A Dataset of images (N, H, W, C) and labels (N,) that have been checked; `cfg.limit` of them.
+
+    Raises:
+        DataError: fewer images than `cfg.limit`.
+    """
+    hashes = _hash_each(images)
+    order = canonical_order(hashes, labels, is_test, groups)
     if cfg.limit is not None:
-        order = order[_limited(checked_labels[order], None if is_test is None else is_test[order], cfg, source)]
+        order = order[_limited(labels[order], None if is_test is None else is_test[order], cfg, source)]
     ordered = (
-        np.ascontiguousarray(checked_images[order]),
-        checked_labels[order],
+        np.ascontiguousarray(images[order]),
+        labels[order],
         None if is_test is None else is_test[order],
-        None if numbers is None else numbers[order],
+        None if groups is None else groups[order],
     )
-    return Dataset(*ordered, hashes=hashes[order], digest=_digest(*ordered), source=source)
+    return Dataset(
+        *ordered,
+        hashes=hashes[order],
+        digest=_digest(*ordered),
+        class_names=cfg.class_names,
+        source=source,
+        note=note,
+    )
 
 
 def canonical_order(
@@ -127,49 +156,6 @@ def share_out(total: int, sizes: NDArray[np.intp], *, num_needed: int = 0) -> ND
         else:
             counts[np.argmin(np.where(counts > least, wanting, np.inf))] -= 1
     return counts
-
-
-def _check_images(images: NDArray[Any], cfg: DatasetConfig, source: str) -> Images:
-    height, width, channels = cfg.image_shape
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.shape[1:] != (height, width, channels):
-        shape = "x".join(map(str, images.shape[1:])) or "single numbers"
-        raise DataError(f"{source}: expected images of {height}x{width}x{channels} (dataset.image_shape), got {shape}")
-    if len(images) == 0:
-        raise DataError(f"{source}: expected images, got none")
-    return _whole_numbers(images, source, "pixels", low=0, high=255).astype(np.uint8, copy=False)
-
-
-def _check_labels(labels: NDArray[Any], cfg: DatasetConfig, source: str) -> Labels:
-    if labels.ndim != 1:
-        raise DataError(f"{source}: expected one label per image, got labels of shape {labels.shape}")
-    high = cfg.num_classes - 1
-    return _whole_numbers(labels, source, "labels", low=0, high=high).astype(np.int64, copy=False)
-
-
-def _check_groups(groups: NDArray[Any], num_images: int, source: str) -> Labels:
-    """Groups numbered 0, 1, ... in the order of their names."""
-    if groups.shape != (num_images,) or groups.dtype.kind not in "uiUS":
-        raise DataError(
-            f"{source}: expected a group per image, whole numbers or text,"
-            f" got {groups.dtype} of shape {groups.shape} for {num_images} images"
-        )
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
-
-
-def _whole_numbers(values: NDArray[Any], source: str, what: str, *, low: int, high: int) -> NDArray[Any]:
-    if values.dtype.kind not in "uifb":
-        raise DataError(f"{source}: expected {what} that are numbers, got {values.dtype}")
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise DataError(f"{source}: expected {what} from {low} to {high}, got NaN or infinity")
-        if (values != np.floor(values)).any():
-            raise DataError(f"{source}: expected whole {what} from {low} to {high}, got fractions")
-    least, most = values.min(initial=high), values.max(initial=low)
-    if least < low or most > high:
-        raise DataError(f"{source}: expected {what} from {low} to {high}, got {least:g} to {most:g}")
-    return values
 
 
 def _digest(images: Images, labels: Labels, is_test: NDArray[np.bool_] | None, groups: Labels | None) -> str:

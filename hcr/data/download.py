@@ -9,10 +9,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from hcr.config.errors import DataError, one_line
+from hcr.config.text import printable
+from hcr.console import PlainConsole
 
 TIMEOUT_S = 20.0  # without an answer, and the window over which a speed is judged
 SLOWEST_BYTES_PER_S = 1024  # below this a transfer counts as stalled
@@ -25,7 +26,7 @@ class _BrokenOff(ValueError):
 
 
 def download(
-    url: str, file: Path, sha256: str, *, timeout_s: float = TIMEOUT_S, console: Console | None = None
+    url: str, file: Path, sha256: str, *, timeout_s: float = TIMEOUT_S, console: PlainConsole | None = None
 ) -> None:
     """Fetch `url` to `file`, which appears whole and checked or not at all; two processes may do it at once.
 
@@ -43,7 +44,7 @@ def download(
     import pooch
 
     pooch.get_logger().setLevel(logging.CRITICAL)  # what there is to say is said here
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or PlainConsole()
     fetcher = pooch.create(
         path=file.parent,
         base_url="",
@@ -64,7 +65,7 @@ def download(
 class _Downloader:
     """What pooch calls for each attempt. Its own cannot tell a transfer that dribbles from one that goes on."""
 
-    def __init__(self, name: str, timeout_s: float, console: Console) -> None:
+    def __init__(self, name: str, timeout_s: float, console: PlainConsole) -> None:
         self._name = name
         self._timeout_s = timeout_s
         self._console = console
@@ -77,10 +78,10 @@ class _Downloader:
             size_bytes = int(response.headers.get("Content-Length") or 0) or None
             again = f" (attempt {self._attempts} of {NUM_RETRIES + 1})" if self._attempts > 1 else ""
             size = f"{size_bytes / 1e6:.1f} MB" if size_bytes else "unknown size"
-            self._console.print(f"downloading {self._name} ({size}) from {url}{again}")
+            self._console.print(printable(f"downloading {self._name} ({size}) from {url}{again}"))
             out = stack.enter_context(Path(output_file).open("wb"))
             progress = stack.enter_context(_bar(self._console))
-            task = progress.add_task(self._name, total=size_bytes)
+            task = progress.add_task(printable(self._name), total=size_bytes)
             written, window_start, window_bytes = 0, time.monotonic(), 0
             while block := self._read(response):
                 out.write(block)
@@ -129,6 +130,8 @@ def _reason(reason: object) -> str:
     return str(reason)
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+def _bar(console: PlainConsole) -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_interactive
+    )

@@ -1,6 +1,8 @@
 """Where a data set's file lies: at its path, in the usual places, or downloaded into the user's cache."""
 
 import os
+import stat
+import struct
 from pathlib import Path
 
 import platformdirs
@@ -8,6 +10,28 @@ import platformdirs
 from hcr.config.data import ArraysConfig
 from hcr.config.errors import DataError
 from hcr.data.download import download
+
+# What a file may be instead of a MATLAB v5 file or a NumPy archive, by its first bytes, and what to do about it.
+MATLAB_AGAIN = "save it in MATLAB with save('x.mat', 'data', 'label', '-v7')"
+MARKS = {
+    b"MATLAB 7.3": f"a MATLAB v7.3 file, which is HDF5; {MATLAB_AGAIN}",
+    b"\x89HDF": "an HDF5 file; save its arrays with np.savez('x.npz', x=..., y=...)",
+    b"\x93NUMPY": "one array (.npy); save images and labels together with np.savez('x.npz', x=..., y=...)",
+    b"\x1f\x8b": "a gzip file; unpack it first (gunzip)",
+    b"BZh": "a bzip2 file; unpack it first (bunzip2)",
+    b"\xfd7zXZ": "an xz file; unpack it first (unxz)",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"\x89PNG": "one PNG picture; expected all images in one file",
+    b"\xff\xd8\xff": "one JPEG picture; expected all images in one file",
+    b"GIF8": "one GIF picture; expected all images in one file",
+    b"\x80\x02": "a Python pickle, which could run code and is not read",
+    b"\x80\x03": "a Python pickle, which could run code and is not read",
+    b"\x80\x04": "a Python pickle, which could run code and is not read",
+    b"\x80\x05": "a Python pickle, which could run code and is not read",
+    b"PAR1": "a Parquet file; save its images with np.savez('x.npz', x=..., y=...)",
+    b"\x00\x00\x08\x01": "labels in MNIST's IDX format; save images and labels with np.savez('x.npz', x=..., y=...)",
+    b"\x00\x00\x08\x03": "images in MNIST's IDX format; save images and labels with np.savez('x.npz', x=..., y=...)",
+}
 
 
 def find_file(cfg: ArraysConfig) -> Path:
@@ -22,7 +46,8 @@ def find_file(cfg: ArraysConfig) -> Path:
     if found is not None:
         return found
     if cfg.path is not None:
-        raise DataError(f"dataset.path: expected a file, and {str(_at_home(cfg.path))!r} is none")
+        path = _at_home(cfg.path)
+        raise DataError(f"dataset.path: expected a file, got {str(path)!r}, {_instead(path)}")
     folders = _folders()
     cache = folders[-1]
     names, places = " or ".join(cfg.files), " or ".join(str(folder) for folder in folders)
@@ -42,8 +67,62 @@ def local_file(cfg: ArraysConfig) -> Path | None:
     """The file of `cfg` where it is on this machine already."""
     if cfg.path is not None:
         path = _at_home(cfg.path)
-        return path if path.is_file() else None
-    return next((folder / name for folder in _folders() for name in cfg.files if (folder / name).is_file()), None)
+        return path if _is_file(path) else None
+    return next((folder / name for folder in _folders() for name in cfg.files if _is_file(folder / name)), None)
+
+
+def what_it_is(start: bytes) -> str | None:
+    """What a file is by its first bytes, and how to make it readable here; None where they do not say.
+
+    Args:
+        start: the first 128 bytes, or fewer where there are no more.
+    """
+    if not start:
+        return "an empty file"
+    for mark, what in MARKS.items():
+        if start.startswith(mark):
+            return what
+    if start.lstrip()[:5].lower() in (b"<html", b"<!doc"):
+        return "a web page; download the file itself"
+    if len(start) >= 20:
+        for order in "<>":
+            kind, rows, columns, imaginary, name_bytes = struct.unpack_from(f"{order}5i", start)
+            if (0 <= kind < 5000 and kind // 100 % 10 == 0 and kind // 10 % 10 <= 5 and kind % 10 <= 2) and (
+                min(rows, columns) > 0 and imaginary in (0, 1) and 1 < name_bytes <= 64
+            ):
+                return f"a MATLAB v4 file; {MATLAB_AGAIN}"
+    is_text = len(start) > 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
+    if is_text and not start.startswith(b"MATLAB 5"):  # that is a v5 file, cut short in its header
+        return "a text file; save its numbers with np.savez('x.npz', x=..., y=...)"
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a regular file: reading another, such as a FIFO, might never end."""
+    try:
+        return path.is_file()
+    except OSError:  # a folder on the way that may not be searched; a name that is too long
+        return False
+
+
+def _instead(path: Path) -> str:
+    """What `path` is, where it is no regular file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            return f"a symbolic link to {str(path.readlink())!r}, where there is nothing"
+        return "where there is nothing" + ("" if path.is_absolute() else f" (in {str(Path.cwd())!r})")
+    except (OSError, ValueError) as error:
+        return f"which cannot be looked at ({getattr(error, 'strerror', None) or error})"
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
 
 
 def _at_home(path: str) -> Path:

@@ -34,7 +34,10 @@ def draw_groups(
     own_labels, own_groups = labels[indices], np.unique(groups[indices], return_inverse=True)[1]
     num_groups = int(own_groups.max()) + 1
     if num_groups < 2:
-        raise DataError("split: expected at least 3 groups, one each for training, validation and test; got fewer")
+        raise DataError(
+            "split: expected at least 3 groups, one each for training, validation and test,"
+            f" got {len(np.unique(groups))} among {len(groups):,} images; split=stratified does without groups"
+        )
     if num_groups <= FEW:
         part, sizes = own_groups, range(1, num_groups)
     else:
@@ -70,7 +73,10 @@ def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, s
             for k, (_, chosen) in enumerate(folds.split(labels, labels, groups)):
                 part[chosen] = k
         except ValueError as error:
-            raise DataError(f"split: {len(labels)} images cannot be split so ({one_line(error)})") from error
+            raise DataError(
+                f"split: expected a class with at least {num_parts} images, to deal them out by groups,"
+                f" got at most {np.bincount(labels).max()} of one class ({one_line(error)})"
+            ) from error
     return part
 
 

@@ -20,15 +20,20 @@ from numpy.typing import NDArray
 HEADER_BYTES = 128
 MATRIX, COMPRESSED = 14, 15  # types of elements
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-NUMERIC_CLASSES = range(6, 16)  # double, single, and the eight integers
+NUMERIC_CLASSES = range(6, 16)
+ARRAYS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # of these
 CLASSES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a sparse matrix"}
-COMPLEX = 0x0800
+COMPLEX, LOGICAL = 0x0800, 0x0200  # flags of a variable
 MOST_DIMENSIONS = 32
 LONGEST_PROLOGUE = 4_096  # bytes of a matrix before its numbers: flags, dimensions, name
 
 
 class MatError(Exception):
-    """A file that is no MATLAB v5 file, is damaged, or holds something else than numbers; one line."""
+    """A file that holds something else than numbers, or too many of them; one line."""
+
+
+class DamagedMat(MatError):
+    """A file that is no MATLAB v5 file, or is damaged."""
 
 
 class _Element(NamedTuple):
@@ -37,20 +42,16 @@ class _Element(NamedTuple):
 
 
 def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, NDArray[Any]]:
-    """The variables called `names` that the file at `path` has, each as the numbers that are stored.
+    """The variables called `names` that the file at `path` has, each as the numbers that are stored; logical as bool.
 
     Args:
-        most_bytes: what a variable may take in memory.
+        most_bytes: what the file, and a variable, may take in memory.
 
     Raises:
         MatError: see there.
         OSError: the file cannot be read.
     """
-    data = memoryview(path.read_bytes())
-    mark = bytes(data[126:HEADER_BYTES])
-    if mark not in (b"IM", b"MI"):
-        raise MatError("it does not begin as one does")
-    order = "<" if mark == b"IM" else ">"
+    data, order = _read(path, most_bytes)
     found = {}
     for element in _elements(data[HEADER_BYTES:], order):
         if element.kind == COMPRESSED:
@@ -63,11 +64,48 @@ def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
     return found
 
 
+def list_mat(path: Path, most_bytes: int) -> dict[str, str]:
+    """Size and kind of every variable of the file at `path`, by its name.
+
+    Raises:
+        MatError, OSError: as `read_mat`.
+    """
+    data, order = _read(path, most_bytes)
+    found = {}
+    for element in _elements(data[HEADER_BYTES:], order):
+        matrix = element.data
+        if element.kind == COMPRESSED:
+            try:
+                start = memoryview(zlib.decompressobj().decompress(element.data, LONGEST_PROLOGUE))
+            except zlib.error as error:
+                raise DamagedMat(f"it does not unpack ({error})") from error
+            matrix = start[_tag(start, 0, order)[2] :]
+        if element.kind in (MATRIX, COMPRESSED) and _name_if_any(matrix, order):
+            flags, shape, name, _ = _prologue(matrix, order)
+            kind = flags & 0xFF
+            what = ARRAYS[kind - NUMERIC_CLASSES.start] if kind in NUMERIC_CLASSES else CLASSES.get(kind, "unknown")
+            found[name] = f"{shape} {'logical' if flags & LOGICAL else what}"
+    return found
+
+
+def _read(path: Path, most_bytes: int) -> tuple[memoryview, str]:
+    """A file's bytes, and their order as `struct` has it."""
+    with path.open("rb") as file:
+        mark = file.read(HEADER_BYTES)[126:]
+        if mark not in (b"IM", b"MI"):
+            raise DamagedMat("it does not begin as one does")
+        size_bytes = path.stat().st_size
+        if size_bytes > most_bytes:
+            raise MatError(f"expected a file that fits into memory, got one of {size_bytes / 2**30:,.0f} GiB")
+        file.seek(0)
+        return memoryview(file.read()), "<" if mark == b"IM" else ">"
+
+
 def _name_if_any(matrix: memoryview, order: str) -> str | None:
     """A variable's name; None for what is stored without one, such as a function: nobody asks for it."""
     try:
         return _name(matrix, order)
-    except MatError:
+    except DamagedMat:
         return None
 
 
@@ -77,7 +115,7 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
     while at < len(data):
         kind, size, begin = _tag(data, at, order)
         if begin + size > len(data):
-            raise MatError("it is cut short")
+            raise DamagedMat("it is cut short")
         yield _Element(kind, data[begin : begin + size])
         small = begin == at + 4
         at = at + 8 if small else begin + size + (0 if kind == COMPRESSED else -size % 8)
@@ -86,11 +124,11 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
 def _tag(data: memoryview, at: int, order: str) -> tuple[int, int, int]:
     """Type and size of the element at `at`, and where its data begins: up to 4 bytes of it stand in the tag itself."""
     if at + 8 > len(data):
-        raise MatError("it is cut short")
+        raise DamagedMat("it is cut short")
     first, second = struct.unpack_from(f"{order}II", data, at)
     if first >> 16:
         if first >> 16 > 4:
-            raise MatError("a small element is longer than 4 bytes")
+            raise DamagedMat("a small element is longer than 4 bytes")
         return first & 0xFFFF, first >> 16, at + 4
     return first, second, at + 8
 
@@ -104,13 +142,13 @@ def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: 
         if kind != MATRIX or _name(memoryview(start)[begin:], order) not in names:
             return None
         if size > most_bytes:
-            raise MatError(f"a variable takes {size / 2**30:.1f} GiB")
+            raise MatError(f"expected a data set that fits into memory, got a variable of {size / 2**30:.1f} GiB")
         rest = unpacker.decompress(unpacker.unconsumed_tail, max(1, begin + size - len(start)))
     except zlib.error as error:
-        raise MatError(f"it does not unpack ({error})") from error
+        raise DamagedMat(f"it does not unpack ({error})") from error
     whole = memoryview(start + rest)[begin : begin + size]
     if len(whole) < size:
-        raise MatError("it is cut short")
+        raise DamagedMat("it is cut short")
     return whole
 
 
@@ -119,10 +157,10 @@ def _prologue(matrix: memoryview, order: str) -> tuple[int, tuple[int, ...], str
     elements = _elements(matrix, order)
     first = list(itertools.islice(elements, 3))
     if len(first) < 3:
-        raise MatError("a variable has no name")
+        raise DamagedMat("a variable has no name")
     flags, dimensions, name = (element.data for element in first)
     if len(flags) < 4 or len(dimensions) % 4:
-        raise MatError("a variable has no dimensions")
+        raise DamagedMat("a variable has no dimensions")
     shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
     return struct.unpack_from(f"{order}I", flags)[0], shape, bytes(name).decode("latin-1"), elements
 
@@ -138,15 +176,18 @@ def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
         raise MatError(f"expected `{name}` to be a table of numbers, got {what}")
     element = next(elements, None)
     if element is None or element.kind not in STORED:
-        raise MatError(f"`{name}` has no numbers")
+        raise DamagedMat(f"`{name}` has no numbers")
     kind = np.dtype(order + STORED[element.kind])
     if (
         len(shape) > MOST_DIMENSIONS
         or min(shape, default=0) < 0
         or math.prod(shape) * kind.itemsize != len(element.data)
     ):
-        raise MatError(f"`{name}` has {len(element.data):,} bytes, which are not those of {'x'.join(map(str, shape))}")
+        size = "x".join(map(str, shape))
+        raise DamagedMat(f"`{name}` has {len(element.data):,} bytes, which are not those of {size}")
     if len(element.data) > most_bytes:
-        raise MatError(f"`{name}` takes {len(element.data) / 2**30:.1f} GiB")
+        size = f"{len(element.data) / 2**30:.1f} GiB"
+        raise MatError(f"expected a data set that fits into memory, got `{name}` of {size}")
     # MATLAB stores column by column.
-    return np.frombuffer(element.data, kind).reshape(shape, order="F")
+    values = np.frombuffer(element.data, kind).reshape(shape, order="F")
+    return values != 0 if flags & LOGICAL else values

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from hcr.config.data import ArraysConfig, DatasetConfig, SklearnDigitsConfig
 from hcr.config.errors import DataError, one_line
-from hcr.data.dataset import Dataset, make_dataset
-from hcr.data.files import find_file, local_file
-from hcr.data.matfile import MatError, read_mat
+from hcr.data.dataset import Dataset, in_order, make_dataset
+from hcr.data.files import find_file, local_file, what_it_is
+from hcr.data.labels import to_groups, to_labels
+from hcr.data.matfile import HEADER_BYTES, DamagedMat, MatError, list_mat, read_mat
+from hcr.data.npzfile import NpzError, list_npz, read_npz
+from hcr.data.pixels import to_pixels
 
 Array = NDArray[Any]
 
@@ -23,6 +26,7 @@ Array = NDArray[Any]
 WITH_TEST = ("x_train", "y_train", "x_test", "y_test")
 ONE_SET = ("x", "y")
 GROUP = "group"
+MOST_LISTED, LONGEST_NAME = 8, 40  # arrays in a message, and characters of a name
 
 
 def load_dataset(cfg: DatasetConfig) -> Dataset:
@@ -36,9 +40,10 @@ def load_dataset(cfg: DatasetConfig) -> Dataset:
         return reader(cfg)
     try:
         images, labels, is_test = cfg.load()  # type: ignore[attr-defined]  # an installed package's
+        arrays = (np.asarray(images), np.asarray(labels), None if is_test is None else np.asarray(is_test))
     except Exception as error:  # somebody else's code: any failure of it is a failure to read the data
         raise DataError(f"dataset={cfg.name}: {type(error).__name__}: {one_line(error)}") from error
-    return make_dataset(np.asarray(images), np.asarray(labels), is_test, cfg, f"dataset={cfg.name}")
+    return make_dataset(*arrays, cfg, f"dataset={cfg.name}")
 
 
 @lru_cache(maxsize=1)  # as for files
@@ -57,10 +62,13 @@ def load_arrays(cfg: ArraysConfig) -> Dataset:
     try:
         written = path.stat()
         with path.open("rb") as file:
-            signature = file.read(4)
+            start = file.read(HEADER_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return _load_arrays(path, cfg, signature[:2] == b"PK", (written.st_mtime_ns, written.st_size))
+    other = what_it_is(start)
+    if other is not None:
+        raise DataError(f"{path}: expected a NumPy archive (.npz) or a MATLAB v5 file, got {other}")
+    return _load_arrays(path, cfg, start[:2] == b"PK", (written.st_mtime_ns, written.st_size))
 
 
 def read_ahead(cfg: DatasetConfig) -> None:
@@ -78,7 +86,7 @@ def _load_arrays(path: Path, cfg: ArraysConfig, is_npz: bool, _: tuple[int, int]
 def load_npz(path: Path, cfg: ArraysConfig) -> Dataset:
     """A NumPy archive with `x_train y_train x_test y_test`, or with `x y` and, where images are in groups, `group`.
 
-    Images are (N, H, W) or (N, H, W, C), labels (N,). Nothing in it is unpickled, so it cannot run code.
+    Images are as `to_pixels` takes them, labels as `to_labels`. Nothing in it is unpickled, so it cannot run code.
 
     Source:
         The first layout is that of Keras' mnist.npz.
@@ -86,27 +94,39 @@ def load_npz(path: Path, cfg: ArraysConfig) -> Dataset:
     arrays = _read_npz(path)
     if all(name in arrays for name in WITH_TEST):
         _check_declared(path, cfg, has_official_test=True, has_groups=False)
-        x_train, y_train, x_test, y_test = (arrays[name] for name in WITH_TEST)
-        for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
-            if arrays[x].ndim < 3 or arrays[x].shape[:1] != arrays[y].shape:
-                raise DataError(
-                    f"{path}: expected images and a label for each, got `{x}` of shape {arrays[x].shape}"
-                    f" and `{y}` of shape {arrays[y].shape}"
-                )
-        if x_train.shape[1:] != x_test.shape[1:]:
-            raise DataError(
-                f"{path}: expected images of one shape, got `x_train` {x_train.shape} and `x_test` {x_test.shape}"
-            )
-        is_test = np.arange(len(x_train) + len(x_test)) >= len(x_train)
-        images, labels = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
-        return make_dataset(images, labels, is_test, cfg, str(path))
+        return _of_arrays(path, cfg, arrays, WITH_TEST)
     if all(name in arrays for name in ONE_SET):
         _check_declared(path, cfg, has_official_test=False, has_groups=GROUP in arrays)
-        return make_dataset(arrays["x"], arrays["y"], None, cfg, str(path), arrays.get(GROUP))
+        return _of_arrays(path, cfg, arrays, ONE_SET)
     raise DataError(
         f"{path}: expected the arrays {' '.join(WITH_TEST)}, or {' '.join(ONE_SET)} and perhaps {GROUP};"
-        f" got {' '.join(arrays) or 'none of them'}"
+        f" got {_listed(list_npz(path))}; save them with np.savez('x.npz', x=images, y=labels)"
     )
+
+
+def _of_arrays(path: Path, cfg: ArraysConfig, arrays: Mapping[str, Array], names: tuple[str, ...]) -> Dataset:
+    """The data set of images and labels that are called `names`, images and labels in turn; the second pair is test."""
+    source, pairs = str(path), dict(zip(names[::2], names[1::2], strict=True))
+    parts, note = to_pixels({x: arrays[x] for x in pairs}, cfg, source)
+    labels = [to_labels(arrays[y], len(part), cfg, source, y) for y, part in zip(pairs.values(), parts, strict=True)]
+    if len(parts) > 1:
+        images, is_test = np.concatenate(parts), np.repeat([False, True], [len(part) for part in parts])
+        return in_order(images, np.concatenate(labels), is_test, cfg, source, note=note)
+    groups = to_groups(arrays[GROUP], len(parts[0]), source) if GROUP in arrays else None
+    return in_order(parts[0], labels[0], None, cfg, source, groups, note)
+
+
+def _listed(arrays: Mapping[str, str]) -> str:
+    """What a file has, for a message: names come from strangers."""
+    texts = [f"{_shown(name)} {what}" for name, what in list(arrays.items())[:MOST_LISTED]]
+    more = f" and {len(arrays) - MOST_LISTED} more" if len(arrays) > MOST_LISTED else ""
+    return ", ".join(texts) + more if texts else "no array at all"
+
+
+def _shown(name: str) -> str:
+    """`name` in a message: printable and not endless."""
+    plain = "".join(character if character.isprintable() else "?" for character in name)
+    return f"`{plain if len(plain) <= LONGEST_NAME else plain[:LONGEST_NAME] + '…'}`"
 
 
 def load_mat(path: Path, cfg: ArraysConfig) -> Dataset:
@@ -118,23 +138,27 @@ def load_mat(path: Path, cfg: ArraysConfig) -> Dataset:
     data, labels = _read_mat(path)
     _check_declared(path, cfg, has_official_test=cfg.train_images is not None, has_groups=False)
     num_pixels = int(np.prod(cfg.image_shape))
-    if data.shape == (num_pixels, len(labels)):
+    num_images = labels.size if 1 in labels.shape else len(labels)  # where they are one-hot, a row of them an image
+    if data.shape == (num_pixels, num_images):
         data = data.T
-    elif data.shape != (len(labels), num_pixels):
+    elif data.shape != (num_images, num_pixels):
         raise DataError(
-            f"{path}: expected `data` of {num_pixels} pixels x {len(labels)} labelled images, got {data.shape}"
+            f"{path}: expected `data` of {num_pixels} pixels (dataset.image_shape) x {num_images} images, one for each"
+            f" of `label`, got {data.shape}"
         )
     # MATLAB keeps pixels column by column, but this layout was written row by row: no transposition here.
-    images = data.reshape(len(labels), *cfg.image_shape)
+    images = data.reshape(num_images, *cfg.image_shape)
     is_test = None
     if cfg.train_images is not None:
-        if cfg.train_images >= len(labels):
+        if cfg.train_images >= num_images:
             raise DataError(
                 f"{path}: expected more than {cfg.train_images} images (dataset.train_images, then the test images),"
-                f" got {len(labels)}"
+                f" got {num_images}"
             )
-        is_test = np.arange(len(labels)) >= cfg.train_images
-    return make_dataset(images, labels, is_test, cfg, str(path))
+        is_test = np.arange(num_images) >= cfg.train_images
+    (pixels,), note = to_pixels({"data": images}, cfg, str(path))
+    numbers = to_labels(labels, len(pixels), cfg, str(path), "label")
+    return in_order(pixels, numbers, is_test, cfg, str(path), note=note)
 
 
 def _check_declared(path: Path, cfg: ArraysConfig, *, has_official_test: bool, has_groups: bool) -> None:
@@ -155,49 +179,34 @@ def _check_declared(path: Path, cfg: ArraysConfig, *, has_official_test: bool, h
 def _read_npz(path: Path) -> dict[str, Array]:
     """The known arrays of a NumPy archive."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            known = [name for name in (*WITH_TEST, *ONE_SET, GROUP) if name in archive.files]
-            entries = [entry for entry in archive.zip.infolist() if entry.filename.removesuffix(".npy") in known]
-            _check_memory(path, sum(entry.file_size for entry in entries))
-            arrays = {name: np.asarray(archive[name]) for name in known}
-    except DataError:
-        raise
-    except Exception as error:  # a damaged archive fails in a dozen ways; each of them means the same
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: expected arrays of numbers, got Python objects (which are not unpickled)"
-            ) from None
-        raise DataError(f"{path}: not a readable NumPy .npz file, or cut short ({one_line(error)})") from error
-    for name, array in arrays.items():
-        if array.dtype.kind not in "uifbUS":
-            raise DataError(f"{path}: expected `{name}` to be an array of numbers, got {array.dtype}")
-    return arrays
+        return read_npz(path, (*WITH_TEST, *ONE_SET, GROUP), _most_bytes())
+    except NpzError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _read_mat(path: Path) -> tuple[Array, Array]:
-    """`data` (2-D) and `label` (1-D) of a MATLAB file."""
+    """`data` (2-D) and `label` of a MATLAB file."""
     try:
         arrays = read_mat(path, ("data", "label"), _most_bytes())
-    except (MatError, OSError) as error:
+        missing = [name for name in ("data", "label") if name not in arrays]
+        listed = _listed(list_mat(path, _most_bytes())) if missing else ""
+    except (DamagedMat, OSError) as error:
         raise DataError(
             f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz, or cut short ({one_line(error)})"
         ) from error
-    for name in ("data", "label"):
-        if name not in arrays:
-            raise DataError(f"{path}: expected the arrays `data` and `label`, and there is no `{name}`")
-    data, label = arrays["data"], arrays["label"]
-    if data.ndim != 2 or data.dtype.kind not in "uifb":
-        raise DataError(f"{path}: expected `data` to be a table of numbers, got {data.dtype} of shape {data.shape}")
-    return data, label.ravel()
-
-
-def _check_memory(path: Path, size_bytes: int) -> None:
-    """Refuse a file that would unpack to more than half of the machine's memory."""
-    if size_bytes > _most_bytes():
+    except MatError as error:
+        raise DataError(f"{path}: {error}") from error
+    if missing:
         raise DataError(
-            f"{path}: expected a data set that fits into memory ({_most_bytes() / 2**30:.0f} GiB), and its arrays"
-            f" unpack to {size_bytes / 2**30:,.0f} GiB"
+            f"{path}: expected the arrays `data` and `label`, and there is no `{missing[0]}`; got {listed};"
+            " save them in MATLAB with save('x.mat', 'data', 'label', '-v7')"
         )
+    data, label = arrays["data"], arrays["label"]
+    if data.ndim != 2:
+        raise DataError(
+            f"{path}: expected `data` to be a table of numbers, an image a row, got {data.dtype} of shape {data.shape}"
+        )
+    return data, label
 
 
 def _most_bytes() -> int:

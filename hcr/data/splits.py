@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from hcr.config.data import DatasetConfig, GroupedSplitConfig, OfficialSplitConfig, SplitConfig, StratifiedSplitConfig
 from hcr.config.errors import DataError
-from hcr.data.dataset import Dataset, Images, Labels, share_out
+from hcr.data.dataset import Dataset, share_out
 from hcr.data.groups import draw_groups
+from hcr.data.labels import Labels
+from hcr.data.pixels import Images
 from hcr.data.sources import load_dataset
 
 Indices = NDArray[np.intp]
+
+TEST, VALIDATION = "test and the rest", "training and validation"  # what images are shared between
+MOST_NAMED = 5  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Splits:
     Attributes:
         source: the file the images came from, or what else.
         duplicates_val, duplicates_test: validation and test images that also stand in training, pixel for pixel.
+        data_note: how the pixels were read, where that needs saying.
     """
 
     train: Subset
@@ -49,6 +55,7 @@ class Splits:
     source: str
     duplicates_val: int
     duplicates_test: int
+    data_note: str | None = None
 
     @property
     def warning(self) -> str | None:
@@ -56,6 +63,11 @@ class Splits:
         counts = {"validation": (self.duplicates_val, self.val), "test": (self.duplicates_test, self.test)}
         found = [f"{n:,} of {len(part):,} {name} images" for name, (n, part) in counts.items() if n]
         return f"{' and '.join(found)} also stand in training, pixel for pixel" if found else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads scores on these images should know: how pixels were read, and the duplicates."""
+        return tuple(note for note in (self.data_note, self.warning) if note is not None)
 
 
 def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits:
@@ -76,6 +88,7 @@ def load_splits(dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits
         source=data.source,
         duplicates_val=_count_duplicates(data, val, train),
         duplicates_test=_count_duplicates(data, test, train),
+        data_note=data.note,
     )
 
 
@@ -124,15 +137,15 @@ def split_official(data: Dataset, cfg: OfficialSplitConfig, seed: int) -> tuple[
     """The data set's own test images; validation drawn from its training images, each class in proportion."""
     assert data.is_test is not None  # the gate refuses this split of a data set without test images
     official = np.flatnonzero(~data.is_test)
-    train, val = _stratify(official, data.labels, _count(cfg.validation, len(official)), seed)
+    train, val = _stratify(data, official, _count(cfg.validation, len(official)), seed, VALIDATION)
     return train, val, np.flatnonzero(data.is_test)
 
 
 def split_stratified(data: Dataset, cfg: StratifiedSplitConfig, seed: int) -> tuple[Indices, Indices, Indices]:
     """Test, then validation drawn at random, each class in proportion; both fractions are of all images."""
     total = len(data.labels)
-    rest, test = _stratify(np.arange(total), data.labels, _count(cfg.test, total), cfg.test_seed)
-    train, val = _stratify(rest, data.labels, _count(cfg.validation, total), seed)
+    rest, test = _stratify(data, np.arange(total), _count(cfg.test, total), cfg.test_seed, TEST)
+    train, val = _stratify(data, rest, _count(cfg.validation, total), seed, VALIDATION)
     return train, val, test
 
 
@@ -149,23 +162,28 @@ def _count(fraction: float, total: int) -> int:
     return math.ceil(fraction * total - 1e-6)
 
 
-def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[Indices, Indices]:
-    """`indices` in two, the second with `count` of them, each class in proportion; neither without any class.
+def _stratify(data: Dataset, indices: Indices, count: int, seed: int, sides: str) -> tuple[Indices, Indices]:
+    """`indices` of `data` in two, the second with `count` of them, each class in proportion.
 
     Written out and not left to scikit-learn, whose import alone takes longer than everything else before training.
+
+    Args:
+        sides: what the two are called, such as VALIDATION.
+
+    Raises:
+        DataError: a class with one image, or a side with fewer images than there are classes.
     """
-    own = labels[indices]
+    own = data.labels[indices]
     sizes = np.bincount(own)
     num_classes = np.count_nonzero(sizes)
-    refused = f"split: {len(indices)} images cannot be split so"
     if num_classes == 0:
-        raise DataError(f"{refused} (there is none)")
+        raise DataError(f"split: expected images to share between {sides}, got none")
     if sizes[sizes > 0].min() < 2:
-        raise DataError(f"{refused} (expected at least 2 images of each class, got 1 of label {np.argmax(sizes == 1)})")
+        raise DataError(_too_few(data, sizes, sides))
     if min(count, len(indices) - count) < num_classes:
         raise DataError(
-            f"{refused} (expected at least {num_classes} images, one a class, on either side,"
-            f" got {len(indices) - count} and {count})"
+            f"split: expected at least {num_classes} images, one a class, on either side of {sides},"
+            f" got {len(indices) - count} and {count}; add images (or raise dataset.limit), or choose other fractions"
         )
     drawn = np.zeros(len(indices), dtype=bool)
     random = np.random.default_rng(seed)
@@ -174,14 +192,34 @@ def _stratify(indices: Indices, labels: Labels, count: int, seed: int) -> tuple[
     return indices[~drawn], indices[drawn]
 
 
+def _too_few(data: Dataset, sizes: NDArray[np.intp], sides: str) -> str:
+    """That some classes have one image among those to be shared, of which `sizes` says how many there are of each."""
+    lonely = np.flatnonzero(sizes == 1)
+    in_all = np.bincount(data.labels)
+    named = []
+    for k in lonely[:MOST_NAMED]:
+        taken = f" (it has {in_all[k]}, of which {in_all[k] - 1} for test)" if in_all[k] > 1 else ""
+        named.append(f"{data.class_names[k]!r}{taken}")
+    more = f" and {len(lonely) - MOST_NAMED} more" if len(lonely) > MOST_NAMED else ""
+    return (
+        f"split: expected at least 2 images of each class to share between {sides}, got 1 of class"
+        f" {', '.join(named)}{more}; add images (or raise dataset.limit), or take the class out of the data set"
+    )
+
+
 def _check_parts(data: Dataset, dataset: DatasetConfig, parts: Mapping[str, Indices]) -> None:
     for name, part in parts.items():
         if len(part) == 0:
             raise DataError(f"split: {name} is empty; expected at least one image of {len(data.labels)}")
     present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
     if not present.all():
-        absent = ", ".join(dataset.class_names[k] for k in np.flatnonzero(~present))
-        raise DataError(f"dataset={dataset.name}: expected every class among the training images; there is no {absent}")
+        absent, in_all = np.flatnonzero(~present), np.bincount(data.labels, minlength=dataset.num_classes)
+        named = [f"{dataset.class_names[k]} ({in_all[k]} in the data set)" for k in absent[:MOST_NAMED]]
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        raise DataError(
+            f"dataset={dataset.name}: expected every class among the training images; there is no"
+            f" {', '.join(named)}{more}; add images of it, or take it out of dataset.class_names"
+        )
 
 
 SPLITTERS: Mapping[type[SplitConfig], Callable[[Dataset, Any, int], tuple[Indices, Indices, Indices]]] = (

@@ -3,17 +3,23 @@
 Only Matplotlib's objects, never pyplot: no global state, so figures may be drawn in several threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context, rcParams, rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
 from PIL import Image
+
+from hcr.evaluation.fonts import drawable, families
 
 # Blue, amber and vermillion after Okabe and Ito 2008, "Color Universal Design", darkened until they can be read
 # as text on white.
@@ -25,13 +31,43 @@ DPI = 128  # a power of two, so that a whole number of pixels is exact in inches
 SMALL, TEXT, TITLE = 7.5, 9.0, 10.5  # points: 13, 16 and 19 pixels
 MARGIN = 24  # pixels around a page
 HEADER = 76  # pixels from the top to the first thing below title and note
+OF_THE_SCREEN = ("backend", "backend_fallback", "interactive")  # settings that no page depends on
 DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
 ABOVE: dict[str, Any] = {"loc": "left", "size": TEXT, "color": INK, "pad": 8}  # the title of one axes of several
 
 
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Draw and save inside: Matplotlib's own defaults, whatever a matplotlibrc or a notebook has set."""
+    with rc_context():
+        rcParams.update({name: value for name, value in rcParamsDefault.items() if name not in OF_THE_SCREEN})
+        yield
+
+
+class Page(Figure):
+    """A figure whose texts are drawn as they stand: no mathematics, no TeX, in fonts that have their characters."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, once every text has been settled."""
+        for text in self.findobj(Text):
+            _settle(text)
+        super().draw(renderer)
+
+
+def _settle(text: Text) -> None:
+    text.set_parse_math(False)
+    text.set_usetex(False)  # whatever the user's matplotlibrc says: a class called `a_b` is no TeX
+    wanted = text.get_text()
+    if not (wanted.isascii() and wanted.isprintable()):
+        shown = "\n".join(map(drawable, wanted.split("\n")))
+        text.set_fontfamily(families(shown))
+        if shown != wanted:
+            text.set_text(shown)
+
+
 def new_figure(width: int, height: int) -> Figure:
     """An empty page of so many pixels."""
-    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
+    return Page(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
 
 
 def add_axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
@@ -75,10 +111,11 @@ def stamp(figure: Figure, text: str) -> Figure:
 
 @lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
 def text_width(text: str, size: float) -> float:
-    """Pixels that `text` takes in the default font at `size` points."""
-    font = get_font(findfont(FontProperties()))
+    """Pixels that `text` takes at `size` points, in the fonts that it is drawn with."""
+    shown = drawable(text)
+    font = get_font([findfont(FontProperties(family=[family])) for family in families(shown)])
     font.set_size(size, DPI)
-    font.set_text(text, 0.0)
+    font.set_text(shown, 0.0)
     return float(font.get_width_height()[0]) / 64  # FreeType counts in 64ths of a pixel
 
 
@@ -88,7 +125,8 @@ def widest(texts: Sequence[str], size: float) -> float:
 
 
 def shorten(text: str, size: float, width: float) -> str:
-    """`text`, cut and ended with "…" where it would take more than `width` pixels at `size` points."""
+    """`text` as it can be drawn, cut and ended with "…" where it takes more than `width` pixels at `size` points."""
+    text = drawable(text)
     if text_width(text, size) <= width:
         return text
     fits, too_long = 1, len(text)

@@ -4,7 +4,7 @@ Numbers first (`*_info`), ink second (`draw_*`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from hcr.evaluation.canvas import (
     widest,
     write_header,
 )
+from hcr.evaluation.fonts import picture_names
 from hcr.evaluation.metrics import ClassScore, Evaluation, Labels
 
 MOST_LABELS = 64  # more class names than this do not fit along one side of a page
@@ -49,7 +50,7 @@ class Confusion:
     """Who is taken for whom.
 
     Attributes:
-        class_names: K names.
+        class_names: K names, as pictures call them.
         counts: (K, K) images, row the actual class, column the predicted one.
         mistaken_share: (K, K), fraction of the actual class' images taken for that other; 0 on the diagonal.
     """
@@ -67,7 +68,7 @@ def confusion_info(evaluation: Evaluation) -> Confusion:
     counts = evaluation.confusion
     wrong = counts - np.diag(np.diag(counts))
     return Confusion(
-        class_names=tuple(score.name for score in evaluation.classes),
+        class_names=tuple(picture_names([score.name for score in evaluation.classes])),
         counts=counts,
         mistaken_share=wrong / np.maximum(counts.sum(axis=1, keepdims=True), 1),
         accuracy=evaluation.accuracy,
@@ -150,7 +151,7 @@ class ClassBalance:
 def class_balance_info(labels_by_split: Mapping[str, Labels], class_names: Sequence[str]) -> ClassBalance:
     """How many images of each of K classes each split has; labels are integers in [0, K)."""
     counts = [np.bincount(labels, minlength=len(class_names)) for labels in labels_by_split.values()]
-    return ClassBalance(tuple(labels_by_split), tuple(class_names), np.stack(counts))
+    return ClassBalance(tuple(labels_by_split), tuple(picture_names(class_names)), np.stack(counts))
 
 
 def draw_class_balance(info: ClassBalance) -> Figure:
@@ -208,12 +209,14 @@ class ClassF1:
 
 def class_f1_info(evaluation: Evaluation) -> ClassF1:
     """Each class' F1, and an axis that starts just below the worst, so that 0.95 and 0.99 differ."""
-    scores = sorted((score for score in evaluation.classes if score.support), key=lambda score: score.f1)
+    names = picture_names([score.name for score in evaluation.classes])
+    classes = [replace(score, name=name) for score, name in zip(evaluation.classes, names, strict=True)]
+    scores = sorted((score for score in classes if score.support), key=lambda score: score.f1)
     missing = 1 - scores[0].f1
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if missing <= 5 * step)
     return ClassF1(
         scores=tuple(scores),
-        absent=tuple(score.name for score in evaluation.classes if not score.support),
+        absent=tuple(score.name for score in classes if not score.support),
         macro_f1=evaluation.macro_f1,
         axis_floor=max(0.0, round(1 - step * (int(missing / step + 1e-9) + 1), 2)),
     )

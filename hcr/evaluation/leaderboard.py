@@ -3,16 +3,16 @@
 A point is one combination of the swept values, run with several seeds.
 """
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10, sqrt
 from pathlib import Path
-from textwrap import wrap
 
 import numpy as np
 
+from hcr.config.text import csv_line, printable
+from hcr.console import num_columns, pad, wrap
 from hcr.evaluation.statistics import holm, mean_interval, permutation_p, smallest_n, smallest_p
 
 MOST_NAMED = 8  # points that one sentence names
@@ -172,8 +172,7 @@ def leaderboard(
     )
     is_withheld = any(missing) and not allow_incomplete
     verdict = _withheld(rows) if is_withheld else _verdict(rows, monitor, alpha)
-    if any(missing):
-        verdict = [f"Incomplete: {line}" for line in verdict]
+    verdict = [printable(f"Incomplete: {line}" if any(missing) else line) for line in verdict]
     axes = tuple(dict.fromkeys(axis for point in points for axis in point.values))
     return Leaderboard(rows=rows, monitor=monitor, higher_is_better=higher_is_better, axes=axes, verdict=verdict)
 
@@ -199,8 +198,8 @@ def winner_bias(num_points: int, n: int) -> float:
     return max(0.0, float(above - below)) / sqrt(n)
 
 
-def format_table(board: Leaderboard, limit: int | None = None) -> str:
-    """The leaderboard for a terminal: aligned, at most TABLE_WIDTH columns, the first `limit` rows (None: all)."""
+def format_table(board: Leaderboard, limit: int | None = None, *, width: int = TABLE_WIDTH) -> str:
+    """The leaderboard for a terminal: aligned, at most `width` columns, the first `limit` rows (None: all)."""
     rows = board.rows[:limit]
     show = number_format([row.mean for row in board.rows if row.mean is not None])
     columns = [
@@ -213,12 +212,12 @@ def format_table(board: Leaderboard, limit: int | None = None) -> str:
         ["", *("incomplete" if row.is_incomplete else "" if row.n else "pruned" for row in rows)],
     ]
     widths = [max(map(len, column)) for column in columns]
-    labels = _wrap(rows, TABLE_WIDTH - sum(widths) - 2 * len(widths))
-    label_width = max(len(line) for label in [["point"], *labels] for line in label)
+    labels = _wrap(rows, min(width, TABLE_WIDTH) - sum(widths) - 2 * len(widths))
+    label_width = max(num_columns(line) for label in [["point"], *labels] for line in label)
     lines = []
     for cells, label in zip(zip(*columns, strict=True), [["point"], *labels], strict=True):
         mark, *numbers, note = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append("  ".join([mark, label[0].ljust(label_width), *numbers, note.strip()]).rstrip())
+        lines.append("  ".join([mark, pad(label[0], label_width), *numbers, note.strip()]).rstrip())
         lines += [f"{'':{len(mark)}}  {more}" for more in label[1:]]
     left_out = board.rows[len(rows) :]
     if left_out:
@@ -236,20 +235,21 @@ def write_csv(board: Leaderboard, path: Path) -> None:
     """
     measured = ["n", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best", "num_params", "train_s"]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"])
+        file.write(csv_line(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"]))
         for row in board.rows:
             values = [format_value(row.values[axis]) if axis in row.values else None for axis in board.axes]
             low, high = row.interval or (None, None)
             tied = None if row.is_tied is None else format_value(row.is_tied)
             numbers = [row.n, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
             ends = [row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
-            writer.writerow([row.rank, row.label, *values, *numbers, *ends])
+            file.write(csv_line([row.rank, row.label, *values, *numbers, *ends]))
 
 
 def format_value(value: object) -> str:
     """A swept value as YAML would show it: `true`, `null`, `0.001`, `[16,32]`, and text as it is."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    )
 
 
 def number_format(means: Sequence[float]) -> Callable[[float], str]:
@@ -269,7 +269,8 @@ def short_labels(points: Sequence[PointScores | LeaderboardRow]) -> list[str]:
     differing = [axis for axis in axes if len(there[axis]) > 1]
     names = short_names(differing)
     return [
-        " ".join(f"{names[a]}={format_value(point.values[a])}" for a in differing if a in point.values) or point.label
+        printable(" ".join(f"{names[a]}={format_value(point.values[a])}" for a in differing if a in point.values))
+        or printable(point.label)
         for point in points
     ]
 
@@ -415,7 +416,7 @@ def _name(labels: Sequence[str]) -> str:
 
 def _wrap(rows: Sequence[LeaderboardRow], width: int) -> list[list[str]]:
     """Each label in lines of at most `width`: whole if all fit, else what differs, over several lines if need be."""
-    labels = [row.label for row in rows]
-    if max(map(len, labels), default=0) > width:
+    labels = [printable(row.label) for row in rows]
+    if max(map(num_columns, labels), default=0) > width:
         labels = short_labels(rows)
-    return [wrap(label, max(10, width), break_on_hyphens=False) or [""] for label in labels]
+    return [wrap(label, max(10, width)) for label in labels]

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.config.text import printable
+from hcr.console import num_columns, pad
 from hcr.evaluation.statistics import proportion_interval
 
 Probabilities = NDArray[np.floating[Any]]
@@ -83,6 +85,22 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
             for name, p, r, f, n in zip(class_names, precision, recall, f1, confusion.sum(axis=1), strict=True)
         ),
         confusion=confusion,
+    )
+
+
+def guessing_note(evaluation: Evaluation) -> str | None:
+    """That the accuracy is no better than always answering the largest class; None where it is.
+
+    It counts as better where its whole 95 % interval lies above the share of that class in the same images.
+    """
+    actual = evaluation.confusion.sum(axis=1)
+    share = float(actual.max() / actual.sum())
+    if evaluation.accuracy_low > share:
+        return None
+    return (
+        f"accuracy {evaluation.accuracy:.4f} (95 % interval {evaluation.accuracy_low:.4f} to"
+        f" {evaluation.accuracy_high:.4f}) is not shown to be better than always answering the largest class,"
+        f" {evaluation.classes[int(actual.argmax())].name!r}, which is right for {share:.4f} of these images"
     )
 
 
@@ -178,11 +196,12 @@ def classification_report(evaluation: Evaluation) -> dict[str, Any]:
 
 def classification_report_text(evaluation: Evaluation) -> str:
     """The report as a table to read."""
-    width = max(len("class"), *(len(score.name) for score in evaluation.classes))
+    names = [printable(score.name) for score in evaluation.classes]
+    width = max(map(num_columns, ["class", *names]))
     lines = [f"{'class':<{width}}  precision  recall      f1  images", ""]
-    for score in evaluation.classes:
+    for name, score in zip(names, evaluation.classes, strict=True):
         lines.append(
-            f"{score.name:<{width}}  {score.precision:9.4f}  {score.recall:6.4f}  {score.f1:6.4f}  {score.support:6d}"
+            f"{pad(name, width)}  {score.precision:9.4f}  {score.recall:6.4f}  {score.f1:6.4f}  {score.support:6d}"
         )
     lines += [
         "",

@@ -33,6 +33,7 @@ from hcr.evaluation.canvas import (
     widest,
     write_header,
 )
+from hcr.evaluation.fonts import picture_names
 from hcr.evaluation.metrics import Labels, Probabilities
 
 Images = NDArray[np.uint8]
@@ -64,7 +65,7 @@ def samples_info(images: Images, labels: Labels, class_names: Sequence[str], per
         own = np.flatnonzero(labels == k)
         places = np.linspace(0, len(own) - 1, min(per_class, len(own)))
         rows.append(images[own[np.rint(places).astype(int)]])
-    return Samples(tuple(class_names), tuple(rows), per_class)
+    return Samples(tuple(picture_names(class_names)), tuple(rows), per_class)
 
 
 def draw_samples(info: Samples) -> Figure:
@@ -161,11 +162,12 @@ def _predictions(
     images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str], chosen: NDArray[np.int64]
 ) -> Predictions:
     predicted = probabilities.argmax(axis=1)
+    names = picture_names(class_names)
     return Predictions(
         index=chosen,
         images=images[chosen],
-        actual=tuple(class_names[k] for k in labels[chosen]),
-        predicted=tuple(class_names[k] for k in predicted[chosen]),
+        actual=tuple(names[k] for k in labels[chosen]),
+        predicted=tuple(names[k] for k in predicted[chosen]),
         right=predicted[chosen] == labels[chosen],
         confidence=probabilities.max(axis=1)[chosen].astype(np.float64),
         num_images=len(labels),

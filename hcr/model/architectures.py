@@ -9,6 +9,7 @@ from keras import layers
 
 from hcr.config.model import Block, CnnConfig, KerasConvnetConfig, LeNet5Config, MlpConfig, ModelConfig, ResNetConfig
 from hcr.model.fast_layers import FastDropout, FusedBatchNormalization
+from hcr.model.settings import pin_keras_settings
 
 # Keras' 0.99 forgets the initial statistics only after some 500 steps, which small data sets never reach.
 NORM_MOMENTUM = 0.9
@@ -29,7 +30,11 @@ def build_model(cfg: ModelConfig, image_shape: tuple[int, ...], num_classes: int
     Returns:
         A model from uint8 images (N, H, W, C), 0..255, to float32 probabilities (N, K) whose rows sum to 1.
         Its first layer scales to [0, 1].
+
+    Raises:
+        ConfigError: Keras runs on another backend than TensorFlow.
     """
+    pin_keras_settings()
     keras.utils.set_random_seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
     scaled = layers.Rescaling(1 / 255, name="scale")(images)

@@ -1,21 +1,24 @@
 """`hcr train -m`: from what the gate accepted to what is printed at the end."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from shutil import get_terminal_size
 from typing import Any
 
 from omegaconf import DictConfig
 
+from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.compose import Checked
+from hcr.config.errors import BROKEN_PIPE
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
-from hcr.config.tracking import how_to_see, tracking_uri
-from hcr.evaluation.leaderboard import counted, format_table
+from hcr.config.tracking import how_to_see, output_root, tracking_uri
+from hcr.console import say
+from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.identity import Fingerprints, fold
 from hcr.sweep.launched import LaunchedPool, run_launched
@@ -23,6 +26,9 @@ from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
+from hcr.sweep.work import parent_key
+from hcr.tracking.journal import last_event
+from hcr.tracking.status import earlier_uris, is_delivered
 
 
 class SweepJob:
@@ -34,7 +40,7 @@ class SweepJob:
 
     Attributes:
         error: what went wrong, kept as Hydra would wrap it.
-        exit_code: 1 where a run failed.
+        exit_code: 1 where a run failed; BROKEN_PIPE where nobody reads any more.
     """
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
@@ -59,9 +65,9 @@ class SweepJob:
             self.exit_code = self._sweep()
         except HcrError as error:
             self.error = error
-        except (BrokenPipeError, SystemExit):  # such as `| head`; Rich raises the latter
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said, at the exit either
-            self.error = HcrError(f"nobody reads what it prints any more; {self._again} goes on with the sweep")
+        except BrokenPipeError:  # such as `| head`
+            print(f"hcr: nobody reads what it prints any more; {self._again} goes on with the sweep", file=sys.stderr)
+            self.exit_code = BROKEN_PIPE
 
     def plan(self) -> Plan:
         """The plan, frozen now; runs that have the same numbers are in it once.
@@ -113,19 +119,40 @@ class SweepJob:
         is_anew = self._checked.configs[0].resume == "never"
         return "the same command" + (" without resume=never" if is_anew else "")
 
+    def _what_is_kept(self, plan: Plan) -> str:
+        """The line for a stop signal: what is kept, and the command that resumes it."""
+        folder = sweep_folder(plan)
+        if read_plan(folder) is None:
+            return "interrupted; no run of the sweep had begun"
+        key = parent_key(folder)
+        run = output_root() / "runs" / str(key)
+        if key is not None and last_event(run).get("status") == "FINISHED":
+            rest = "" if is_delivered(run) else "; `hcr sync` uploads the rest of it"
+            return f"interrupted; sweep {plan.id} has finished and is in {folder}{rest}"
+        rest = "" if is_delivered(run) else ", and `hcr sync` uploads what it has so far"
+        return f"interrupted; {self._again} resumes sweep {plan.id} in {folder}{rest}"
+
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
-        plan = make_plan(
-            self._runs,
-            self._space,
-            command=self._overrides,
-            name=self._name(),
-            uri=tracking_uri(base.tracking.uri),
-            base=base,
-            workers=workers,
-            threads=threads,
-            data=self._fingerprints.data,
-        )
+
+        def plan_at(uri: str) -> Plan:
+            return make_plan(
+                self._runs,
+                self._space,
+                command=self._overrides,
+                name=self._name(),
+                uri=uri,
+                base=base,
+                workers=workers,
+                threads=threads,
+                data=self._fingerprints.data,
+            )
+
+        plan = plan_at(tracking_uri(base.tracking.uri))
+        if not sweep_folder(plan).exists():
+            # The store is part of a sweep's id: in an output root that was moved, a sweep has the id of its old place.
+            before = map(plan_at, earlier_uris(output_root(), plan.uri))
+            plan = next((replace(plan, id=old.id) for old in before if sweep_folder(old).exists()), plan)
         return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
     def _sweep(self) -> int:
@@ -135,13 +162,20 @@ class SweepJob:
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
-            print_plan(plan, self._space.sweep, configs, self._fingerprints)
+            with stopping.recording():  # it has processes to end and a folder to remove
+                print_plan(plan, self._space.sweep, configs, self._fingerprints)
             return 0
         try:
             launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
-            result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; {self._again} goes on with the sweep") from None
+            with stopping.recording():
+                result = run_sweep(plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch)
+                stopping.check()
+        except BaseException:
+            if not stopping.is_requested():
+                raise
+            raise KeyboardInterrupt(self._what_is_kept(plan)) from None
+        finally:
+            stopping.says(self._what_is_kept(plan))
         print_result(result, self._again)
         return 1 if result.num_failed else 0
 
@@ -164,19 +198,19 @@ def print_result(result: SweepResult, again: str) -> None:
     if result.board is not None:
         direction = "higher" if result.board.higher_is_better else "lower"
         print(f"{result.board.monitor}, {direction} is better, by point")
-        print(format_table(result.board, MOST_SHOWN))
+        print(format_table(result.board, MOST_SHOWN, width=get_terminal_size((TABLE_WIDTH, 24)).columns))
         print()
         for line in result.board.verdict:
-            print(mixed + line)
+            say(mixed + line)
     for line in result.confirmed.lines() if result.confirmed is not None else []:
-        print(mixed + line)
+        say(mixed + line)
     if result.num_failed:
-        print(
+        say(
             f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again,"
             " sweep.allow_incomplete=true compares what there is"
         )
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
-        print(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
-    print(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
-    print(how_to_see(result.plan.uri), flush=True)
+        say(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
+    say(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
+    say(how_to_see(result.plan.uri))

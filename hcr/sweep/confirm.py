@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 from hcr.config import HcrError
 from hcr.config.points import SEED, Space
+from hcr.config.text import printable
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, number_format
 from hcr.sweep.controller import Controller
@@ -50,7 +51,7 @@ class Confirmation:
                 f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"
                 " once each); quote these, not the scores that it was chosen by."
             )
-        return told
+        return list(map(printable, told))
 
 
 def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_seeds: int) -> list[PlannedRun]:
@@ -115,7 +116,9 @@ def _score(controller: Controller, folder: Path, run: Run) -> float:
     task = folder / "score" / run.outcome.key
     task.mkdir(parents=True, exist_ok=True)
     (task / RESULT).unlink(missing_ok=True)
-    (task / TASK).write_text(json.dumps({"task": "score", "run": str(output_root() / "runs" / run.outcome.key)}))
+    (task / TASK).write_text(
+        json.dumps({"task": "score", "run": str(output_root() / "runs" / run.outcome.key)}), encoding="utf-8"
+    )
     result = controller.task(task)
     if result is None or result["status"] == "failed":
         raise HcrError(f"run {run.outcome.key} cannot be scored on test: {told_by(task, result)}")

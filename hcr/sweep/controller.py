@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hcr import stopping
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
 from hcr.sweep.delivery import Delivery
@@ -79,32 +80,40 @@ class Controller:
         """
         queue = deque(waiting)
         by_folder: dict[Path, Run] = {}
-        try:
-            while True:
-                while len(by_folder) < self._plan.workers and self.has_time():
-                    run = queue.popleft() if queue else source.next()
-                    if run is None:
-                        break
-                    self.runs[run.planned.number] = run
-                    if run.state not in ("new", "interrupted"):  # a search asked for what is known
-                        source.ended(run)
-                        if run.outcome is not None:
-                            self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
-                        if run.state == "refused":
-                            self._screen.refused(run.planned.number, run.why)
-                        continue
-                    by_folder[self._start(run)] = run
-                if not by_folder:
-                    return
-                for run in self._wait(by_folder):
-                    if run.state == "interrupted":
-                        queue.appendleft(run)
-                        continue
+        with stopping.deferred():  # what is started is known of, and what has ended is heard
+            try:
+                self._make(source, queue, by_folder, on_ended)
+            except BaseException:
+                stopping.heard()
+                self._interrupt(by_folder)
+                raise
+
+    def _make(
+        self, source: Source, queue: deque[Run], by_folder: dict[Path, Run], on_ended: Callable[[Run], None]
+    ) -> None:
+        while True:
+            stopping.check()
+            while len(by_folder) < self._plan.workers and self.has_time():
+                run = queue.popleft() if queue else source.next()
+                if run is None:
+                    break
+                self.runs[run.planned.number] = run
+                if run.state not in ("new", "interrupted"):  # a search asked for what is known
                     source.ended(run)
-                    on_ended(run)
-        except BaseException:
-            self._interrupt(by_folder)
-            raise
+                    if run.outcome is not None:
+                        self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
+                    if run.state == "refused":
+                        self._screen.refused(run.planned.number, run.why)
+                    continue
+                by_folder[self._start(run)] = run
+            if not by_folder:
+                return
+            for run in self._wait(by_folder):
+                if run.state == "interrupted":
+                    queue.appendleft(run)
+                    continue
+                source.ended(run)
+                on_ended(run)
 
     def task(self, folder: Path) -> dict[str, Any] | None:
         """Do what `task.json` in `folder` says, in a process of its own, while no run is being made; its result."""
@@ -242,31 +251,26 @@ class Controller:
             told = next((path for path in (folder / ERROR, folder / OUTPUT) if path.exists()), None)
             self._screen.failed(number, run.why, told)
             if told is not None and os.environ.get("HCR_TRACEBACK") == "1":
-                print(told.read_text(errors="replace"), file=sys.stderr, flush=True)
+                print(told.read_text(errors="replace", encoding="utf-8"), file=sys.stderr, flush=True)
 
     def _interrupt(self, by_folder: dict[Path, Run]) -> None:
         """Tell every run to stop, and give it time to journal that."""
         if self._pool is None:
             return
-        # A second Ctrl-C while they write: they are given their time all the same.
-        with contextlib.suppress(NurseryDied), ignoring_interrupts():
+        with contextlib.suppress(NurseryDied):
             deadline = time.monotonic() + GRACE_S
             for folder in by_folder:
                 self._pool.signal(folder, signal.SIGTERM)
-            while by_folder and time.monotonic() < deadline:
-                for end in self._pool.poll(POLL_S):
-                    run = by_folder.pop(end.folder, None)
-                    journal = run_folder(end.folder)
-                    if run is not None and journal is not None:
-                        run.state = "interrupted"
-                        self._delivery.finish(journal)
+            self._stopped(self._pool.poll(POLL_S), by_folder)
+            # What does not run by now waits for the imports of the process that it would be forked from.
+            while any(map(self._pool.is_running, by_folder)) and time.monotonic() < deadline:
+                self._stopped(self._pool.poll(POLL_S), by_folder)
+        self.close()  # at once: it would be forked while the others are uploaded
 
-
-@contextlib.contextmanager
-def ignoring_interrupts() -> Iterator[None]:
-    """Ctrl-C means nothing inside."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def _stopped(self, ended: Iterable[Ended], by_folder: dict[Path, Run]) -> None:
+        for end in ended:
+            run = by_folder.pop(end.folder, None)
+            journal = run_folder(end.folder)
+            if run is not None and journal is not None:
+                run.state = "interrupted"
+                self._delivery.finish(journal)

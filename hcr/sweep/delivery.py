@@ -11,9 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hcr import stopping
 from hcr.config.errors import one_line
 from hcr.tracking.journal import JOURNAL, lock_run
-from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay
+from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay, RunDeleted
+from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_mlflow, open_store
 
 PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
@@ -35,6 +37,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._alive: set[Path] = set()  # their processes write, and hold their locks
         self._ended: set[Path] = set()
+        self._lost: set[Path] = set()
         self._replays: dict[Path, Replay] = {}
         self._closing = threading.Event()
         self._given_up = self._told = False
@@ -49,10 +52,15 @@ class Delivery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.drain()
-        self._given_up = True
-        while self._thread.is_alive() and not self._ready:  # an import that the end of the process cuts short may crash
-            time.sleep(0.05)
+        with stopping.deferred():
+            signals = stopping.count()
+            self.drain()
+            self._given_up = True
+            # An import that the end of the process cuts short may crash it; unless it is left without Python's help.
+            while self._thread.is_alive() and not self._ready and stopping.count() == signals:
+                time.sleep(0.05)
+            if self._thread.is_alive():
+                stopping.leave_threads()
 
     @property
     def num_undelivered(self) -> int:
@@ -65,9 +73,11 @@ class Delivery:
         with self._lock:
             self._alive.add(folder)
 
-    def finish(self, folder: Path) -> None:
-        """The process of the run in `folder` has ended: deliver the rest."""
+    def finish(self, folder: Path, *, is_lost: bool = False) -> None:
+        """The process of the run in `folder` has ended: deliver the rest; or all of it, where the store has lost it."""
         with self._lock:
+            if is_lost:
+                self._lost.add(folder)
             self._alive.discard(folder)
             self._ended.add(folder)
 
@@ -84,9 +94,10 @@ class Delivery:
 
     def drain(self) -> None:
         """Wait until all that has ended is delivered, or until nothing has got through for `timeout_s` seconds."""
+        signals = stopping.count()
         self._closing.set()
         self._last_progress = time.monotonic()
-        while self._thread.is_alive() and self._ended and not self._out_of_time():
+        while self._thread.is_alive() and self._ended and not self._out_of_time() and stopping.count() == signals:
             time.sleep(0.05)
 
     def _out_of_time(self) -> bool:
@@ -111,6 +122,11 @@ class Delivery:
                     continue
                 except ParentIsLate:
                     continue
+                except RunDeleted as error:  # while it was made: there is nothing to deliver any more
+                    self._tell(error)
+                    with self._lock:
+                        self._alive.discard(folder)
+                        self._ended.discard(folder)
                 except Exception as error:  # an outage, or a damaged journal: the other runs go on
                     failed = True
                     self._tell(error)
@@ -128,6 +144,10 @@ class Delivery:
         with lock_run(folder) if has_ended else contextlib.nullcontext():
             replay = Replay(folder) if has_ended or folder not in self._replays else self._replays[folder]
             self._replays[folder] = replay
+            if has_ended and folder in self._lost:
+                self._lost.discard(folder)  # what is cut short now goes on from where it was
+                if is_delivered(folder):
+                    replay.begin_anew()
             moved = replay.deliver(self._go_on)
         if has_ended and replay.ended:
             with self._lock:

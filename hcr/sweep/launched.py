@@ -8,8 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hcr import stopping
 from hcr.config.axes import written
 from hcr.config.errors import HcrError, one_line
+from hcr.environment import settle_environment
 from hcr.sweep.pool import INTERRUPTED, Ended
 from hcr.sweep.trial import RUN, read_result, run_task
 
@@ -18,6 +20,7 @@ TRIAL = "hcr_trial"  # the key that tells a launched job which trial it is
 
 def run_launched(cfg: DictConfig) -> None:
     """What a launcher's worker calls: the trial in the folder that the job was given, by its frozen config."""
+    settle_environment()
     run_task(Path(cfg[TRIAL]))
 
 
@@ -69,7 +72,8 @@ class LaunchedPool:
         overrides = [[f"+{TRIAL}={written(str(folder))}"] for folder in folders]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jobs have it from here
         try:
-            self._launch(overrides, initial_job_idx=self._number)
+            with stopping.interruptible():
+                self._launch(overrides, initial_job_idx=self._number)
         except Exception as error:  # such as submitit's for a job that was killed: the others have their results
             told = f"the launcher says: {type(error).__name__}: {one_line(error)}"
             if not any((folder / RUN).exists() or read_result(folder) is not None for folder in folders):

@@ -33,7 +33,7 @@ def check_models(controller: Controller, folder: Path, plan: Plan, configs: Sequ
     (task / RESULT).unlink(missing_ok=True)
     values = [to_dict(cfg) for cfg in different.values()]
     (task / TASK).write_text(
-        json.dumps({"task": BUILDING, "num_train": 1000, "threads": plan.threads, "configs": values})
+        json.dumps({"task": BUILDING, "num_train": 1000, "threads": plan.threads, "configs": values}), encoding="utf-8"
     )
     result = controller.task(task)
     if result is None or result["status"] == "failed":

@@ -31,7 +31,9 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+
+from hcr import stopping
+from hcr.environment import settle_environment
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 LONGEST_LINE = 1 << 16
@@ -48,6 +50,7 @@ TO_TRAIN = (
 
 def main() -> int:
     """Import, then serve until the controller is gone."""
+    settle_environment()
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what an interrupt means
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -129,7 +132,7 @@ def _trains(folder: Path) -> bool:
     """Whether the task in `folder` does more than to build models."""
     from hcr.sweep.trial import BUILDING, TASK
 
-    task: str = json.loads((folder / TASK).read_text())["task"]
+    task: str = json.loads((folder / TASK).read_text(encoding="utf-8"))["task"]
     return task != BUILDING
 
 
@@ -164,7 +167,7 @@ def _live(folder: Path) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping.handle(signal.SIGTERM)
 
     from hcr.sweep.trial import run_task
 
@@ -190,10 +193,6 @@ def _bury(control: socket.socket, children: dict[int, str]) -> None:
 
 def _send(control: socket.socket, message: dict[str, object]) -> None:
     control.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

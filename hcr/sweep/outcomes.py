@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcr.tracking.journal import JOURNAL, Event, last_event, read_events
+from hcr.tracking.known import ask, deleted_keys
 from hcr.tracking.status import finished_runs, first_event
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
@@ -39,20 +40,29 @@ class KnownRuns:
     Attributes:
         finished: folder by fingerprint, of those in the sweep's store and experiment.
         own: folder and last event by what NUMBER_TAG says, of the runs of the sweep itself.
+        deleted: keys of those that were deleted in MLflow, and are in neither.
     """
 
     finished: dict[str, Path]
     own: Mapping[str, tuple[Path, Event]]
+    deleted: frozenset[str] = frozenset()
 
 
-def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None) -> KnownRuns:
-    """Look through the journals under `root`; `parent` is the key of the sweep's own run, if it has one."""
+def known_runs(root: Path, *, uri: str, experiment: str, parent: str | None, timeout_s: float) -> KnownRuns:
+    """Look through the journals under `root`.
+
+    Args:
+        parent: the key of the sweep's own run, if it has one.
+        timeout_s: how long the store may take to say which runs were deleted.
+    """
+    has_runs = next((root / "runs").glob(f"*/{JOURNAL}"), None) is not None
+    deleted = deleted_keys(root, uri, ask(uri, timeout_s)) if has_runs else frozenset()
     own = {}
     for path in (root / "runs").glob(f"*/{JOURNAL}") if parent is not None else ():
         header = first_event(path.parent)
-        if header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
+        if path.parent.name not in deleted and header.get("parent") == parent and NUMBER_TAG in header.get("tags", {}):
             own[header["tags"][NUMBER_TAG]] = (path.parent, last_event(path.parent))
-    return KnownRuns(finished_runs(root, uri=uri, experiment=experiment), own)
+    return KnownRuns(finished_runs(root, uri=uri, experiment=experiment, without=deleted), own, deleted)
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:

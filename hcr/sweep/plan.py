@@ -214,7 +214,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
     """Write `plan.json` whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / (PLAN + ".new")
-    with new.open("w") as file:
+    with new.open("w", encoding="utf-8") as file:
         json.dump(asdict(plan), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
@@ -228,7 +228,7 @@ def read_plan(folder: Path) -> Plan | None:
         ConfigError: it is damaged.
     """
     try:
-        values = json.loads((folder / PLAN).read_text())
+        values = json.loads((folder / PLAN).read_text(encoding="utf-8"))
         runs = tuple(PlannedRun(**{**run, "overrides": tuple(run["overrides"])}) for run in values.pop("runs"))
         plan: dict[str, Any] = {
             name: tuple(value) if name in ("command", "axes", "fixed") else value for name, value in values.items()

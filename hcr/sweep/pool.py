@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hcr import stopping
 from hcr.config.errors import HcrError
 from hcr.sweep.nursery import LONGEST_LINE
 
@@ -55,6 +56,7 @@ class Pool:
         self._pending = b""
         self._pids: dict[Path, int] = {}
         self._waiting: set[Path] = set()
+        self._signals: dict[Path, int] = {}  # for those that wait
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,8 @@ class Pool:
                 folder = Path(message["started"])
                 self._waiting.discard(folder)
                 self._pids[folder] = message["pid"]
+                if folder in self._signals:
+                    self.signal(folder, self._signals.pop(folder))
             elif "ended" in message:
                 folder = Path(message["ended"])
                 self._waiting.discard(folder)
@@ -112,7 +116,9 @@ class Pool:
         return ended
 
     def signal(self, folder: Path, number: int) -> None:
-        """Send the trial in `folder` a signal, if it runs."""
+        """Send the trial in `folder` a signal: now, or when its process has started."""
+        if folder in self._waiting:
+            self._signals[folder] = number
         pid = self._pids.get(folder)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -120,14 +126,17 @@ class Pool:
 
     def close(self) -> None:
         """End what runs and the process they come from."""
-        for folder in list(self._pids):
-            self.signal(folder, signal.SIGKILL)
-        self._control.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:  # still importing
-            self._process.kill()
-            self._process.wait()
+        with stopping.deferred():
+            for folder in list(self._pids):
+                self.signal(folder, signal.SIGKILL)
+            if self._waiting:  # it is importing, and would start them first
+                self._process.kill()
+            self._control.close()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:  # still importing
+                self._process.kill()
+                self._process.wait()
 
     def _send(self, message: dict[str, Any]) -> None:
         self._control.settimeout(IMPORT_S)
@@ -140,5 +149,5 @@ class Pool:
         code = self._process.wait()
         self._pids.clear()
         self._waiting.clear()
-        lines = self._log.read_text(errors="replace").strip().splitlines()
+        lines = self._log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
         return NurseryDied(f"the process that runs are forked from ended with {code}; {self._log}: {lines[-1:]}")

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.config.sweep import SweepConfig
+from hcr.config.text import printable
+from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
@@ -43,7 +43,7 @@ def print_plan(
     sweep: SweepConfig,
     configs: Sequence[RunConfig],
     fingerprints: Fingerprints,
-    console: Console | None = None,
+    console: PlainConsole | None = None,
 ) -> None:
     """Print what the sweep would be; nothing is recorded and nothing is trained but for some steps to time them.
 
@@ -57,7 +57,7 @@ def print_plan(
     there = read_plan(sweep_folder(plan))
     if there is not None:
         check_data(there.data, plan)
-    console = console or Console(highlight=False, soft_wrap=True, markup=False)
+    console = console or PlainConsole()
     screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
     with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
         scratch = Path(name)
@@ -108,15 +108,15 @@ def print_plan(
     )
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name), Text(value))
-    console.print(table)
+        table.add_row(name, value)
+    console.print_table(table)
     changed = [] if there is None or sweep.allow_code_change else changed_code(there.code, plan.code)
     if changed and (plan.is_search or work.num_left()):
         raise ConfigError(told_changes(changed))
     console.print("the plan is good; nothing was trained (check_only=true)")
 
 
-def _print_axes(plan: Plan, console: Console) -> None:
+def _print_axes(plan: Plan, console: PlainConsole) -> None:
     axes = Table("axis", "values")
     for axis in plan.space["axes"]:
         if axis["kind"] == "choice":
@@ -125,12 +125,12 @@ def _print_axes(plan: Plan, console: Console) -> None:
             values = f"{axis['low']:g} to {axis['high']:g} in steps of {axis['step']:g}"
         else:
             values = f"{axis['low']:g} to {axis['high']:g}" + (", by logarithm" if axis["log"] else "")
-        axes.add_row(Text(axis["key"]), Text(values))
-    console.print(axes)
+        axes.add_row(printable(axis["key"]), printable(values))
+    console.print_table(axes)
 
 
 def _print_models(
-    configs: Sequence[RunConfig], counts: dict[str, int], speeds: dict[str, float], console: Console
+    configs: Sequence[RunConfig], counts: dict[str, int], speeds: dict[str, float], console: PlainConsole
 ) -> None:
     different = {parts_of(cfg): cfg for cfg in configs}
     models = Table("model")
@@ -143,10 +143,10 @@ def _print_models(
         names = [key for key in values if any(to_dict(other)["model"].get(key) != values[key] for other in configs)]
         what = " ".join(f"{key}={format_value(values[key])}" for key in names if key != "name")
         label = f"{values['name']} {what}".strip() if values != base or what else str(values["name"])
-        models.add_row(Text(label), f"{counts[parts]:,}", f"{speeds[parts]:.2g}", str(cfg.training.epochs))
+        models.add_row(printable(label), f"{counts[parts]:,}", f"{speeds[parts]:.2g}", str(cfg.training.epochs))
     if len(shown) > MOST_MODELS:
         models.add_row(f"and {len(shown) - MOST_MODELS} more", "", "", "")
-    console.print(models)
+    console.print_table(models)
 
 
 def _calibrate(
@@ -164,7 +164,7 @@ def _calibrate(
         values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
     folder = scratch / "calibrate"
     folder.mkdir()
-    (folder / TASK).write_text(json.dumps({"task": "calibrate", "configs": values}))
+    (folder / TASK).write_text(json.dumps({"task": "calibrate", "configs": values}), encoding="utf-8")
     result = controller.task(folder)
     if result is None or result["status"] == "failed":
         raise HcrError(f"models cannot be timed: {told_by(folder, result)}")

@@ -1,6 +1,5 @@
 """What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
 
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from hcr.config import HcrError
 from hcr.config.errors import one_line
 from hcr.config.secrets import redact
+from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
 from hcr.sweep.delivery import Delivery
@@ -83,7 +83,7 @@ def record_board(
     journal.artifact_written("leaderboard.csv")
     _write_runs(journal, runs)
     verdict = "\n".join(board.verdict) + "\n"
-    journal.artifact("verdict.txt").write_text(verdict)
+    journal.artifact("verdict.txt").write_text(verdict, encoding="utf-8")
     journal.artifact_written("verdict.txt")
     _record_pictures(journal, plan, board, runs, importances)
 
@@ -92,7 +92,7 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
     """Tell the sweep's own run what the best points came to on fresh seeds."""
     write_csv(board, journal.artifact("confirmation.csv"))
     journal.artifact_written("confirmation.csv")
-    journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n")
+    journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     journal.artifact_written("confirmation.txt")
     best = board.rows[0]
     if best.mean is not None:
@@ -103,13 +103,14 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
 def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
     """Every run of the sweep in one table, those of other sweeps that it uses among them."""
     with journal.artifact("runs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
+        file.write(
+            csv_line(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
+        )
         for run in runs:
             planned, outcome = run.planned, run.outcome
             found = [outcome.key, outcome.value, outcome.epochs, round(outcome.train_s, 3)] if outcome else [None] * 4
             row = [planned.number + 1, planned.point + 1, planned.label, planned.seed, run.state, *found, run.why]
-            writer.writerow(row)
+            file.write(csv_line(row))
     journal.artifact_written("runs.csv")
 
 
@@ -117,7 +118,7 @@ def _record_pictures(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
     from hcr.evaluation import axis_plots, sweep_plots
-    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.canvas import default_style, save_figure
 
     drawn: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "leaderboard": (sweep_plots.leaderboard_info(board), sweep_plots.draw_leaderboard),
@@ -132,7 +133,8 @@ def _record_pictures(
     for name, (info, draw) in drawn.items():
         if info is None:  # nothing to draw, such as a map of one axis
             continue
-        save_figure(draw(info), journal.artifact(f"plots/{name}.png"))
+        with default_style():
+            save_figure(draw(info), journal.artifact(f"plots/{name}.png"))
         journal.artifact_written(f"plots/{name}.png")
 
 
@@ -195,7 +197,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     told = [f"{mixed}{line}" for line in [*board.verdict, *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
-    text = "\n\n".join(told) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
+    text = "\n\n".join(map(markdown, told)) + f"\n\n```\n{format_table(board, MOST_SHOWN)}\n```\n"
     if older:
         text += f"\n{counted(older, 'run')} made before it: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
     journal.tags({DESCRIPTION: redact(text)})
@@ -207,8 +209,8 @@ def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], deliver
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
-    run_id = read_position(output_root() / "runs" / best.outcome.key).get("run_id")
-    if run_id is None:  # another machine's
-        run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
+    # The store is asked first: what was noted on delivery may be of a database that is gone.
+    run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
+    run_id = run_id or read_position(output_root() / "runs" / best.outcome.key).get("run_id")
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
     journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))

@@ -42,7 +42,7 @@ def workers_and_threads(
 def free_memory() -> int:
     """Bytes that programs could have now; a large number where nobody says."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):  # not Linux
         return 1 << 60

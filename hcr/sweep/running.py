@@ -160,7 +160,7 @@ def _taken_up(folder: Path, plan: Plan, sweep: SweepConfig) -> tuple[Plan, list[
     there = read_plan(folder)
     if there is not None:
         check_data(there.data, plan)
-        there = replace(there, workers=plan.workers)
+        there = replace(there, workers=plan.workers, uri=plan.uri)  # an output root may have been moved since
     elif (begun := agreement(plan, sweep)) is not None:
         there = replace(plan, code=begun.code)
     return (there, changed_code(there.code, plan.code)) if there is not None else (plan, [])
@@ -216,10 +216,12 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
         shared_key: the key that all machines agree on, given one's own.
     """
     own = word_in(folder / PARENT) or journal.key
-    (folder / PARENT).write_text(own)  # before it is told: what is agreed on has to be somebody's after a kill, too
+    (folder / PARENT).write_text(
+        own, encoding="utf-8"
+    )  # before it is told: what is agreed on has to be somebody's after a kill, too
     agreed = shared_key(own)
     if agreed != own:
-        (folder / PARENT_ELSEWHERE).write_text(agreed)
+        (folder / PARENT_ELSEWHERE).write_text(agreed, encoding="utf-8")
         print(f"the sweep's own run {agreed} is another machine's; this one adds to it", flush=True)
         return agreed
     there = output_root() / "runs" / own
@@ -245,8 +247,8 @@ def _begin(journal: Journal, plan: Plan, folder: Path, shared_key: Callable[[str
         }
     )
     journal.tags({"hcr.workers": str(plan.workers)} | (MIXED_TAG if plan.is_mixed else {}))
-    told = without_secrets(json.loads((folder / PLAN).read_text()))
-    journal.artifact(PLAN).write_text(json.dumps(told, indent=1))
+    told = without_secrets(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    journal.artifact(PLAN).write_text(json.dumps(told, indent=1), encoding="utf-8")
     journal.artifact_written(PLAN)
     return journal.key
 

@@ -69,7 +69,7 @@ def short_name(planned: PlannedRun, plan: Plan) -> str:
 def run_folder(trial: Path) -> Path | None:
     """The folder of the run that the trial in `trial` records; None where it has not begun."""
     try:
-        key = (trial / RUN).read_text().strip()
+        key = (trial / RUN).read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return output_root() / "runs" / key if key else None
@@ -99,9 +99,9 @@ def write_trial(folder: Path, planned: PlannedRun, plan: Plan, parent: str) -> N
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(to_yaml(planned.cfg))
+        (folder / CONFIG).write_text(to_yaml(planned.cfg), encoding="utf-8")
         new = folder / (TASK + ".new")
-        new.write_text(json.dumps(task))
+        new.write_text(json.dumps(task), encoding="utf-8")
         new.replace(folder / TASK)
     except OSError as error:
         raise TrackingError(f"{folder}: expected a folder that can be written ({error.strerror})") from error
@@ -111,7 +111,7 @@ def _is_of(trial: Path, planned: PlannedRun) -> bool:
     """Whether the folder `trial` is of this very run, and not of another that had its number: a search that was begun
     anew, in another database, asks for other points."""
     try:
-        told = json.loads((trial / TASK).read_text())["planned"]["config"]
+        told = json.loads((trial / TASK).read_text(encoding="utf-8"))["planned"]["config"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return bool(told == json.loads(json.dumps(planned.config)))
@@ -141,7 +141,7 @@ def known_state(
         run.state, run.why = "pruned", f"after epoch {result['epoch']}"
         return run
     own = known.own.get(number_tag(planned)) if is_told else None
-    if result is not None and result["status"] == "finished":
+    if result is not None and result["status"] == "finished" and str(result["key"]) not in known.deleted:
         journal = output_root() / "runs" / str(result["key"])
         with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
             if last_event(journal).get("status") == "FINISHED":

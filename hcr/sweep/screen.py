@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hcr.config.text import printable
+from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import number_format
 
 TOP, MOST_RUNNING = 5, 8  # rows of the live screen
@@ -51,13 +53,13 @@ class SweepScreen:
         total: int | None,
         monitor: str,
         higher_is_better: bool,
-        console: Console | None = None,
+        console: PlainConsole | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
         self._monitor = monitor
         self._sign = -1.0 if higher_is_better else 1.0
-        self._console = console or Console(highlight=False, soft_wrap=True, markup=False)
+        self._console = console or PlainConsole()
         self._clock = clock
         self._done: dict[int, tuple[float, str]] = {}
         self._running: dict[int, Running] = {}
@@ -70,14 +72,14 @@ class SweepScreen:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.stop()
             if kind is None:
                 self._console.bell()
@@ -112,8 +114,8 @@ class SweepScreen:
             f"{self._name(number)} finished: {self._monitor} {self._shown(value)}"
             f" ({run.epoch} {'epoch' if run.epoch == 1 else 'epochs'}, {duration(took)}): {run.label}"
         )
-        if not self._console.is_terminal and len(self._done) % EVERY == 0:
-            self._console.print(self._header(), markup=False)
+        if not self._console.is_interactive and len(self._done) % EVERY == 0:
+            self._console.print(self._header())
 
     def pruned(self, number: int, epoch: int) -> None:
         """A run was given up after `epoch` epochs."""
@@ -128,10 +130,10 @@ class SweepScreen:
         self._failed.add(number)
         where = f"; see {log}" if log is not None else ""
         told = f"{self._name(number)} failed: {why}{where}: {run.label}"
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self.note(told)
         else:
-            print(f"hcr: {told}", file=sys.stderr, flush=True)
+            print(printable(f"hcr: {told}"), file=sys.stderr, flush=True)
 
     def refused(self, number: int, why: str) -> None:
         """A point that a search asked for cannot be."""
@@ -139,12 +141,12 @@ class SweepScreen:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text))
 
     def tick(self) -> None:
         """Draw, if it is time to."""
         now = self._clock()
-        if self._console.is_terminal and now - self._drawn >= 1 / PER_SECOND:
+        if self._console.is_interactive and now - self._drawn >= 1 / PER_SECOND:
             self._drawn = now
             self._live.update(self.frame(), refresh=True)
 
@@ -204,8 +206,8 @@ class SweepScreen:
         return f"run {number + 1}" + ("" if self.total is None else f"/{self.total}")
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not self._console.is_interactive:
+            self._console.print(printable(text))
 
     def _shown(self, value: float) -> str:
         return number_format([value])(value) if isfinite(value) else str(value)
@@ -213,7 +215,7 @@ class SweepScreen:
 
 def _short(label: str) -> str:
     """A label without the groups of its keys: "depth=3" for "model.depth=3"."""
-    words = [word for word in label.split(" ") if word]
+    words = [word for word in printable(label).split(" ") if word]
     return " ".join(
         f"{key.rpartition('.')[2]}{equals}{value}" for key, equals, value in (w.partition("=") for w in words)
     )

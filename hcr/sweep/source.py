@@ -315,11 +315,11 @@ def machine_name() -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f"{this_host()}-{secrets.token_hex(4)}"
     new = path.with_name(f"{name}.new")
-    new.write_text(name)
+    new.write_text(name, encoding="utf-8")
     with contextlib.suppress(FileExistsError):
         os.link(new, path)
     new.unlink()
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def _told(planned: PlannedRun, trial: Trial) -> Run:

@@ -20,9 +20,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hcr import stopping
 from hcr.config import HcrError, RunConfig, parse_config
 from hcr.config.errors import one_line
 from hcr.config.sweep import SweepConfig
+from hcr.config.text import settle_streams
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import Journal
 
@@ -45,15 +47,19 @@ def read_config(folder: Path) -> RunConfig:
 
 def run_task(folder: Path) -> int:
     """Do what `task.json` says; the exit code of the process."""
-    task = json.loads((folder / TASK).read_text())
+    settle_streams()
+    task = json.loads((folder / TASK).read_text(encoding="utf-8"))
     if "output_root" in task:  # on another machine, where our environment is not
         os.environ["HCR_OUTPUT_DIR"] = task["output_root"]
     try:
-        result = TASKS[task["task"]](folder, task)
+        with stopping.recording():
+            result = TASKS[task["task"]](folder, task)
     except KeyboardInterrupt:
-        return 130  # no result: it goes on another time
+        return stopping.EXIT_CODE  # no result: it goes on another time
     except Exception as error:  # whatever it is, it costs this trial alone
-        (folder / ERROR).write_text(traceback.format_exc())
+        if stopping.is_requested():
+            return stopping.EXIT_CODE
+        (folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
         result = {"status": "failed", "error": told}
     result["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
@@ -64,7 +70,7 @@ def run_task(folder: Path) -> int:
 def write_result(folder: Path, result: dict[str, Any]) -> None:
     """Write `result.json` whole or not at all."""
     new = folder / (RESULT + ".new")
-    with new.open("w") as file:
+    with new.open("w", encoding="utf-8") as file:
         json.dump(result, file)
         file.flush()
         os.fsync(file.fileno())
@@ -74,7 +80,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What a trial came to; None where it has not ended."""
     try:
-        result = json.loads((folder / RESULT).read_text())
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) else None
@@ -85,7 +91,7 @@ def told_by(folder: Path, result: Mapping[str, Any] | None) -> str:
     if result is not None:
         return str(result.get("error"))
     try:
-        lines = (folder / OUTPUT).read_text(errors="replace").strip().splitlines()
+        lines = (folder / OUTPUT).read_text(errors="replace", encoding="utf-8").strip().splitlines()
     except OSError:
         lines = []
     return lines[-1] if lines else "its process ended without a word"
@@ -101,13 +107,13 @@ def _train(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
     def tell_key() -> None:
         journal.on_event = None  # once is enough
-        (folder / RUN).write_text(journal.key)
+        (folder / RUN).write_text(journal.key, encoding="utf-8")
 
     journal.on_event = tell_key
 
     def on_epoch(state: TrainingState) -> None:
         value = state.history[-1][cfg.monitor]
-        with (folder / EPOCHS).open("a") as file:
+        with (folder / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": state.epoch, "value": value}) + "\n")
         if give_up is not None and give_up(state.epoch, value) and state.epoch < cfg.training.epochs:
             raise Pruned(f"after epoch {state.epoch} of {cfg.training.epochs}")

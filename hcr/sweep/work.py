@@ -15,9 +15,11 @@ from hcr.sweep.identity import Fingerprints
 from hcr.sweep.outcomes import KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
 from hcr.sweep.report import board_of
-from hcr.sweep.runs import Run, known_state
+from hcr.sweep.runs import Run, known_state, trial_folder
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
+from hcr.sweep.trial import read_result
+from hcr.tracking.known import LONGEST_WAIT_S, lost_runs
 from hcr.tracking.status import is_delivered
 
 WAIT_S = 1.0
@@ -37,7 +39,9 @@ class Work:
     ) -> None:
         self.plan, self._folder, self._sweep, self._controller = plan, folder, sweep, controller
         parent = parent_key(folder)
-        self._known: KnownRuns = known_runs(output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent)
+        self._known: KnownRuns = known_runs(
+            output_root(), uri=plan.uri, experiment=plan.experiment, parent=parent, timeout_s=LONGEST_WAIT_S
+        )
         self._fingerprints = fingerprints
         self.source: Grid | SharedGrid | SearchTrials = Grid(iter(()))
 
@@ -62,6 +66,10 @@ class Work:
             runs = [self.state_of(planned) for planned in self.plan.runs]
             self.source = Grid(iter([run for run in runs if run.state == "new"]))
         self._controller.runs |= {run.planned.number: run for run in runs}
+        results = [read_result(trial_folder(self._folder, run.planned)) for run in runs if run.outcome is None]
+        deleted = [result for result in results if result is not None and result.get("key") in self._known.deleted]
+        if deleted:
+            print(f"note: made again, as deleted in MLflow: {counted(len(deleted), 'run')}", flush=True)
 
     def begin(self) -> None:
         """Say where others can read it what this machine knows and that it is alive: once the sweep was accepted."""
@@ -105,11 +113,13 @@ class Work:
         return waiting
 
     def counts(self) -> str:
-        """`9 reused, 1 resumed, 2 to run`, and what failed before."""
+        """`9 reused, 1 resumed, 2 to run` (of a search, to try), and what failed before."""
         states = [run.state for run in self.runs]
         resumed = states.count("interrupted")
         reused = states.count("reused") + states.count("finished")
-        told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} to run"
+        # A search's points are not known yet: one that it comes to again is not run a second time.
+        what = "to try" if self.plan.is_search else "to run"
+        told = f"{reused} reused, {resumed} resumed, {self.num_left() - resumed} {what}"
         if pruned := states.count("pruned"):
             told += f", {pruned} pruned before"
         if failed := states.count("failed"):
@@ -125,10 +135,11 @@ class Work:
                 screen.known(run.planned.number, run.state)
 
     def deliver_what_is_left(self, delivery: Delivery) -> None:
-        """Runs that ended before, and that the store has not had as a whole."""
+        """Runs that ended before, and that the store has not had as a whole, or has lost."""
+        lost = set(lost_runs(output_root(), self.plan.uri))
         for folder, last in self._known.own.values():
-            if last.get("event") == "end" and not is_delivered(folder):
-                delivery.finish(folder)
+            if last.get("event") == "end" and (not is_delivered(folder) or folder in lost):
+                delivery.finish(folder, is_lost=folder in lost)
 
     def shared_key(self, own: str) -> str:
         """The key of the sweep's own run, as all machines that share a search know it."""
@@ -225,6 +236,6 @@ def parent_key(folder: Path) -> str | None:
 def word_in(path: Path) -> str | None:
     """The word in a file; None where there is none."""
     try:
-        return path.read_text().strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None

@@ -6,6 +6,7 @@ A run's folder is `<output root>/runs/<key>/`:
     artifacts/       files, laid out as in the store
     lock             held (flock) by the process that runs or replays it
     delivered.json   how far the journal has been carried to the store
+    store.json       another store than the journal says, or none, where `hcr sync` was told so (see `place`)
 """
 
 import contextlib
@@ -22,7 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
+from hcr.tracking.place import store_of
 
 Event = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -63,7 +66,7 @@ class Journal:
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
-        self.header |= {"host": this_host(), "boot": _this_boot()}
+        self.header |= {"host": this_host(), "boot": _this_boot(), "root": str(root)}
         self.root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
         self._told_params: set[str] = set()
@@ -94,6 +97,10 @@ class Journal:
         if key is not None:
             self.key = self.header["key"] = key
             self.folder = self.root / "runs" / key
+        with stopping.deferred():
+            self._open_new(name, tags, scratch)
+
+    def _open_new(self, name: str, tags: Mapping[str, str], scratch: str | None) -> None:
         try:
             self.artifacts.mkdir(parents=True)
             if scratch is not None:
@@ -122,7 +129,10 @@ class Journal:
             BlockingIOError: it is alive.
             TrackingError: its journal is damaged, or cannot be written.
         """
-        lock = lock or lock_run(folder)
+        with stopping.deferred():
+            self._open_again(folder, lock or lock_run(folder), reopen=reopen)
+
+    def _open_again(self, folder: Path, lock: IO[bytes], *, reopen: bool) -> None:
         try:
             events = [event for event, _ in _repaired(folder)]
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
@@ -137,7 +147,7 @@ class Journal:
         self._lock, self._file = lock, file
         self.folder = folder
         self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
-        self.key, self.uri = self.header["key"], self.header["uri"]
+        self.key, self.uri = self.header["key"], store_of(folder, self.header)
         self._told_params = {name for e in events if e["event"] == "params" for name in e["values"]}
         self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
@@ -171,6 +181,7 @@ class Journal:
 
     def artifact(self, path: str) -> Path:
         """Where to write the artifact called `path`; `artifact_written` hands it over."""
+        stopping.check()
         target = self.artifacts / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -181,13 +192,14 @@ class Journal:
 
     def end(self, status: Status) -> None:
         """The last event."""
-        self._write("end", status=status)
-        assert self._file is not None
-        self._file.close()
-        self._file = None
-        scratch = self.header.get("scratch")
-        if status == "FINISHED" and scratch is not None:  # behind the last event: a kill before it finds all in place
-            shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
+        with stopping.deferred():
+            self._write("end", status=status)
+            assert self._file is not None
+            self._file.close()
+            self._file = None
+            scratch = self.header.get("scratch")
+            if status == "FINISHED" and scratch is not None:  # behind the last event: a kill finds all in place
+                shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
 
     def release(self) -> None:
         """Give up the run's lock: whoever replays what is left may have it."""
@@ -201,23 +213,33 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.is_open:
-            return
-        if error is None:
-            self.end("FINISHED")
-        elif isinstance(error, KeyboardInterrupt | SystemExit):
-            self.tags({"hcr.error": "interrupted"})
-            self.end("KILLED")
-        else:
-            told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
-            self.tags({"hcr.error": told})
-            self.end("FAILED")
+        with stopping.deferred():
+            if error is not None:
+                stopping.heard()
+            if not self.is_open:
+                return
+            if error is None:
+                self.end("FINISHED")
+            elif isinstance(error, KeyboardInterrupt | SystemExit) or stopping.is_requested():
+                self.tags({"hcr.error": "interrupted"})
+                self.end("KILLED")
+            else:
+                told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
+                self.tags({"hcr.error": told})
+                self.end("FAILED")
 
     def _write(self, event: str, **values: Any) -> None:
         assert self._file is not None, "begin() comes first"
         line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+        with stopping.deferred():
+            self._append(line.encode())
+            if self.on_event is not None:
+                self.on_event()
+
+    def _append(self, line: bytes) -> None:
+        assert self._file is not None
         try:
-            self._file.write(line.encode())
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -226,8 +248,6 @@ class Journal:
             raise TrackingError(
                 f"{self.folder / JOURNAL}: cannot be written ({one_line(error)}); the run ends here"
             ) from error
-        if self.on_event is not None:
-            self.on_event()
 
     def _give_up(self) -> None:
         """Close the file without what it could not write."""
@@ -252,7 +272,7 @@ def is_of_this_host(header: Event) -> bool:
 
 def _this_boot() -> str | None:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:  # not Linux
         return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hcr import stopping
 from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.journal import (
     ARTIFACTS,
@@ -22,11 +23,31 @@ from hcr.tracking.journal import (
     Journal,
     is_of_this_host,
     last_event,
+    lock_ended_run,
     lock_run,
     read_events,
 )
-from hcr.tracking.status import POSITION, end_dead_runs, first_event, read_position, undelivered
-from hcr.tracking.store import experiment_id, find_runs, import_mlflow, open_store, warm_up
+from hcr.tracking.known import lost_runs
+from hcr.tracking.place import store_of
+from hcr.tracking.status import (
+    POSITION,
+    end_dead_runs,
+    first_event,
+    is_delivered,
+    oldest_first,
+    read_position,
+    undelivered,
+)
+from hcr.tracking.store import (
+    database_made_ms,
+    experiment_id,
+    find_runs,
+    import_mlflow,
+    is_deleted,
+    open_store,
+    stage_of,
+    warm_up,
+)
 from hcr.tracking.suspicion import take_back_suspicion
 
 if TYPE_CHECKING:
@@ -48,8 +69,21 @@ class ParentIsLate(TrackingError):
     """A nested run whose parent is still on its way, in a thread of its own."""
 
 
+class RunDeleted(TrackingError):
+    """A run that somebody deleted in MLflow: nothing is delivered to it, and it is not made again."""
+
+    def __init__(self, key: str, run_id: str | None) -> None:
+        restore = f"`mlflow runs restore --run-id {run_id}`" if run_id else "`mlflow runs restore`"
+        super().__init__(
+            f"run {key} was deleted in MLflow; {restore} restores it, `hcr sync --forget {key}` gives it up"
+        )
+
+
 class Replay:
     """Delivers one run's journal from where the last delivery stopped.
+
+    Every call waits for its answer, whatever MLFLOW_ENABLE_ASYNC_LOGGING says: what MLflow would log in a thread of its
+    own, and lose when that fails, would count as delivered.
 
     Args:
         folder: the run's folder; its lock is held by the caller.
@@ -62,7 +96,9 @@ class Replay:
         self._run_id: str | None = position.get("run_id")
         whole = self._offset == (folder / JOURNAL).stat().st_size
         self.ended: bool = position.get("ended", False) and whole  # a run that was ended may have been resumed
+        self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
+        self._kept: set[str] | None = None  # tags that stay as the store has them
         self._spoke: float | None = None  # when, by `time.monotonic`
 
     def deliver(self, go_on: Callable[[], bool] = lambda: True) -> bool:
@@ -74,11 +110,13 @@ class Replay:
         Raises:
             Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
         """
-        before, saved = self._offset, time.monotonic()
+        saved = time.monotonic()
+        if self._client is None and self._offset < (self._folder / JOURNAL).stat().st_size:
+            self._client = self._opened()
+        before = self._offset
         try:
             for event, offset in read_events(self._folder, self._offset):
-                if self._client is None:
-                    self._client = open_store(self._header()["uri"])
+                assert self._client is not None, "there is something to deliver"
                 HANDLERS[event["event"]](self, self._client, event)
                 if self._spoke is None or time.monotonic() - self._spoke >= SILENCE_S:
                     take_back_suspicion(self._client, self.run_id)
@@ -90,10 +128,35 @@ class Replay:
                     saved = time.monotonic()
                 if not go_on():
                     break
+        except Exception:
+            self._client = None  # the next time it is asked anew whether it knows the run
+            raise
         finally:
             if self._offset > before:
                 self._save_position()
         return self._offset > before
+
+    def begin_anew(self) -> None:
+        """Deliver the whole journal again, for a store that has lost some of it.
+
+        Tags that the store has stay as they are, our own (`hcr.`) excepted: people edit descriptions.
+        """
+        self._offset, self.ended, self._kept = 0, False, set()
+
+    def _opened(self) -> "MlflowClient":
+        """The store; where it does not know the run any more, all of the journal is to be delivered again.
+
+        Raises:
+            RunDeleted: it was deleted there.
+        """
+        client = open_store(store_of(self._folder, self._header()))
+        if self._run_id is not None:
+            stage = stage_of(client, self._run_id)
+            if stage == "deleted":
+                raise RunDeleted(self._folder.name, self._run_id)
+            if stage is None:
+                self._offset, self._run_id, self.ended = 0, None, False
+        return client
 
     @property
     def run_id(self) -> str:
@@ -103,12 +166,15 @@ class Replay:
 
     def create_run(self, client: "MlflowClient", event: Event) -> None:
         """Find the run by its key, or create it."""
-        experiment = experiment_id(client, event["experiment"], event["uri"])
+        experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
+        self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
+        tags = dict(event["tags"])
+        for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
+            tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
         if not found:
-            tags = dict(event["tags"])
-            for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
-                tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
+            if is_deleted(client, experiment, event["key"]):
+                raise RunDeleted(event["key"], self._run_id)
             if event["parent"] is not None:
                 parents = find_runs(client, experiment, event["parent"])
                 if not parents:
@@ -120,6 +186,10 @@ class Replay:
             found = find_runs(client, experiment, event["key"])
             for extra in found[1:]:
                 client.delete_run(extra)
+        elif self._kept is not None:
+            self._run_id = found[0]
+            self._kept = {name for name in client.get_run(found[0]).data.tags if not name.startswith("hcr.")}
+            self.log_tags(client, {"values": tags})
         self._run_id = found[0]
 
     def log_metrics(self, client: "MlflowClient", event: Event) -> None:
@@ -127,7 +197,7 @@ class Replay:
         from mlflow.entities import Metric
 
         metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
-        client.log_batch(self.run_id, metrics=metrics)
+        client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_params(self, client: "MlflowClient", event: Event) -> None:
         """Params; one too long for MLflow says where it is whole."""
@@ -138,13 +208,15 @@ class Replay:
             for name, value in event["values"].items()
         ]
         for start in range(0, len(params), BATCH):
-            client.log_batch(self.run_id, params=params[start : start + BATCH])
+            client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
         """Tags."""
         from mlflow.entities import RunTag
 
-        client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in event["values"].items()])
+        kept = self._kept or ()
+        tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
+        client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
         """An input, with as much of our digest as MLflow has room for."""
@@ -188,7 +260,9 @@ class Replay:
     def _save_position(self) -> None:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
-        new.write_text(json.dumps({"offset": self._offset, "run_id": self._run_id, "ended": self.ended}))
+        position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
+        position["database"] = self._database
+        new.write_text(json.dumps(position), encoding="utf-8")
         new.replace(path)
 
 
@@ -219,19 +293,58 @@ def deliver_dead_runs(root: Path) -> None:
 
 
 def deliver_others(root: Path, uri: str, go_on: Callable[[], bool]) -> None:
-    """Deliver what earlier runs of this host, in the store at `uri`, ended without having delivered.
+    """Deliver what earlier runs of this host, in the store at `uri`, ended without having delivered, and what an SQLite
+    store has lost since.
 
     Args:
         go_on: asked before each run and after each event whether there is time; `hcr sync` delivers the rest.
     """
-    for folder in undelivered(root):
+    for folder in oldest_first([*undelivered(root), *lost_runs(root, uri)]):
         header = first_event(folder)
         if not go_on():
             return
         is_over = is_of_this_host(header) and last_event(folder).get("event") == "end"
-        if is_over and header.get("uri") == uri:
+        if is_over and store_of(folder, header) == uri:
             with contextlib.suppress(Exception), lock_run(folder):  # each of them is told of by `hcr sync`
-                Replay(folder).deliver(go_on)
+                deliver_whole(folder, go_on)
+
+
+def deliver_whole(folder: Path, go_on: Callable[[], bool] = lambda: True) -> bool:
+    """Deliver the run in `folder`, whose lock the caller holds; all of it where it had been delivered, and was lost.
+
+    Returns:
+        Whether that was anything.
+    """
+    replay = Replay(folder)
+    if is_delivered(folder):
+        replay.begin_anew()
+    return replay.deliver(go_on)
+
+
+def deliver_lost(root: Path, uri: str) -> int:
+    """Deliver again the runs under `root` that the SQLite store at `uri` has lost; how many that were.
+
+    What cannot be delivered now, such as to a database that is locked, is for `hcr sync`, which says why.
+    """
+    count = 0
+    for folder in oldest_first(lost_runs(root, uri)):
+        with contextlib.suppress(Exception), lock_run(folder):
+            count += deliver_whole(folder)
+    return count
+
+
+def upload_added(folder: Path) -> None:
+    """Upload what was added to a run that had ended, such as its pictures.
+
+    Raises:
+        TrackingError: the store does not take it; nothing is lost.
+    """
+    try:
+        with lock_ended_run(folder):
+            Replay(folder).deliver()
+    except Exception as error:  # the store's, of many kinds
+        why = f"not all of it is in MLflow yet ({one_line(error)}); nothing is lost, `hcr sync` uploads it"
+        raise TrackingError(f"run {folder.name}: {why}") from error
 
 
 class ReplayThread:
@@ -275,17 +388,21 @@ class ReplayThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
-        self._last_progress = time.monotonic()
-        self._wake.set()
-        try:
-            while self._thread.is_alive() and not self._out_of_time():
-                self._thread.join(0.05)
-        finally:  # an impatient Ctrl-C too
-            self._given_up = True
-            if self._started and not self._delivered:
-                silent = "its journal has no end" if self._journal.gave_up else "the store does not answer"
-                self.undelivered = silent if self.error is None else one_line(self.error)
+        with stopping.deferred():
+            signals = stopping.count()
+            self._closing.set()
+            self._last_progress = time.monotonic()
+            self._wake.set()
+            try:
+                while self._thread.is_alive() and not self._out_of_time() and stopping.count() == signals:
+                    self._thread.join(0.05)
+            finally:  # an interrupt that `stopping` does not handle too, as in a notebook
+                self._given_up = True
+                if self._thread.is_alive():
+                    stopping.leave_threads()
+                if self._started and not self._delivered:
+                    silent = "its journal has no end" if self._journal.gave_up else "the store does not answer"
+                    self.undelivered = silent if self.error is None else one_line(self.error)
 
     def _out_of_time(self) -> bool:
         """Importing MLflow, seconds on a cold disk, is no silence of the store's."""

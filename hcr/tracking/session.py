@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hcr import stopping
 from hcr.config.tracking import TrackingConfig, output_root, tracking_uri
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import ReplayThread
@@ -32,7 +33,7 @@ def recorded(tracking: TrackingConfig, parent: str | None = None) -> Iterator[Jo
         with replay, journal:
             yield journal
     finally:
-        if replay.undelivered is not None:
+        if replay.undelivered is not None and not stopping.is_requested():  # then the line of the interruption says it
             if replay.error is not None and os.environ.get("HCR_TRACEBACK") == "1":
                 traceback.print_exception(replay.error)
             print(

@@ -1,6 +1,7 @@
 """The code that made a run: sources and packages for machines, commit and patch for people."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,7 +10,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from hcr.environment import NOT_FOR_GIT, without
+
 PACKAGE = Path(__file__).parents[1]
+# What `git apply` takes, whatever the user's gitconfig says of diffs.
+PATCH_FORMAT = (
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--no-relative",
+    "--unified=3",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--submodule=short",
+)
 
 
 def write_sources(path: Path, extensions: Mapping[str, Sequence[Path]]) -> None:
@@ -75,16 +89,23 @@ def git_commit() -> str | None:
 
 def git_patch() -> str | None:
     """What the checked-out sources change of their commit, as a diff; None as for `git_commit`."""
-    return _held.patch if _held is not None else _git("diff", "HEAD", "--no-ext-diff", "--no-color")
+    return _held.patch if _held is not None else _git("diff", "HEAD", *PATCH_FORMAT)
 
 
 def _git(*arguments: str) -> str | None:
     """Git's answer about the project, where the sources are tracked files of a git checkout."""
 
+    # Without optional locks, as a commit that somebody makes meanwhile would find the index locked.
+    environment = without(NOT_FOR_GIT, os.environ) | {"GIT_OPTIONAL_LOCKS": "0"}
+
     def ask(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(PACKAGE.parent), *words], capture_output=True, timeout=10, check=False
+                ["git", "-C", str(PACKAGE.parent), *words],
+                env=environment,
+                capture_output=True,
+                timeout=10,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):  # no git, or a checkout too slow to wait for
             return None

@@ -1,20 +1,22 @@
 """Which runs are alive, which have ended, and which only seem to run: the journals and their locks know."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.journal import JOURNAL, Event, end_dead_run, is_of_this_host, last_event, lock_run, read_events
+from hcr.tracking.place import read_choice, store_of
 
 POSITION = "delivered.json"
 
 
 def read_position(folder: Path) -> dict[str, Any]:
-    """How far the journal in `folder` has been delivered: `offset`, `run_id`, `ended`."""
+    """How far the journal in `folder` is delivered: `offset`, `run_id`, `ended`, and when its `database` was made."""
     try:
-        position = json.loads((folder / POSITION).read_text())
+        position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
         return {}
     return position if isinstance(position, dict) else {}
@@ -67,16 +69,36 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
         yield folder, header
 
 
-def finished_runs(root: Path, *, uri: str, experiment: str) -> dict[str, Path]:
-    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint."""
+def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[str] = frozenset()) -> dict[str, Path]:
+    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint.
+
+    Args:
+        without: keys of runs that do not count, such as deleted ones.
+    """
     found = {}
     for folder in sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")):
         header = first_event(folder)
         mark = header.get("tags", {}).get("hcr.fingerprint")
-        is_here = (header.get("uri"), header.get("experiment")) == (uri, experiment)
-        if mark is not None and is_here and last_event(folder).get("status") == "FINISHED":
+        is_here = header.get("experiment") == experiment and store_of(folder, header) == uri
+        if (
+            mark is not None
+            and is_here
+            and folder.name not in without
+            and last_event(folder).get("status") == "FINISHED"
+        ):
             found[str(mark)] = folder
     return found
+
+
+def earlier_uris(root: Path, uri: str) -> list[str]:
+    """What the store at `uri` was called before the output root around it was moved, by the journals of sweeps."""
+    found = set()
+    for path in (root / "runs").glob(f"*/{JOURNAL}"):
+        header = first_event(path.parent)
+        is_sweep = "hcr.sweep_id" in header.get("tags", {})
+        if is_sweep and header.get("uri") != uri and store_of(path.parent, header) == uri:
+            found.add(str(header["uri"]))
+    return sorted(found)
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -113,9 +135,26 @@ def first_event(folder: Path) -> Event:
 
 
 def is_delivered(folder: Path) -> bool:
-    """Whether the whole journal in `folder`, its end too, is in the store."""
+    """Whether the whole journal in `folder`, its end too, has been delivered, or shall never be."""
+    if read_choice(folder).get("forgotten"):
+        return True
     position = read_position(folder)
     try:
         return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
     except OSError:  # it has been taken away in between
         return True
+
+
+def oldest_first(folders: Sequence[Path]) -> list[Path]:
+    """A parent begins before its children, so it is there when they are delivered. A journal that is damaged from
+    its first line on comes last, and is told when it is tried; one without a line is left out."""
+    begun: list[tuple[float, Path]] = []
+    for folder in folders:
+        try:
+            first = next(read_events(folder), None)
+        except (OSError, TrackingError):
+            begun.append((math.inf, folder))
+            continue
+        if first is not None:
+            begun.append((first[0]["time_ms"], folder))
+    return [folder for _, folder in sorted(begun)]

@@ -28,7 +28,7 @@ def suspect_silent_runs(client: "MlflowClient") -> list[str]:
         if now_ms() - last_ms < SILENT_MS:
             continue
         when = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        client.set_tag(run.info.run_id, SUSPECTED, f"last seen {when} on {host}")
+        client.set_tag(run.info.run_id, SUSPECTED, f"last seen {when} on {host}", synchronous=True)
         told.append(f"suspected: run {run.data.tags.get('hcr.key')} on {host}, last seen {when}")
     return told
 

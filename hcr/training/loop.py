@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr import stopping
 from hcr.config.augmentation import AugmentationConfig
 from hcr.config.errors import TrainingError
 from hcr.config.gate import MONITORS
@@ -172,6 +173,7 @@ def _train_epoch(
     start_s = time.perf_counter()
     loss_sum, correct, seen, steps_done = 0.0, 0, 0, 0
     for start in range(0, len(order), per_call):
+        stopping.check()
         part = order[start : start + per_call].astype(np.int32)
         first_step = (epoch - 1) * num_steps + steps_done
         losses, sizes, right, is_finite = (np.asarray(value) for value in steps.run(part, [seed, first_step]))

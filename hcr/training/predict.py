@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from hcr.data.dataset import Images
+from hcr.data.pixels import Images
 
 SLICE = 1_000  # images a call: large enough to keep the cores busy, small enough for the caches
 

@@ -1,12 +1,13 @@
 """What training shows while it runs: a live line where there is a terminal, a line an epoch everywhere."""
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from hcr.console import PlainConsole, fold
 from hcr.training.loop import StepsDone, TrainingState
 
 
@@ -21,11 +22,11 @@ class ProgressDisplay:
         console: where to; standard output by default. Without a terminal only finished epochs are printed.
     """
 
-    def __init__(self, epochs: int, console: Console | None = None, *, keeps_best: bool = True) -> None:
+    def __init__(self, epochs: int, console: PlainConsole | None = None, *, keeps_best: bool = True) -> None:
         self._epochs = epochs
         self._keeps_best = keeps_best
         self._steps = 1
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or PlainConsole()
         self._started: float | None = None
         self._first_epoch = 0
         self._progress = Progress(
@@ -34,7 +35,7 @@ class ProgressDisplay:
             TextColumn("{task.fields[numbers]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_interactive,
         )
         self._task: TaskID | None = None
 
@@ -75,12 +76,19 @@ class ProgressDisplay:
         width = len(str(self._epochs))
         done = (state.epoch - self._first_epoch) * self._steps
         best = "  best" if self._keeps_best and state.best_epoch == state.epoch else ""  # kept so far
-        self._console.print(
-            f"epoch {state.epoch:{width}d}/{self._epochs}"
-            f"  loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.4f}"
-            f"  val loss {metrics['val/loss']:.4f}  val accuracy {metrics['val/accuracy']:.4f}"
-            f"  {metrics['time/images_per_s']:,.0f} images/s  {self._left(done)} left{best}"
-        )
+        parts = [
+            f"epoch {state.epoch:{width}d}/{self._epochs}",
+            f"loss {metrics['train/loss']:.4f}",
+            f"accuracy {metrics['train/accuracy']:.4f}",
+            f"val loss {metrics['val/loss']:.4f}",
+            f"val accuracy {metrics['val/accuracy']:.4f}",
+            f"{metrics['time/images_per_s']:,.0f} images/s",
+            f"{self._left(done)} left{best}",
+        ]
+        # A narrow terminal would break the line inside a word or a number.
+        across = self._console.width if self._console.is_interactive else sys.maxsize
+        for line in fold(parts, across, between="  "):
+            self._console.print(line)
 
     def _left(self, steps_done: int) -> str:
         """Minutes and seconds until the last epoch would end, at the pace so far."""

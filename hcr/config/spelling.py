@@ -1,0 +1,156 @@
+"""What a misspelled or differently named key, choice or verb most likely means."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+ALIKE = 0.6  # of difflib's ratio: less is further from what was meant than no offer
+ALIKE_ELSEWHERE = 0.8  # for a key that nothing but its own name ties to a group
+
+# The field's other names for our keys, without their underscores. Only those count that the config at hand has.
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        other: keys
+        for others, keys in (
+            ("lr baselr initiallr initlr learnrate maxlr peaklr stepsize", ("optimizer.learning_rate",)),
+            ("wd decay l2 weightdecay", ("optimizer.weight_decay",)),
+            ("beta b1", ("optimizer.beta_1", "optimizer.adam_beta_1")),
+            ("b2", ("optimizer.beta_2", "optimizer.adam_beta_2")),
+            ("eps", ("optimizer.epsilon", "optimizer.adam_epsilon")),
+            ("opt optim", ("optimizer",)),
+            ("warmup warmupratio warmupproportion", ("schedule.warmup_fraction",)),
+            ("sched scheduler lrschedule lrscheduler learningrateschedule learningratescheduler", ("schedule",)),
+            ("bs batch minibatch", ("training.batch_size",)),
+            ("epoch nepoch nepochs nbepoch nbepochs numepochs maxepochs numtrainepochs", ("training.epochs",)),
+            ("stepsperepoch limittrainbatches", ("training.steps_per_epoch",)),
+            ("earlystop earlystopping earlystoppingpatience stopafter", ("training.patience",)),
+            ("smoothing", ("training.label_smoothing",)),
+            ("ema emadecay swa", ("training.average_decay",)),
+            ("amp bf16 dtype fp16 mixedprecision", ("training.precision",)),
+            ("nthreads numthreads cpus numcpus cores numcores", ("training.threads",)),
+            ("droprate dropoutrate dropoutprob pdrop", ("model.dropout",)),
+            ("layers nlayers numlayers nblocks numblocks", ("model.depth", "model.blocks", "model.dense_units")),
+            ("dense denselayers hidden hiddensize hiddenunits hiddenlayers units", ("model.dense_units",)),
+            ("channels nfilters numfilters width", ("model.filters",)),
+            ("kernel filtersize ksize", ("model.kernel_size",)),
+            ("stride", ("model.strides",)),
+            ("pool", ("model.pooling",)),
+            ("bn batchnormalization", ("model.batch_norm",)),
+            ("act activationfunction nonlinearity", ("model.activation",)),
+            ("arch architecture net network", ("model",)),
+            ("aug augment augmentations transform transforms", ("augmentation",)),
+            ("rotation rotate", ("augmentation.rotation_degrees",)),
+            ("data ds", ("dataset",)),
+            ("datadir datafile datapath dataroot root", ("dataset.path",)),
+            ("imagesize imgsize inputshape inputsize", ("dataset.image_shape",)),
+            ("classes labels", ("dataset.class_names",)),
+            ("nclasses", ("dataset.num_classes",)),
+            ("maxsamples nsamples numsamples subset", ("dataset.limit",)),
+            ("valfraction valratio valsize valsplit validationsplit val", ("split.validation",)),
+            ("testfraction testratio testsize testsplit", ("split.test",)),
+            ("manualseed randomseed randomstate rngseed", ("seed",)),
+            ("metric objective", ("monitor",)),
+            ("dryrun", ("check_only",)),
+            ("comment description note", ("notes",)),
+            ("tag labelsofrun", ("tags",)),
+            ("ckpt checkpoint resumefrom", ("resume",)),
+            ("exp preset recipe", ("experiment",)),
+            ("experimentname project projectname", ("tracking.experiment_name",)),
+            ("name runname", ("tracking.run_name",)),
+            ("mlflowuri trackinguri trackingurl", ("tracking.uri",)),
+            ("numtrials trials", ("sweep.n_trials",)),
+            ("jobs njobs numjobs parallel", ("sweep.workers",)),
+        )
+        for other in others.split()
+    }
+)
+
+# What is no setting, and where it is instead.
+ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        other: where
+        for others, where in (
+            (
+                "criterion loss lossfn lossfunction",
+                "the loss is cross-entropy; training.label_smoothing and training.class_weights change it",
+            ),
+            (
+                "accelerator cuda device devices gpu gpus ngpus numgpus",
+                "TensorFlow takes the devices that it sees, which CUDA_VISIBLE_DEVICES chooses",
+            ),
+            (
+                "dataloaderworkers loaderworkers numworkers nworkers",
+                "images are in memory and need no loaders; sweep.workers is how many runs of a sweep train at a time",
+            ),
+            ("logdir outdir output outputdir rundir savedir", "HCR_OUTPUT_DIR names the folder that runs are kept in"),
+            ("configdir configpath", "--config-dir names a folder with YAML of your own"),
+        )
+        for other in others.split()
+    }
+)
+
+
+def simplified(name: str) -> str:
+    """`name` without case, underscores and other signs: `batch-size`, `BatchSize` and `batch_size` are one."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def nearest(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str | None:
+    """The known name that `name` most likely means; None where none is near."""
+    by_name: dict[str, str] = {}
+    for other in known:
+        by_name.setdefault(simplified(other), other)
+    plain = simplified(name)
+    if plain in by_name:
+        return by_name[plain]
+    near = get_close_matches(plain, list(by_name), n=1, cutoff=alike) if plain else []
+    return by_name[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause that offers the known name nearest to `name`, or nothing."""
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def key_meant(key: str, keys: Iterable[str], *, alike: float = ALIKE) -> str | None:
+    """Which of `keys` (dotted, groups among them) `key` means: spelled or named differently, or put elsewhere.
+
+    Keys are compared by their last name, group by group: all that stands before it is alike anyway.
+    """
+    keys = list(keys)
+    group, _, last = key.replace("/", ".").rpartition(".")
+    own = [other for other in keys if other.rpartition(".")[0] == group]
+    for other in own:
+        if simplified(_last(other)) == simplified(last):
+            return other
+    for other in alias_targets(last):
+        if other in keys:
+            return other
+    if group and not own:
+        near = nearest(group, {other.rpartition(".")[0] for other in keys} - {""})
+        if near is not None and near != group:
+            found = key_meant(f"{near}.{last}", keys, alike=alike)
+            if found is not None:
+                return found
+    same = [other for other in keys if simplified(_last(other)) == simplified(last)]
+    if len(same) == 1:
+        return same[0]
+    near = nearest(last, map(_last, own), alike=alike)
+    if near is not None:
+        return f"{group}.{near}" if group else near
+    if group:
+        return None
+    near = nearest(last, map(_last, keys), alike=ALIKE_ELSEWHERE)
+    there = [other for other in keys if near is not None and _last(other) == near]
+    return there[0] if len(there) == 1 else None
+
+
+def alias_targets(name: str) -> tuple[str, ...]:
+    """The keys that `name` is another name of, whichever a config has."""
+    return ALIASES.get(simplified(name), ())
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]

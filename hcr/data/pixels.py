@@ -1,0 +1,154 @@
+"""From the arrays of numbers that files hold to images of 0..255: what can be read without doubt, or a refusal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcr.config.data import DatasetConfig
+from hcr.config.errors import DataError
+
+Array = NDArray[Any]
+Images = NDArray[np.uint8]
+
+NUMBERS = "uifb"  # NumPy's kinds of real numbers: unsigned, signed, float, bool
+DARK = 128  # where no pixel is as bright as this, white may have been another number than 255
+HALF = 0.0624  # of 1/255: how far float16 rounds k/255 away, at most
+SINGLE = 1e-3  # the same for float32 and longer, with room for arithmetic on the way
+
+
+def to_pixels(arrays: Mapping[str, Array], cfg: DatasetConfig, source: str) -> tuple[list[Images], str | None]:
+    """The images in `arrays`, which share one scale, as pixels from 0 to 255; and a note where they were scaled.
+
+    Read as they are: whole numbers from 0 to 255 of any dtype. Scaled: bool, whole numbers that are all 0 or 1, and
+    floats that are k/255. One image may be (H, W, C), (H, W) or (H * W,) where C is 1, or channels first (C, H, W).
+
+    Args:
+        arrays: by the names that messages use, such as `x_train` and `x_test`.
+        source: the file, for messages.
+
+    Returns:
+        (N, H, W, C) uint8 for each array; a note that says how they were read, where that needs saying.
+
+    Raises:
+        DataError: another shape, no image, one and the same number everywhere, or numbers that are no pixels.
+    """
+    shaped = {name: _shaped(array, name, cfg, source) for name, array in arrays.items()}
+    if not sum(map(len, shaped.values())):
+        raise DataError(f"{source}: expected images, got none")
+    scaled = {name: _from_unit_scale(array) for name, array in shaped.items()}
+    whole = {name: array for name, array in shaped.items() if scaled[name] is None and len(array)}
+    for array in whole.values():
+        check_whole(array, source, "pixels", low=0, high=255, remedy=_remedy(array))
+    brightest = {name: int(array.max()) for name, array in whole.items()}
+    is_ink = max(brightest.values(), default=0) == 1
+    if not is_ink and 1 in brightest.values():
+        ranges = ", ".join(f"`{name}` from 0 to {most}" for name, most in brightest.items())
+        raise DataError(f"{source}: expected pixels on one scale, got {ranges}; save both from 0 to 255")
+    images = []
+    for name, array in shaped.items():
+        read = scaled[name]
+        if read is None:
+            read = array.astype(np.uint8, copy=False)
+            read = read * np.uint8(255) if is_ink else read
+        images.append(read)
+    least = min(int(array.min()) for array in images if len(array))
+    most = max(int(array.max()) for array in images if len(array))
+    if least == most:
+        raise DataError(f"{source}: expected images with something on them, got {least} in every pixel")
+    has_fractions = any(array.dtype.kind == "f" and scaled[name] is not None for name, array in shaped.items())
+    if is_ink or has_fractions:
+        return images, f"{source}: its pixels from 0 to 1 are read as 0 to 255"
+    if most < DARK:
+        return images, (
+            f"{source}: its brightest pixel is {most} of 255; if {most} is white there,"
+            f" save the images as np.rint(x * (255 / {most})).astype('uint8')"
+        )
+    return images, None
+
+
+def check_whole(values: Array, source: str, what: str, *, low: int, high: int, remedy: str = "") -> None:
+    """Refuse `values`, of which there are some, unless they are whole numbers from `low` to `high`."""
+    end = f"; {remedy}" if remedy else ""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise DataError(f"{source}: expected {what} from {low} to {high}, got NaN or infinity{end}")
+        if (values != np.floor(values)).any():
+            found = f"from {_number(values.min())} to {_number(values.max())}"
+            raise DataError(f"{source}: expected whole {what} from {low} to {high}, got fractions {found}{end}")
+    least, most = values.min(), values.max()
+    if int(least) < low or int(most) > high:
+        raise DataError(f"{source}: expected {what} from {low} to {high}, got {_number(least)} to {_number(most)}{end}")
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):g}" if value.dtype.kind == "f" else str(int(value))
+
+
+def _shaped(array: Array, name: str, cfg: DatasetConfig, source: str) -> Array:
+    """`array` as (N, H, W, C); an axis is only moved or added where that can be meant in one way."""
+    height, width, channels = cfg.image_shape
+    if array.dtype.kind not in NUMBERS:
+        raise DataError(f"{source}: expected pixels that are numbers, got `{name}` of {array.dtype}")
+    one = array.shape[1:]
+    if one == (height, width, channels):
+        return array
+    if channels == 1 and one in ((height, width), (1, height, width), (height * width,)):
+        return array.reshape(len(array), height, width, 1)
+    if one == (channels, height, width):
+        return np.moveaxis(array, 1, -1)
+    raise DataError(
+        f"{source}: expected images of {height}x{width}x{channels} (dataset.image_shape), got `{name}`"
+        f" of shape {array.shape}{_other_shape(array.shape, cfg)}"
+    )
+
+
+def _other_shape(shape: tuple[int, ...], cfg: DatasetConfig) -> str:
+    """What may have happened to images of such a shape, and what to do about it."""
+    height, width, channels = cfg.image_shape
+    one = shape[1:]
+    if one[:2] == (width, height) and one[2:] in ((), (channels,)):
+        return "; if height and width are swapped, save x.swapaxes(1, 2)"
+    if shape[:2] == (height, width) and (shape[2:-1] == (channels,) or (len(shape) == 3 and channels == 1)):
+        return "; if the last axis counts the images, save np.moveaxis(x, -1, 0)"
+    if len(shape) in (3, 4) and min(one) > 0 and one[2:] in ((), (1,), (3,)):
+        size = [*one, 1][:3]
+        return f"; if they are of that size, set dataset.image_shape=[{','.join(map(str, size))}]"
+    return "; save them as (N, height, width, channels), one image after the other"
+
+
+def _from_unit_scale(images: Array) -> Images | None:
+    """Pixels that say themselves that they go from 0 to 1, as 0..255: bool, and floats that are k/255."""
+    if images.dtype.kind == "b":
+        return images.astype(np.uint8) * np.uint8(255)
+    if images.dtype.kind != "f" or not len(images):
+        return None
+    if not (images.min() >= 0 and images.max() <= 1) or (images == np.floor(images)).all():
+        return None  # not finite, out of range, or whole
+    steps = images.astype(np.float64) * 255
+    nearest = np.rint(steps)
+    tolerance = HALF if images.dtype.itemsize == 2 else SINGLE
+    return nearest.astype(np.uint8) if bool((np.abs(steps - nearest) <= tolerance).all()) else None
+
+
+def _remedy(images: Array) -> str:
+    """How to save images that are no pixels from 0 to 255."""
+    plain = "save them as uint8, 0 black and 255 white, before any normalisation"
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        return "mend or leave out the images that have them"
+    least, most = float(images.min()), float(images.max())
+    if images.dtype == np.int8:
+        return "an int8 ends at 127: save them as uint8 (x.view('uint8') where they were bytes once)"
+    if -1 <= least < 0 and most <= 1:
+        return "if -1 is black and 1 is white, save np.rint((x + 1) * 127.5).astype('uint8')"
+    if least < 0:
+        return plain
+    if most <= 1:
+        return "save np.rint(x * 255).astype('uint8')"
+    if most <= 255:
+        return "save np.rint(x).astype('uint8')"
+    if most <= 65535:
+        white = next(2**bits - 1 for bits in (10, 12, 14, 16) if most < 2**bits)
+        return f"if {white} is white, save np.rint(x * (255 / {white})).astype('uint8')"
+    return plain

@@ -1,0 +1,205 @@
+"""Settings outside the config that could change what hcr does, and what hcr does about each. Standard library only.
+
+Libraries read variables of the shell, and files of the home and of the current folder. TABLE lists those that were seen
+to change numbers, places, pictures or what is served, or to stop a run; tests/test_environment.py tries every row.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
+
+
+class Decision(Enum):
+    """What hcr does about a setting."""
+
+    PINNED = "set to one value, or removed, when hcr is imported"
+    PINNED_IN_OWN = "the same, in processes that hcr starts: the command line, trials and what they start"
+    PINNED_BY_CODE = "overruled: hcr passes its own value where the library would read this one"
+    NOT_SERVED = "removed for the server that `hcr ui` starts"
+    NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
+    FINGERPRINT = "part of the code version, and so of the fingerprint; a tag of the run names it"
+    PASSED_ON = "left as it is: it is the user's, and changes no number and no place"
+
+
+# What Keras accepts in a keras.json; it cannot be imported with anything else there.
+KERAS_KNOWS = {
+    "floatx": ("float16", "float32", "float64"),
+    "image_data_format": ("channels_last", "channels_first"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        name: of a variable, or of a file; `*` stands for any characters.
+        library: whose it is.
+        decision: what hcr does about it.
+        why: what it does without that.
+        value: what it is pinned to; None: removed.
+        only_with: a variable without which this one has no effect.
+    """
+
+    name: str
+    library: str
+    decision: Decision
+    why: str
+    value: str | None = None
+    only_with: str | None = None
+
+
+def _rows(
+    decision: Decision, library: str, why: str, *names: str, value: str | None = None, only_with: str | None = None
+) -> tuple[Setting, ...]:
+    return tuple(
+        Setting(name=name, library=library, decision=decision, why=why, value=value, only_with=only_with)
+        for name in names
+    )
+
+
+PINNED, PINNED_IN_OWN, PINNED_BY_CODE = Decision.PINNED, Decision.PINNED_IN_OWN, Decision.PINNED_BY_CODE
+NOT_SERVED, NOT_FOR_GIT = Decision.NOT_SERVED, Decision.NOT_FOR_GIT
+FINGERPRINT, PASSED_ON = Decision.FINGERPRINT, Decision.PASSED_ON
+
+# fmt: off
+TABLE: tuple[Setting, ...] = (
+    *_rows(PINNED, "Keras", "another backend than TensorFlow cannot train here", "KERAS_BACKEND", value="tensorflow"),
+    *_rows(PINNED, "Keras", "Keras cannot be imported without flax", "KERAS_NNX_ENABLED", value="false"),
+    *_rows(PINNED, "Keras", "Keras cannot be imported where it is no number",
+           "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"),
+    *_rows(PINNED_BY_CODE, "Keras", "image_data_format, floatx and epsilon make another model of the same config; a"
+           " value that Keras does not know is refused", "KERAS_HOME", "~/.keras/keras.json"),
+
+    *_rows(PINNED, "TensorFlow", "trains on with the first weights: meant for models that are finished",
+           "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"),
+    *_rows(PINNED, "TensorFlow", "XLA cannot compile the training loop", "TF_FUNCTION_JIT_COMPILE_DEFAULT"),
+    *_rows(FINGERPRINT, "TensorFlow", "other kernels, other sums", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
+    *_rows(FINGERPRINT, "XLA", "other kernels, other sums, once XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
+    *_rows(FINGERPRINT, "oneDNN", "other kernels, other sums", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
+    *_rows(FINGERPRINT, "oneDNN, TensorFlow", "sums in bfloat16, on CPUs that have it", "TF_SET_ONEDNN_FPMATH_MODE",
+           "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *_rows(FINGERPRINT, "CUDA, cuDNN", "as their makers say; not tried, for want of a GPU: other kernels, other sums",
+           "NVIDIA_TF32_OVERRIDE", "TF_CUDNN_USE_AUTOTUNE", "TF_CUDNN_DETERMINISTIC", "TF_USE_CUBLASLT"),
+
+    *_rows(PINNED_BY_CODE, "MLflow", "what a failing store was sent is lost, and counts as delivered",
+           "MLFLOW_ENABLE_ASYNC_LOGGING"),
+    *_rows(NOT_SERVED, "MLflow", "`hcr ui` serves another store, or not the runs, or does not start",
+           "MLFLOW_ARTIFACTS_ONLY", "MLFLOW_ENABLE_WORKSPACES", "MLFLOW_REGISTRY_STORE_URI",
+           "MLFLOW_READ_REPLICA_BACKEND_STORE_URI", "MLFLOW_WORKSPACE_STORE_URI", "MLFLOW_GUNICORN_OPTS",
+           "MLFLOW_UVICORN_OPTS", "MLFLOW_EXPOSE_PROMETHEUS", "_MLFLOW_*"),
+    *_rows(NOT_SERVED, "Uvicorn", "`hcr ui` is served elsewhere, reloads, or runs other code", "UVICORN_*",
+           "WEB_CONCURRENCY"),
+    *_rows(NOT_SERVED, "Python", "MLflow's server does not start", "PYTHONWARNINGS", "PYTHONOPTIMIZE"),
+    *_rows(PASSED_ON, "MLflow", "whom hcr is to a store, and how patient it is with one", "MLFLOW_TRACKING_*",
+           "MLFLOW_HTTP_*", "MLFLOW_WORKSPACE", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_S3_*", "MLFLOW_SERVER_*"),
+
+    *_rows(PINNED_IN_OWN, "Matplotlib", "a word that it does not know fails the run when its pictures are drawn",
+           "MPLBACKEND", value="agg"),
+    *_rows(PINNED_BY_CODE, "Matplotlib", "pictures look different", "MATPLOTLIBRC", "./matplotlibrc"),
+    *_rows(PASSED_ON, "Matplotlib", "where it keeps the fonts that it has found", "MPLCONFIGDIR"),
+
+    *_rows(PINNED_BY_CODE, "Rich", "cursor movements in a pipe; colours are the user's wish",
+           "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+    *_rows(PASSED_ON, "Rich", "width and colours of what is printed", "COLUMNS", "NO_COLOR", "TERM"),
+
+    *_rows(PINNED_IN_OWN, "Python", "what lies in the current folder runs as code", "PYTHONSAFEPATH", value="1"),
+    *_rows(PASSED_ON, "Python", "where modules are found: the user's wish", "PYTHONPATH"),
+    *_rows(PASSED_ON, "Python", "hcr works with any", "PYTHONHASHSEED"),
+
+    *_rows(NOT_FOR_GIT, "git", "the commit and the patch are those of another project, as inside a git hook",
+           "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+           "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE", "GIT_SHALLOW_FILE"),
+    *_rows(NOT_FOR_GIT, "git", "the patch is none that `git apply` takes", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"),
+    *_rows(PINNED_BY_CODE, "git", "the patch is none that `git apply` takes", "~/.gitconfig"),
+
+    *_rows(PASSED_ON, "everything", "devices, proxies, certificates and credentials", "CUDA_VISIBLE_DEVICES",
+           "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_*"),
+    *_rows(PASSED_ON, "TensorFlow", "training.threads decides, and determinism is on", "TF_NUM_INTRAOP_THREADS",
+           "TF_NUM_INTEROP_THREADS", "TF_DETERMINISTIC_OPS"),
+    *_rows(PASSED_ON, "OpenMP, OpenBLAS, NumPy", "changes no number that hcr computes", "OMP_NUM_THREADS",
+           "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"),
+    *_rows(PASSED_ON, "Hydra", "hcr shows its own errors", "HYDRA_FULL_ERROR", "HYDRA_MAIN_MODULE"),
+)
+# fmt: on
+
+
+def pin(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Set or remove in `environ` what is PINNED. Importing hcr does this, before a library reads it."""
+    _pin(environ, PINNED)
+
+
+def settle_environment() -> None:
+    """What a process of hcr's own does first: pin what `import hcr` may not pin in a user's process.
+
+    What it starts inherits the settings. A warning that PYTHONWARNINGS or `-W` makes an error stays a warning where it
+    is another package's: hcr cannot mend it.
+    """
+    _pin(os.environ, PINNED_IN_OWN)
+    if any(action == "error" for action, *_ in warnings.filters):
+        warnings.filterwarnings("default", module=r"(?!hcr(\.|$))")
+
+
+def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables in `environ` that decide numbers, value by name; those that are not set, or empty, are left out."""
+    is_set = {name for name, value in environ.items() if value.strip()}
+    return {
+        setting.name: environ[setting.name]
+        for setting in TABLE
+        if setting.decision is FINGERPRINT
+        and setting.name in is_set
+        and (setting.only_with is None or setting.only_with in is_set)
+    }
+
+
+def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the server of `hcr ui` is started with: it serves what `hcr ui` says, and no module of the current folder.
+
+    Uvicorn puts its folder of apps, which is the current one by default, before all others.
+    """
+    found = find_spec("mlflow")
+    assert found is not None and found.origin is not None
+    settings = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": str(Path(found.origin).parents[1])}
+    return without(NOT_SERVED, environ) | settings
+
+
+def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
+    """What is wrong with the user's keras.json, in a line, where Keras could not be imported because of it."""
+    home = Path(environ["KERAS_HOME"]) if "KERAS_HOME" in environ else Path("~/.keras")
+    path = (home / "keras.json").expanduser()
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        return f"{path}: expected a file that can be read ({error.strerror})" if path.exists() else None
+    except ValueError:  # Keras takes no notice of it
+        return None
+    if not isinstance(values, dict):
+        return f"{path}: expected settings of Keras, got {values!r}; mend or delete the file"
+    for key, expected in KERAS_KNOWS.items():
+        if key in values and values[key] not in expected:
+            return f"{path}: {key}: expected {' or '.join(expected)}, got {values[key]!r}; mend or delete the file"
+    if not isinstance(values.get("epsilon", 1e-7), float):
+        return f"{path}: epsilon: expected a number such as 1e-7, got {values['epsilon']!r}; mend or delete the file"
+    return None
+
+
+def without(decision: Decision, environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without the variables of the rows of `decision`."""
+    patterns = [setting.name for setting in TABLE if setting.decision is decision]
+    return {name: value for name, value in environ.items() if not any(fnmatchcase(name, each) for each in patterns)}
+
+
+def _pin(environ: MutableMapping[str, str], decision: Decision) -> None:
+    for setting in TABLE:
+        if setting.decision is not decision:
+            continue
+        if setting.value is None:
+            environ.pop(setting.name, None)
+        else:
+            environ[setting.name] = setting.value

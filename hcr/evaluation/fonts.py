@@ -1,0 +1,107 @@
+"""Which installed font has a character: Matplotlib's own lacks Chinese, Korean and Devanagari, among others.
+
+Other fonts are searched only where the default ones lack something. What no font has is written as its code, and a
+class whose name cannot be drawn is called by its number.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+from matplotlib import font_manager
+from matplotlib.font_manager import FontEntry, FontProperties, fontManager
+
+from hcr.config.text import printable
+
+MOST_NAMED = 5  # class names in one note
+BOXES = "Last Resort"  # how Matplotlib's own font is called that has a box for every character there is
+REGULAR = (400, "400", "normal", "regular")
+
+
+def families(text: str) -> list[str]:
+    """The families to draw `text` with: the default ones, then those that have the characters which these lack."""
+    found = list(FontProperties().get_family())
+    for char in text:
+        family = _family(char)
+        if family is not None and family not in found:
+            found.append(family)
+    return found
+
+
+def can_draw(text: str) -> bool:
+    """Whether installed fonts have every character of `text`."""
+    return text.isascii() or all(ord(char) in _default_characters() or _family(char) is not None for char in text)
+
+
+def drawable(text: str) -> str:
+    """`text` as one line that can be drawn here: a character that no installed font has is shown as its code."""
+    return "".join(char if can_draw(char) else f"\\u{{{ord(char):x}}}" for char in printable(text))
+
+
+def picture_names(class_names: Sequence[str]) -> list[str]:
+    """What pictures call the K classes: their names, or `#17` where no installed font has that name's characters."""
+    shown = map(printable, class_names)
+    return [name if can_draw(name) else f"#{k}" for k, name in enumerate(shown)]
+
+
+def note_on_names(class_names: Sequence[str]) -> str | None:
+    """What is to be said of class names that pictures cannot show; None where they show them all."""
+    missing = [name for name in map(printable, class_names) if not can_draw(name)]
+    if not missing:
+        return None
+    more = f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
+    return (
+        f"no installed font has the characters of {len(missing)} of {len(class_names)} class names"
+        f" ({', '.join(missing[:MOST_NAMED])}{more}); pictures show the number of these classes, such as"
+        f" #{list(map(printable, class_names)).index(missing[0])}, until a font is installed that has them"
+    )
+
+
+@lru_cache(maxsize=1)
+def _default_characters() -> frozenset[int]:
+    """Code points of the default fonts."""
+    default = FontProperties()
+    paths = [font_manager.findfont(FontProperties(family=[family])) for family in default.get_family()]
+    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
+
+
+@lru_cache(maxsize=4096)
+def _family(char: str) -> str | None:
+    """The first family that has `char`; None where the default fonts do, or none has."""
+    code = ord(char)
+    if char.isascii() or code in _default_characters():
+        return None
+    return next((entry.name for entry in _others() if code in _characters(entry)), None)
+
+
+@lru_cache(maxsize=1)
+def _others() -> list[FontEntry]:
+    """A regular face of every font file, those without serifs first, as the default font has none.
+
+    Matplotlib keeps a list of fonts from the day it was first used, which lacks what has been installed since.
+    """
+    known = {entry.fname for entry in fontManager.ttflist}
+    for path in sorted(font_manager.findSystemFonts()):
+        if path not in known:
+            with contextlib.suppress(Exception):  # not a font that FreeType can read
+                fontManager.addfont(path)
+    regular = [
+        entry
+        for entry in fontManager.ttflist
+        if entry.style == "normal" and entry.weight in REGULAR and not entry.name.startswith(BOXES)
+    ]
+    # The faces of a collection have the same characters, in the style of one country each; names in Chinese are the
+    # most likely ones to come here.
+    regular.sort(key=lambda entry: ("Serif" in entry.name, "Mono" in entry.name, not entry.name.endswith("SC")))
+    return list({entry.fname: entry for entry in reversed(regular)}.values())[::-1]
+
+
+@lru_cache(maxsize=64)
+def _characters(entry: FontEntry) -> frozenset[int]:
+    """Code points of a font; none where it cannot be drawn with, such as one of coloured bitmaps."""
+    try:
+        index = getattr(entry, "index", 0)  # Matplotlib before 3.11 reads the first face of a collection only
+        font = font_manager.get_font(font_manager.FontPath(entry.fname, index) if index else entry.fname)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except Exception:  # whatever is wrong with the file, it is no help with any character
+        return frozenset()

@@ -1,0 +1,102 @@
+"""What the end of a run needs, looked for before or during its first epoch: packages, and room on the disk.
+
+The packages that only the end uses take seconds to import, so a thread imports them beside training, some seconds after
+its start: Python runs one thread at a time, and the first steps are held up otherwise. One that cannot be imported
+ends the run within seconds, with its checkpoint, and not after hours.
+"""
+
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hcr.config import HcrError, TrackingError
+from hcr.importing import import_needed
+from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
+
+# The libraries first, so that what is broken is named by its own name.
+TO_SAVE = ("hcr.tracking.keras_model",)
+TO_DRAW = (
+    "PIL.Image",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "hcr.evaluation.class_plots",
+    "hcr.evaluation.pictures",
+    "hcr.evaluation.plots",
+)
+HEAD_START_S = 5.0
+BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two of the optimizer's), 2 models
+BYTES_BESIDES = 16 << 20  # pictures, predictions, sources, twice: here and in the store
+
+
+class EndOfRun:
+    """Imports what the end of a run needs while its `with` block trains.
+
+    Args:
+        draws: whether the run draws pictures.
+    """
+
+    def __init__(self, *, draws: bool) -> None:
+        self._names = (*TO_DRAW, *TO_SAVE) if draws else TO_SAVE
+        self._closing = threading.Event()
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="end of run", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+
+    def check(self) -> None:
+        """Raise HcrError if something cannot be imported, as far as is known by now."""
+        if self._failed:
+            # Again, in this thread: two threads that import what imports one another can fail for no other reason.
+            _import_all(self._names)
+            self._failed = False
+
+    def require(self) -> None:
+        """Wait until everything is imported.
+
+        Raises:
+            HcrError: something cannot be.
+        """
+        self._closing.set()
+        self._thread.join()
+        _import_all(self._names)
+
+    def _run(self) -> None:
+        self._closing.wait(HEAD_START_S)
+        try:
+            _import_all(self._names)
+        except HcrError:
+            self._failed = True
+
+
+def _import_all(names: Sequence[str]) -> None:
+    with IMPORTING:
+        import_needed("mlflow", import_mlflow)
+        import_needed("mlflow", warm_up)
+        for name in names:
+            import_needed(name)
+
+
+def check_room(root: Path, num_parameters: int) -> None:
+    """Refuse to train where checkpoints and artifacts will not fit on the disk.
+
+    Raises:
+        TrackingError: the disk of the output root `root` has too little space left.
+    """
+    there = next(path for path in (root, *root.parents) if path.exists())
+    needed = BYTES_PER_PARAMETER * num_parameters + BYTES_BESIDES
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise TrackingError(
+            f"{root}: expected about {needed >> 20:,} MiB of free disk for checkpoints and artifacts,"
+            f" got {free >> 20:,} MiB; HCR_OUTPUT_DIR names another place"
+        )

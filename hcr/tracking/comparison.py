@@ -1,0 +1,138 @@
+"""What a run's journal says that its store does not have."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcr.tracking.journal import ARTIFACTS, read_events
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+LONGEST_DIGEST = 36  # characters of a data set's digest; MLflow's own limit
+MOST_NAMED = 3
+LARGEST = 1.7976931348623157e308  # what a store keeps in place of an infinite value
+
+Row = tuple[int, int, float]  # step, milliseconds since 1970, value
+
+
+@dataclass
+class Told:
+    """All that a journal says of a run.
+
+    Attributes:
+        status: "RUNNING" as long as it has no end.
+        params, tags: names, and the tags' last values.
+        metrics: rows by name.
+        datasets: name and digest, as far as MLflow has room for it.
+        artifacts: sizes in bytes by path, of the files that are on disk.
+    """
+
+    status: str = "RUNNING"
+    params: set[str] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, set[Row]] = field(default_factory=dict)
+    datasets: set[tuple[str, str]] = field(default_factory=set)
+    artifacts: dict[str, int] = field(default_factory=dict)
+
+
+def told_by_journal(folder: Path) -> Told:
+    """Read the journal of the run in `folder`.
+
+    Raises:
+        OSError, TrackingError: it cannot be read, or is damaged.
+    """
+    told = Told()
+    for event, _ in read_events(folder):
+        kind = event["event"]
+        if kind == "run":
+            told.tags |= event["tags"]
+        elif kind == "params":
+            told.params |= set(event["values"])
+        elif kind == "tags":
+            told.tags |= event["values"]
+        elif kind == "metrics":
+            for name, value in event["values"].items():
+                told.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _kept(value)))
+        elif kind == "dataset":
+            told.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
+        elif kind == "artifact":
+            told.artifacts |= _files(folder / ARTIFACTS, event["path"])
+        elif kind == "resume":
+            told.status = "RUNNING"
+            told.tags.pop("hcr.error", None)
+        elif kind == "end":
+            told.status = event["status"]
+    return told
+
+
+def missing(told: Told, run: "Run") -> list[str]:
+    """What a search of the store already shows to be missing from `run`, in words; without the past of metrics.
+
+    Tags that people may edit, all but our own (`hcr.`), only have to be there.
+    """
+    lacks = []
+    if run.info.status != told.status:
+        lacks.append(f"status {told.status} (it has {run.info.status})")
+    lacks += _named("param", told.params - run.data.params.keys())
+    tags = run.data.tags
+    changed = {name for name, value in told.tags.items() if name.startswith("hcr.") and tags.get(name) != value}
+    lacks += _named("tag", changed | (told.tags.keys() - tags.keys()))
+    latest = {metric.key: metric.step for metric in run.data._metric_objs}
+    absent = {name for name, rows in told.metrics.items() if latest.get(name, -math.inf) < max(rows)[0]}
+    lacks += _named("metric", absent)
+    inputs = run.inputs.dataset_inputs if run.inputs is not None else []
+    there = {(entry.dataset.name, entry.dataset.digest) for entry in inputs}
+    return lacks + _named("data set", {name for name, _ in told.datasets - there})
+
+
+def missing_inside(told: Told, run: "Run", client: "MlflowClient") -> list[str]:
+    """What else is missing from `run`: values of metrics, and files. Asks once for each metric and each folder."""
+    lacks = []
+    for name, rows in sorted(told.metrics.items()):
+        history = client.get_metric_history(run.info.run_id, name)
+        there = {(metric.step, metric.timestamp, _kept(metric.value)) for metric in history}
+        if gone := rows - there:
+            lacks.append(f"{len(gone)} of {len(rows)} values of metric {name}")
+    there_files = _listed(client, run.info.run_id, {Path(path).parts[0] for path in told.artifacts})
+    differing = {path for path, size in told.artifacts.items() if there_files.get(path, -1) not in (size, None)}
+    return lacks + _named("artifact", differing)
+
+
+def _kept(value: float) -> float:
+    """A value as a store keeps it, so that it can be compared."""
+    if math.isnan(value):
+        return 0.0  # MLflow keeps a flag beside it
+    return max(-LARGEST, min(LARGEST, value))
+
+
+def _files(root: Path, path: str) -> dict[str, int]:
+    target = root / path
+    files = (file for file in target.rglob("*") if file.is_file()) if target.is_dir() else (target,)
+    # What is gone from the disk as well cannot be delivered.
+    return {file.relative_to(root).as_posix(): file.stat().st_size for file in files if file.is_file()}
+
+
+def _listed(client: "MlflowClient", run_id: str, tops: set[str]) -> dict[str, int | None]:
+    """The files that the store has at `tops` and below, with their sizes where it knows them."""
+    found: dict[str, int | None] = {}
+    folders: list[str | None] = [None]
+    while folders:
+        for entry in client.list_artifacts(run_id, folders.pop()):
+            if entry.path.split("/")[0] not in tops:
+                continue
+            if entry.is_dir:
+                folders.append(entry.path)
+            else:
+                found[entry.path] = entry.file_size
+    return found
+
+
+def _named(what: str, names: set[str]) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(sorted(names)[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return [f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"]

@@ -1,0 +1,134 @@
+"""Which runs a store knows, by our own keys: a journal that was delivered once proves nothing about the store of now.
+
+A database may be removed, replaced by an older copy or cleaned up. An SQLite file is asked without importing MLflow.
+"""
+
+import contextlib
+import sqlite3
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hcr.config.tracking import sqlite_path
+from hcr.tracking.journal import ARTIFACTS, JOURNAL
+from hcr.tracking.place import reading, store_of
+from hcr.tracking.status import first_event, is_delivered, read_position
+
+Standing = Literal["there", "deleted", "lost", "undelivered", "unknown"]
+LONGEST_WAIT_S = 5.0  # for a store that is only asked
+
+_QUERY = """
+    SELECT tags.value, runs.lifecycle_stage FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
+    WHERE tags.key = 'hcr.key'
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The runs of a store.
+
+    Attributes:
+        active, deleted: keys of runs; `deleted` are those that MLflow can still restore.
+        database: when it was made, in milliseconds since 1970; None where that is not known.
+        artifacts: the folder of folders of artifacts by run id, beside an SQLite file; None for other stores.
+    """
+
+    active: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+    database: int | None = None
+    artifacts: Path | None = None
+
+    def standing(self, folder: Path) -> Standing:
+        """What became in the store of the run in `folder`.
+
+        "lost" is a delivered run that the store does not know. Where it is the same database still and the run's
+        artifacts are gone with it, it was deleted for good, by `mlflow gc`.
+        """
+        if folder.name in self.active:
+            return "there"
+        if folder.name in self.deleted:
+            return "deleted"
+        position = read_position(folder)
+        if position.get("run_id") is None:
+            return "undelivered"
+        is_the_same = self.database is not None and position.get("database") == self.database
+        had_artifacts = any((folder / ARTIFACTS).glob("*"))
+        if self.artifacts is not None and is_the_same and had_artifacts:
+            return "lost" if (self.artifacts / str(position["run_id"])).exists() else "deleted"
+        return "lost"
+
+
+def ask(uri: str, timeout_s: float) -> Known | None:
+    """What the store at `uri` knows; None where it does not answer within `timeout_s` seconds (5 at most)."""
+    timeout_s = min(timeout_s, LONGEST_WAIT_S)
+    if uri.startswith("sqlite:"):
+        return _ask_sqlite(sqlite_path(uri), timeout_s)
+    from hcr.tracking.store import import_mlflow
+
+    import_mlflow()  # seconds on a cold disk, which are none of the store's
+    found: list[Known] = []
+
+    def search() -> None:
+        with contextlib.suppress(Exception):  # the store's, of many kinds: it cannot be asked
+            found.append(_ask_mlflow(uri))
+
+    # In a thread: whatever holds a request up (a name server, a proxy) does not hold us up.
+    thread = threading.Thread(target=search, name="asking the store", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return found[0] if found else None
+
+
+def lost_runs(root: Path, uri: str) -> list[Path]:
+    """The runs under the output root that were delivered to the SQLite store at `uri`, and that it does not know.
+
+    None of another kind of store: asking a server for all of its runs is for `hcr sync`.
+    """
+    known = _ask_sqlite(sqlite_path(uri), LONGEST_WAIT_S) if uri.startswith("sqlite:") else None
+    if known is None:
+        return []
+    folders = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
+    unknown = [folder for folder in folders if folder.name not in known.active | known.deleted]
+    ours = [folder for folder in unknown if is_delivered(folder) and store_of(folder, first_event(folder)) == uri]
+    return [folder for folder in ours if known.standing(folder) == "lost"]
+
+
+def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
+    """The keys of the runs under the output root that were deleted in the store at `uri`, by what it knows; none where
+    it could not be asked."""
+    if known is None:
+        return frozenset()
+    folders = [path.parent for path in (root / "runs").glob(f"*/{JOURNAL}")]
+    ours = [folder for folder in folders if store_of(folder, first_event(folder)) == uri]
+    return frozenset(folder.name for folder in ours if known.standing(folder) == "deleted")
+
+
+def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:
+    if not path.exists():
+        return Known()
+    try:
+        with reading(path, timeout_s) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not {"experiments", "runs", "tags"} <= tables:  # MLflow has not made them yet
+                return Known()
+            rows = database.execute(_QUERY).fetchall()
+            made = database.execute("SELECT creation_time FROM experiments WHERE experiment_id = 0").fetchone()
+    except sqlite3.Error:  # locked, or damaged: whoever writes to it says so
+        return None
+    return Known(
+        frozenset(key for key, stage in rows if stage == "active"),
+        frozenset(key for key, stage in rows if stage == "deleted"),
+        (made[0] or None) if made is not None else None,
+        path.parent / "artifacts",
+    )
+
+
+def _ask_mlflow(uri: str) -> Known:
+    from hcr.tracking.store import all_runs, open_store
+
+    stages = {key: run.info.lifecycle_stage for key, run in all_runs(open_store(uri)).items()}
+    return Known(
+        frozenset(key for key, stage in stages.items() if stage == "active"),
+        frozenset(key for key, stage in stages.items() if stage != "active"),
+    )

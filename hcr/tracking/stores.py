@@ -1,0 +1,143 @@
+"""The runs under an output root against the stores that they belong to: what is missing where, and delivering it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcr.config.errors import one_line
+from hcr.config.secrets import redact
+from hcr.config.tracking import sqlite_path
+from hcr.tracking.comparison import missing, missing_inside, told_by_journal
+from hcr.tracking.journal import end_dead_run, lock_run
+from hcr.tracking.known import Known, ask
+from hcr.tracking.place import read_choice, store_of
+from hcr.tracking.replay import Replay, RunDeleted
+from hcr.tracking.status import first_event, is_delivered, is_ours, oldest_first
+from hcr.tracking.store import all_runs, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+
+class Survey:
+    """Where each run stands. Nothing is changed.
+
+    Args:
+        folders: of the runs.
+        take_over: whether runs of other hosts count, too.
+        whole: whether values of metrics and artifacts are compared, which a search of the store does not show.
+
+    Attributes:
+        lines: to print, one a run that is to be told of.
+        lacking: runs that the store does not have as a whole.
+        failed: what could not be asked or delivered, by key or store, and why.
+        num_running, num_whole: runs.
+        is_whole: the same as `whole`.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, take_over: bool, whole: bool) -> None:
+        self.lines: list[str] = []
+        self.lacking: list[Path] = []
+        self.failed: list[tuple[str, Exception]] = []
+        self.num_running = self.num_whole = 0
+        self._take_over, self.is_whole = take_over, whole
+        self._deleted: list[Path] = []
+        by_store: dict[str, list[Path]] = {}
+        for folder in folders:
+            if not read_choice(folder).get("forgotten"):
+                by_store.setdefault(store_of(folder, first_event(folder)), []).append(folder)
+        for uri, of_store in by_store.items():
+            self._look_at(uri, of_store)
+        if self._deleted:
+            keys = ", ".join(sorted(folder.name for folder in self._deleted))
+            are = "run was" if len(self._deleted) == 1 else "runs were"
+            self.lines.append(
+                f"left alone: {len(self._deleted)} {are} deleted in MLflow (`mlflow runs restore` restores one): {keys}"
+            )
+        self.lacking = oldest_first(self.lacking)
+
+    def _look_at(self, uri: str, folders: Sequence[Path]) -> None:
+        waiting = [folder for folder in folders if not is_delivered(folder)]
+        if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not sqlite_path(uri).parent.exists():
+            known: Known | None = Known()  # its folder comes back with it: only what is delivered makes one
+            client, runs = None, {}
+        else:
+            try:
+                client = open_store(uri)
+                runs = all_runs(client)
+                known = ask(uri, 5.0) if uri.startswith("sqlite:") else None
+            except Exception as error:  # one store may be away while another answers
+                if waiting:
+                    self.failed += [(folder.name, error) for folder in waiting if self._is_for_us(folder)]
+                else:
+                    self.lines.append(f"note: {redact(uri)} cannot be asked ({one_line(error)})")
+                    if self.is_whole:
+                        self.failed.append((redact(uri), error))
+                return
+        for folder in folders:
+            try:
+                self._look_at_run(folder, client, runs, known)
+            except Exception as error:  # a damaged journal
+                self.failed.append((folder.name, error))
+
+    def _look_at_run(
+        self, folder: Path, client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
+    ) -> None:
+        run = runs.get(folder.name)
+        if is_delivered(folder):
+            if run is None and known is not None and known.standing(folder) == "deleted":
+                self._deleted.append(folder)
+                return
+        elif not self._is_for_us(folder):
+            return
+        if run is not None and run.info.lifecycle_stage == "deleted":
+            self._deleted.append(folder)
+            return
+        if run is None or client is None:
+            lacks = ["the run"]
+        else:
+            told = told_by_journal(folder)
+            lacks = missing(told, run) + (missing_inside(told, run, client) if self.is_whole else [])
+        if not lacks and is_delivered(folder):
+            self.num_whole += 1
+            return
+        self.lacking.append(folder)
+        if is_delivered(folder):
+            self.lines.append(f"run {folder.name} is not in MLflow as a whole; missing: {'; '.join(lacks)}")
+        elif self.is_whole:
+            self.lines.append(f"run {folder.name} is not delivered yet; missing: {'; '.join(lacks) or 'its end'}")
+
+    def _is_for_us(self, folder: Path) -> bool:
+        """Whether a run that is not delivered may be delivered by us."""
+        if not (self._take_over or is_ours(folder)):
+            self.lines.append(
+                f"left alone: run {folder.name} is of another host; `hcr sync` there, or --take-over, delivers it"
+            )
+            return False
+        try:
+            with lock_run(folder):
+                return True
+        except BlockingIOError:
+            self.num_running += 1
+            return False
+
+
+def deliver_all(survey: Survey) -> int:
+    """Deliver what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
+    delivered = 0
+    for folder in survey.lacking:
+        try:
+            with lock_run(folder):
+                end_dead_run(folder)
+                replay = Replay(folder)
+                if is_delivered(folder) or survey.is_whole:
+                    replay.begin_anew()
+                delivered += replay.deliver()
+        except BlockingIOError:
+            survey.num_running += 1
+        except RunDeleted as error:
+            print(f"left alone: {one_line(error)}", flush=True)
+        except Exception as error:  # one store may be away while another answers: the others are still tried
+            survey.failed.append((folder.name, error))
+    return delivered

@@ -1,0 +1,62 @@
+"""A package that does not import is one line that names it."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Hcr
+
+from hcr.config.errors import HcrError
+from hcr.importing import import_needed, refusal_of
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package that is there and cannot be imported, as after half an upgrade."""
+    package = tmp_path / "half_installed"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AttributeError('module numpy has no attribute float')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return package.name
+
+
+def test_whatever_an_import_raises_is_told_with_the_package(broken: str) -> None:
+    with pytest.raises(HcrError) as told:
+        import_needed(f"{broken}.inner")
+    assert str(told.value) == (
+        "half_installed: expected a package that can be imported, got AttributeError: module numpy has no attribute"
+        " float; install it again"
+    )
+
+
+def test_a_traceback_in_place_of_a_message_is_not_repeated() -> None:
+    def like_tensorflow() -> None:
+        try:
+            raise ImportError("libthis.so: no such file")
+        except ImportError as error:
+            raise ImportError("Traceback (most recent call last):\n  File ...") from error
+
+    with pytest.raises(HcrError, match=r"^tensorflow: .* got ImportError: libthis\.so: no such file; install it"):
+        import_needed("tensorflow", like_tensorflow)
+
+
+def test_an_import_that_fails_somewhere_names_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outer_one.py").write_text("import inner_one")
+    (tmp_path / "inner_one.py").write_text("raise ImportError('libthat.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, named in (("outer_one", "inner_one"), ("absent_one.part", "absent_one")):
+        with pytest.raises(ImportError) as error:
+            __import__(name)
+        assert str(refusal_of(error.value)).startswith(f"{named}: expected a package that can be imported, got ")
+
+
+@pytest.mark.parametrize("argv", [pytest.param(["train"], marks=pytest.mark.slow), ["data"]])
+def test_a_broken_package_is_one_line_in_every_verb(hcr: Hcr, tmp_path: Path, argv: list[str]) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "scipy.py").write_text("raise ImportError('libopenblas.so: cannot open shared object file')")
+    done = hcr(*argv, env={"PYTHONPATH": str(tmp_path / "broken")})
+    assert done.returncode == 1
+    assert done.stderr == (
+        "hcr: scipy: expected a package that can be imported, got ImportError: libopenblas.so: cannot open shared"
+        " object file; install it again\n"
+    )
+    assert not (tmp_path / "output").exists()

@@ -1,0 +1,124 @@
+"""What a store knows decides what counts as finished: deleted runs do not, lost ones are delivered again."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hcr.config.compose import compose
+from hcr.config.errors import ConfigError
+from hcr.resuming import AlreadyFinished, refuse_finished, resume
+from hcr.sweep.outcomes import NUMBER_TAG, known_runs
+from hcr.tracking.journal import Journal
+from hcr.tracking.known import ask, lost_runs
+from hcr.tracking.replay import Replay
+from hcr.tracking.status import read_position
+from hcr.tracking.store import open_store
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs: making one takes MLflow seconds."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    open_store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty: Path) -> Path:
+    root = tmp_path / "output"
+    root.mkdir()
+    (root / "mlflow.db").write_bytes(empty.read_bytes())
+    return root
+
+
+@pytest.fixture
+def uri(root: Path) -> str:
+    return f"sqlite:///{root / 'mlflow.db'}"
+
+
+def record(root: Path, uri: str, *, is_over: bool = True, parent: str | None = None) -> Path:
+    """The folder of a delivered run of fingerprint "f", finished or interrupted."""
+    journal = Journal(root, uri=uri, experiment="tests", parent=parent)
+    journal.begin(name="a run", tags={"hcr.fingerprint": "f", NUMBER_TAG: "1"}, scratch="checkpoint")
+    journal.artifact("a.txt").write_text("a")
+    journal.artifact_written("a.txt")
+    journal.end("FINISHED" if is_over else "KILLED")
+    journal.release()
+    if uri.startswith("sqlite:"):
+        Replay(journal.folder).deliver()
+    return journal.folder
+
+
+def new_journal(root: Path, uri: str) -> Journal:
+    return Journal(root, uri=uri, experiment="tests")
+
+
+def delete(folder: Path, uri: str) -> None:
+    open_store(uri).delete_run(read_position(folder)["run_id"])
+
+
+def test_a_finished_run_that_was_deleted_in_mlflow_is_trained_again_with_a_note(
+    root: Path, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = record(root, uri)
+    with pytest.raises(AlreadyFinished, match=folder.name):
+        refuse_finished(new_journal(root, uri), "f", 5)
+    delete(folder, uri)
+    refuse_finished(new_journal(root, uri), "f", 5)
+    told = f"note: run {folder.name} finished with this config and was deleted in MLflow; it is trained again\n"
+    assert capsys.readouterr().out == told
+
+
+def test_a_finished_run_that_the_store_lost_is_delivered_again_and_not_trained(root: Path, uri: str) -> None:
+    folder = record(root, uri)
+    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        for table in ("tags", "runs"):
+            database.execute(f"DELETE FROM {table}")
+    assert lost_runs(root, uri) == [folder]
+    with pytest.raises(AlreadyFinished):
+        refuse_finished(new_journal(root, uri), "f", 5)
+    assert lost_runs(root, uri) == []
+    assert open_store(uri).get_run(read_position(folder)["run_id"]).info.status == "FINISHED"
+
+
+def test_a_store_that_is_away_does_not_keep_a_finished_run_from_being_named(root: Path) -> None:
+    record(root, NOWHERE)
+    assert ask(NOWHERE, 0.2) is None
+    with pytest.raises(AlreadyFinished, match="could not be asked whether it is still there"):
+        refuse_finished(new_journal(root, NOWHERE), "f", 0.2)
+
+
+def test_an_interrupted_run_that_was_deleted_in_mlflow_is_not_resumed(root: Path, uri: str) -> None:
+    folder = record(root, uri, is_over=False)
+    delete(folder, uri)
+    assert resume(new_journal(root, uri), compose(), "f") is None
+    with pytest.raises(ConfigError, match=f"resume: run {folder.name} was deleted in MLflow"):
+        resume(new_journal(root, uri), compose([f"resume={folder.name}"]), "f")
+
+
+def test_a_sweep_reuses_no_run_that_was_deleted_in_mlflow(root: Path, uri: str) -> None:
+    parent = record(root, uri)
+    kept, *deleted = [record(root, uri, parent=parent.name) for _ in range(3)]
+    for folder in (parent, *deleted):
+        delete(folder, uri)
+    known = known_runs(root, uri=uri, experiment="tests", parent=parent.name, timeout_s=5)
+    assert known.finished == {"f": kept}
+    assert {folder for folder, _ in known.own.values()} <= {kept}
+    assert {folder.name for folder in deleted} <= known.deleted
+
+
+def test_an_sqlite_store_is_asked_without_mlflow(root: Path, uri: str) -> None:
+    record(root, uri)
+    code = f"""
+import sys
+from hcr.tracking.known import ask
+print(len(ask({uri!r}, 5).active), "mlflow" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 False\n"

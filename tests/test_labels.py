@@ -1,0 +1,91 @@
+"""Labels: every form that can be meant in one way gives the same numbers; any other is refused with what to save."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcr.config.data import DatasetConfig
+from hcr.config.errors import DataError
+from hcr.data.labels import to_groups, to_labels
+
+CFG = DatasetConfig(name="small", format="x", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "ü"))
+LABELS = np.arange(12) % 3
+NAMES = np.array(CFG.class_names)[LABELS]
+
+
+def read(labels: Any, num_images: int = 12) -> np.ndarray:
+    found = to_labels(np.asarray(labels), num_images, CFG, "a file", "y")
+    assert found.dtype == np.int64
+    return found
+
+
+@pytest.mark.parametrize(
+    "dtype", ["i1", "u1", "i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", ">f4", "f8", "longdouble"]
+)
+def test_whole_numbers_of_any_type_are_labels(dtype: str) -> None:
+    assert read(LABELS.astype(dtype)).tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS[:, np.newaxis],
+        LABELS[np.newaxis].astype(float),
+        np.eye(3)[LABELS],
+        np.eye(3, dtype=bool)[LABELS],
+        NAMES,
+        NAMES[:, np.newaxis],
+        np.char.encode(NAMES, "utf-8"),
+    ],
+    ids=["column", "row", "one-hot", "one-hot, bool", "names", "names, column", "bytes"],
+)
+def test_what_means_the_same_labels_is_read_as_them(labels: np.ndarray) -> None:
+    assert read(labels).tolist() == LABELS.tolist()
+
+
+def test_bool_labels_are_of_the_first_two_classes() -> None:
+    assert read(LABELS == 1).tolist() == (LABELS == 1).astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (
+            LABELS + 1,
+            "from 0 to 2, got 1 to 3; if they count from 1, save y - 1; if 3 is the class of number 0, save y",
+        ),
+        (LABELS.astype("i1") - 1, "expected labels from 0 to 2, got -1 to 1; dataset.num_classes is 3"),
+        (LABELS * 100, "expected labels from 0 to 2, got 0 to 200; dataset.num_classes is 3"),
+        (LABELS.astype("u8") << np.uint64(62), "got 0 to 9223372036854775808"),
+        (LABELS / 2, "expected whole labels from 0 to 2, got fractions from 0 to 1"),
+        (np.where(LABELS == 1, np.nan, LABELS), "expected labels from 0 to 2, got NaN or infinity"),
+        (LABELS[:9], "expected a label per image, got 9 labels (`y`) for 12 images"),
+        (np.zeros((12, 3)), "expected one label per image, got `y` of shape (12, 3) for 12 images"),
+        (np.ones((12, 3)), "expected one label per image, got `y` of shape (12, 3) for 12 images"),
+        (np.eye(4)[LABELS], "expected one label per image, got `y` of shape (12, 4) for 12 images"),
+        (np.float64(1), "expected one label per image, got `y` of shape () for 12 images"),
+        (np.char.upper(NAMES), "names of dataset.class_names, or numbers from 0, got 'A', 'B', 'Ü'"),
+        (LABELS.astype(str), "names of dataset.class_names, or numbers from 0, got '0', '1', '2'"),
+        (np.array([f"{i}\n" for i in range(12)]), r"got '0\n', '1\n', '10\n', '11\n', '2\n' and 7 more"),
+        (np.array([b"\xff"] * 12), r"got '\\xff'"),
+        (LABELS.astype("c8"), "got `y` of complex64"),
+        (LABELS.astype("m8[s]"), "got `y` of timedelta64[s]"),
+        (LABELS.astype(object), "got `y` of object"),
+    ],
+)
+def test_what_are_no_labels_is_refused_in_a_line(labels: Any, told: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read(labels)
+    assert str(refused.value).startswith("a file: expected ")
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_groups_may_stand_in_a_column() -> None:
+    groups = np.array([7, 7, 3, 9])
+    assert (
+        to_groups(groups, 4, "a file").tolist()
+        == to_groups(groups[:, np.newaxis], 4, "a file").tolist()
+        == [1, 1, 0, 2]
+    )

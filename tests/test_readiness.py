@@ -1,0 +1,87 @@
+"""What the end of a run needs is found missing in its first seconds, not after hours of training."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Hcr
+
+from hcr.config import TrackingError
+from hcr.readiness import check_room
+from hcr.tracking.journal import last_event
+
+
+def poisoned(folder: Path, package: str) -> str:
+    """A PYTHONPATH on which `package` is there and cannot be imported."""
+    (folder / "poison").mkdir()
+    (folder / "poison" / f"{package}.py").write_text(
+        "raise ImportError('libbroken.so: cannot open shared object file')"
+    )
+    return str(folder / "poison")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["matplotlib", pytest.param("mlflow", marks=pytest.mark.exhaustive)])
+def test_a_broken_package_ends_the_run_early_and_by_name(hcr: Hcr, tmp_path: Path, package: str) -> None:
+    command = ("train", "training.epochs=20000", "training.patience=null", "model.filters=4")
+    done = hcr(*command, env={"PYTHONPATH": poisoned(tmp_path, package)})
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"hcr: {package}: expected a package that can be imported, got ImportError: libbroken.so: cannot open shared"
+        " object file; install it again"
+    )
+    (folder,) = (tmp_path / "output" / "runs").iterdir()
+    assert last_event(folder)["status"] == "FAILED"
+    assert list((folder / "checkpoint").iterdir()), "what was trained by then is kept"
+
+
+def test_what_only_fails_beside_another_import_ends_no_run() -> None:
+    code = (
+        "import hcr.readiness as r, hcr.config\n"
+        "tries = []\n"
+        "def fails_once():\n"
+        "    tries.append(1)\n"
+        "    if len(tries) == 1: raise hcr.config.HcrError('partially initialized module')\n"
+        "r._import_all = fails_once\n"
+        "with r.EndOfRun(draws=True) as end:\n"
+        "    end._closing.set(); end._thread.join()\n"
+        "    end.check(); end.check(); end.require()\n"
+        "print(len(tries))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "3\n", done.stderr
+
+
+def test_a_disk_with_too_little_room_is_refused_before_training(tmp_path: Path) -> None:
+    check_room(tmp_path / "not" / "yet", 400_000)
+    with pytest.raises(TrackingError, match=r"not/yet: expected about [\d,]+ MiB of free disk .*, got [\d,]+ MiB"):
+        check_room(tmp_path / "not" / "yet", 10**15)
+    assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_whom_the_system_does_not_know_trains_and_leaves_no_folder_called_tilde(tmp_path: Path) -> None:
+    place = Path("/tmp") / tmp_path.name  # where another user may go
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    may_read = "dac_read_search"  # Python itself, wherever it is installed; not to write
+    who = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
+    who += [f"--inh-caps=+{may_read}", f"--ambient-caps=+{may_read}"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
+    done = subprocess.run(
+        [*who, sys.executable, "-m", "hcr", "train", "training=smoke", "model.filters=4"],
+        cwd=place,
+        env={**environment, "HCR_OUTPUT_DIR": str(place / "output")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in place.iterdir()] == ["output"]
+    (folder,) = (place / "output" / "runs").iterdir()
+    assert last_event(folder)["status"] == "FINISHED"
+    subprocess.run(["rm", "-r", place], check=True)
