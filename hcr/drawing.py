@@ -112,7 +112,8 @@ def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str
         artifact: where to write the artifact of a name (see `Journal.artifact`).
         written: called with the name of each artifact once it is there.
     """
-    from hcr.evaluation.canvas import default_style, save_figure
+    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.style import default_style
 
     with default_style():
         for name, figure in pictures(run):

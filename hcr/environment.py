@@ -24,7 +24,7 @@ class Decision(Enum):
     NOT_SERVED = "removed for the server that `hcr ui` starts"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
     FINGERPRINT = "part of the code version, and so of the fingerprint; a tag of the run names it"
-    PASSED_ON = "left as it is: it is the user's, and changes no number and no place"
+    PASSED_ON = "left as it is: it is the user's to choose"
 
 
 # What Keras accepts in a keras.json; it cannot be imported with anything else there.

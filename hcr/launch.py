@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig, parse_config
-from hcr.config.compose import CONFIG_MODULE, CONFIG_NAME, Checked, Composer, user_config_dir
+from hcr.config.compose import Checked, Composer
 from hcr.config.errors import BROKEN_PIPE, one_line
+from hcr.config.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.config.tracking import check_places, how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of, without_greetings

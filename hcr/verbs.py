@@ -93,7 +93,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
-            summary="deliver what MLflow has not had yet, or has lost",
+            summary="upload what MLflow has not received, or has lost",
             examples=("hcr sync --check", "hcr sync --to sqlite:////data/mlflow.db"),
             function="hcr.commands.sync:main",
             options={"--help": (), "--take-over": (), "--check": (), "--repair": (), "--to": (), "--forget": ()},

@@ -1,6 +1,7 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -43,6 +44,17 @@ def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
+    from hcr.config.tracking import sqlite_uri
+    from hcr.tracking.store import open_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(sqlite_uri(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder that holds `mnist-original.mat`."""
     if not (DATA_DIR / "mnist-original.mat").is_file():
@@ -66,12 +78,87 @@ def run_hcr(
     )
 
 
-@pytest.fixture
-def hcr(tmp_path: Path) -> Hcr:
-    """`hcr(*arguments)` in the test's own folder."""
+class Warm:
+    """Real `hcr` processes, forked from one that has imported everything (see `warm.py`)."""
 
-    def call(*arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        return run_hcr(*arguments, cwd=tmp_path, env=env)
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-P", str(Path(__file__).with_name("warm.py")), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        self._answers = self._control.makefile("rb")
+
+    def run(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str], timeout_s: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """As `run_hcr`, whose environment is `env` alone."""
+        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+            order = {"argv": arguments, "cwd": str(cwd), "env": dict(env), "out": out.name, "err": err.name}
+            self._control.sendall(json.dumps(order).encode() + b"\n")
+            pid = self._answer()["pid"]
+            self._control.settimeout(timeout_s)
+            try:
+                code = self._answer()["code"]
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(arguments, timeout_s) from None
+            finally:
+                self._control.settimeout(None)
+            told = (Path(file.name).read_text(encoding="utf-8") for file in (out, err))
+            return subprocess.CompletedProcess(["hcr", *arguments], code, *told)
+
+    def close(self) -> None:
+        """End the server."""
+        self._answers.close()
+        self._control.close()
+        self._server.communicate(timeout=30)
+
+    def _answer(self) -> dict[str, int]:
+        line = self._answers.readline()
+        if not line:
+            _, told = self._server.communicate()
+            raise RuntimeError(f"the server of the tests has died: {told.decode(errors='replace')[-2000:]}")
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+
+@pytest.fixture(scope="session")
+def _warm() -> Iterator[Callable[[], Warm]]:
+    """The one server of these tests, begun when it is first needed."""
+    servers: list[Warm] = []
+
+    def warm() -> Warm:
+        if not servers:
+            servers.append(Warm())
+        return servers[0]
+
+    yield warm
+    for server in servers:
+        server.close()
+
+
+READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "XDG_CACHE_HOME")  # by hcr itself, and not while it is imported
+
+
+@pytest.fixture
+def hcr(tmp_path: Path, _warm: Callable[[], Warm]) -> Hcr:
+    """`hcr(*arguments)` in the test's own folder; a process that only differs from a fresh one in how it was started.
+
+    With variables that Python or a library reads as it starts, or `fresh=True`, it is a fresh one.
+    """
+
+    def call(
+        *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False
+    ) -> "subprocess.CompletedProcess[str]":
+        if fresh or not all(name.startswith(READ_LATE) for name in env or {}):
+            return run_hcr(*arguments, cwd=tmp_path, env=env)
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output"), **(env or {})}
+        return _warm().run(*arguments, cwd=tmp_path, env=environment, timeout_s=300)
 
     return call
 

@@ -72,7 +72,7 @@ def test_the_command_line_has_the_last_word_over_yaml(tmp_path: Path) -> None:
 
 def test_the_values_of_a_sweep_are_text_too() -> None:
     runs = Composer().check(["+tags.v=1.10,1.20", "seed=0,1"], multirun=True).runs
-    assert [run.cfg.tags for run in runs] == [{"v": "1.10"}] * 2  # a tag decides no number: the same runs
+    assert [run.cfg.tags for run in runs] == [{"v": "1.10"}] * 2 + [{"v": "1.20"}] * 2
 
 
 def test_null_is_no_text_and_the_message_says_how_it_is_one() -> None:

@@ -123,7 +123,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             "accuracy 0.1100 .* is not shown to be better than always answering the largest class, '0', which is right"
             " for 0.1100 of these images",
         ),
-        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a\\_file: pixels from 0 to 1\.$"),
+        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a_file: pixels from 0 to 1\.$"),
         ({"duplicates": 12}, "12 of the images scored here also stand in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],

@@ -21,10 +21,11 @@ hcr: YAML in, one honest MLflow run out.
 run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
+  plots RUN                draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
   ui                       open MLflow's pages on the recorded runs
 keep
-  sync                     deliver what MLflow has not had yet
+  sync [RUN...]            upload what MLflow has not received, or has lost
 shell
   completion bash|zsh      print what makes the Tab key complete verbs, choices and keys
 """

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hcr.config.compose import Composer, compose, user_config_dir
+from hcr.config.compose import Composer, compose
 from hcr.config.errors import ConfigError
+from hcr.config.loading import user_config_dir
 from hcr.config.model import CnnConfig
 
 

@@ -276,10 +276,11 @@ def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(tmp_
     assert "No space left" in run.data.tags["hcr.error"]
 
 
-def test_a_path_below_a_home_that_there_is_none_of_is_one_line(hcr: Hcr) -> None:
+def test_a_path_below_a_home_that_there_is_none_of_is_one_line(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("train", "dataset=mnist", "dataset.path='~nobody-here/x.npz'")
     assert done.returncode == 1
-    assert done.stderr == "hcr: dataset.path: expected a file, and '~nobody-here/x.npz' is none\n"
+    told = f"expected a file, got '~nobody-here/x.npz', where there is nothing (in '{tmp_path}')"
+    assert done.stderr == f"hcr: dataset.path: {told}\n"
 
 
 def test_a_missing_file_is_one_line_and_leaves_no_run(hcr: Hcr, tmp_path: Path) -> None:

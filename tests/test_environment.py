@@ -450,8 +450,9 @@ def test_a_terminal_is_drawn_on_again_and_again(monkeypatch: pytest.MonkeyPatch)
 def test_pictures_do_not_depend_on_the_user_s_matplotlib(tmp_path: Path) -> None:
     import matplotlib as mpl
 
-    from hcr.evaluation.canvas import default_style, save_figure
+    from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.plots import draw_reliability, reliability_info
+    from hcr.evaluation.style import default_style
 
     info = reliability_info(np.array([[0.9, 0.1], [0.4, 0.6]], np.float32), np.array([0, 1]))
 

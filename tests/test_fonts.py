@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import FontEntry
 from matplotlib.text import Text
 
+from hcr.evaluation import fonts
 from hcr.evaluation.canvas import new_figure, save_figure, shorten, text_width
 from hcr.evaluation.class_plots import (
     class_balance_info,
@@ -136,3 +138,18 @@ def test_a_font_installed_after_matplotlib_was_first_used_is_found(tmp_path: Pat
     assert names() == (["a", "#1"], [])
     font_with(NOWHERE, tmp_path / "fonts" / "squares.ttf")
     assert names() == (["a", NOWHERE], ["Squares"])
+
+
+def test_each_font_is_read_once_however_many_characters_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    characters = fonts._characters
+
+    def counted(entry: FontEntry) -> frozenset[int]:
+        read.append(entry.fname)
+        return characters(entry)
+
+    monkeypatch.setattr(fonts, "_characters", counted)
+    fonts._searched.cache_clear()
+    assert not any(can_draw(chr(0xF0000 + i)) for i in range(200))  # for private use
+    assert len(read) == len(set(read)) == len(fonts._others())
+    fonts._searched.cache_clear()

@@ -9,13 +9,13 @@ from hcr.config.keys import Keys
 @pytest.fixture(scope="module")
 def keys() -> Keys:
     composer = Composer()
-    return composer.keys_of(composer.compose([]))
+    return composer.loader.keys_of(composer.compose([]))
 
 
 @pytest.fixture(scope="module")
 def resnet_on_mnist() -> Keys:
     composer = Composer()
-    return composer.keys_of(composer.compose(["model=resnet", "dataset=mnist"]))
+    return composer.loader.keys_of(composer.compose(["model=resnet", "dataset=mnist"]))
 
 
 @pytest.mark.parametrize(

@@ -21,19 +21,11 @@ from hcr.tracking.store import open_store
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: making one takes MLflow seconds."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    open_store(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def root(tmp_path: Path, empty: Path) -> Path:
+def root(tmp_path: Path, empty_store: Path) -> Path:
     root = tmp_path / "output"
     root.mkdir()
-    (root / "mlflow.db").write_bytes(empty.read_bytes())
+    (root / "mlflow.db").write_bytes(empty_store.read_bytes())
     return root
 
 

@@ -102,3 +102,35 @@ def test_no_more_is_unpacked_than_a_variable_declares_and_memory_holds(tmp_path:
     packed = packer.compress(plain[128:]) + b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
     path.write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
     assert read_mat(path, ("data",), MOST)["data"].tolist() == [[1, 1], [1, 1]]
+
+
+def element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
+
+
+def appended(path: Path, matrix: bytes, *, compressed: bool) -> None:
+    """Add a matrix, given as its elements, to a file."""
+    whole = element(14, matrix)
+    packed = zlib.compress(whole)
+    path.write_bytes(path.read_bytes() + (struct.pack("<II", 15, len(packed)) + packed if compressed else whole))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_variable_that_has_no_dimensions_such_as_matlab_s_strings_does_not_spoil_the_others(
+    tmp_path: Path, compressed: bool
+) -> None:
+    path = written(tmp_path, compressed=compressed, data=np.eye(3))
+    flags = element(6, struct.pack("<II", 17, 0))  # an opaque object: flags, then its name
+    appended(path, flags + element(1, b"s") + element(1, b"MCOS") + element(1, b"string"), compressed=compressed)
+    assert np.array_equal(read_mat(path, ("data",), MOST)["data"], np.eye(3))
+    assert list(list_mat(path, MOST)) == ["data"]
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_fewer_dimensions_than_matlab_has_are_damage(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = written(tmp_path, other=np.eye(3))
+    sizes = element(5, struct.pack(f"<{len(shape)}i", *shape))
+    numbers = element(9, np.zeros(shape).tobytes())
+    appended(path, element(6, struct.pack("<II", 6, 0)) + sizes + element(1, b"label") + numbers, compressed=False)
+    with pytest.raises(MatError, match="`label` has"):
+        read_mat(path, ("label",), MOST)

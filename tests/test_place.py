@@ -17,21 +17,13 @@ from hcr.tracking.status import earlier_uris, finished_runs, first_event
 from hcr.tracking.store import open_store
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: making one takes MLflow seconds."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    open_store(sqlite_uri(path))
-    return path
-
-
 def own_uri(root: Path) -> str:
     return sqlite_uri(root / "mlflow.db")
 
 
-def made(root: Path, empty: Path) -> Path:
+def made(root: Path, empty_store: Path) -> Path:
     root.mkdir(parents=True)
-    shutil.copy(empty, root / "mlflow.db")
+    shutil.copy(empty_store, root / "mlflow.db")
     return root
 
 
@@ -64,9 +56,9 @@ def without_root(folder: Path) -> None:
 
 @pytest.mark.parametrize("says_root", [True, False])
 def test_a_moved_root_keeps_its_runs_and_artifacts_and_the_old_path_stays_gone(
-    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, says_root: bool
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, says_root: bool
 ) -> None:
-    old, new = made(tmp_path / "old", empty), tmp_path / "deep" / "new"
+    old, new = made(tmp_path / "old", empty_store), tmp_path / "deep" / "new"
     before = record(old)
     client, run = run_of(before, own_uri(old))
     model = client.create_logged_model(run.info.experiment_id, "model", source_run_id=run.info.run_id)
@@ -91,8 +83,10 @@ def test_a_moved_root_keeps_its_runs_and_artifacts_and_the_old_path_stays_gone(
     assert not old.exists()
 
 
-def test_a_copy_of_a_root_is_a_store_of_its_own_and_the_old_one_stays_as_it_was(tmp_path: Path, empty: Path) -> None:
-    old, copy = made(tmp_path / "old", empty), tmp_path / "copy"
+def test_a_copy_of_a_root_is_a_store_of_its_own_and_the_old_one_stays_as_it_was(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    old, copy = made(tmp_path / "old", empty_store), tmp_path / "copy"
     before = record(old)
     shutil.copytree(old, copy)
     bytes_before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
@@ -104,8 +98,8 @@ def test_a_copy_of_a_root_is_a_store_of_its_own_and_the_old_one_stays_as_it_was(
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == bytes_before
 
 
-def test_artifacts_that_did_not_come_along_stay_where_they_are(tmp_path: Path, empty: Path) -> None:
-    old = made(tmp_path / "old", empty)
+def test_artifacts_that_did_not_come_along_stay_where_they_are(tmp_path: Path, empty_store: Path) -> None:
+    old = made(tmp_path / "old", empty_store)
     folder = record(old)
     backup = tmp_path / "backup" / "mlflow.db"
     backup.parent.mkdir()
@@ -113,8 +107,8 @@ def test_artifacts_that_did_not_come_along_stay_where_they_are(tmp_path: Path, e
     assert artifact(folder, sqlite_uri(backup)) == "f"
 
 
-def test_a_place_that_somebody_chose_for_artifacts_is_kept(tmp_path: Path, empty: Path) -> None:
-    root, chosen = made(tmp_path / "root", empty), tmp_path / "disk" / "artifacts"
+def test_a_place_that_somebody_chose_for_artifacts_is_kept(tmp_path: Path, empty_store: Path) -> None:
+    root, chosen = made(tmp_path / "root", empty_store), tmp_path / "disk" / "artifacts"
     open_store(own_uri(root)).create_experiment("tests", artifact_location=str(chosen))
     folder = record(root)
     root.rename(tmp_path / "new")
@@ -124,8 +118,8 @@ def test_a_place_that_somebody_chose_for_artifacts_is_kept(tmp_path: Path, empty
     assert len(list(chosen.iterdir())) == 2
 
 
-def test_a_store_outside_the_root_stays_the_runs_store_when_the_root_moves(tmp_path: Path, empty: Path) -> None:
-    shared = own_uri(made(tmp_path / "shared", empty))
+def test_a_store_outside_the_root_stays_the_runs_store_when_the_root_moves(tmp_path: Path, empty_store: Path) -> None:
+    shared = own_uri(made(tmp_path / "shared", empty_store))
     folder = record(tmp_path / "root", shared)
     without_root(folder)
     (tmp_path / "root").rename(tmp_path / "new")
@@ -133,8 +127,8 @@ def test_a_store_outside_the_root_stays_the_runs_store_when_the_root_moves(tmp_p
     assert store_of(moved, first_event(moved)) == shared
 
 
-def test_a_root_seen_through_a_link_keeps_its_places(tmp_path: Path, empty: Path) -> None:
-    root = made(tmp_path / "root", empty)
+def test_a_root_seen_through_a_link_keeps_its_places(tmp_path: Path, empty_store: Path) -> None:
+    root = made(tmp_path / "root", empty_store)
     folder = record(root)
     (tmp_path / "link").symlink_to(root)
     linked = tmp_path / "link" / "runs" / folder.name
@@ -144,9 +138,9 @@ def test_a_root_seen_through_a_link_keeps_its_places(tmp_path: Path, empty: Path
 
 
 @pytest.mark.parametrize("name", ["50%", "a%20b", "what?", "c#", "d é 'q' \"r\"", "x%3Fy?"])
-def test_a_root_of_any_name_has_all_in_it_and_nothing_beside_it(tmp_path: Path, empty: Path, name: str) -> None:
+def test_a_root_of_any_name_has_all_in_it_and_nothing_beside_it(tmp_path: Path, empty_store: Path, name: str) -> None:
     place = tmp_path / "place"
-    root = made(place / name, empty)
+    root = made(place / name, empty_store)
     folder = record(root)
     assert [path.name for path in place.iterdir()] == [name]
     _, run = run_of(folder, own_uri(root))

@@ -30,7 +30,7 @@ TRICKY = st.text("ab ,;:=#'\"\\(){}[]!$%&*?|<>~^`@/\n\té日1.0", max_size=40)
 @pytest.fixture(scope="module")
 def keys() -> Keys:
     composer = Composer()
-    return composer.keys_of(composer.compose([]))
+    return composer.loader.keys_of(composer.compose([]))
 
 
 def given_back(message: str) -> str:

@@ -73,7 +73,7 @@ def test_every_other_name_means_keys_that_there_are_and_hides_none() -> None:
         ["model=resnet", "optimizer=muon"],
         ["model=mlp", "optimizer=rmsprop"],
     )
-    known = {key for line in lines for key in composer.keys_of(composer.compose(line)).all()} | {"experiment"}
+    known = {key for line in lines for key in composer.loader.keys_of(composer.compose(line)).all()} | {"experiment"}
     assert {key for keys in ALIASES.values() for key in keys} - known == set()
     assert {name for name in (*ALIASES, *ELSEWHERE) if simplified(name) != name} == set()
     assert set(ALIASES) & set(ELSEWHERE) == set()

@@ -29,19 +29,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: making one takes MLflow seconds."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    open_store(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def uri(root: Path, empty: Path) -> str:
+def uri(root: Path, empty_store: Path) -> str:
     root.mkdir()
     for name in ("mlflow.db", "other.db"):
-        (root / name).write_bytes(empty.read_bytes())
+        (root / name).write_bytes(empty_store.read_bytes())
     return f"sqlite:///{root / 'mlflow.db'}"
 
 

@@ -78,7 +78,9 @@ def shared(tmp_path: Path) -> tuple[Work, Claims]:
         raise AssertionError("nothing is run")
 
     screen = SweepScreen(total=None, monitor=made.monitor, higher_is_better=False)
-    controller = Controller(made, tmp_path, sweep=sweep, make_pool=no_pool, delivery=Delivery(1.0), screen=screen)
+    controller = Controller(
+        made, tmp_path, sweep=sweep, make_pool=no_pool, delivery=Delivery(made.uri, 1.0), screen=screen
+    )
     return Work(made, tmp_path, sweep, controller, Fingerprints()), claims
 
 

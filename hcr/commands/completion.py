@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hcr.commands.arguments import OneLineParser
 from hcr.commands.suggest import Suggestions
-from hcr.config.compose import user_config_dir
 from hcr.config.errors import ConfigError
+from hcr.config.loading import user_config_dir
 from hcr.config.tracking import output_root
 from hcr.tracking.journal import run_labels
 from hcr.verbs import FILES, VERBS, Verb

@@ -94,9 +94,10 @@ def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
     Raises:
         TrackingError: nothing can be written there.
     """
-    from hcr.evaluation.canvas import default_style, save_figure
+    from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
     from hcr.evaluation.pictures import draw_samples, samples_info
+    from hcr.evaluation.style import default_style
 
     names = splits.class_names
     labels = {part: getattr(splits, part).labels for part in PARTS}

@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
         "sync",
-        "Deliver to MLflow what it has not had yet, such as runs that ended while it was away, and runs that it lost.",
+        "Upload what MLflow has not received, such as runs that ended while it was down.",
     )
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="key, run id or name of a run, or latest; a sweep goes with its runs"

@@ -139,7 +139,7 @@ def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: 
     try:
         start = unpacker.decompress(data, LONGEST_PROLOGUE)
         kind, size, begin = _tag(memoryview(start), 0, order)
-        if kind != MATRIX or _name(memoryview(start)[begin:], order) not in names:
+        if kind != MATRIX or _name_if_any(memoryview(start)[begin:], order) not in names:
             return None
         if size > most_bytes:
             raise MatError(f"expected a data set that fits into memory, got a variable of {size / 2**30:.1f} GiB")
@@ -179,8 +179,8 @@ def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
         raise DamagedMat(f"`{name}` has no numbers")
     kind = np.dtype(order + STORED[element.kind])
     if (
-        len(shape) > MOST_DIMENSIONS
-        or min(shape, default=0) < 0
+        not 2 <= len(shape) <= MOST_DIMENSIONS  # MATLAB has no fewer
+        or min(shape) < 0
         or math.prod(shape) * kind.itemsize != len(element.data)
     ):
         size = "x".join(map(str, shape))

@@ -15,6 +15,7 @@ Images = NDArray[np.uint8]
 NUMBERS = "uifb"  # NumPy's kinds of real numbers: unsigned, signed, float, bool
 DARK = 128  # where no pixel is as bright as this, white may have been another number than 255
 HALF = 0.0624  # of 1/255: how far float16 rounds k/255 away, at most
+SLICE = 1_000  # images that are converted at a time
 SINGLE = 1e-3  # the same for float32 and longer, with room for arithmetic on the way
 
 
@@ -124,12 +125,19 @@ def _from_unit_scale(images: Array) -> Images | None:
         return images.astype(np.uint8) * np.uint8(255)
     if images.dtype.kind != "f" or not len(images):
         return None
-    if not (images.min() >= 0 and images.max() <= 1) or (images == np.floor(images)).all():
-        return None  # not finite, out of range, or whole
-    steps = images.astype(np.float64) * 255
-    nearest = np.rint(steps)
+    if not (images.min() >= 0 and images.max() <= 1):
+        return None  # not finite, or out of range
     tolerance = HALF if images.dtype.itemsize == 2 else SINGLE
-    return nearest.astype(np.uint8) if bool((np.abs(steps - nearest) <= tolerance).all()) else None
+    pixels = np.empty(images.shape, np.uint8)
+    is_whole = True
+    for start in range(0, len(images), SLICE):  # in float64 all at once they would take ten times their memory
+        steps = images[start : start + SLICE].astype(np.float64) * 255
+        nearest = np.rint(steps)
+        if (np.abs(steps - nearest) > tolerance).any():
+            return None
+        is_whole = is_whole and bool(np.isin(nearest, (0, 255)).all())
+        pixels[start : start + SLICE] = nearest
+    return None if is_whole and bool((images == np.floor(images)).all()) else pixels
 
 
 def _remedy(images: Array) -> str:

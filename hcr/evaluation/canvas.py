@@ -1,16 +1,14 @@
 """What every picture shares: a page measured in pixels, one palette, sizes of text, and the PNG.
 
-Only Matplotlib's objects, never pyplot: no global state, so figures may be drawn in several threads.
+Only Matplotlib's objects, never pyplot, which keeps figures of its own. Draw and save inside `default_style`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context, rcParams, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,17 +29,8 @@ DPI = 128  # a power of two, so that a whole number of pixels is exact in inches
 SMALL, TEXT, TITLE = 7.5, 9.0, 10.5  # points: 13, 16 and 19 pixels
 MARGIN = 24  # pixels around a page
 HEADER = 76  # pixels from the top to the first thing below title and note
-OF_THE_SCREEN = ("backend", "backend_fallback", "interactive")  # settings that no page depends on
 DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
 ABOVE: dict[str, Any] = {"loc": "left", "size": TEXT, "color": INK, "pad": 8}  # the title of one axes of several
-
-
-@contextmanager
-def default_style() -> Iterator[None]:
-    """Draw and save inside: Matplotlib's own defaults, whatever a matplotlibrc or a notebook has set."""
-    with rc_context():
-        rcParams.update({name: value for name, value in rcParamsDefault.items() if name not in OF_THE_SCREEN})
-        yield
 
 
 class Page(Figure):

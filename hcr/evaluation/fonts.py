@@ -5,13 +5,14 @@ class whose name cannot be drawn is called by its number.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from matplotlib import font_manager
 from matplotlib.font_manager import FontEntry, FontProperties, fontManager
 
 from hcr.config.text import printable
+from hcr.evaluation.style import default_style
 
 MOST_NAMED = 5  # class names in one note
 BOXES = "Last Resort"  # how Matplotlib's own font is called that has a box for every character there is
@@ -46,7 +47,8 @@ def picture_names(class_names: Sequence[str]) -> list[str]:
 
 def note_on_names(class_names: Sequence[str]) -> str | None:
     """What is to be said of class names that pictures cannot show; None where they show them all."""
-    missing = [name for name in map(printable, class_names) if not can_draw(name)]
+    with default_style():
+        missing = [name for name in map(printable, class_names) if not can_draw(name)]
     if not missing:
         return None
     more = f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
@@ -65,13 +67,28 @@ def _default_characters() -> frozenset[int]:
     return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
 
 
-@lru_cache(maxsize=4096)
 def _family(char: str) -> str | None:
     """The first family that has `char`; None where the default fonts do, or none has."""
     code = ord(char)
     if char.isascii() or code in _default_characters():
         return None
-    return next((entry.name for entry in _others() if code in _characters(entry)), None)
+    found, unread = _searched()
+    while code not in found:
+        entry = next(unread, None)
+        if entry is None:
+            return None
+        for other in _characters(entry):
+            found.setdefault(other, entry.name)
+    return found[code]
+
+
+@lru_cache(maxsize=1)
+def _searched() -> tuple[dict[int, str], Iterator[FontEntry]]:
+    """The first family of each character of the fonts read so far, and the fonts that are still to be read.
+
+    Each is read once, whatever is asked for: a machine may have hundreds of fonts, and a data set thousands of names.
+    """
+    return {}, iter(_others())
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +113,6 @@ def _others() -> list[FontEntry]:
     return list({entry.fname: entry for entry in reversed(regular)}.values())[::-1]
 
 
-@lru_cache(maxsize=64)
 def _characters(entry: FontEntry) -> frozenset[int]:
     """Code points of a font; none where it cannot be drawn with, such as one of coloured bitmaps."""
     try:

@@ -16,7 +16,7 @@ from hcr.config.errors import one_line
 from hcr.tracking.journal import JOURNAL, lock_run
 from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
-from hcr.tracking.store import find_runs, import_mlflow, open_store
+from hcr.tracking.store import find_runs, import_store, open_store
 
 PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
 
@@ -25,15 +25,16 @@ class Delivery:
     """Delivers runs as they are handed over. Leaving the `with` waits, within bounds, for what is left.
 
     Args:
+        uri: the store of the sweep.
         timeout_s: how long the end waits while nothing gets through, in seconds.
 
     Attributes:
         error: the store's last error, if there was one since anything got through.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, uri: str, timeout_s: float) -> None:
         self.error: Exception | None = None
-        self._timeout_s = timeout_s
+        self._uri, self._timeout_s = uri, timeout_s
         self._lock = threading.Lock()
         self._alive: set[Path] = set()  # their processes write, and hold their locks
         self._ended: set[Path] = set()
@@ -104,7 +105,7 @@ class Delivery:
         return self._ready and time.monotonic() - self._last_progress >= self._timeout_s
 
     def _run(self) -> None:
-        import_mlflow()
+        import_store(self._uri)
         self._last_progress, self._ready = time.monotonic(), True
         wait_s = SHORTEST_WAIT_S
         while not self._given_up:

@@ -66,7 +66,7 @@ def print_plan(
             scratch,
             sweep=sweep,
             make_pool=partial(Pool, scratch / "nursery.txt"),
-            delivery=Delivery(1.0),
+            delivery=Delivery(plan.uri, 1.0),
             screen=screen,
         )
         with contextlib.closing(controller):

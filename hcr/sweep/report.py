@@ -118,7 +118,8 @@ def _record_pictures(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
     from hcr.evaluation import axis_plots, sweep_plots
-    from hcr.evaluation.canvas import default_style, save_figure
+    from hcr.evaluation.canvas import save_figure
+    from hcr.evaluation.style import default_style
 
     drawn: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "leaderboard": (sweep_plots.leaderboard_info(board), sweep_plots.draw_leaderboard),

@@ -93,7 +93,7 @@ def run_sweep(
         screen = SweepScreen(
             total=sweep.n_trials or len(plan.runs), monitor=plan.monitor, higher_is_better=plan.higher_is_better
         )
-        delivery = Delivery(tracking.timeout_s)
+        delivery = Delivery(plan.uri, tracking.timeout_s)
         controller = Controller(
             plan,
             folder,

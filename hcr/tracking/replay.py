@@ -42,7 +42,7 @@ from hcr.tracking.store import (
     database_made_ms,
     experiment_id,
     find_runs,
-    import_mlflow,
+    import_store,
     is_deleted,
     open_store,
     stage_of,
@@ -419,7 +419,7 @@ class ReplayThread:
 
     def _replay(self) -> None:
         self._closing.wait(HEAD_START_S)
-        import_mlflow()  # beside training
+        import_store(self._journal.uri)  # beside training
         if "keras" in sys.modules:  # a model will be saved
             warm_up()
         self._last_progress, self._ready = time.monotonic(), True

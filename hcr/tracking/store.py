@@ -56,6 +56,14 @@ def _import_mlflow() -> Any:
     return mlflow
 
 
+def import_store(uri: str) -> None:
+    """Import MLflow and what it imports on opening the store at `uri`, which takes seconds on a slow disk."""
+    with IMPORTING:
+        import_mlflow()
+        kind = "rest_store" if uri.startswith("http") else "sqlalchemy_store"
+        import_module(f"mlflow.store.tracking.{kind}")
+
+
 def warm_up() -> None:
     """Have what MLflow imports and looks up once in a process, the first time it saves a model: most of a second."""
     with IMPORTING:
