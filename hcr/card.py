@@ -43,6 +43,7 @@ class CardFacts:
         machine: where.
         commit: of the sources; None where they are no git checkout.
         is_patched: whether the sources differ from that commit.
+        undrawn_key: the run's key where its pictures are left to `hcr plots`; None where they were drawn.
     """
 
     cfg: RunConfig
@@ -61,6 +62,7 @@ class CardFacts:
     machine: Machine
     commit: str | None
     is_patched: bool
+    undrawn_key: str | None = None
 
 
 def card(facts: CardFacts) -> str:
@@ -157,6 +159,8 @@ def _list(facts: CardFacts) -> str:
         f" {machine.system}",
         "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
+    if facts.undrawn_key is not None:
+        rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"
     # A list and not a table: MLflow's pages draw tables without any room between their columns.
     return "\n".join(f"- **{name}:** {text}" for name, text in rows.items())
 

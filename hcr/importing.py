@@ -1,6 +1,10 @@
-"""Imports of other packages whose failure is one line that names the package."""
+"""Imports of other packages: quiet, and their failure is one line that names the package."""
 
-from collections.abc import Callable
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from hcr.config.errors import HcrError, one_line
@@ -29,6 +33,29 @@ def refusal_of(error: ImportError) -> HcrError:
     refusal = _refusal(error.name if isinstance(error, ModuleNotFoundError) and error.name else name, error)
     refusal.__cause__ = error
     return refusal
+
+
+@contextmanager
+def without_greetings() -> Iterator[None]:
+    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself.
+
+    Where the import fails, HCR_TRACEBACK=1 shows it.
+
+    It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            if os.environ.get("HCR_TRACEBACK") == "1":
+                said.seek(0)
+                stderr.write(said.read())
+            raise
+        finally:
+            os.dup2(stderr.fileno(), 2)
 
 
 def _refusal(name: str, error: Exception) -> HcrError:

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -24,7 +23,7 @@ from hcr.config.places import check_places
 from hcr.config.secrets import override_without_secrets, redact
 from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
-from hcr.importing import import_needed, refusal_of
+from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
@@ -125,7 +124,7 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
 
     if overrides is None:
         overrides = list(HydraConfig.get().overrides.task)
-    with _reading_ahead(cfg), _without_greetings():
+    with _reading_ahead(cfg), without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)
         from hcr.runner import run
@@ -152,6 +151,8 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
                 )
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
+            if cfg.score_test is not False:
+                _score_later(done.folder)
             return
         from hcr.console import say
         from hcr.evaluation.fonts import note_on_names
@@ -166,6 +167,18 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
             if not is_output_lost(error):
                 raise
     say(how_to_see(journal.uri))
+
+
+def _score_later(folder: Path) -> None:
+    """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
+    from hcr.scoring import score_test, scored
+    from hcr.tracking.replay import upload_added
+
+    if scored(folder) is not None:
+        return
+    accuracy = score_test(folder)
+    print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)
+    upload_added(folder)
 
 
 @contextmanager
@@ -260,29 +273,6 @@ def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
         yield
     finally:
         reader.join()
-
-
-@contextmanager
-def _without_greetings() -> Iterator[None]:
-    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself.
-
-    Where the import fails, HCR_TRACEBACK=1 shows it.
-
-    It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb") as stderr:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            if os.environ.get("HCR_TRACEBACK") == "1":
-                said.seek(0)
-                stderr.write(said.read())
-            raise
-        finally:
-            os.dup2(stderr.fileno(), 2)
 
 
 def _summary(result: "RunResult", journal: Journal) -> str:

@@ -7,6 +7,7 @@ ends the run within seconds, with its checkpoint, and not after hours.
 
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,14 +18,14 @@ from hcr.importing import import_needed
 from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
 
 # The libraries first, so that what is broken is named by its own name.
-AT_THE_END = (
+TO_SAVE = ("hcr.tracking.keras_model",)
+TO_DRAW = (
     "PIL.Image",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "hcr.evaluation.class_plots",
     "hcr.evaluation.pictures",
     "hcr.evaluation.plots",
-    "hcr.tracking.keras_model",
 )
 HEAD_START_S = 5.0
 ENDS_WITHIN_S = 0.2  # the thread, where it is not importing
@@ -33,9 +34,14 @@ BYTES_BESIDES = 16 << 20  # pictures, predictions, sources, twice: here and in t
 
 
 class EndOfRun:
-    """Imports what the end of a run needs while its `with` block trains."""
+    """Imports what the end of a run needs while its `with` block trains.
 
-    def __init__(self) -> None:
+    Args:
+        draws: whether the run draws pictures.
+    """
+
+    def __init__(self, *, draws: bool) -> None:
+        self._names = (*TO_DRAW, *TO_SAVE) if draws else TO_SAVE
         self._closing = threading.Event()
         self._failed = False
         self._is_needed = True  # until training has failed
@@ -62,7 +68,7 @@ class EndOfRun:
         """Raise HcrError if something cannot be imported, as far as is known by now."""
         if self._failed:
             # Again, in this thread: two threads that import what imports one another can fail for no other reason.
-            _import_all()
+            _import_all(self._names)
             self._failed = False
 
     def require(self) -> None:
@@ -73,22 +79,22 @@ class EndOfRun:
         """
         self._closing.set()
         self._thread.join()
-        _import_all()
+        _import_all(self._names)
 
     def _run(self) -> None:
         self._closing.wait(HEAD_START_S)
         try:
             if self._is_needed:
-                _import_all()
+                _import_all(self._names)
         except HcrError:
             self._failed = True
 
 
-def _import_all() -> None:
+def _import_all(names: Sequence[str]) -> None:
     with IMPORTING:
         import_needed("mlflow", import_mlflow)
         import_needed("mlflow", warm_up)
-        for name in AT_THE_END:
+        for name in names:
             import_needed(name)
 
 

@@ -1,4 +1,4 @@
-"""What a run tells its journal: who it is, what it predicted, how good that was, in numbers, reports and pictures."""
+"""What a run tells its journal: who it is, what it predicted, how good that was, in numbers and reports."""
 
 import json
 import shlex
@@ -17,13 +17,13 @@ from hcr.config import RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.extensions import extra_metrics
 from hcr.config.fingerprint import code_version, extension_sources, fingerprint
-from hcr.config.gate import flatten, to_dict, to_yaml
+from hcr.config.gate import as_param, flatten, to_dict, to_yaml
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
-from hcr.data import Splits, Subset
+from hcr.data import Splits
 from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
-from hcr.model import build_augmentation, with_keras_layers
+from hcr.model import with_keras_layers
 from hcr.tracking.journal import DESCRIPTION, Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import TrainingState
@@ -31,7 +31,6 @@ from hcr.training.checkpoint import CHECKPOINT
 
 Probabilities = NDArray[np.float32]
 
-AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
 COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
 
@@ -130,12 +129,10 @@ def record_artifacts(
     journal: Journal,
     model: keras.Model,
     splits: Splits,
-    state: TrainingState,
-    cfg: RunConfig,
     probabilities: Mapping[str, Probabilities],
     evaluations: Mapping[str, Evaluation | None],
 ) -> None:
-    """Predictions, reports, pictures and the model."""
+    """Predictions, reports and the model."""
     from hcr.tracking.keras_model import save_keras_model
 
     subsets = {"val": splits.val, "test": splits.test}
@@ -151,85 +148,8 @@ def record_artifacts(
     report = {"scored_on": shown} | classification_report(evaluation)
     _write(journal, "reports/classification_report.txt", classification_report_text(evaluation))
     _write(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-    _record_plots(journal, splits, shown, probabilities[shown], evaluation, state, cfg)
-    _record_pictures_of_training(journal, model, splits.train, cfg)
     save_keras_model(with_keras_layers(model), journal.artifact("model"))
     journal.artifact_written("model")
-
-
-def _record_plots(
-    journal: Journal,
-    splits: Splits,
-    shown: str,
-    probabilities: Probabilities,
-    evaluation: Evaluation,
-    state: TrainingState,
-    cfg: RunConfig,
-) -> None:
-    """Every picture of a run, under `plots/`."""
-    from hcr.evaluation.canvas import save_figure, stamp
-    from hcr.evaluation.class_plots import (
-        class_balance_info,
-        class_f1_info,
-        confusion_info,
-        draw_class_balance,
-        draw_class_f1,
-        draw_confusion,
-    )
-    from hcr.evaluation.pictures import (
-        draw_mistakes,
-        draw_predictions,
-        draw_samples,
-        mistakes_info,
-        predictions_info,
-        samples_info,
-    )
-    from hcr.evaluation.plots import curves_info, draw_curves, draw_reliability, reliability_info
-    from hcr.evaluation.style import default_style
-
-    names = cfg.dataset.class_names
-    subset: Subset = getattr(splits, shown)
-    scored_on, num_images = {"val": "validation", "test": "test"}[shown], len(subset)
-    seen = (subset.images, subset.labels, probabilities, names)
-    balance = {name: getattr(splits, name).labels for name in ("train", "val", "test")}
-    with default_style():
-        figures = {
-            "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-            "class_balance": draw_class_balance(class_balance_info(balance, names)),
-            "curves": draw_curves(curves_info(state.history, state.best_epoch, cfg.monitor)),
-            "confusion_matrix": draw_confusion(confusion_info(evaluation)),
-            "class_f1": draw_class_f1(class_f1_info(evaluation)),
-            "predictions": draw_predictions(predictions_info(*seen)),
-            "worst_mistakes": draw_mistakes(mistakes_info(*seen)),
-            "reliability": draw_reliability(reliability_info(probabilities, subset.labels)),
-        }
-        scored = ("confusion_matrix", "class_f1", "predictions", "worst_mistakes", "reliability")
-        for name, figure in figures.items():
-            if name in scored:
-                stamp(figure, f"{num_images:,} {scored_on} images")
-            save_figure(figure, journal.artifact(f"plots/{name}.png"))
-            journal.artifact_written(f"plots/{name}.png")
-
-
-def _record_pictures_of_training(journal: Journal, model: keras.Model, train: Subset, cfg: RunConfig) -> None:
-    """What the first convolution looks for, and what augmentation does, where there is such a thing."""
-    from hcr.evaluation.canvas import save_figure
-    from hcr.evaluation.pictures import augmentation_info, draw_augmentation, draw_filters, filters_info
-    from hcr.evaluation.style import default_style
-
-    with default_style():
-        figures = {}
-        convolution = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
-        if convolution is not None:
-            figures["filters"] = draw_filters(filters_info(np.array(convolution.kernel.numpy())))
-        augment = build_augmentation(cfg.augmentation)
-        if augment is not None:
-            some = train.images[:: max(1, len(train) // AUGMENTED)][:AUGMENTED]
-            variants = [np.asarray(augment(some, np.array([cfg.seed, i], np.int64))) for i in range(VARIANTS)]
-            figures["augmentation"] = draw_augmentation(augmentation_info(some, np.stack(variants, axis=1)))
-        for name, figure in figures.items():
-            save_figure(figure, journal.artifact(f"plots/{name}.png"))
-            journal.artifact_written(f"plots/{name}.png")
 
 
 def record_metrics(
@@ -278,6 +198,7 @@ def record_card(
     overrides: Sequence[str],
     *,
     total_s: float,
+    is_drawn: bool,
 ) -> None:
     """The run card, as the run's description in MLflow: it replaces the notes there, and begins with them."""
     shown = "test" if evaluations["test"] is not None else "val"
@@ -300,18 +221,14 @@ def record_card(
         data_note=splits.data_note,
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),
+        undrawn_key=None if is_drawn else journal.key,
     )
     journal.tags({DESCRIPTION: card(facts)})
 
 
-def _as_param(value: Any) -> str:
-    """As YAML and the command line write it: null, true, [1, 2]."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _shown(name: str, value: Any) -> str:
     """A value as it may be recorded: nothing of a secret."""
-    return HIDDEN if value is not None and is_secret_name(name) else redact(_as_param(value))
+    return HIDDEN if value is not None and is_secret_name(name) else redact(as_param(value))
 
 
 def _write(journal: Journal, path: str, text: str) -> None:

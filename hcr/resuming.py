@@ -18,7 +18,16 @@ from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
 
 class AlreadyFinished(Exception):
-    """The same run has finished before: the same config, data and code, in the same store."""
+    """The same run has finished before: the same config, data and code, in the same store.
+
+    Args:
+        folder: its folder.
+        unsure: what the message ends with, such as that its store could not be asked.
+    """
+
+    def __init__(self, folder: Path, unsure: str = "") -> None:
+        super().__init__(f"run {folder.name} has finished with this config, data and code; it is in {folder}{unsure}")
+        self.folder = folder
 
 
 def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
@@ -45,7 +54,7 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
         what = "it has been delivered again" if is_back else "it could not be delivered again; `hcr sync` says why"
         print(f"note: MLflow had lost run {done.name}; {what}", flush=True)
     unsure = "" if known is not None else "; its store could not be asked whether it is still there"
-    raise AlreadyFinished(f"run {done.name} has finished with this config, data and code; it is in {done}{unsure}")
+    raise AlreadyFinished(done, unsure)
 
 
 def resume(

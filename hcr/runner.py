@@ -10,6 +10,7 @@ from hcr.config import DataError, RunConfig, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.resolve import resolve
 from hcr.data import load_splits
+from hcr.drawing import record_pictures
 from hcr.evaluation.metrics import Evaluation, evaluate, guessing_note
 from hcr.readiness import EndOfRun, check_room
 from hcr.recording import (
@@ -53,6 +54,7 @@ def run(
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
     dataset_digest: str | None = None,
+    draw: bool = True,
     skip_finished: bool = False,
     deleted: Container[str] = frozenset(),
 ) -> RunResult:
@@ -68,6 +70,7 @@ def run(
         tags: further ones, such as a sweep gives its runs.
         on_epoch, on_steps: as for `fit`.
         dataset_digest: of the data set that is expected; None: any.
+        draw: whether to draw pictures; `hcr plots` draws them later.
         skip_finished: do not train what has been trained before, unless `cfg` asks for that.
         deleted: keys of runs that were deleted in MLflow, as far as the caller knows: they are not resumed.
 
@@ -106,7 +109,7 @@ def run(
         if on_epoch is not None:
             on_epoch(state)
 
-    with EndOfRun() as end_of_run:
+    with EndOfRun(draws=draw) as end_of_run:
 
         def on_some_steps(now: StepsDone) -> None:
             end_of_run.check()
@@ -140,8 +143,10 @@ def run(
     with disk_of(journal):
         record_metrics(journal, splits, state, probabilities, test, total_s=total_s)
         stopping.check()
-        record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s)
-        record_artifacts(journal, model, splits, state, cfg, probabilities, evaluations)
+        record_card(journal, cfg, splits, model, state, evaluations, overrides, total_s=total_s, is_drawn=draw)
+        record_artifacts(journal, model, splits, probabilities, evaluations)
+        if draw:
+            record_pictures(journal, cfg, splits, model, state, evaluations, probabilities)
     shown, score = ("validation", val) if test is None else ("test", test)
     guessing = guessing_note(score)
     notes = (*splits.notes, *([] if guessing is None else [f"{shown} {guessing}"]))

@@ -27,7 +27,7 @@ def score_test(folder: Path) -> float:
         TrackingError: the run's config or model cannot be read.
         DataError: its data cannot be read, or is other data than it was trained on.
     """
-    known = _scored(folder)
+    known = scored(folder)
     if known is not None:
         return known
     config = folder / ARTIFACTS / "config/config.yaml"
@@ -71,7 +71,8 @@ def _told(folder: Path) -> tuple[Event, int]:
     return events[0], int(looks[-1] if looks else events[0]["tags"].get("hcr.test_looks", "0"))
 
 
-def _scored(folder: Path) -> float | None:
+def scored(folder: Path) -> float | None:
+    """Test accuracy of the run in `folder`; None where test was not scored."""
     for event, _ in read_events(folder):
         if event["event"] == "metrics" and "test/accuracy" in event["values"]:
             return float(event["values"]["test/accuracy"])

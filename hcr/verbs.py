@@ -64,6 +64,15 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             },
             words="overrides",
         ),
+        "plots": Verb(
+            group="look",
+            usage="RUN",
+            summary="draw the pictures of a finished run, such as one of a sweep",
+            examples=("hcr plots latest", "hcr plots a3f09c21b7d4"),
+            function="hcr.commands.plots:main",
+            options={"--help": ()},
+            words="run",
+        ),
         "data": Verb(
             group="look",
             usage="[OVERRIDES]",

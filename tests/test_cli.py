@@ -22,6 +22,7 @@ hcr: YAML in, one honest MLflow run out.
 run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
+  plots RUN                draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
   ui                       open MLflow's pages on the recorded runs
 keep

@@ -137,9 +137,9 @@ BEFORE, LATE = [0.90, 0.91, 0.92, 0.93, 0.50, 0.51], 0.6
         ({"pruner": "percentile", "pruner_percentile": 90.0}, False),
         ({"pruner": "percentile", "pruner_percentile": 25.0}, True),
         ({"pruner": "median", "pruner_startup": 7}, False),
-        ({"pruner": "asha", "pruner_reduction": 3}, True),
+        ({"pruner": "asha"}, True),
         ({"pruner": "asha", "pruner_warmup": 4}, False),
-        ({"pruner": "hyperband", "pruner_reduction": 3}, True),
+        ({"pruner": "hyperband"}, True),
         ({"pruner": "hyperband", "pruner_warmup": 4}, False),
     ],
     ids=str,
@@ -212,7 +212,7 @@ def test_what_is_worse_depends_on_the_direction(tmp_path: Path) -> None:
 def test_the_rungs_are_where_runs_can_be_given_up() -> None:
     assert rungs(sweep(), 9) == []
     assert rungs(sweep(pruner="median", pruner_warmup=2), 6) == [2, 3, 4, 5]
-    assert rungs(sweep(pruner="asha", pruner_reduction=3), 30) == [1, 3, 9, 27]
+    assert rungs(sweep(pruner="asha"), 30) == [1, 3, 9, 27]
 
 
 def ask_all(folder: Path, out: Path) -> None:

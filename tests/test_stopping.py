@@ -239,7 +239,7 @@ elif at == "journal":
     from hcr.tracking.journal import Journal
     before(Journal, "_append", lambda self, line: b'"step": 2' in line)
 else:
-    with hcr.launch._without_greetings():
+    with hcr.importing.without_greetings():
         import hcr.runner
     before(hcr.runner, at)
 from hcr.cli import main

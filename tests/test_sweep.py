@@ -335,22 +335,13 @@ def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
 
 def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "model.depth=1,2", "seed=0,1", *SMALL)
-    done = hcr(*grid, "check_only=true", "sweep.plan_file=plan.csv", env={"COLUMNS": "100"})
+    done = hcr(*grid, "check_only=true", env={"COLUMNS": "100"})
     assert done.returncode == 0, done.stderr
     for told in ("model.depth", "1, 2", "2 points × 2 seeds = 4 runs: 0 reused, 0 resumed, 4 to run", "until", "MB"):
         assert told in done.stdout
     assert not (tmp_path / "output" / "runs").exists()
     assert not (tmp_path / "output" / "sweeps").exists()
-    with (tmp_path / "plan.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["number"], row["model.depth"], row["seed"]) for row in rows] == [
-        ("1", "1", "0"),
-        ("2", "1", "1"),
-        ("3", "2", "0"),
-        ("4", "2", "1"),
-    ]
     for overrides, told in (
-        (["sweep.max_runs=3"], "hcr: sweep.max_runs: expected at most 3 runs, and the plan has 4\n"),
         (["sweep.workers=99"], "hcr: sweep.workers: expected at most"),
         (["model.depth=1,9"], "hcr: model.depth: is given several values twice"),
     ):

@@ -22,8 +22,8 @@ DECIDING_SOURCES = (
 )
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
-# Names, notes and places: they say where and why, and change no number.
-NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", FROM)
+# Names, notes and places: they say where and why, and change no number. Nor does a look at test change the run.
+NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "score_test", FROM)
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 

@@ -1,5 +1,6 @@
 """The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -224,6 +225,11 @@ def of_omegaconf(error: OmegaConfBaseException) -> ConfigError:
     key = error.full_key or "config"
     told = f"cannot be resolved ({type(error).__name__})" if is_secret_name(key) else one_line(error)
     return ConfigError(f"{key}: {told}")
+
+
+def as_param(value: Any) -> str:
+    """A leaf as MLflow's params have it: as YAML and the command line write it, such as null, true, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ class SweepConfig:
     `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
     after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
     first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
-    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile; `pruner_reduction` is
-    the factor between two rungs of asha and hyperband. Machines that give the same `storage`, a database, and the same
-    command share the runs; `take_over` makes those of machines that are gone for good.
+    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile. Machines that give
+    the same `storage`, a database, and the same command share the runs; `take_over` makes those of machines that are
+    gone for good.
     """
 
     sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]
@@ -29,23 +29,20 @@ class SweepConfig:
     pruner_startup: int
     pruner_warmup: int
     pruner_percentile: float
-    pruner_reduction: int
     design: Literal["full", "around"]
     sample: int | None
     workers: int | None
     max_time: str | None
-    max_runs: int | None
     trial_timeout: str | None
     retry_failed: bool
     take_over: bool
     allow_code_change: bool
     allow_incomplete: bool
     confirm: int | None
-    plan_file: str | None
     storage: str | None
 
     def __post_init__(self) -> None:
-        for name in ("n_trials", "sample", "workers", "max_runs"):
+        for name in ("n_trials", "sample", "workers"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"sweep.{name}", "1 or more, or null", value)
         require(self.confirm is None or self.confirm >= 2, "sweep.confirm", "2 or more seeds, or null", self.confirm)
@@ -53,7 +50,6 @@ class SweepConfig:
         require(self.pruner_warmup >= 0, "sweep.pruner_warmup", "0 or more epochs", self.pruner_warmup)
         percentile = self.pruner_percentile
         require(0 < percentile < 100, "sweep.pruner_percentile", "a number in (0, 100)", percentile)
-        require(self.pruner_reduction >= 2, "sweep.pruner_reduction", "2 or more", self.pruner_reduction)
         for name in ("max_time", "trial_timeout"):
             seconds(getattr(self, name), f"sweep.{name}")
         if self.is_search and self.n_trials is None:
@@ -65,8 +61,6 @@ class SweepConfig:
             )
         if self.is_search and self.design != "full":
             raise ConfigError(f"sweep.design: expected full with sampler={self.sampler}, got {self.design}")
-        if self.is_search and self.plan_file is not None:
-            raise ConfigError(f"sweep.plan_file: a search has no list of points; expected null, got {self.plan_file}")
         if self.is_search and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with sampler={self.sampler}, got {self.sample}")
         if not self.is_search and self.pruner != "none":

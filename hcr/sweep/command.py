@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
@@ -15,7 +14,6 @@ from hcr.config.compose import Checked
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
-from hcr.config.text import csv_line
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.console import say
 from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
@@ -95,8 +93,6 @@ class SweepJob:
         if num_same:
             print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
         num_runs = len(self._runs) or sweep.n_trials or 1
-        if sweep.max_runs is not None and num_runs > sweep.max_runs:
-            raise ConfigError(f"sweep.max_runs: expected at most {sweep.max_runs} runs, and the plan has {num_runs}")
         if self._launcher is not None:
             for name in ("workers", "trial_timeout"):
                 if getattr(sweep, name) is not None:
@@ -169,8 +165,6 @@ class SweepJob:
         plan = self.plan()
         base = self._checked.configs[0]
         configs = [run.cfg for run in self._runs] or self._checked.configs
-        if self._space.sweep.plan_file is not None:
-            write_plan_csv(plan, Path(self._space.sweep.plan_file))
         if base.check_only:
             from hcr.sweep.preview import print_plan
 
@@ -203,22 +197,6 @@ def _id_of(plan: Plan, sweep: SweepConfig, base: RunConfig) -> str:
             break
         ids.append(f"{plan.id}-{len(ids) + 1}")
     return ids[-1] if base.resume == "never" or len(ids) == 1 else ids[-2]
-
-
-def write_plan_csv(plan: Plan, path: Path) -> None:
-    """Every run of a plan as a row.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            file.write(csv_line(["number", "point", "seed", *plan.axes]))
-            for run in plan.runs:
-                values = [run.values.get(axis, plan.base.get(axis)) for axis in plan.axes]
-                file.write(csv_line([run.number + 1, run.point + 1, run.seed, *values]))
-    except OSError as error:
-        raise ConfigError(f"sweep.plan_file: {path} cannot be written ({error.strerror})") from error
 
 
 def print_result(result: SweepResult, again: str) -> None:

@@ -12,10 +12,12 @@ from hcr.config.text import printable
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, number_format
 from hcr.sweep.controller import Controller
+from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK, told_by
+from hcr.tracking.journal import read_events
 
 CONFIRMED = 2  # points: the winner, and who came next
 
@@ -87,6 +89,26 @@ def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequenc
     winner = board.rows[0].label
     test = tuple(_score(controller, folder, run) for run in runs if run.planned.point_label == winner)
     return Confirmation(board, list(runs), test)
+
+
+def score_missing(controller: Controller, folder: Path, runs: Sequence[Run], delivery: Delivery) -> None:
+    """Score on test what `score_test=true` asks for and a reused run lacks; it is counted as any look at test.
+
+    Args:
+        folder: the sweep's.
+        runs: those of the sweep; none of them is being uploaded.
+
+    Raises:
+        HcrError: test cannot be scored.
+    """
+    for run in runs:
+        if run.outcome is None or not run.planned.cfg.score_test:
+            continue
+        journal = output_root() / "runs" / run.outcome.key
+        scored = (event for event, _ in read_events(journal) if "test/accuracy" in event.get("values", {}))
+        if next(scored, None) is None:
+            _score(controller, folder, run)
+            delivery.finish(journal)
 
 
 def _score(controller: Controller, folder: Path, run: Run) -> float:

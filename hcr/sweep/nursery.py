@@ -19,7 +19,6 @@ CODE is as of `subprocess`: negative for a signal. When the socket closes the co
 import contextlib
 import ctypes
 import gc
-import io
 import json
 import os
 import selectors
@@ -44,11 +43,6 @@ TO_TRAIN = (
     "sklearn.metrics",
     "hcr.runner",
     "hcr.scoring",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "hcr.evaluation.class_plots",
-    "hcr.evaluation.pictures",
-    "hcr.evaluation.plots",
     "hcr.tracking.keras_model",
     "optuna",
 )
@@ -80,17 +74,7 @@ def _preparations() -> deque[Callable[[], object]]:
     from hcr.tracking.store import warm_up
 
     imports = [partial(import_module, name) for name in TO_TRAIN]
-    return deque([hold_sources, *imports, warm_up, _find_fonts, gc.collect])
-
-
-def _find_fonts() -> None:
-    from hcr.evaluation.canvas import new_figure
-    from hcr.evaluation.style import default_style
-
-    with default_style():
-        figure = new_figure(200, 100)
-        figure.text(0.5, 0.5, "fonts are found once")
-        figure.savefig(io.BytesIO())
+    return deque([hold_sources, *imports, warm_up, gc.collect])
 
 
 def _serve(control: socket.socket, children: dict[int, str]) -> None:

@@ -24,6 +24,7 @@ from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.models import check_models, parts_of
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads
 from hcr.sweep.pool import Pool
+from hcr.sweep.reuse import why_not_reused
 from hcr.sweep.running import sweep_folder
 from hcr.sweep.screen import SweepScreen, duration
 from hcr.sweep.search import rungs
@@ -98,6 +99,7 @@ def print_plan(
     if sweep.pruner != "none":
         epochs = max(cfg.training.epochs for cfg in configs)
         rows.append(("pruning", f"{sweep.pruner}, after epochs {_listed(rungs(sweep, epochs))} of {epochs}"))
+    rows += [("not reused", line) for line in why_not_reused(plan, work.new_configs())]
     disk = sum(COPIES * (4 * counts[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
     seconds = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / plan.workers
     rows.append(("disk", f"about {disk / 1e6:,.0f} MB"))

@@ -17,9 +17,10 @@ from hcr.config.tracking import TrackingConfig, output_root
 from hcr.evaluation.leaderboard import Leaderboard, counted
 from hcr.output import leaving_without_output
 from hcr.sweep.agreement import agree, agreement, is_mixed
-from hcr.sweep.confirm import Confirmation
+from hcr.sweep.confirm import Confirmation, score_missing
 from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
+from hcr.sweep.drawing import draw_best
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
@@ -134,8 +135,12 @@ def run_sweep(
                 board = board_of(plan, made, allow_incomplete=sweep.allow_incomplete)
                 # Where the sweep's own run is another machine's, so is the confirmation.
                 confirming, confirmed = work.confirm(tell, screen, delivery) if journal.is_open else ([], None)
-                delivery.drain()  # a run that is being delivered cannot be told anything
+                delivery.drain()  # a run that is being delivered cannot be scored, or told anything
+                score_missing(controller, folder, made, delivery)
+                delivery.drain()
                 tell_means(controller.parent, made, board, plan, delivery)
+                delivery.drain()  # nor drawn
+                draw_best(controller, folder, board, [*made, *confirming], delivery)
                 delivery.drain()
             if delivery.num_undelivered:
                 print(

@@ -18,6 +18,7 @@ from hcr.sweep.study import BEYOND, HOST, Study, Trial, alone, is_file, open_stu
 FIXED = "fixed_params"  # where Optuna keeps what a trial that waits will be
 FIRST_WITHIN_S = 10.0  # for whoever is first to have the base config tried
 DIGITS = 6  # significant, of a real number that is searched
+REDUCTION = 3  # asha, hyperband: one run in so many goes on from rung to rung; Li et al. 2018 recommend 3 or 4
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 
 
@@ -179,7 +180,7 @@ def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
     found, epoch = [], first
     while epoch < max_epochs:
         found.append(epoch)
-        epoch *= sweep.pruner_reduction
+        epoch *= REDUCTION
     return found
 
 
@@ -221,10 +222,8 @@ def _pruner(sweep: SweepConfig, max_epochs: int) -> Any:
             sweep.pruner_percentile, n_startup_trials=sweep.pruner_startup, n_warmup_steps=first
         )
     if sweep.pruner == "asha":
-        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=sweep.pruner_reduction)
-    return pruners.HyperbandPruner(
-        min_resource=first, max_resource=max(first, max_epochs), reduction_factor=sweep.pruner_reduction
-    )
+        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+    return pruners.HyperbandPruner(min_resource=first, max_resource=max(first, max_epochs), reduction_factor=REDUCTION)
 
 
 def _distribution(axis: Axis) -> Any:

@@ -129,6 +129,7 @@ def _train(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
                 dataset_digest=task.get("dataset_digest"),
                 deleted=frozenset(task["deleted"]),
                 on_epoch=on_epoch,
+                draw=False,
             )
         except Pruned as stop:
             journal.tags({"hcr.pruned": str(stop)})
@@ -215,9 +216,19 @@ def _score(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     return {"status": "finished", "test_accuracy": score_test(Path(task["run"]))}
 
 
+def _draw(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Draw the pictures of finished runs."""
+    from hcr.drawing import draw_finished
+
+    for run in task["runs"]:
+        draw_finished(Path(run))
+    return {"status": "finished"}
+
+
 TASKS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
     "train": _train,
     BUILDING: _check,
     "calibrate": _calibrate,
     "score": _score,
+    "draw": _draw,
 }

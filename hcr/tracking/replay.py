@@ -24,6 +24,7 @@ from hcr.tracking.journal import (
     Journal,
     is_of_this_host,
     last_event,
+    lock_ended_run,
     lock_run,
     read_events,
 )
@@ -372,6 +373,20 @@ def deliver_lost(root: Path, uri: str) -> int:
         with contextlib.suppress(Exception), lock_run(folder):
             count += deliver_whole(folder)
     return count
+
+
+def upload_added(folder: Path) -> None:
+    """Upload what was added to a run that had ended, such as its pictures.
+
+    Raises:
+        TrackingError: the store does not take it; nothing is lost.
+    """
+    try:
+        with lock_ended_run(folder):
+            Replay(folder).deliver()
+    except Exception as error:  # the store's, of many kinds
+        why = f"not all of it is in MLflow yet ({one_line(error)}); nothing is lost, `hcr sync` uploads it"
+        raise TrackingError(f"run {folder.name}: {why}") from error
 
 
 class ReplayThread:

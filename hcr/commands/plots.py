@@ -1,0 +1,35 @@
+"""`hcr plots`: the pictures of a finished run, drawn from what it recorded."""
+
+from collections.abc import Sequence
+
+from hcr.commands.arguments import OneLineParser
+from hcr.config.errors import TrackingError
+from hcr.config.tracking import output_root
+from hcr.importing import import_needed, without_greetings
+from hcr.tracking.journal import last_event
+from hcr.tracking.replay import upload_added
+from hcr.tracking.status import find_run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw the pictures of RUN, print where they are, and upload them.
+
+    Raises:
+        TrackingError: no such run, one that has not finished, or artifacts that cannot be read.
+    """
+    parser = OneLineParser("plots", "Draw the pictures of a finished run, such as one of a sweep, and upload them.")
+    parser.add_argument("run", metavar="RUN", help="a key, a unique prefix of one, a run id, a run name, or latest")
+    folder = find_run(output_root(), parser.parse_args(argv).run)
+    if last_event(folder).get("status") != "FINISHED":
+        raise TrackingError(f"run {folder.name}: expected a run that has finished, with predictions to draw")
+    with without_greetings():
+        import_needed("keras")
+        from hcr.drawing import draw_finished
+
+    drawn, why = draw_finished(folder)
+    for path in drawn:
+        print(path)
+    if why is not None:
+        print(f"note: pictures that need the images are not drawn: {why}", flush=True)
+    upload_added(folder)
+    return 0

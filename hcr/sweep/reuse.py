@@ -1,0 +1,62 @@
+"""Why a finished run that looks like one of a sweep's is not reused: other threads, other data, or other code."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hcr.config import RunConfig
+from hcr.config.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET, code_version
+from hcr.config.gate import as_param, flatten, to_dict
+from hcr.config.tracking import output_root
+from hcr.evaluation.leaderboard import counted
+from hcr.sweep.plan import Plan, place_of
+from hcr.tracking.journal import read_events
+from hcr.tracking.status import finished_runs
+
+THREADS = "training.threads"
+
+
+def why_not_reused(plan: Plan, configs: Sequence[RunConfig]) -> list[str]:
+    """A line for each reason for which finished runs are not reused.
+
+    Args:
+        plan: names the store and the experiment that runs are reused from.
+        configs: of the runs that are to be trained.
+    """
+    wanted = {_settings({key: as_param(v) for key, v in flatten(to_dict(cfg)).items()}): cfg for cfg in configs}
+    if not wanted:
+        return []
+    reasons: Counter[str] = Counter()
+    for folder in finished_runs(output_root(), uri=plan.uri, experiment=plan.experiment).values():
+        header, params = _told(folder)
+        cfg = wanted.get(_settings(params))
+        if cfg is None:
+            continue
+        data = plan.data.get(place_of(cfg.dataset), {}).get("digest")
+        if params.get(THREADS) != str(cfg.training.threads):
+            reasons[f"trained with {THREADS}={params.get(THREADS)}, and this sweep has {cfg.training.threads}"] += 1
+        elif data is not None and header.get("hcr.dataset_digest") != data:
+            reasons["trained on other data"] += 1
+        elif header.get("hcr.code") != code_version(cfg):
+            reasons["trained by other code"] += 1
+    return [f"{counted(number, 'finished run')} {reason}" for reason, number in sorted(reasons.items())]
+
+
+def _told(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The tags that the run in `folder` began with, and its params."""
+    tags: dict[str, str] = {}
+    params: dict[str, str] = {}
+    for event, _ in read_events(folder):
+        if event["event"] == "run":
+            tags = event["tags"]
+        elif event["event"] == "params":
+            params |= event["values"]
+    return tags, params
+
+
+def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """The params that decide a run's numbers, threads apart."""
+    places = {f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET} | {THREADS}
+    return frozenset(
+        (key, value) for key, value in params.items() if key.partition(".")[0] not in NOT_DECIDING and key not in places
+    )
