@@ -58,7 +58,7 @@ def test_what_only_fails_beside_another_import_ends_no_run() -> None:
 def test_what_the_end_needs_is_not_imported_once_training_has_failed() -> None:
     code = (
         "import threading, hcr.readiness as r\n"
-        "r._import_all = lambda: print('imported')\n"
+        "r._import_all = lambda names: print('imported')\n"
         "try:\n"
         "    with r.EndOfRun(draws=True) as end:\n"
         "        raise ValueError\n"
@@ -75,7 +75,7 @@ def test_an_import_in_the_middle_is_left_behind_by_an_interrupted_run_and_awaite
         "from hcr import stopping\n"
         "stopping.handle()\n"
         "importing = threading.Event()\n"
-        "def slow():\n"
+        "def slow(names):\n"
         "    importing.set(); time.sleep(float(sys.argv[1])); print('imported')\n"
         "r._import_all, r.HEAD_START_S = slow, 0\n"
         "try:\n"
