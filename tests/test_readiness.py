@@ -42,7 +42,7 @@ def test_what_only_fails_beside_another_import_ends_no_run() -> None:
     code = (
         "import hcr.readiness as r, hcr.config\n"
         "tries = []\n"
-        "def fails_once():\n"
+        "def fails_once(names):\n"
         "    tries.append(1)\n"
         "    if len(tries) == 1: raise hcr.config.HcrError('partially initialized module')\n"
         "r._import_all = fails_once\n"
