@@ -79,6 +79,7 @@ def _serve(uri: str, host: str, port: int) -> int:
 def _stay(command: list[str], environment: Mapping[str, str], address: str, uri: str) -> int:
     """Run the server of the store at `uri` until it ends, or until a stop signal ends it."""
     server: subprocess.Popen[bytes] | None = None
+    is_up = False
     try:
         with stopping.deferred():  # a session of its own: stopping it stops its workers, and Ctrl-C comes to us alone
             server = subprocess.Popen(
@@ -86,10 +87,13 @@ def _stay(command: list[str], environment: Mapping[str, str], address: str, uri:
             )
         with without_mlflow_s_folder(uri):
             _wait_until_up(server, f"{address}/health")
+        is_up = True
         print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
         _, _ = server.communicate()
     except KeyboardInterrupt:
         stopping.begin_cleanup()
+        if not is_up:
+            raise KeyboardInterrupt("interrupted; MLflow's server had not started yet") from None
         return 0
     finally:
         if server is not None and server.poll() is None:

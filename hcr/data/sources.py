@@ -171,9 +171,10 @@ def _check_declared(path: Path, cfg: ArraysConfig, *, has_official_test: bool, h
         declared = getattr(cfg, key)
         if declared != has:
             hint = ", or in a MATLAB file dataset.train_images" if key == "has_official_test" else ""
+            use = " (and split=official uses them)" if has and key == "has_official_test" else ""
             raise DataError(
                 f"{path}: expected {what if declared else 'no ' + what} (dataset.{key}: {str(declared).lower()}{hint}),"
-                f" and the file has {what if has else 'none'}"
+                f" and the file has {what if has else 'none'}; set dataset.{key}={str(has).lower()}{use}"
             )
 
 

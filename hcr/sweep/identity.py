@@ -88,7 +88,7 @@ def check_data(before: Mapping[str, Mapping[str, str]], plan: Plan) -> None:
     if changed:
         raise ConfigError(
             f"sweep: the data changed since this sweep started: {', '.join(changed)}; a leaderboard never mixes"
-            " data sets: put the old data back to resume the sweep, or start a new one with resume=never"
+            " old and new data: put the old data back to resume the sweep, or start a new one with resume=never"
         )
 
 
