@@ -53,7 +53,7 @@ def test_every_row_of_the_table_is_whole() -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "data", "ui", "sync", "completion"]
+    assert list(VERBS) == ["train", "plots", "data", "ui", "sync", "completion"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +73,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err
-        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, sync, train, ui)\n"
+        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, plots, sync, train, ui)\n"
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -103,9 +104,8 @@ def test_a_disk_with_too_little_room_is_refused_before_training(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_a_user_whom_the_system_does_not_know_trains_and_leaves_no_folder_called_tilde(tmp_path: Path) -> None:
-    place = Path("/tmp") / tmp_path.name  # where another user may go
-    place.mkdir(mode=0o777)
+def test_a_user_whom_the_system_does_not_know_trains_and_leaves_no_folder_called_tilde() -> None:
+    place = Path(tempfile.mkdtemp(prefix="hcr-nobody-"))  # where another user may go
     place.chmod(0o777)
     may_read = "dac_read_search"  # Python itself, wherever it is installed; not to write
     who = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
