@@ -52,7 +52,7 @@ class PlainConsole(Console):
         """Print `table` whole: in a terminal too narrow for its longest words and numbers its lines run on."""
         needed = Measurement.get(self, self.options.update(max_width=sys.maxsize), table).minimum
         for column in table.columns:
-            words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
+            words = [word for cell in (column.header, *column.cells) for word in _words(str(cell))]
             # Rich measures a joined emoji as one character, and where it breaks lines as several.
             longest = max((sum(map(cell_len, word)) for word in words), default=1)
             column.min_width = min(LONGEST_WORD, longest)
@@ -62,6 +62,12 @@ class PlainConsole(Console):
         self.width = max(width, needed)
         self.print(table)
         self.width = width
+
+
+def _words(text: str) -> list[str]:
+    """The words between which a line may be broken; what is blank before the first belongs to it."""
+    first, *rest = text.split() or [""]
+    return [text[: len(text) - len(text.lstrip())] + first, *rest]
 
 
 def pad(text: str, width: int) -> str:

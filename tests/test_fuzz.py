@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from matplotlib.text import Text
 from omegaconf import OmegaConf
@@ -559,6 +559,7 @@ def test_any_names_notes_and_paths_are_refused_in_a_line_or_recorded_and_shown_w
 
 @fuzz
 @given(names=st.lists(TEXTS, min_size=2, max_size=4, unique=True), width=st.integers(1, 200))
+@example(names=["0", " 000000"], width=1)
 def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
     names: list[str], width: int, tmp_path: Path
 ) -> None:
