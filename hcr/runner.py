@@ -81,10 +81,10 @@ def run(
     """
     start = time.perf_counter()
     cfg = resolve(cfg, in_sweep=journal.parent is not None)
-    configure_threads(cfg.training.num_threads)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
+    configure_threads(cfg.training.num_threads)
     model, optimizer = build(cfg, len(splits.train))
     identity = fingerprint_of(cfg, splits)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:

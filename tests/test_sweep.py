@@ -142,8 +142,11 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
         if b'"FINISHED"' in before:
             whole_before += 1
             new = [event for event, offset in read_events(path.parent) if offset > len(before)]
-            assert [event["event"] for event in new] == ["metrics", "end"]
+            # Its point's mean; and the best point's runs get their pictures.
+            told = ["metrics", "end", *["artifact"] * (len(new) - 3), "end"] if len(new) > 2 else ["metrics", "end"]
+            assert [event["event"] for event in new] == told
             assert set(new[0]["values"]) == {"sweep/mean_val_accuracy", "sweep/mean_val_loss"}
+            assert all(event["path"].startswith("plots/") for event in new if event["event"] == "artifact")
         assert [event["event"] for event in events].count("run") == 1
     assert whole_before >= finished
     assert len(list(killed.glob("output/runs/*"))) == 13
