@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.extensions import extra_metrics, sources_of
-from hcr.config.gate import CHOICES, FROM, RunConfig, to_dict
+from hcr.config.gate import FROM, RUN_GROUPS, RunConfig, to_dict
 from hcr.environment import deciding_settings
 
 # The folders and modules whose code changes numbers, and the libraries that do. Pictures change none.
@@ -87,7 +87,7 @@ def _package_digests(name: str, files: list[Path]) -> dict[str, str]:
 
 def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:
     """The Python files of the installed packages that take part in a run of `cfg`, by package."""
-    kinds = [type(getattr(cfg, group)) for group in CHOICES]
+    kinds = [type(getattr(cfg, group)) for group in RUN_GROUPS]
     return sources_of([*kinds, *extra_metrics().values()])
 
 

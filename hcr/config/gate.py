@@ -16,6 +16,7 @@ from hcr.config.data import DATASETS, SPLITS, DatasetConfig, SplitConfig
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.extensions import ExtendedTable
 from hcr.config.keys import Keys
+from hcr.config.launcher import LAUNCHERS, LauncherConfig
 from hcr.config.model import MODELS, ModelConfig
 from hcr.config.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from hcr.config.resolvers import restrict_resolvers
@@ -37,12 +38,14 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
         "model": ("name", ExtendedTable(MODELS, ModelConfig, "hcr.models", "build")),
         "optimizer": ("name", ExtendedTable(OPTIMIZERS, OptimizerConfig, "hcr.optimizers", "build")),
         "schedule": ("name", SCHEDULES),
+        "launcher": ("name", LAUNCHERS),
     }
 )
 
 FROM = "from"
-# How runs are chosen and asked for: no part of what they are.
-HOW_IT_IS_ASKED = ("sweep", "check_only", "resume", "new_run")
+# How runs are chosen, asked for and launched: no part of what they are.
+HOW_IT_IS_ASKED = ("sweep", "launcher", "check_only", "resume", "new_run")
+RUN_GROUPS = tuple(group for group in CHOICES if group not in HOW_IT_IS_ASKED)
 OF_ALL_RUNS = (*HOW_IT_IS_ASKED, "tracking", FROM)  # the runs of a sweep share these
 TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # what MLflow takes
 
@@ -132,6 +135,16 @@ def parse_sweep(raw: DictConfig | Mapping[str, Any]) -> SweepConfig:
     return build(SweepConfig, _plain(raw)["sweep"], key="sweep")
 
 
+def parse_launcher(raw: DictConfig | Mapping[str, Any]) -> LauncherConfig:
+    """The gate for what a composed config says of where the trials of a sweep run.
+
+    Raises:
+        ConfigError: as `parse_config`.
+    """
+    values = _plain(raw)["launcher"]
+    return build(choose(LAUNCHERS, values["name"], key="launcher.name"), values, key="launcher")
+
+
 def _checked(values: dict[str, Any]) -> RunConfig:
     for key in _keys(values):
         if key.rsplit(".", 1)[-1] in INSTANTIATE_KEYS:
@@ -153,7 +166,9 @@ def _checked(values: dict[str, Any]) -> RunConfig:
             values[group] = build(hints[group], values[group], key=group, unknown=keys.unknown)
     if FROM in values:
         values["from_run"] = convert(str | None, values.pop(FROM), key=FROM)
-    if "sweep" in values:  # how runs are chosen is no part of any of them
+    # How runs are chosen, and where they run, is no part of any of them.
+    values.pop("launcher", None)
+    if "sweep" in values:
         build(SweepConfig, values.pop("sweep"), key="sweep", unknown=keys.unknown)
     return build(RunConfig, values)
 
@@ -179,7 +194,8 @@ def _fits(kind: type, chosen: Mapping[str, Any]) -> bool:
 def config_hints() -> dict[str, Any]:
     """The annotation of every top-level key that a config may have."""
     hints = get_type_hints(RunConfig)
-    return {FROM if name == "from_run" else name: hint for name, hint in hints.items()} | {"sweep": SweepConfig}
+    hints |= {"sweep": SweepConfig, "launcher": LauncherConfig}
+    return {FROM if name == "from_run" else name: hint for name, hint in hints.items()}
 
 
 def to_dict(cfg: RunConfig) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.axes import Axis, axis_of, written
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import OF_ALL_RUNS, RunConfig, parse_config, parse_sweep
+from hcr.config.gate import OF_ALL_RUNS, RunConfig, parse_config, parse_launcher, parse_sweep
+from hcr.config.launcher import LauncherConfig
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 
@@ -97,6 +98,11 @@ class Space:
     def sweep(self) -> SweepConfig:
         """How the points are chosen."""
         return parse_sweep(self._base)
+
+    @property
+    def launcher(self) -> LauncherConfig:
+        """Where the runs are trained."""
+        return parse_launcher(self._base)
 
     @property
     def has_own_threads(self) -> bool:

@@ -60,7 +60,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             ("name runname", ("tracking.run_name",)),
             ("mlflowuri trackinguri trackingurl", ("tracking.uri",)),
             ("numtrials trials", ("sweep.n_trials",)),
-            ("jobs njobs numjobs parallel", ("sweep.workers",)),
+            ("jobs njobs numjobs parallel workers", ("launcher.workers",)),
         )
         for other in others.split()
     }
@@ -81,8 +81,10 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
             ),
             (
                 "dataloaderworkers loaderworkers numworkers nworkers",
-                "images are in memory and need no loaders; sweep.workers is how many runs of a sweep train at a time",
+                "images are in memory and need no loaders; launcher.workers is how many runs of a sweep train at a"
+                " time",
             ),
+            ("storage", "a sweep is kept in the journals of its runs; launcher=ray or slurm trains on many machines"),
             ("logdir outdir output outputdir rundir savedir", "HCR_OUTPUT_DIR names the folder that runs are kept in"),
             ("configdir configpath", "--config-dir names a folder with YAML of your own"),
         )

@@ -1,14 +1,11 @@
 """The typed config of a sweep: which runs it is of, and within what bounds they are made."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from hcr.config.duration import seconds
 from hcr.config.errors import ConfigError
-from hcr.config.schema import require, shown
-
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+from hcr.config.schema import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +15,7 @@ class SweepConfig:
     `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
     after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
     first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
-    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile. Machines that give
-    the same `storage`, a database, and the same command share the runs; `take_over` makes those of machines that are
-    gone for good.
+    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile.
     """
 
     sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]
@@ -31,18 +26,15 @@ class SweepConfig:
     pruner_percentile: float
     design: Literal["full", "around"]
     sample: int | None
-    workers: int | None
     max_time: str | None
     trial_timeout: str | None
     retry_failed: bool
-    take_over: bool
     allow_code_change: bool
     allow_incomplete: bool
     confirm: int | None
-    storage: str | None
 
     def __post_init__(self) -> None:
-        for name in ("n_trials", "sample", "workers"):
+        for name in ("n_trials", "sample"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"sweep.{name}", "1 or more, or null", value)
         require(self.confirm is None or self.confirm >= 2, "sweep.confirm", "2 or more seeds, or null", self.confirm)
@@ -68,8 +60,6 @@ class SweepConfig:
                 f"sweep.pruner: a grid makes each of its runs whole; expected none, got {self.pruner};"
                 " sweep.sampler=tpe or random searches, and prunes"
             )
-        if self.take_over and self.storage is None:
-            raise ConfigError("sweep.take_over: is for a sweep that machines share in sweep.storage; expected false")
         if self.design == "around" and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with design=around, got {self.sample}")
 
@@ -88,16 +78,3 @@ class SweepConfig:
         """`trial_timeout` in seconds."""
         return seconds(self.trial_timeout, "sweep.trial_timeout")
 
-
-def seconds(text: str | None, key: str) -> float | None:
-    """The seconds that a text such as `90s`, `30m`, `2h` or `1.5d` means.
-
-    Raises:
-        ConfigError: it means none, or nothing.
-    """
-    if text is None:
-        return None
-    found = DURATION.fullmatch(text.strip())
-    if found is None or float(found[1]) == 0:
-        raise ConfigError(f"{key}: expected a time such as 90s, 30m, 2h or 1d, or null, got {shown(key, text)}")
-    return float(found[1]) * SECONDS[found[2]]

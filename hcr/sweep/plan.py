@@ -20,7 +20,7 @@ from hcr.config import ConfigError, RunConfig
 from hcr.config.data import DatasetConfig
 from hcr.config.errors import one_line
 from hcr.config.fingerprint import code_sources, deciding_config
-from hcr.config.gate import CHOICES, MONITORS, parse_resolved, to_dict
+from hcr.config.gate import MONITORS, RUN_GROUPS, parse_resolved, to_dict
 from hcr.config.points import SEED, AskedRun, Space
 
 PLAN, TRIALS = "plan.json", "trials"
@@ -271,7 +271,7 @@ def _in_order(axis: dict[str, Any]) -> dict[str, Any]:
 
 def _kinds(cfg: RunConfig) -> tuple[type, ...]:
     """What says which installed packages take part in a run."""
-    return tuple(type(getattr(cfg, group)) for group in CHOICES)
+    return tuple(type(getattr(cfg, group)) for group in RUN_GROUPS)
 
 
 def _identity(cfg: RunConfig, space: Space) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""Where the trials of a sweep run: what its story asks of any such place, and the events that it hears.
+
+A trial is a folder (see `hcr.sweep.trial`). A place turns it into a run's folder, `<output root>/runs/<key>` on the
+controller's disk, by way of `run_trial` in a process of its own wherever that is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hcr.config.errors import HcrError
+
+LOST = -9  # the exit code of a trial whose process, worker or node was lost: it is tried once more
+
+
+@dataclass(frozen=True)
+class Began:
+    """The process of the trial in `folder` is there."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The trial in `folder` has trained an epoch, counted from 1, after which the monitored metric is `value`."""
+
+    folder: Path
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The process of the trial in `folder` is gone, and all that it wrote is on the controller's disk.
+
+    `code` is as of `subprocess`: negative for a signal, `stopping.INTERRUPTED` where it was told to stop.
+    """
+
+    folder: Path
+    code: int
+
+
+Event = Began | Epoch | Ended
+
+
+class WorkersLost(HcrError):
+    """The place is gone for good, and no trial can run: the sweep stops, and the same command resumes it."""
+
+
+class Workers(Protocol):
+    """A place where trials run.
+
+    Attributes:
+        slots: trials that it takes at a time; may change while a cluster does.
+    """
+
+    slots: int
+
+    def start(self, folder: Path) -> None:
+        """Begin the trial in `folder`, or go on with it; returns at once."""
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """What has happened since the last call, after waiting at most `timeout_s` seconds for something.
+
+        Raises:
+            WorkersLost: no trial can run any more.
+        """
+
+    def answer(self, folder: Path, *, go_on: bool) -> None:
+        """What a trial that waits after its epoch hears: to go on, or to end as pruned."""
+
+    def stop(self, folder: Path, *, at_once: bool = False) -> None:
+        """Have a trial stop: it writes down where it stands. With `at_once` it is killed."""
+
+    def close(self) -> None:
+        """Kill what runs, and let go of the place."""
