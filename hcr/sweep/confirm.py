@@ -71,12 +71,12 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
     return found
 
 
-def to_confirm(ledger: Ledger, plan: Plan, sweep: SweepConfig, num_left: int) -> list[Run]:
-    """The runs that confirm the best points, and where each of them stands; none before all others are made.
+def to_confirm(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Run]:
+    """The runs that confirm the best points, and where each of them stands; all others have been made.
 
-    None either where a point lacks runs that failed: the best of what is left need not be the best.
+    None where a point lacks runs that failed: the best of what is left need not be the best.
     """
-    if sweep.confirm is None or num_left:
+    if sweep.confirm is None:
         return []
     board = board_of(plan, ledger.made, allow_incomplete=sweep.allow_incomplete)
     if board is None or (board.is_incomplete and not sweep.allow_incomplete):

@@ -101,10 +101,10 @@ def run_sweep(
         source = source_of(plan, sweep, ledger)
 
         def num_left() -> int:
-            return source.num_to_ask() + sum(run.is_left for run in ledger.made)
+            return source.num_to_ask() + sum(run.is_left for run in ledger.in_order)
 
-        confirming = to_confirm(ledger, plan, sweep, num_left())
-        plan = _with_code(plan, code, sweep, is_left=bool(num_left()) or any(run.is_left for run in confirming))
+        confirming = [] if num_left() else to_confirm(ledger, plan, sweep)
+        plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
         here = stack.enter_context(contextlib.closing(Local(folder / "here", plan.workers or 1, cfg=samples[0])))
         uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow beside Keras
         configs = [*ledger.new_configs(), *(samples if plan.is_search else [])]
@@ -113,8 +113,9 @@ def run_sweep(
         stack.callback(workers.close)
         write_plan(folder, plan)
         with recorded(tracking) as journal, leaving_without_output(lambda: f"{again} resumes sweep {plan.id}"):
-            for line in filter(None, (counts(ledger, num_left(), is_search=plan.is_search), source.note)):
-                print(line, flush=True)
+            print(counts(ledger, num_left(), is_search=plan.is_search), flush=True)
+            if source.note:
+                print(f"note: {source.note}", flush=True)
             begin_run(journal, plan, folder)
             tell = partial(tell_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
@@ -126,7 +127,8 @@ def run_sweep(
                 dispatcher.make(source, [run for run in ledger.made if run.state == "interrupted"], tell)
                 tell()
                 board = board_of(plan, ledger.made, allow_incomplete=sweep.allow_incomplete)
-                confirming = to_confirm(ledger, plan, sweep, num_left())
+                if not confirming and not num_left():
+                    confirming = to_confirm(ledger, plan, sweep)
                 screen.total = total + len(confirming)
                 dispatcher.make(source, [run for run in confirming if run.is_left], tell)
                 uploader.drain()  # a run that is being uploaded cannot be scored, told anything, or drawn
@@ -145,8 +147,8 @@ def run_sweep(
             if board is not None:
                 tell_best(journal, board, ledger.made, uploader)
             tell_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
-        if sweep.confirm is not None and not num_left() and not confirming:
-            print("nothing is confirmed as long as runs are missing", flush=True)
+            if sweep.confirm is not None and not num_left() and not confirming:
+                print("nothing is confirmed as long as runs are missing", flush=True)
         return SweepResult(plan, ledger.in_order, board, confirmed, num_left(), plan.parents[-1], folder)
 
 
