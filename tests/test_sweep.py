@@ -461,20 +461,6 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -
     assert processes_of(tmp_path) == []
 
 
-def test_a_launcher_of_hydra_s_runs_the_same_plan(hcr: Hcr, tmp_path: Path) -> None:
-    command = ("train", "-m", "seed=0,1", *SMALL)
-    done = hcr(*command, "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={tmp_path}/logs")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
-    made = Sweep(tmp_path)
-    assert made.statuses() == ["FINISHED"] * 2
-    assert made.parent.info.status == "FINISHED"
-    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
-    done = hcr(*command)  # and hcr's own processes take over where it stopped
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
-
-
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_controllers_that_share_a_search_are_one_sweep(
     database: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from shutil import get_terminal_size
-from typing import Any
-
-from omegaconf import DictConfig
 
 from hcr import stopping
-from hcr.config import ConfigError, HcrError, RunConfig
+from hcr.config import ConfigError, RunConfig
 from hcr.config.compose import Checked
 from hcr.config.points import AskedRun
 from hcr.config.secrets import override_without_secrets
@@ -21,7 +17,6 @@ from hcr.importing import refusal_of
 from hcr.output import leaving_without_output, of_disk
 from hcr.sweep.agreement import Agreement, agreement, has_begun
 from hcr.sweep.identity import Fingerprints, fold
-from hcr.sweep.launched import LaunchedPool, run_launched
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
@@ -31,55 +26,41 @@ from hcr.tracking.journal import last_event
 from hcr.tracking.status import earlier_uris, is_delivered
 
 
-class SweepJob:
-    """What Hydra calls: for a multirun its `sweep`, by way of our sweeper.
+def train_many(checked: Checked, overrides: Sequence[str]) -> int:
+    """Run the sweep, or with `check_only` print its plan; the exit code is 1 where a run failed.
 
     Args:
         checked: what the gate accepted.
         overrides: the command line's.
 
-    Attributes:
-        error: what went wrong, kept as Hydra would wrap it.
-        exit_code: 1 where a run failed.
+    Raises:
+        HcrError: what the user can mend.
+        SystemExit: standard output cannot be written any more.
     """
+    job = _SweepJob(checked, overrides)
+    try:
+        with leaving_without_output():
+            return job.run()
+    except ImportError as error:
+        raise refusal_of(error) from error
+    except OSError as error:
+        raise of_disk(error, output_root(), f"make room; {job.again} resumes the sweep") from error
+
+
+class _SweepJob:
+    """A sweep that the gate accepted; the arguments are those of `train_many`."""
 
     def __init__(self, checked: Checked, overrides: Sequence[str]) -> None:
         assert checked.space is not None
-        self.launched = run_launched  # what the workers of a launcher call
         self._checked, self._overrides, self._space = checked, list(overrides), checked.space
         self._fingerprints = Fingerprints()
         self._runs: list[AskedRun] = []  # what is planned: each of the runs asked for once
-        self._launcher: Any = None
-        self._batch: int | None = None
-        self.error: HcrError | None = None
-        self.exit_code = 0
-
-    def __call__(self, cfg: DictConfig) -> None:
-        """Hydra's own way to run one job, which a sweep of ours does not go."""
-        raise AssertionError("a sweep goes through hcr's own sweeper")
-
-    def sweep(self, launcher: Any, max_batch_size: int | None) -> None:
-        """Run the sweep, or print what it would be.
-
-        Raises:
-            SystemExit: standard output cannot be written any more.
-        """
-        self._launcher, self._batch = launcher, max_batch_size
-        try:
-            with leaving_without_output():
-                self.exit_code = self._sweep()
-        except HcrError as error:
-            self.error = error
-        except ImportError as error:
-            self.error = refusal_of(error)
-        except OSError as error:
-            self.error = of_disk(error, output_root(), f"make room; {self._again} resumes the sweep")
 
     def plan(self) -> Plan:
         """The plan, frozen now; runs that have the same numbers are in it once.
 
         Raises:
-            ConfigError: bounds that the plan exceeds, or that do not fit the launcher.
+            ConfigError: bounds that the plan exceeds.
             DataError: the data cannot be read.
         """
         sweep = self._space.sweep
@@ -93,15 +74,7 @@ class SweepJob:
         if num_same:
             print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
         num_runs = len(self._runs) or sweep.n_trials or 1
-        if self._launcher is not None:
-            for name in ("workers", "trial_timeout"):
-                if getattr(sweep, name) is not None:
-                    raise ConfigError(
-                        f"sweep.{name}: expected null with a launcher, which has a setting of its own for it"
-                    )
-            workers, threads = self._batch or num_runs, own or 1
-        else:
-            workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
+        workers, threads = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=own)
         plan = self._planned(workers, threads)
         there: Plan | Agreement | None = read_plan(sweep_folder(plan))
         if there is None and not self._checked.configs[0].check_only:
@@ -109,8 +82,7 @@ class SweepJob:
         if there is None or there.threads == threads:
             return plan
         # Begun with other threads, on another machine or by other workers: the numbers depend on them, so they stay.
-        if self._launcher is None:
-            workers, _ = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
+        workers, _ = workers_and_threads(sweep.workers, num_runs=num_runs, own_threads=there.threads)
         return self._planned(workers, there.threads)
 
     def _name(self) -> str:
@@ -120,7 +92,7 @@ class SweepJob:
         return " ".join(map(override_without_secrets, words)) or "multirun"
 
     @property
-    def _again(self) -> str:
+    def again(self) -> str:
         """The command that goes on."""
         is_anew = self._checked.configs[0].resume == "never"
         return "the same command" + (" without resume=never" if is_anew else "")
@@ -136,7 +108,7 @@ class SweepJob:
             rest = "" if is_delivered(run) else "; `hcr sync` uploads the rest of it"
             return f"interrupted; sweep {plan.id} has finished and is in {folder}{rest}"
         rest = "" if is_delivered(run) else ", and `hcr sync` uploads what it has so far"
-        return f"interrupted; {self._again} resumes sweep {plan.id} in {folder}{rest}"
+        return f"interrupted; {self.again} resumes sweep {plan.id} in {folder}{rest}"
 
     def _planned(self, workers: int, threads: int) -> Plan:
         base = self._checked.configs[0]
@@ -161,7 +133,8 @@ class SweepJob:
             plan = next((replace(plan, id=old.id) for old in before if sweep_folder(old).exists()), plan)
         return replace(plan, id=_id_of(plan, self._space.sweep, base))
 
-    def _sweep(self) -> int:
+    def run(self) -> int:
+        """Run the sweep, or print what it would be; the exit code."""
         plan = self.plan()
         base = self._checked.configs[0]
         configs = [run.cfg for run in self._runs] or self._checked.configs
@@ -172,10 +145,9 @@ class SweepJob:
                 print_plan(plan, self._space.sweep, configs, self._fingerprints)
             return 0
         try:
-            launch = None if self._launcher is None else partial(LaunchedPool, self._launcher.launch)
             with stopping.recording():
                 result = run_sweep(
-                    plan, self._space.sweep, base.tracking, configs, self._fingerprints, launch, again=self._again
+                    plan, self._space.sweep, base.tracking, configs, self._fingerprints, again=self.again
                 )
                 stopping.check()
         except BaseException:
@@ -184,7 +156,7 @@ class SweepJob:
             raise KeyboardInterrupt(self._what_is_kept(plan)) from None
         finally:
             stopping.set_line(self._what_is_kept(plan))
-        print_result(result, self._again)
+        print_result(result, self.again)
         return 1 if result.num_failed else 0
 
 

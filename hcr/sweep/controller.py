@@ -15,7 +15,6 @@ from hcr import stopping
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
 from hcr.sweep.delivery import Delivery
-from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import outcome_of
 from hcr.sweep.plan import Plan
 from hcr.sweep.pool import GRACE_S, Ended, NurseryDied, Pool
@@ -52,7 +51,7 @@ class Controller:
         folder: Path,
         *,
         sweep: SweepConfig,
-        make_pool: Callable[[], Pool | LaunchedPool],
+        make_pool: Callable[[], Pool],
         delivery: Delivery,
         screen: SweepScreen,
     ) -> None:
@@ -63,7 +62,7 @@ class Controller:
         self._folder = folder
         self._sweep = sweep
         self._make_pool = make_pool
-        self._pool: Pool | LaunchedPool | None = None
+        self._pool: Pool | None = None
         self._delivery = delivery
         self._screen = screen
         self._read: dict[str, Any] | None = None  # the data set that the nursery has in memory
@@ -140,7 +139,7 @@ class Controller:
             self._pool.close()
             self._pool = None
 
-    def pool(self) -> Pool | LaunchedPool:
+    def pool(self) -> Pool:
         """The pool, started when it is first needed, and anew where it has died.
 
         Raises:

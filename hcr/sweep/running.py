@@ -22,7 +22,6 @@ from hcr.sweep.controller import Controller
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.drawing import draw_best
 from hcr.sweep.identity import Fingerprints, check_data
-from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.models import check_models
 from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, told_changes, write_plan
 from hcr.sweep.pool import Pool
@@ -71,7 +70,6 @@ def run_sweep(
     tracking: TrackingConfig,
     samples: Sequence[RunConfig],
     fingerprints: Fingerprints,
-    make_pool: Callable[[], LaunchedPool] | None = None,
     *,
     again: str = "the same command",
 ) -> SweepResult:
@@ -83,7 +81,6 @@ def run_sweep(
         tracking: the store.
         samples: configs whose models stand for those that a search will build.
         fingerprints: of the runs; what they have read of the data is not read again.
-        make_pool: what runs are launched with, where it is not processes of our own.
         again: the command that goes on with the sweep, in words.
 
     Raises:
@@ -103,7 +100,7 @@ def run_sweep(
             plan,
             folder,
             sweep=sweep,
-            make_pool=make_pool or partial(Pool, folder / "nursery.txt"),
+            make_pool=partial(Pool, folder / "nursery.txt"),
             delivery=delivery,
             screen=screen,
         )
