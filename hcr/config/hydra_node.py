@@ -2,8 +2,8 @@
 
 Hydra acts on this node also where it only shows something: it hands the logging nodes to `logging.config.dictConfig`
 (which imports what `()`, `class` and `ext://` name) and imports packages named in the search path. Callbacks, launcher
-and sweeper are never instantiated, as hcr runs what is composed; they are refused all the same, and so is whatever else
-would be ignored or run. The node is checked after composing (the search path before), and before Hydra acts on it.
+and sweeper are never instantiated, as hcr runs what is composed; they are refused all the same. The node is checked
+after composing (the search path before), and before Hydra acts on it.
 """
 
 import re
