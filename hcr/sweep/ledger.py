@@ -183,6 +183,7 @@ class Ledger:
             overrides=[*plan.fixed, *planned.overrides],
             tags=tags,
             dataset_digest=None if data is None else data["digest"],
+            monitor=plan.monitor,
             waits=waits,
         )
         write_trial(self.trial(planned), task, planned.cfg)
