@@ -25,7 +25,8 @@ from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
-from hcr.tracking.journal import ARTIFACTS, Journal, last_event
+from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run, is_delivered
 from hcr.verbs import VERBS

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
+from hcr.tracking.events import Event
+from hcr.tracking.journal import Journal
 from hcr.tracking.known import Known, Standing, ask, deleted_keys
+from hcr.tracking.lock import is_of_this_host, lock_ended_run
 from hcr.tracking.place import store_of
 from hcr.tracking.replay import deliver_lost_run
 from hcr.tracking.status import find_run, finished_runs, unfinished

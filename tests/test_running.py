@@ -14,7 +14,8 @@ from hcr.sweep.command import _id_of
 from hcr.sweep.plan import write_plan
 from hcr.sweep.running import _begin, sweep_folder
 from hcr.sweep.work import PARENT_ELSEWHERE, parent_key
-from hcr.tracking.journal import JOURNAL, Journal, last_event
+from hcr.tracking.events import JOURNAL, last_event
+from hcr.tracking.journal import Journal
 
 
 def new_journal() -> Journal:

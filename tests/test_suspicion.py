@@ -8,7 +8,9 @@ from mlflow import MlflowClient
 
 from hcr.commands import sync
 from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, lock_run, now_ms
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import Journal, now_ms
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import end_dead_runs, find_run
 from hcr.tracking.store import open_store

@@ -17,7 +17,9 @@ from mlflow.entities import Run, ViewType
 
 from hcr.commands import sync
 from hcr.config.errors import ConfigError, TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, add_events, lock_run
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position, undelivered
 from hcr.tracking.store import open_store

@@ -27,7 +27,7 @@ from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.running import SweepResult, run_sweep, sweep_folder
 from hcr.sweep.work import parent_key
-from hcr.tracking.journal import last_event
+from hcr.tracking.events import last_event
 from hcr.tracking.status import earlier_uris, is_delivered
 
 

@@ -17,7 +17,7 @@ from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK, told_by
-from hcr.tracking.journal import read_events
+from hcr.tracking.events import read_events
 
 CONFIRMED = 2  # points: the winner, and who came next
 

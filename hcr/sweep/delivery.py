@@ -15,7 +15,8 @@ from typing import Self
 from hcr import stopping
 from hcr.config.errors import HcrError, one_line
 from hcr.importing import import_needed
-from hcr.tracking.journal import JOURNAL, lock_run
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import LONGEST_WAIT_S, SHORTEST_WAIT_S, ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store

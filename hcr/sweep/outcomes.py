@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcr.tracking.journal import Event, last_event, read_events
+from hcr.tracking.events import Event, first_event, last_event, read_events
 from hcr.tracking.known import ask, deleted_keys
-from hcr.tracking.status import finished_runs, first_event, run_folders
+from hcr.tracking.status import finished_runs, run_folders
 
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
 

@@ -15,8 +15,10 @@ from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format
 from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
 from hcr.sweep.runs import Run, number_tag
-from hcr.tracking.journal import DESCRIPTION, Event, Journal, add_events, lock_ended_run, read_events
-from hcr.tracking.status import first_event, read_position
+from hcr.tracking.events import DESCRIPTION, Event, first_event, read_events
+from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.lock import lock_ended_run
+from hcr.tracking.status import read_position
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
 REUSED_BY = "hcr.reused_by"  # and a sweep's key: a run's number in a sweep that did not make it

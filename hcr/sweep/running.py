@@ -30,7 +30,8 @@ from hcr.sweep.report import board_of, describe, record_board, record_confirmati
 from hcr.sweep.runs import Run
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.work import PARENT, PARENT_ELSEWHERE, Work, word_in
-from hcr.tracking.journal import JOURNAL, Journal
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
 
 LOCK = "lock"

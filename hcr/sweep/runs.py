@@ -18,7 +18,7 @@ from hcr.sweep.identity import Fingerprints
 from hcr.sweep.outcomes import NUMBER_TAG, KnownRuns, Outcome, outcome_of
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import CONFIG, RUN, TASK, read_result
-from hcr.tracking.journal import last_event
+from hcr.tracking.events import last_event
 
 State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "refused", "elsewhere"]
 

@@ -22,7 +22,7 @@ from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.runs import Run, State
 from hcr.sweep.search import Search
 from hcr.sweep.study import Claims, Study, Trial
-from hcr.tracking.journal import this_host
+from hcr.tracking.lock import this_host
 
 SEARCH = "search.db"
 BEAT_S = 20.0  # from one sign of life to the next

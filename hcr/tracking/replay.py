@@ -16,29 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hcr import stopping
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import (
-    ARTIFACTS,
-    JOURNAL,
-    LONGEST_DIGEST,
-    Event,
-    Journal,
-    is_of_this_host,
-    last_event,
-    lock_ended_run,
-    lock_run,
-    read_events,
-)
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, first_event, last_event, read_events
+from hcr.tracking.journal import Journal
 from hcr.tracking.known import Known, lost_runs
+from hcr.tracking.lock import is_of_this_host, lock_ended_run, lock_run
 from hcr.tracking.place import store_of
-from hcr.tracking.status import (
-    POSITION,
-    end_dead_runs,
-    first_event,
-    is_delivered,
-    oldest_first,
-    read_position,
-    undelivered,
-)
+from hcr.tracking.status import POSITION, end_dead_runs, is_delivered, oldest_first, read_position, undelivered
 from hcr.tracking.store import (
     database_made_ms,
     experiment_id,

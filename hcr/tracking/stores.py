@@ -9,11 +9,13 @@ from hcr.config.errors import one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path
 from hcr.tracking.comparison import missing, missing_inside, read_contents
-from hcr.tracking.journal import end_dead_run, lock_run
+from hcr.tracking.events import first_event
+from hcr.tracking.journal import end_dead_run
 from hcr.tracking.known import Known, ask
+from hcr.tracking.lock import lock_run
 from hcr.tracking.place import read_choice, store_of
 from hcr.tracking.replay import Replay, RunDeleted
-from hcr.tracking.status import first_event, is_delivered, is_ours, oldest_first
+from hcr.tracking.status import is_delivered, is_ours, oldest_first
 from hcr.tracking.store import all_runs, copy_of_store
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from hcr.config.tracking import TrackingConfig
-from hcr.tracking.journal import JOURNAL, Journal, read_events, this_host
+from hcr.tracking.events import JOURNAL, read_events
+from hcr.tracking.journal import Journal
+from hcr.tracking.lock import this_host
 from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread, RunDeleted
 from hcr.tracking.session import recorded
 from hcr.tracking.status import read_position, undelivered
