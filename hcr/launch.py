@@ -173,7 +173,7 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
 def _score_later(folder: Path) -> None:
     """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
     from hcr.scoring import score_test, scored
-    from hcr.tracking.replay import upload_added
+    from hcr.tracking.ended import upload_added
 
     if scored(folder) is not None:
         return

@@ -35,7 +35,7 @@ def record(root: Path, uri: str | None = None, mark: str = "f") -> Path:
         journal.artifact("a.txt").write_text(mark)
         journal.artifact_written("a.txt")
     journal.release()
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     return journal.folder
 
 

@@ -227,12 +227,12 @@ if at == "import":
 elif at == "upload":
     from hcr.tracking.replay import Replay
     from hcr.tracking.events import last_event
-    def deliver(self, go_on=lambda: True):
+    def upload(self, go_on=lambda: True):
         if last_event(self._folder).get("event") == "end":
             burst()
         time.sleep(0.1)
         return False
-    Replay.deliver = deliver
+    Replay.upload = upload
 elif at == "end":
     from hcr.tracking.journal import Journal
     before(Journal, "end")

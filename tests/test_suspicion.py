@@ -40,7 +40,7 @@ def running(root: Path, *, host: str, boot: str, silent_ms: int = 0) -> Path:
     for event in events:
         event["time_ms"] -= silent_ms
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     return journal.folder
 
 
@@ -59,7 +59,7 @@ def test_a_silent_run_of_another_host_is_suspected_until_it_speaks(root: Path, c
     assert found["hcr.suspected"].startswith("last seen ")
     with (silent / JOURNAL).open("a") as file:
         file.write(json.dumps({"event": "end", "time_ms": now_ms(), "status": "FINISHED"}) + "\n")
-    Replay(silent).deliver()
+    Replay(silent).upload()
     found = tags(client, silent.name)
     assert found["status"] == "FINISHED"
     assert "hcr.suspected" not in found

@@ -319,10 +319,10 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
     with Journal(root, uri=uri, experiment="tests") as journal:
         journal.begin(name="a run", tags={})
         journal.metrics({"val/loss": 1.0}, step=1)
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         lose(uri, read_position(journal.folder)["run_id"])
         journal.metrics({"val/loss": 0.5}, step=2)
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         (run,) = runs(uri).values()
         assert history(open_store(uri), run, "val/loss") == [1, 2]
     assert json.loads((journal.folder / "delivered.json").read_text())["run_id"] == run.info.run_id
@@ -330,7 +330,7 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
 
 def test_a_database_that_is_locked_is_one_line(root: Path, uri: str) -> None:
     folder = write_run(root, uri)
-    Replay(folder).deliver()
+    Replay(folder).upload()
     with lock_run(folder):
         add_events(folder, [{"event": "tags", "values": {"late": "yes"}}])
     code = f"""

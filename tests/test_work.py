@@ -13,7 +13,6 @@ from hcr.config.tracking import output_root, sqlite_uri
 from hcr.sweep import source as source_module
 from hcr.sweep import work as work_module
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.outcomes import KnownRuns, Outcome
 from hcr.sweep.plan import Plan
@@ -22,6 +21,7 @@ from hcr.sweep.screen import SweepScreen
 from hcr.sweep.study import Claims
 from hcr.sweep.trial import write_result
 from hcr.sweep.work import Work
+from hcr.tracking.uploader import Uploader
 
 NOTHING = KnownRuns(finished={}, own={})
 
@@ -79,7 +79,7 @@ def shared(tmp_path: Path) -> tuple[Work, Claims]:
 
     screen = SweepScreen(total=None, monitor=made.monitor, higher_is_better=False)
     controller = Controller(
-        made, tmp_path, sweep=sweep, make_pool=no_pool, delivery=Delivery(made.uri, 1.0), screen=screen
+        made, tmp_path, sweep=sweep, make_pool=no_pool, delivery=Uploader(made.uri, 1.0), screen=screen
     )
     return Work(made, tmp_path, sweep, controller, Fingerprints()), claims
 

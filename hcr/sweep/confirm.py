@@ -12,12 +12,12 @@ from hcr.config.text import printable
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, number_format
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK, told_by
 from hcr.tracking.events import read_events
+from hcr.tracking.uploader import Uploader
 
 CONFIRMED = 2  # points: the winner, and who came next
 
@@ -91,7 +91,7 @@ def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequenc
     return Confirmation(board, list(runs), test)
 
 
-def score_missing(controller: Controller, folder: Path, runs: Sequence[Run], delivery: Delivery) -> None:
+def score_missing(controller: Controller, folder: Path, runs: Sequence[Run], delivery: Uploader) -> None:
     """Score on test what `score_test=true` asks for and a reused run lacks; it is counted as any look at test.
 
     Args:

@@ -14,7 +14,6 @@ from typing import Any
 from hcr import stopping
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.launched import LaunchedPool
 from hcr.sweep.outcomes import outcome_of
 from hcr.sweep.plan import Plan
@@ -24,6 +23,7 @@ from hcr.sweep.screen import SweepScreen
 from hcr.sweep.source import Source
 from hcr.sweep.trial import EPOCHS, ERROR, OUTPUT, RESULT, RUN, read_result, write_result
 from hcr.tracking.status import end_dead_runs
+from hcr.tracking.uploader import Uploader
 
 POLL_S = 0.2
 MOST_NURSERIES = 3  # times that the process which runs are forked from may die before the sweep gives up
@@ -53,7 +53,7 @@ class Controller:
         *,
         sweep: SweepConfig,
         make_pool: Callable[[], Pool | LaunchedPool],
-        delivery: Delivery,
+        delivery: Uploader,
         screen: SweepScreen,
     ) -> None:
         self.parent = ""

@@ -8,13 +8,13 @@ from hcr.config.tracking import output_root
 from hcr.drawing import is_drawn
 from hcr.evaluation.leaderboard import Leaderboard
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.runs import Run
 from hcr.sweep.trial import RESULT, TASK, told_by
+from hcr.tracking.uploader import Uploader
 
 
 def draw_best(
-    controller: Controller, folder: Path, board: Leaderboard | None, runs: Sequence[Run], delivery: Delivery
+    controller: Controller, folder: Path, board: Leaderboard | None, runs: Sequence[Run], delivery: Uploader
 ) -> None:
     """Draw the runs of the best point that have no pictures yet, in a process of their own, and upload them.
 

@@ -19,7 +19,6 @@ from hcr.config.text import printable
 from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import format_value
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.models import check_models, parts_of
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads
@@ -30,6 +29,7 @@ from hcr.sweep.screen import SweepScreen, duration
 from hcr.sweep.search import rungs
 from hcr.sweep.trial import TASK, told_by
 from hcr.sweep.work import Work
+from hcr.tracking.uploader import Uploader
 
 MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
@@ -66,7 +66,7 @@ def print_plan(
             scratch,
             sweep=sweep,
             make_pool=partial(Pool, scratch / "nursery.txt"),
-            delivery=Delivery(plan.uri, 1.0),
+            delivery=Uploader(plan.uri, 1.0),
             screen=screen,
         )
         with contextlib.closing(controller):

@@ -12,13 +12,13 @@ from hcr.config.secrets import redact
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.plan import Plan
 from hcr.sweep.runs import Run, number_tag
 from hcr.tracking.events import DESCRIPTION, Event, first_event, read_events
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import read_position
+from hcr.tracking.uploader import Uploader
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
 REUSED_BY = "hcr.reused_by"  # and a sweep's key: a run's number in a sweep that did not make it
@@ -152,7 +152,7 @@ def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, lis
     return replace(base, values=plan.base), effects
 
 
-def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan: Plan, delivery: Delivery) -> None:
+def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan: Plan, delivery: Uploader) -> None:
     """Each run of the sweep hears what its point came to, so that sorting MLflow's table gives the leaderboard."""
     if board is None:
         return
@@ -174,7 +174,7 @@ def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan
                 _tell(folder, {"event": "tags", "values": {f"{REUSED_BY}.{parent}": number_tag(run.planned)}}, delivery)
 
 
-def _tell(folder: Path, event: Event, delivery: Delivery) -> None:
+def _tell(folder: Path, event: Event, delivery: Uploader) -> None:
     """Tell a run that has ended something, unless it knows."""
     if _has_told(folder, event):
         return
@@ -207,7 +207,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     journal.tags({DESCRIPTION: text})
 
 
-def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], delivery: Delivery) -> None:
+def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], delivery: Uploader) -> None:
     """Which child is the best of the best point, by its key and by its id in MLflow."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min

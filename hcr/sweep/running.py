@@ -19,7 +19,6 @@ from hcr.output import leaving_without_output
 from hcr.sweep.agreement import agree, agreement, is_mixed
 from hcr.sweep.confirm import Confirmation, score_missing
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.drawing import draw_best
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.launched import LaunchedPool
@@ -33,6 +32,7 @@ from hcr.sweep.work import PARENT, PARENT_ELSEWHERE, Work, word_in
 from hcr.tracking.events import JOURNAL
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
+from hcr.tracking.uploader import Uploader
 
 LOCK = "lock"
 MIXED_TAG = {"hcr.mixed_code": "true"}
@@ -99,7 +99,7 @@ def run_sweep(
         screen = SweepScreen(
             total=sweep.n_trials or len(plan.runs), monitor=plan.monitor, higher_is_better=plan.higher_is_better
         )
-        delivery = Delivery(plan.uri, tracking.timeout_s)
+        delivery = Uploader(plan.uri, tracking.timeout_s)
         controller = Controller(
             plan,
             folder,
@@ -119,7 +119,7 @@ def run_sweep(
         work.begin()
         write_plan(folder, plan)
         resumes = f"{again} resumes sweep {plan.id}"
-        with recorded(tracking) as journal, leaving_without_output(lambda: resumes):
+        with recorded(tracking, uploader=delivery) as journal, leaving_without_output(lambda: resumes):
             print(work.counts(), flush=True)
             controller.parent = _begin(journal, plan, folder, work.shared_key, work.deleted)
             tell = partial(_tell_progress, journal, controller)
@@ -143,9 +143,9 @@ def run_sweep(
                 delivery.drain()  # nor drawn
                 draw_best(controller, folder, board, [*made, *confirming], delivery)
                 delivery.drain()
-            if delivery.num_undelivered:
+            if delivery.num_left:
                 print(
-                    f"hcr: {counted(delivery.num_undelivered, 'run')} not in MLflow as a whole yet; nothing is lost,"
+                    f"hcr: {counted(delivery.num_left, 'run')} not in MLflow as a whole yet; nothing is lost,"
                     " `hcr sync` delivers it",
                     file=sys.stderr,
                 )
@@ -297,7 +297,7 @@ def _tell_progress(journal: Journal, controller: Controller, run: Run | None = N
 def _tell_end(
     journal: Journal,
     work: Work,
-    delivery: Delivery,
+    delivery: Uploader,
     board: Leaderboard | None,
     made: Sequence[Run],
     confirming: Sequence[Run],

@@ -10,7 +10,6 @@ from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import counted
 from hcr.sweep.confirm import Confirmation, confirmation, confirming_runs
 from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.outcomes import KnownRuns, known_runs
 from hcr.sweep.plan import Plan, PlannedRun
@@ -21,6 +20,7 @@ from hcr.sweep.source import SILENT_S, Grid, SearchTrials, SharedGrid
 from hcr.sweep.trial import read_result
 from hcr.tracking.known import LONGEST_WAIT_S, lost_runs
 from hcr.tracking.status import is_delivered
+from hcr.tracking.uploader import Uploader
 
 WAIT_S = 1.0
 PARENT, PARENT_ELSEWHERE = "parent.txt", "parent_elsewhere.txt"
@@ -145,7 +145,7 @@ class Work:
             elif run.state in ("pruned", "failed"):
                 screen.known(run.planned.number, run.state)
 
-    def deliver_what_is_left(self, delivery: Delivery) -> None:
+    def deliver_what_is_left(self, delivery: Uploader) -> None:
         """Runs that ended before, and that the store has not had as a whole, or has lost."""
         lost = set(lost_runs(output_root(), self.plan.uri))
         for folder, last in self._known.own.values():
@@ -221,7 +221,7 @@ class Work:
         return [self.state_of(planned) for planned in confirming_runs(self.plan, board, made, self._sweep.confirm)]
 
     def confirm(
-        self, on_ended: Callable[[Run], None], screen: SweepScreen, delivery: Delivery
+        self, on_ended: Callable[[Run], None], screen: SweepScreen, delivery: Uploader
     ) -> tuple[list[Run], Confirmation | None]:
         """Make the runs that confirm the best points, where that was asked for and nothing is missing.
 

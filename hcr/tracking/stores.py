@@ -153,7 +153,7 @@ def deliver_all(survey: Survey) -> int:
                 replay = Replay(folder)
                 if is_delivered(folder) or survey.is_whole:
                     replay.begin_anew()
-                delivered += replay.deliver()
+                delivered += replay.upload()
         except BlockingIOError:
             survey.num_running += 1
         except RunDeleted as error:
