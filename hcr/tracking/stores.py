@@ -1,4 +1,4 @@
-"""The runs under an output root against the stores that they belong to: what is missing where, and delivering it."""
+"""The runs under an output root against the stores that they belong to: what is missing where, and its upload."""
 
 import contextlib
 from collections.abc import Sequence
@@ -143,9 +143,9 @@ class Survey:
             return False
 
 
-def deliver_all(survey: Survey) -> int:
-    """Deliver what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
-    delivered = 0
+def upload_all(survey: Survey) -> int:
+    """Upload what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
+    uploaded = 0
     for folder in survey.lacking:
         try:
             with lock_run(folder):
@@ -153,11 +153,11 @@ def deliver_all(survey: Survey) -> int:
                 replay = Replay(folder)
                 if is_delivered(folder) or survey.is_whole:
                     replay.begin_anew()
-                delivered += replay.upload()
+                uploaded += replay.upload()
         except BlockingIOError:
             survey.num_running += 1
         except RunDeleted as error:
             print(f"left alone: {one_line(error)}", flush=True)
         except Exception as error:  # one store may be away while another answers: the others are still tried
             survey.failed.append((folder.name, error))
-    return delivered
+    return uploaded

@@ -37,16 +37,14 @@ class _OwnRun:
 
     Attributes:
         has_begun: there is an event.
-        is_done: nothing more of it is uploaded.
         is_uploaded: it is in the store as a whole.
-        error: the last one, since anything of it got through.
+        is_done: it is, or never will be.
     """
 
     journal: Journal
     has_begun: bool = False
-    is_done: bool = False
     is_uploaded: bool = False
-    error: Exception | None = None
+    is_done: bool = False
 
 
 class Uploader:
@@ -78,6 +76,7 @@ class Uploader:
         self._own: _OwnRun | None = None
         self._is_single = False
         self._replays: dict[Path, Replay] = {}
+        self._errors: dict[Path, Exception] = {}  # of each run the last one since anything of it got through
         self._refusal: HcrError | None = None
         self._told = False
         self._wake = threading.Event()
@@ -142,7 +141,7 @@ class Uploader:
         if own is None or not own.has_begun or own.is_uploaded:
             return None
         silent = "its journal has no end" if own.journal.gave_up else "the store does not answer"
-        return own.error or self.error or TrackingError(silent)
+        return self._errors.get(own.journal.folder) or self.error or TrackingError(silent)
 
     def follow(self, folder: Path) -> None:
         """Upload the run in `folder` while its process writes it."""
@@ -231,6 +230,8 @@ class Uploader:
         while not self._is_over():
             self._wake.clear()
             failed, moved = self._upload_each()
+            if self._own is not None and self._own.is_done:
+                self._release_own()
             if moved:
                 self.error = None
             wait_s = min(2 * wait_s, LONGEST_WAIT_S) if failed and not moved else SHORTEST_WAIT_S
@@ -250,32 +251,23 @@ class Uploader:
         for folder, upload in self._waiting():
             if self._is_over():
                 break
-            own = self._own if self._own is not None and folder == self._own.journal.folder else None
             try:
-                has_moved = upload()
+                if upload():
+                    moved = True
+                    self._errors.pop(folder, None)
             except BlockingIOError:  # `hcr sync`, or its own process, a moment longer
                 continue
             except ParentIsLate as error:
-                if own is not None:
-                    own.error = error
-                continue
+                self._errors[folder] = error
             except RunDeleted as error:  # while it was made: there is nothing to upload any more
+                self._errors[folder] = error
                 goes_on = "" if self._closing.is_set() else f"; {self._what_goes_on}"
                 print(f"hcr: {one_line(error)}{goes_on}", file=sys.stderr, flush=True)
                 self._drop_deleted(folder)
-                if own is not None:
-                    own.error, own.is_done = error, True
             except Exception as error:  # an outage, or a damaged journal: the other runs go on
                 failed = True
+                self._errors[folder] = error
                 self._tell(error)
-                if own is not None:
-                    own.error = error
-            else:
-                moved |= has_moved
-                if own is not None and has_moved:
-                    own.error = None
-            if own is not None and own.is_done:
-                self._release_own()
         return failed, moved
 
     def _waiting(self) -> list[tuple[Path, Callable[[], bool]]]:
@@ -331,6 +323,8 @@ class Uploader:
             self._deleted.add(folder)
             self._alive.discard(folder)
             self._ended.discard(folder)
+        if self._own is not None and folder == self._own.journal.folder:
+            self._own.is_done = True
 
     def _release_own(self) -> None:
         """Give up the lock of the run of this process, once it has ended: nobody here uploads more of it."""
