@@ -125,11 +125,9 @@ class Journal:
 
     def _open_again(self, folder: Path, lock: IO[bytes], *, reopen: bool) -> None:
         try:
-            events = _whole_events(folder)
+            events = _repaired(folder)
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
                 raise TrackingError(f"{folder}: expected an interrupted run, and it has finished")
-            with (folder / JOURNAL).open("r+b", buffering=0) as unfinished:
-                _cut_unfinished(unfinished)
             file = (folder / JOURNAL).open("ab")
         except OSError as error:
             lock.close()
@@ -252,7 +250,7 @@ class Journal:
 
 
 def append_event(folder: Path, event: str, **values: Any) -> None:
-    """One event behind the others of `folder`, whose journal is made where there is none.
+    """Append one event to the journal in `folder`, which is made where there is none.
 
     Several processes may append to one journal: each line is written whole, one after another.
 
@@ -279,7 +277,7 @@ def add_events(folder: Path, events: Sequence[Event]) -> None:
     Raises:
         OSError, TrackingError: the journal cannot be written, or is damaged.
     """
-    _append(folder, [*map(_stamped, events), _whole_events(folder)[-1]])
+    _append(folder, [*map(_stamped, events), _repaired(folder)[-1]])
 
 
 def end_dead_run(folder: Path) -> bool:
@@ -288,7 +286,7 @@ def end_dead_run(folder: Path) -> bool:
     Args:
         folder: the run's folder; its lock is held by the caller, so nobody is writing.
     """
-    if _whole_events(folder)[-1]["event"] == "end":
+    if _repaired(folder)[-1]["event"] == "end":
         return False
     told = {"event": "tags", "values": {"hcr.error": "its process died without ending the run"}}
     _append(folder, [_stamped(told), _stamped({"event": "end", "status": "FAILED", "died": True})])
@@ -308,12 +306,14 @@ def _line(event: Event) -> bytes:
     return (json.dumps(event) + "\n").encode()
 
 
-def _whole_events(folder: Path) -> list[Event]:
-    """The events of a run that nobody is writing.
+def _repaired(folder: Path) -> list[Event]:
+    """The events of a run that nobody is writing; a last line that was cut short is cut away.
 
     Raises:
-        TrackingError: there is none, or a line is damaged.
+        TrackingError: there is no event, or a line is damaged.
     """
+    with (folder / JOURNAL).open("r+b", buffering=0) as file:
+        _cut_unfinished(file)
     events = [event for event, _ in read_events(folder)]
     if not events:
         raise TrackingError(f"{folder / JOURNAL}: expected at least one event, got none")
@@ -321,10 +321,7 @@ def _whole_events(folder: Path) -> list[Event]:
 
 
 def _append(folder: Path, events: Sequence[Event]) -> None:
-    """Write `events` in one piece and sync them; where that fails the journal is as it was.
-
-    A last line without its newline is cut away first: what was never finished was never written.
-    """
+    """Write `events` in one piece and sync them; where that fails the journal is as it was."""
     lines = b"".join(map(_line, events))
     path = folder / JOURNAL
     path.touch(mode=0o600)  # the store's address in it may hold a password
@@ -341,7 +338,7 @@ def _append(folder: Path, events: Sequence[Event]) -> None:
 
 
 def _cut_unfinished(file: IO[bytes]) -> int:
-    """Cut a last line without its newline away; the size that is left, where the file's position is then."""
+    """Cut a last line without its newline away, which was never written; seek to the end that is left."""
     size = file.seek(0, os.SEEK_END)
     begin = max(0, size - LONGEST_EVENT)
     file.seek(begin)

@@ -183,3 +183,11 @@ def test_a_full_disk_leaves_no_part_of_an_event(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / JOURNAL).read_bytes() == before
+
+
+def test_half_a_line_behind_the_end_of_a_run_is_cut_away_so_that_it_counts_as_uploaded(tmp_path: Path) -> None:
+    append_event(tmp_path, "end", status="FINISHED")
+    whole = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(whole + b'{"event": "met')
+    assert not end_dead_run(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == whole
