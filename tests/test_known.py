@@ -45,7 +45,7 @@ def record(root: Path, uri: str, *, is_over: bool = True, parent: str | None = N
     journal.end("FINISHED" if is_over else "KILLED")
     journal.release()
     if uri.startswith("sqlite:"):
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
     return journal.folder
 
 
