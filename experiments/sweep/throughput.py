@@ -2,13 +2,16 @@
 
     python experiments/sweep/throughput.py [--trials 20] [--many 1000] [--ray 20] [--simulated 1000] [--repeat 3]
 
-Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run as many at a time as
-the sweep has workers, with one thread each like its trials. `--many` are smaller trials: seconds of each hundred, and the
-memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm. `--simulated` is
-a controller with so many workers that train nothing and report an epoch a minute, of 1 MB. What is 0 is left out.
+Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run as many at a time
+as the sweep has workers, with one thread each like its trials. `--many` are smaller trials: seconds of each hundred,
+and the memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm.
+`--simulated` is a controller with so many workers that train nothing and report an epoch a minute, of 1 MB. What is 0
+is left out.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -245,19 +248,16 @@ def simulated(root, options, minute_s=60.0, epochs=4):
     watcher = threading.Thread(target=watch)
     watcher.start()
     start, cpu = time.perf_counter(), time.process_time()
-    quiet = open(os.devnull, "w")
-    shown, sys.stdout = sys.stdout, quiet
     try:
-        story.run_sweep(plan, space.sweep, space.launcher, base.tracking, samples, fingerprints)
+        with contextlib.redirect_stdout(io.StringIO()):
+            story.run_sweep(plan, space.sweep, space.launcher, base.tracking, samples, fingerprints)
     finally:
-        sys.stdout = shown
         stop.set()
         watcher.join()
     whole, late = time.perf_counter() - start, sorted(workers.lateness())
     print(f"{options.simulated:,} simulated workers, {2 * options.simulated:,} runs of {epochs} epochs: {whole:.0f} s")
-    print(
-        f"  of which {2 * epochs * minute_s:.0f} s are the epochs; the controller's CPU {time.process_time() - cpu:.0f} s"
-    )
+    cpu = time.process_time() - cpu
+    print(f"  of which {2 * epochs * minute_s:.0f} s are the epochs; the controller's CPU {cpu:.0f} s")
     print(f"  an epoch is heard of {late[len(late) // 2]:.2f} s late (median), {late[-1]:.1f} s at most")
     quarters = [memory[i * len(memory) // 4 : (i + 1) * len(memory) // 4] for i in range(4)]
     print("  memory by quarter: " + ", ".join(f"{mean(part):.0f} MiB" for part in quarters if part))
