@@ -28,8 +28,9 @@ from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.sweep.workers.preload import ORDER
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
-MOST_SERVERS = 3  # times that the process which trials are forked from may die before the sweep gives up
+MOST_DEATHS = 3  # times that the process which trials are forked from may die before the sweep gives up
 LOST_SERVER = 255  # what multiprocessing says of a child whose forkserver has died
+DIES_WITHIN_S = 5.0  # a process of half a gigabyte, from its killing to its end
 LOOK_S = 0.02  # between two looks whether everything is imported
 
 
@@ -60,7 +61,8 @@ class Local:
         self._waiting: deque[Path] = deque()  # for everything to be imported
         self._stopped: list[Path] = []  # while they waited
         self._server: int | None = None  # its process id
-        self._servers = 0
+        self._deaths = 0
+        self._is_guest = False  # whether this process had started a forkserver for something else
 
     def start(self, folder: Path) -> None:
         """Fork the trial in `folder`, as soon as everything is imported."""
@@ -84,8 +86,10 @@ class Local:
                 while child.connection is not None:  # what it said last
                     found += self._hear(folder, child)
                 del self._children[folder]
-                code = child.process.exitcode
-                found.append(Ended(folder, LOST if code in (None, LOST_SERVER) else int(code or 0)))
+                code = int(child.process.exitcode or 0)
+                if code == LOST_SERVER and self._has_died(DIES_WITHIN_S):
+                    code = LOST
+                found.append(Ended(folder, code))
         return found
 
     def answer(self, folder: Path, *, go_on: bool) -> None:
@@ -185,12 +189,18 @@ class Local:
         return Child(process, ours)
 
     def _begin_server(self) -> None:
-        """Start the process that all are forked from, where there is none."""
+        """Start the process that all are forked from, where there is none.
+
+        Raises:
+            WorkersLost: it has died too often.
+        """
         if self._server is not None:
             return
-        if self._servers >= MOST_SERVERS:
-            raise WorkersLost(f"the process that runs are forked from died {self._servers} times; see {self._log}")
-        self._servers += 1
+        if self._deaths >= MOST_DEATHS:
+            raise WorkersLost(f"the process that runs are forked from died {self._deaths} times; see {self._log}")
+        if forkserver._forkserver._forkserver_pid is not None:  # type: ignore[attr-defined]
+            self._is_guest = True  # another one's, in whose children everything has to be imported
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ready.unlink(missing_ok=True)
         order = {"log": str(self._log), "ready": str(self._ready)}
@@ -204,12 +214,23 @@ class Local:
         self._server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
 
     def _is_ready(self) -> bool:
-        if self._ready.exists():
+        if self._is_guest:
             return True
-        if self._server is not None and not _is_alive(self._server):
+        self._has_died(0)
+        self._begin_server()
+        return self._ready.exists()
+
+    def _has_died(self, within_s: float) -> bool:
+        """Whether the process that all are forked from is gone, which may take a moment to be seen."""
+        deadline = time.monotonic() + within_s
+        while self._server is not None and _is_alive(self._server):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_S)
+        if self._server is not None:
+            self._deaths += 1
             self._end_server()
-            self._begin_server()
-        return False
+        return True
 
     def _end_server(self) -> None:
         if self._server is None:

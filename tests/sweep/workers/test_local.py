@@ -150,29 +150,6 @@ def test_what_is_called_returns_or_says_why_not(local: Local, tmp_path: Path) ->
         local.call(time.sleep, 300, log=log, meanwhile=interrupt)
 
 
-def test_the_process_that_trials_are_forked_from_may_die_twice(tmp_path: Path) -> None:
-    local = Local(tmp_path / "here", 1)
-    try:
-        folder, run = trial(tmp_path, 500)
-        for _ in range(2):
-            local.start(folder)
-            until(local, Epoch)
-            assert local._server is not None
-            os.kill(local._server, signal.SIGKILL)
-            assert until_ended(local)[-1] == Ended(folder, LOST)
-        assert last_event(run)["event"] != "end"
-        local.start(folder)
-        until(local, Epoch)
-        assert local._server is not None
-        os.kill(local._server, signal.SIGKILL)
-        until_ended(local)
-        with pytest.raises(WorkersLost, match="died 3 times"):
-            local.start(folder)
-            until(local, Epoch)
-    finally:
-        local.close()
-
-
 def test_a_program_s_own_main_is_not_run_again(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
@@ -182,3 +159,17 @@ def test_a_program_s_own_main_is_not_run_again(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout == "main\n3\n"
+
+
+def test_the_process_that_trials_are_forked_from_may_die_twice(local: Local, tmp_path: Path) -> None:
+    folder, run = trial(tmp_path, 500)
+    for _ in range(3):
+        local.start(folder)
+        until(local, Epoch)
+        assert local._server is not None
+        os.kill(local._server, signal.SIGKILL)
+        assert until_ended(local)[-1] == Ended(folder, LOST)
+    assert last_event(run)["event"] != "end"
+    local.start(folder)
+    with pytest.raises(WorkersLost, match="died 3 times"):
+        until(local, Epoch)

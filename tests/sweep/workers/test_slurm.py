@@ -134,7 +134,8 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
 def test_a_search_prunes_jobs_in_time(slurm: dict[str, str], tmp_path: Path) -> None:
     done = run_hcr(
         "train", "-m", "launcher=slurm", "launcher.workers=1", "optimizer.learning_rate=1e-7,0.003",
-        "training.epochs=9", "training.patience=null", *SMALL[1:], "sweep.sampler=random", "sweep.n_trials=4", "sweep.pruner=asha",
+        "training.epochs=9", "training.patience=null", *SMALL[1:],
+        "sweep.sampler=random", "sweep.n_trials=4", "sweep.pruner=asha",
         cwd=tmp_path, env=slurm, timeout_s=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
