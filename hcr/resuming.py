@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from collections.abc import Container
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
 from hcr.tracking.known import Known, Standing, ask, deleted_keys
 from hcr.tracking.place import store_of
 from hcr.tracking.replay import deliver_lost_run
-from hcr.tracking.status import find_run, finished_runs, unfinished
+from hcr.tracking.status import find_run, finished_runs, first_event, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
@@ -57,16 +56,14 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
     raise AlreadyFinished(done, unsure)
 
 
-def resume(
-    journal: Journal, cfg: RunConfig, identity: str, *, deleted: Container[str] = frozenset()
-) -> TrainingState | None:
+def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
     """Turn `journal`, not begun yet, into that of the interrupted run of the same fingerprint, if there is one.
 
-    A run that was deleted in MLflow is not resumed. Of a sweep's run the store is not asked: the sweep has done that.
+    A run that was deleted in MLflow is not resumed. A sweep knows which of its runs it resumes: the one whose key the
+    journal has.
 
     Args:
         identity: the fingerprint of the run that `cfg` asks for.
-        deleted: keys of runs of which the caller knows that they were deleted.
 
     Returns:
         Where its training stood; None where nothing is resumed.
@@ -77,13 +74,15 @@ def resume(
     if cfg.resume == "never":
         return None
     named = None if cfg.resume == "auto" else find_run(output_root(), cfg.resume)
+    candidates = unfinished(output_root())
+    if journal.parent is not None:
+        named = journal.folder
+        candidates = iter([(named, header)] if (header := first_event(named)) else [])
     stores: dict[str, Known | None] = {}
-    for folder, header in unfinished(output_root()):
+    for folder, header in candidates:
         if named is not None and folder != named:
             continue
         if named is None and not (is_of_this_host(header) and _is_the_same(folder, header, journal, identity)):
-            continue
-        if folder.name in deleted:
             continue
         standing = "there" if journal.parent else _standing(folder, header, stores, cfg.tracking.timeout_s)
         if standing in ("deleted", "purged"):
@@ -101,9 +100,10 @@ def resume(
         with contextlib.ExitStack() as stack:
             stack.callback(lock.close)
             found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
-            if found is None and checkpoints(folder / CHECKPOINT):
+            if found is None and checkpoints(folder / CHECKPOINT) and journal.parent is None:
                 continue
-            # Without any it was interrupted in its first epoch: it is the same run still.
+            # Without any it was interrupted in its first epoch: it is the same run still. A sweep's run, of which the
+            # sweep knows, is that too where all of them are damaged.
             state, theirs = found or (TrainingState(), header["tags"].get("hcr.fingerprint", ""))
             if theirs != identity:
                 raise ConfigError(
@@ -114,7 +114,7 @@ def resume(
             stack.pop_all()
         print(f"resuming run {journal.key} after epoch {state.epoch} of {cfg.training.epochs}", flush=True)
         return state
-    if named is not None:
+    if named is not None and journal.parent is None:
         raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
     return None
 

@@ -1,7 +1,7 @@
 """One run, from a checked config to everything that is told of it."""
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -56,7 +56,6 @@ def run(
     dataset_digest: str | None = None,
     draw: bool = True,
     skip_finished: bool = False,
-    deleted: Container[str] = frozenset(),
 ) -> RunResult:
     """Train, evaluate and record one model; one that was interrupted goes on where it stood.
 
@@ -72,7 +71,6 @@ def run(
         dataset_digest: of the data set that is expected; None: any.
         draw: whether to draw pictures; `hcr plots` draws them later.
         skip_finished: do not train what has been trained before, unless `cfg` asks for that.
-        deleted: keys of runs that were deleted in MLflow, as far as the caller knows: they are not resumed.
 
     Raises:
         DataError: before anything is recorded; another data set than expected, too.
@@ -90,7 +88,7 @@ def run(
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
         refuse_finished(journal, identity, cfg.tracking.timeout_s)
     check_room(journal.root, model.count_params())  # of a run that is trained: a finished one needs none
-    state = resume(journal, cfg, identity, deleted=deleted)
+    state = resume(journal, cfg, identity)
     if state is None or state.epoch == 0:
         with disk_of(journal):
             record_start(journal, cfg, splits, model, name, overrides, identity, tags)

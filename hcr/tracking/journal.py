@@ -96,10 +96,14 @@ class Journal:
             TrackingError: the folder cannot be written.
         """
         if key is not None:
-            self.key = self.header["key"] = key
-            self.folder = self.root / "runs" / key
+            self.take_key(key)
         with stopping.deferred():
             self._open_new(name, tags, scratch)
+
+    def take_key(self, key: str) -> None:
+        """Be the run of that key, which others know already, in place of the journal's own; before it begins."""
+        self.key = self.header["key"] = key
+        self.folder = self.root / "runs" / key
 
     def _open_new(self, name: str, tags: Mapping[str, str], scratch: str | None) -> None:
         try:
@@ -326,6 +330,25 @@ def add_events(folder: Path, events: Sequence[Event]) -> None:
     except OSError:  # without its end the run would be taken for one that died
         os.truncate(folder / JOURNAL, size)
         raise
+
+
+def append_event(folder: Path, event: str, **values: Any) -> None:
+    """One event more in the journal of a folder that nobody else writes, on disk when this returns.
+
+    Raises:
+        TrackingError: it cannot be written.
+    """
+    line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+    try:
+        with (folder / JOURNAL).open("a+b") as file:
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)  # what was never finished was never written
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise TrackingError(f"{folder / JOURNAL}: cannot be written ({one_line(error)})") from error
 
 
 def last_event(folder: Path) -> Event:

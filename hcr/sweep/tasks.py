@@ -1,0 +1,70 @@
+"""What a sweep does in processes of their own beside its trials: build models, time them, score and draw runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hcr.config.errors import one_line
+from hcr.config.gate import parse_resolved
+
+CALIBRATION_STEPS = 32
+
+
+def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[list[int], str]:
+    """Build the model and the optimizer of each config, until one cannot be built.
+
+    Returns:
+        How many parameters each model has, and why the one behind them cannot be built; empty where all can.
+    """
+    from hcr.training.build import build
+
+    counts: list[int] = []
+    for values in configs:
+        try:
+            model, _ = build(parse_resolved(values), num_train)
+        except Exception as error:  # Keras has many ways to refuse
+            return counts, one_line(error)
+        counts.append(int(model.count_params()))
+    return counts, ""
+
+
+def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
+    """Seconds that an epoch of each config takes, from some of its steps and one validation."""
+    from hcr.data import load_splits
+    from hcr.training import configure_threads, fit
+    from hcr.training.build import build
+    from hcr.training.loop import steps_per_epoch
+
+    found = []
+    for values in configs:
+        cfg = parse_resolved(values)
+        configure_threads(cfg.training.num_threads)
+        splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+        model, optimizer = build(cfg, len(splits.train))
+        some = replace(cfg.training, epochs=2, patience=None, steps_per_epoch=CALIBRATION_STEPS)
+        state = fit(
+            model, optimizer, splits.train, splits.val, some, cfg.augmentation, monitor=cfg.monitor, seed=cfg.seed
+        )
+        warm = state.history[1]  # nothing is traced any more
+        images = min(len(splits.train), CALIBRATION_STEPS * cfg.training.batch_size)
+        validation_s = max(0.0, warm["time/epoch_s"] - images / warm["time/images_per_s"])
+        steps = steps_per_epoch(len(splits.train), cfg.training)
+        step_s = images / warm["time/images_per_s"] / steps_per_epoch(len(splits.train), some)
+        found.append(steps * step_s + validation_s)
+    return found
+
+
+def score_run(folder: Path) -> float:
+    """Score a finished run on its sealed test images; its test accuracy."""
+    from hcr.scoring import score_test
+
+    return score_test(folder)
+
+
+def draw_runs(folders: Sequence[Path]) -> None:
+    """Draw the pictures of finished runs."""
+    from hcr.drawing import draw_finished
+
+    for folder in folders:
+        draw_finished(folder)
