@@ -338,13 +338,19 @@ def append_event(folder: Path, event: str, **values: Any) -> None:
     Raises:
         TrackingError: it cannot be written.
     """
-    line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+    append_lines(folder, (json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n").encode())
+
+
+def append_lines(folder: Path, lines: bytes) -> None:
+    """As `append_event`, for events that are written out already; nothing where `lines` is empty."""
+    if not lines:
+        return
     try:
         with (folder / JOURNAL).open("a+b") as file:
             file.seek(0)
             whole = file.read().rfind(b"\n") + 1
             file.truncate(whole)  # what was never finished was never written
-            file.write(line.encode())
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
