@@ -58,7 +58,7 @@ def difference(here: Facts, there: Facts, *, precisions: Sequence[str]) -> str |
             return f"{theirs} {name} {there.versions.get(name, 'none')}, and {ours} {version}; install the same on both"
     for name in sorted(here.settings.keys() | there.settings.keys()):
         if here.settings.get(name) != there.settings.get(name):
-            what = [facts.settings.get(name, "not set") for facts in (there, here)]
+            what = [facts.settings.get(name, "none") for facts in (there, here)]
             return f"{theirs} {name} {what[0]}, and {ours} {what[1]}; set the same on both"
     paths = sorted(here.sources.keys() | there.sources.keys())
     changed = [path for path in paths if here.sources.get(path) != there.sources.get(path)]

@@ -31,6 +31,11 @@ NEEDS_RAY = "launcher=ray: needs Ray, which is not installed; pip install 'hcr[r
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_COLOR_PREFIX": "0"}
 
 
+def connect(launcher: RayConfig, folder: Path, cfg: RunConfig, threads: int) -> "RayWorkers":
+    """The cluster that `launcher` names, for runs such as `cfg`; see `workers_of`."""
+    return RayWorkers(launcher, folder, threads, configs=[cfg])
+
+
 class RayWorkers:
     """Makes trials on a Ray cluster; see `Workers`. Ray itself is in a process of its own (see `ray_driver`).
 
@@ -69,7 +74,9 @@ class RayWorkers:
         try:
             self._connection.send(order)
             self._await_ready()
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, HcrError):  # such as Ctrl-C: Ray may be starting
+                self._kill()
             self.close()
             raise
 

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hcr import stopping
-from hcr.config.errors import ConfigError, one_line
+from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.training import available_cores
 from hcr.sweep.trial import CONFIG, ERROR, OUTPUT, TASK, read_task
 from hcr.sweep.workers import LOST, Ended, Epoch, Event
@@ -42,6 +43,7 @@ SILENT_S = 20.0  # without an answer the cluster is gone
 EMPTY_S = 30.0  # with no node that has room for a trial, too
 CHECK_S = 60.0  # for a node to say what it is; a worker has to start there
 CLOSE_S = 5.0
+GONE = (NodeDiedError, TaskUnschedulableError, WorkerCrashedError)
 MOST_DEATHS = 3  # slots of a node that may die one after another before it is given up
 BUSY_S = 15.0  # for a run's lock, while it is uploaded
 
@@ -106,11 +108,13 @@ class Driver:
         self._heard: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._nodes: dict[str, Node] = {}
         self._refused: set[str] = set()  # nodes that are not used
+        self._deaths: Counter[str] = Counter()  # of workers that were to say what their node is
         self._pending: deque[tuple[Path, float]] = deque()  # trials, and since when they wait for a slot
         self._datasets: dict[str, Any] = {}
         self._sweep = secrets.token_hex(6)
         self._slots = 0
-        self._seen_s = self._room_s = time.monotonic()
+        self._seen_s = self._room_s = self._slots_s = time.monotonic()
+        self._is_noted = False
         self._death = ""  # what the last slot died of
         self._order = Order(**connection.recv())
 
@@ -124,8 +128,11 @@ class Driver:
         self._send("ready")
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
-        while self._go_on():
-            pass
+        try:
+            while self._go_on():
+                pass
+        except (OSError, TrackingError) as error:  # of the controller's own disk
+            self._send("lost", f"what it sends cannot be written here: {one_line(error)}")
 
     def _go_on(self) -> bool:
         """One thing that is heard; False at the end."""
@@ -143,13 +150,20 @@ class Driver:
             self._meet(rest[0])
         elif what == "facts":
             self._judge(*rest)
-        elif what == "ready":
+        elif what in ("ready", "started"):
             self._begin(*rest)
         elif what == "turn":
             self._hear(*rest)
         self._fill()
         self._say_slots()
         now = time.monotonic()
+        if self._slots:
+            self._slots_s = now
+        elif now - self._slots_s > EMPTY_S and self._nodes and not self._is_noted:
+            self._is_noted = True
+            self._send(
+                "note", f"waits for CPUs: what is free on the Ray on {shown(self._order)} is too little for a trial"
+            )
         if self._nodes:
             self._room_s = now
         if now - self._seen_s > SILENT_S or now - self._room_s > EMPTY_S:
@@ -203,10 +217,14 @@ class Driver:
             name = name_of(nodes[key])
             if reference in late:
                 raise ConfigError(f"launcher.address: node {name} does not answer within {CHECK_S:.0f} s")
-            if problem := self._problem(name, reference.future()):
+            try:
+                problem = self._problem(name, reference.future())
+            except GONE:  # Ray lists a node for some seconds after it died
+                continue
+            if problem:
                 raise ConfigError(f"launcher.address: {problem}")
             self._nodes[key] = Node(name, rooms[key])
-        self._seen_s = self._room_s = time.monotonic()
+        self._seen_s = self._room_s = self._slots_s = time.monotonic()
         self._fill()
 
     def _ask(self, key: str, node: Mapping[str, Any]) -> Any:
@@ -215,9 +233,15 @@ class Driver:
         return function.options(scheduling_strategy=where).remote(name_of(node), self._order.configs)
 
     def _problem(self, name: str, future: Any) -> str | None:
-        """Why a node that was asked for its facts cannot be used."""
+        """Why a node that was asked for its facts cannot be used.
+
+        Raises:
+            GONE: it does not answer any more.
+        """
         try:
             there = future.result()
+        except GONE:
+            raise
         except Exception as error:
             told = one_line(getattr(error, "cause", None) or error)
             missing = [line for line in str(error).splitlines() if "ModuleNotFoundError" in line]
@@ -259,7 +283,14 @@ class Driver:
 
     def _judge(self, key: str, name: str, room: int, future: Any) -> None:
         """A node that joins later: it takes part, or is left out."""
-        if problem := self._problem(name, future):
+        try:
+            problem = self._problem(name, future)
+        except GONE:
+            self._deaths[key] += 1
+            if self._deaths[key] < MOST_DEATHS:  # asked again, if it is still there
+                self._refused.discard(key)
+            return
+        if problem:
             self._send("note", f"{problem}; it is not used")
         else:
             self._refused.discard(key)
@@ -294,6 +325,7 @@ class Driver:
         self._call("ready", place.actor.ready.remote(), place)
 
     def _begin(self, place: Place, future: Any) -> None:
+        """A slot, or a trial in it, has begun."""
         if future.exception() is not None:
             self._die(place, future.exception())
         else:
@@ -310,7 +342,8 @@ class Driver:
         else:
             place = next((place for place in self._places() if place.folder == rest[0]), None)
             if place is None:
-                self._stop_pending(rest[0])
+                if what == "stop":
+                    self._stop_pending(rest[0])
                 return
             if what == "answer":
                 place.answer = rest[1]
@@ -338,7 +371,7 @@ class Driver:
         reference = self._datasets.get(task.dataset_digest or "")
         dataset = None if reference is None else (task.dataset_digest, [reference])
         trial = read_files(folder, (TASK, CONFIG, JOURNAL))
-        place.actor.start.remote(trial, place.copy.content(), dataset)  # what goes wrong is said by the turn behind it
+        self._call("started", place.actor.start.remote(trial, place.copy.content(), dataset), place)
         self._watch(place)
 
     def _watch(self, place: Place) -> None:
@@ -384,7 +417,7 @@ class Driver:
         """A slot has died, alone or with its node."""
         if place.node not in self._nodes or place not in self._nodes[place.node].places:
             return
-        self._death = one_line(error)
+        self._death = one_line(getattr(error, "cause", None) or error)
         print(f"a slot of {self._nodes[place.node].name} has died: {error}", flush=True)
         self._lose(place)
         node = self._nodes[place.node]

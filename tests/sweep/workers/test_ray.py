@@ -254,18 +254,24 @@ def scratches() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_cluster_without_room_or_with_another_machine_in_it_is_refused(cluster: Any, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"launcher.cpus_per_trial: expected at most 1, .* got 8, as training.threads"
-    ):
+    with pytest.raises(ConfigError, match=r"launcher.cpus_per_trial: expected at most 1, .* got 8, as"):
         RayWorkers(config(cluster.address), tmp_path, 8)
     with pytest.raises(ConfigError, match=r"launcher.gpus_per_trial: expected at most .* 0 GPUs, got 0.5"):
         RayWorkers(config(cluster.address, gpus_per_trial=0.5), tmp_path, 1)
-    node = cluster.add_node(num_cpus=1, env_vars={"TF_ENABLE_ONEDNN_OPTS": "0"})
-    try:
-        with pytest.raises(ConfigError, match=r"node \S+ \(\S+\) has TF_ENABLE_ONEDNN_OPTS 0, and the controller \S+"):
-            RayWorkers(config(cluster.address), tmp_path, 1, configs=[compose(SMALL)])
-    finally:
-        cluster.remove_node(node)
+    (tmp_path / "hcr.py").touch()
+    for environment, said in (
+        ({"TF_ENABLE_ONEDNN_OPTS": "0"}, r"has TF_ENABLE_ONEDNN_OPTS 0, and the controller \S+ has none; set the same"),
+        (
+            {"PYTHONPATH": str(tmp_path)},
+            r"cannot run hcr \(ModuleNotFoundError: No module named 'hcr.*\); install it there",
+        ),
+    ):
+        node = cluster.add_node(num_cpus=1, env_vars=environment)
+        try:
+            with pytest.raises(ConfigError, match=rf"launcher.address: node \S+ \(\S+\) {said}"):
+                RayWorkers(config(cluster.address), tmp_path, 1, configs=[compose(SMALL)])
+        finally:
+            cluster.remove_node(node)
 
 
 def test_a_ray_that_is_not_there_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
