@@ -27,7 +27,7 @@ from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.journal import ARTIFACTS, Journal, last_event
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run, is_delivered
+from hcr.tracking.status import find_run, is_delivered, test_accuracy
 from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def train(argv: Sequence[str]) -> int:
     os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
     with stopping.handled():
         if checked.multirun:
-            return _train_many(checked, flags.overrides)
+            from hcr.sweep.command import train_many
+
+            return train_many(checked, flags.overrides)
         return _train_one(*(asked[0] if asked else (None, None)))
 
 
@@ -101,17 +103,6 @@ def _print_of_hydra(job: Callable[[DictConfig], None]) -> int:
         code = _call_hydra(job)
     print(said.getvalue(), end="")
     return code
-
-
-def _train_many(checked: Checked, overrides: Sequence[str]) -> int:
-    """A sweep, called back by Hydra's sweeper; 1 where one of its runs failed."""
-    from hcr.sweep.command import SweepJob
-
-    job = SweepJob(checked, overrides)
-    code = _call_hydra(job)
-    if job.error is not None:
-        raise job.error
-    return code or job.exit_code
 
 
 def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
@@ -171,10 +162,10 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
 
 def _score_later(folder: Path) -> None:
     """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
-    from hcr.scoring import score_test, scored
+    from hcr.scoring import score_test
     from hcr.tracking.replay import upload_added
 
-    if scored(folder) is not None:
+    if test_accuracy(folder) is not None:
         return
     accuracy = score_test(folder)
     print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)

@@ -12,6 +12,7 @@ from hcr.data import load_splits
 from hcr.evaluation.metrics import evaluate
 from hcr.recording import test_metrics
 from hcr.tracking.journal import ARTIFACTS, Event, add_events, lock_ended_run, read_events
+from hcr.tracking.status import test_accuracy
 from hcr.training import configure_threads, predict_probabilities
 
 MODEL, PREDICTIONS = "model/data/model.keras", "predictions/test.npz"
@@ -27,7 +28,7 @@ def score_test(folder: Path) -> float:
         TrackingError: the run's config or model cannot be read.
         DataError: its data cannot be read, or is other data than it was trained on.
     """
-    known = scored(folder)
+    known = test_accuracy(folder)
     if known is not None:
         return known
     config = folder / ARTIFACTS / "config/config.yaml"
@@ -69,11 +70,3 @@ def _told(folder: Path) -> tuple[Event, int]:
     events = [event for event, _ in read_events(folder)]
     looks = [event["values"]["hcr.test_looks"] for event in events if "hcr.test_looks" in event.get("values", {})]
     return events[0], int(looks[-1] if looks else events[0]["tags"].get("hcr.test_looks", "0"))
-
-
-def scored(folder: Path) -> float | None:
-    """Test accuracy of the run in `folder`; None where test was not scored."""
-    for event, _ in read_events(folder):
-        if event["event"] == "metrics" and "test/accuracy" in event["values"]:
-            return float(event["values"]["test/accuracy"])
-    return None

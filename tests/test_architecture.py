@@ -72,7 +72,7 @@ KNOWS = {
         "hcr.launch",
         "hcr.sweep.hydra_plugins",
     },
-    "optuna": {"hcr.sweep.search", "hcr.sweep.study", "hcr.sweep.nursery"},
+    "optuna": {"hcr.sweep.search"},
     "rich": {
         "hcr.console",
         "hcr.training.progress",

@@ -152,7 +152,7 @@ def test_a_multirun_over_a_group_composes_each_choice() -> None:
         (["split=stratified,official"], ["split.name: ", "in the combination split=official"]),
         (["model=cnn,vgg"], ["model: no 'vgg' here", "in the combination model=vgg"]),
         (["tracking.experiment_name=a,b"], ["tracking.experiment_name: expected one value", "got several"]),
-        (["sweep.workers=1,2"], ["sweep.workers: expected one value for all runs of a sweep"]),
+        (["launcher.workers=1,2"], ["launcher.workers: expected one value for all runs of a sweep"]),
         (["seed=1,2", "seed=3,4"], ["seed: is given several values twice"]),
         (["check_only=true,false"], ["check_only: expected one value for all runs of a sweep"]),
         (["monitor=val/loss,test/loss"], ["monitor: ", "in the combination monitor=test/loss"]),

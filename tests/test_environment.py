@@ -169,7 +169,7 @@ VERBS = [
     ["sync"],
     ["train", "check_only=true"],
     ["train", "--cfg", "job"],
-    ["train", "-m", "seed=0,1", "training=smoke", "sweep.workers=1", "training.threads=1"],
+    ["train", "-m", "seed=0,1", "training=smoke", "launcher.workers=1", "training.threads=1"],
 ]
 
 

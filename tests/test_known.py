@@ -12,11 +12,11 @@ import pytest
 from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
-from hcr.sweep.outcomes import NUMBER_TAG, known_runs
+from hcr.sweep.ledger import NUMBER_TAG, deleted_runs
 from hcr.tracking.journal import Journal, lock_run
 from hcr.tracking.known import Known, ask, lost_runs
 from hcr.tracking.replay import Replay
-from hcr.tracking.status import read_position
+from hcr.tracking.status import finished_runs, read_position
 from hcr.tracking.store import open_store
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
@@ -145,11 +145,10 @@ def test_interrupted_runs_ask_each_store_once_and_those_of_a_sweep_ask_none(
     assert resume(new_journal(root, uri), compose(), "f") is None
     assert asked == [uri]
     of_sweep = Journal(root, uri=uri, experiment="tests", parent=parent.name)
-    known = known_runs(root, uri=uri, experiment="tests", parent=parent.name, timeout_s=5)
-    assert known.own_deleted == {nested.name}
-    assert resume(of_sweep, compose(), "f", deleted=known.own_deleted) is None
+    assert resume(of_sweep, compose(), "f") is None  # the sweep gave it a key of its own
+    of_sweep.take_key(nested.name)
+    assert resume(of_sweep, compose(), "f") is not None, "the sweep alone says which of its runs go on"
     assert asked == [uri]
-    assert resume(of_sweep, compose(), "f") is not None, "nothing but the word of the sweep keeps it from that"
     of_sweep.end("KILLED")
     of_sweep.release()
 
@@ -159,10 +158,9 @@ def test_a_sweep_reuses_no_run_that_was_deleted_in_mlflow(root: Path, uri: str) 
     kept, *deleted = [record(root, uri, parent=parent.name) for _ in range(3)]
     for folder in deleted:
         delete(folder, uri)
-    known = known_runs(root, uri=uri, experiment="tests", parent=parent.name, timeout_s=5)
-    assert known.finished == {"f": kept, "parent": parent}
-    assert {folder for folder, _ in known.own.values()} <= {kept}
-    assert {folder.name for folder in deleted} <= known.deleted
+    gone = deleted_runs(uri)
+    assert gone == {folder.name for folder in deleted}
+    assert finished_runs(root, uri=uri, experiment="tests", without=gone) == {"f": kept, "parent": parent}
 
 
 def test_an_sqlite_store_is_asked_without_mlflow(root: Path, uri: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hcr.tracking.journal import last_event
 
 SMALL = ("training=smoke", "training.epochs=2", "model.filters=2", "dataset.limit=100")
-SWEEP = ("-m", "seed=0,1", "sweep.workers=1")
+SWEEP = ("-m", "seed=0,1", "launcher.workers=1")
 FULL = "standard output: expected room for what is printed, got: No space left on device"
 UNREAD = "nobody reads what it prints any more"
 Into = Callable[..., tuple[int, str]]
@@ -111,7 +111,7 @@ def test_a_sweep_that_loses_its_reader_in_the_middle_is_resumed_by_the_same_comm
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("import hcr.sweep.running as at; at.write_plan = full", None),
+        ("import hcr.sweep.sweep as at; at.write_plan = full", None),
         ("import hcr.sweep.report as at; at.write_csv = full", "FAILED"),
     ],
     ids=["plan", "leaderboard"],

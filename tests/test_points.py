@@ -78,7 +78,7 @@ def test_a_sample_is_of_points_and_the_same_for_the_same_seed() -> None:
         (["model.depth=1,9", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),
         (["model.depth=int(interval(1,9))", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),
         (["seed=range(0,200000)"], "seed: expected at most 100,000 values"),
-        (["model.depth=1,2", "sweep.workers=1,2"], "sweep.workers: expected one value"),
+        (["model.depth=1,2", "launcher.workers=1,2"], "launcher.workers: expected one value"),
         (["model=cnn,mlp", "model.depth=1,2"], "model.depth: unknown key"),
     ],
 )

@@ -25,6 +25,11 @@ class LauncherConfig:
     name: str
     workers: int | None
 
+    @property
+    def cpus(self) -> int | None:
+        """CPUs of each trial; None: as many as it has threads."""
+        return None
+
     def __post_init__(self) -> None:
         require(self.workers is None or self.workers >= 1, "launcher.workers", "1 or more, or null", self.workers)
 
@@ -51,6 +56,11 @@ class RayConfig(LauncherConfig):
     cpus_per_trial: int | None
     gpus_per_trial: float
     transfer_every: int
+
+    @property
+    def cpus(self) -> int | None:
+        """CPUs of each trial; None: as many as it has threads."""
+        return self.cpus_per_trial
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +89,11 @@ class SlurmConfig(LauncherConfig):
     cpus_per_trial: int | None
     gpus_per_trial: int
     setup: tuple[str, ...]
+
+    @property
+    def cpus(self) -> int | None:
+        """CPUs of each trial; None: as many as it has threads."""
+        return self.cpus_per_trial
 
     def __post_init__(self) -> None:
         super().__post_init__()

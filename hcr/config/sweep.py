@@ -77,4 +77,3 @@ class SweepConfig:
     def trial_timeout_s(self) -> float | None:
         """`trial_timeout` in seconds."""
         return seconds(self.trial_timeout, "sweep.trial_timeout")
-

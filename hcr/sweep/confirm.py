@@ -1,23 +1,16 @@
 """Confirming a winner: the best points of a sweep once more, on seeds that had no part in choosing them."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 
-from hcr.config import HcrError
 from hcr.config.points import SEED, Space
+from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
-from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, number_format
-from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
+from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
-from hcr.sweep.runs import Run
-from hcr.sweep.trial import RESULT, TASK, told_by
-from hcr.tracking.journal import read_events
 
 CONFIRMED = 2  # points: the winner, and who came next
 
@@ -78,48 +71,32 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
     return found
 
 
-def confirmation(plan: Plan, controller: Controller, folder: Path, runs: Sequence[Run]) -> Confirmation:
-    """Compare the fresh runs, all of which have finished, and score the winner's on test.
+def to_confirm(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Run]:
+    """The runs that confirm the best points, and where each of them stands; all others have been made.
+
+    None where a point lacks runs that failed: the best of what is left need not be the best.
+    """
+    if sweep.confirm is None:
+        return []
+    board = board_of(plan, ledger.made, allow_incomplete=sweep.allow_incomplete)
+    if board is None or (board.is_incomplete and not sweep.allow_incomplete):
+        return []
+    return [ledger.stand(planned) for planned in confirming_runs(plan, board, ledger.made, sweep.confirm)]
+
+
+def confirmation(plan: Plan, runs: Sequence[Run], score: Callable[[Run], float]) -> Confirmation | None:
+    """Compare the fresh runs, and score the winner's on test; None as long as not all of them have finished.
+
+    Args:
+        score: scores a run, and returns its test accuracy.
 
     Raises:
         HcrError: test cannot be scored.
     """
+    if not runs or any(run.outcome is None for run in runs):
+        return None
     board = board_of(plan, runs, allow_incomplete=False)
     assert board is not None, "all of them have finished"
     winner = board.rows[0].label
-    test = tuple(_score(controller, folder, run) for run in runs if run.planned.point_label == winner)
+    test = tuple(score(run) for run in runs if run.planned.point_label == winner)
     return Confirmation(board, list(runs), test)
-
-
-def score_missing(controller: Controller, folder: Path, runs: Sequence[Run], delivery: Delivery) -> None:
-    """Score on test what `score_test=true` asks for and a reused run lacks; it is counted as any look at test.
-
-    Args:
-        folder: the sweep's.
-        runs: those of the sweep; none of them is being uploaded.
-
-    Raises:
-        HcrError: test cannot be scored.
-    """
-    for run in runs:
-        if run.outcome is None or not run.planned.cfg.score_test:
-            continue
-        journal = output_root() / "runs" / run.outcome.key
-        scored = (event for event, _ in read_events(journal) if "test/accuracy" in event.get("values", {}))
-        if next(scored, None) is None:
-            _score(controller, folder, run)
-            delivery.finish(journal)
-
-
-def _score(controller: Controller, folder: Path, run: Run) -> float:
-    assert run.outcome is not None
-    task = folder / "score" / run.outcome.key
-    task.mkdir(parents=True, exist_ok=True)
-    (task / RESULT).unlink(missing_ok=True)
-    (task / TASK).write_text(
-        json.dumps({"task": "score", "run": str(output_root() / "runs" / run.outcome.key)}), encoding="utf-8"
-    )
-    result = controller.task(task)
-    if result is None or result["status"] == "failed":
-        raise HcrError(f"run {run.outcome.key} cannot be scored on test: {told_by(task, result)}")
-    return float(result["test_accuracy"])

@@ -2,19 +2,20 @@
 
     <output root>/sweeps/<id>/
         plan.json          what is below
-        trials/<number>/   a run's folder (see `trial`)
+        trials/<number>/   a trial (see `trial`)
         lock               held by the controller
 
 The id is a digest of what is planned, not of when or by which code: the same command finds its sweep again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.data import DatasetConfig
@@ -22,6 +23,8 @@ from hcr.config.errors import one_line
 from hcr.config.fingerprint import code_sources, deciding_config
 from hcr.config.gate import MONITORS, RUN_GROUPS, parse_resolved, to_dict
 from hcr.config.points import SEED, AskedRun, Space
+
+T = TypeVar("T")
 
 PLAN, TRIALS = "plan.json", "trials"
 ID_LENGTH = 12  # hex digits: enough to tell the sweeps of one output root apart
@@ -41,7 +44,6 @@ class PlannedRun:
         seed: the run's.
         config: the resolved config, as plain values.
         phase: "grid" or "search"; "confirm" for a run that confirms a winner.
-        search: what its process needs to report to a search; None where there is none.
     """
 
     number: int
@@ -51,7 +53,6 @@ class PlannedRun:
     seed: int
     config: dict[str, Any]
     phase: str = "grid"
-    search: dict[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -85,12 +86,13 @@ class Plan:
         monitor: the metric that points are compared by, higher or lower being better.
         seed: of a search and of a sample.
         uri, experiment: the store.
-        workers: runs at a time.
+        workers: runs at a time; None: as many as the launcher has room for.
         threads: of each.
         code: SHA-256 by file of the sources that decide numbers, and versions by library.
         data: of each data set, by `place_of`, the "source" it was read from and the "digest" of its images and labels.
         sweep: how points are chosen, as plain values.
         is_mixed: whether it went on although the code had changed.
+        parents: keys of the sweep's own run: the last one, and before it those that were deleted in MLflow.
     """
 
     id: str
@@ -104,13 +106,14 @@ class Plan:
     seed: int
     uri: str
     experiment: str
-    workers: int
+    workers: int | None
     threads: int
     code: dict[str, str]
     sweep: dict[str, Any]
     is_mixed: bool = False
     fixed: tuple[str, ...] = ()
     data: dict[str, dict[str, str]] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> bool:
@@ -131,7 +134,7 @@ def make_plan(
     name: str,
     uri: str,
     base: RunConfig,
-    workers: int,
+    workers: int | None,
     threads: int,
     data: Mapping[str, dict[str, str]] | None = None,
 ) -> Plan:
@@ -222,22 +225,31 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan in a sweep's folder; None where there is none.
+    """The plan in a sweep's folder, of an earlier version too; None where there is none.
 
     Raises:
         ConfigError: it is damaged.
     """
     try:
         values = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        runs = tuple(PlannedRun(**{**run, "overrides": tuple(run["overrides"])}) for run in values.pop("runs"))
-        plan: dict[str, Any] = {
-            name: tuple(value) if name in ("command", "axes", "fixed") else value for name, value in values.items()
-        }
-        return Plan(**plan, runs=runs)
+        values["runs"] = tuple(
+            _known(PlannedRun, {**run, "overrides": tuple(run["overrides"])}) for run in values["runs"]
+        )
+        tuples = {name: tuple(values[name]) for name in ("command", "axes", "fixed", "parents") if name in values}
+        plan = _known(Plan, values | tuples)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
+    with contextlib.suppress(OSError):  # where earlier versions kept it
+        return plan if plan.parents else replace(plan, parents=((folder / "parent.txt").read_text("utf-8").strip(),))
+    return plan
+
+
+def _known(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A `kind` of these values, without those that only earlier versions had."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in names})
 
 
 def changed_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

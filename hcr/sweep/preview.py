@@ -1,35 +1,31 @@
 """`check_only=true` for a sweep: what it would be, what of it is there already, and about how long the rest takes."""
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from hcr import stopping
 from hcr.config import ConfigError, HcrError, RunConfig
 from hcr.config.gate import to_dict
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.leaderboard import format_value
-from hcr.sweep.controller import Controller
-from hcr.sweep.delivery import Delivery
+from hcr.evaluation.leaderboard import counted, format_value
 from hcr.sweep.identity import Fingerprints, check_data
-from hcr.sweep.models import check_models, parts_of
+from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads
-from hcr.sweep.pool import Pool
 from hcr.sweep.reuse import why_not_reused
-from hcr.sweep.running import sweep_folder
-from hcr.sweep.screen import SweepScreen, duration
+from hcr.sweep.screen import duration
 from hcr.sweep.search import rungs
-from hcr.sweep.trial import TASK, told_by
-from hcr.sweep.work import Work
+from hcr.sweep.sweep import check_models, parts_of, sweep_folder
+from hcr.sweep.tasks import time_epochs
+from hcr.sweep.workers.local import Local
 
 MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
@@ -57,30 +53,23 @@ def print_plan(
     there = read_plan(sweep_folder(plan))
     if there is not None:
         check_data(there.data, plan)
+        plan = replace(plan, runs=there.runs, parents=there.parents)
     console = console or PlainConsole()
-    screen = SweepScreen(total=None, monitor=plan.monitor, higher_is_better=plan.higher_is_better)
+    left: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
         scratch = Path(name)
-        controller = Controller(
-            plan,
-            scratch,
-            sweep=sweep,
-            make_pool=partial(Pool, scratch / "nursery.txt"),
-            delivery=Delivery(plan.uri, 1.0),
-            screen=screen,
-        )
-        with contextlib.closing(controller):
-            work = Work(plan, sweep_folder(plan), replace(sweep, storage=None), controller, fingerprints)
-            if plan.is_search:
-                told = f"{sweep.n_trials} trials by {sweep.sampler}"
-            else:
-                work.take_stock()
-                told = work.counts()
-            counts = check_models(controller, scratch, plan, configs)
-            speeds = _calibrate(controller, scratch, plan, configs, counts)
+        with contextlib.closing(Local(scratch, 1, cfg=configs[0])) as here:
+            told = f"{sweep.n_trials} trials by {sweep.sampler}"
+            if not plan.is_search:
+                deleted = deleted_runs(plan.uri)
+                ledger = Ledger(plan, sweep_folder(plan), fingerprints, deleted=deleted, retry_failed=False)
+                left = [run for run in map(ledger.stand, plan.runs) if run.is_left]
+                told = counts(ledger, len(left), is_search=False)
+            sizes = check_models(here, scratch, plan, configs, stopping.check)
+            speeds = _calibrate(here, scratch, plan, configs, sizes)
     _print_axes(plan, console)
-    _print_models(configs, counts, speeds, console)
-    runs = [run.planned.cfg for run in work.runs if run.state in ("new", "interrupted")]
+    _print_models(configs, sizes, speeds, console)
+    runs = [run.planned.cfg for run in left]
     if plan.is_search:
         runs = [configs[i % len(configs)] for i in range(sweep.n_trials or 0)]
     points = len({run.point for run in plan.runs})
@@ -93,15 +82,17 @@ def print_plan(
     rows = [
         ("sweep", plan.id),
         ("runs", told if plan.is_search else f"{size}: {told}"),
-        ("at a time", f"{plan.workers}, with {plan.threads} {'thread' if plan.threads == 1 else 'threads'} each"),
+        ("at a time", f"{plan.workers or 'as many as there is room for'}, with {counted(plan.threads, 'thread')} each"),
         ("compared by", f"{plan.monitor} ({'higher' if plan.higher_is_better else 'lower'} is better)"),
     ]
     if sweep.pruner != "none":
         epochs = max(cfg.training.epochs for cfg in configs)
         rows.append(("pruning", f"{sweep.pruner}, after epochs {_listed(rungs(sweep, epochs))} of {epochs}"))
-    rows += [("not reused", line) for line in why_not_reused(plan, work.new_configs())]
-    disk = sum(COPIES * (4 * counts[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
-    seconds = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / plan.workers
+    rows += [
+        ("not reused", line) for line in why_not_reused(plan, [run.planned.cfg for run in left if run.state == "new"])
+    ]
+    disk = sum(COPIES * (4 * sizes[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
+    seconds = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / (plan.workers or 1)
     rows.append(("disk", f"about {disk / 1e6:,.0f} MB"))
     rows.append(
         ("time", f"at most about {duration(seconds)}, until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}")
@@ -111,7 +102,7 @@ def print_plan(
         table.add_row(name, value)
     console.print_table(table)
     changed = [] if there is None or sweep.allow_code_change else changed_code(there.code, plan.code)
-    if changed and (plan.is_search or work.num_left()):
+    if changed and (plan.is_search or left):
         raise ConfigError(told_changes(changed))
     console.print("the plan is good; nothing was trained (check_only=true)")
 
@@ -130,31 +121,31 @@ def _print_axes(plan: Plan, console: PlainConsole) -> None:
 
 
 def _print_models(
-    configs: Sequence[RunConfig], counts: dict[str, int], speeds: dict[str, float], console: PlainConsole
+    configs: Sequence[RunConfig], sizes: dict[str, int], speeds: dict[str, float], console: PlainConsole
 ) -> None:
     different = {parts_of(cfg): cfg for cfg in configs}
     models = Table("model")
     for name in ("parameters", "s an epoch", "epochs"):
         models.add_column(name, justify="right")
-    shown = sorted(different.items(), key=lambda row: counts[row[0]])
+    shown = sorted(different.items(), key=lambda row: sizes[row[0]])
     base = to_dict(configs[0])["model"]
     for parts, cfg in shown[:MOST_MODELS]:
         values = to_dict(cfg)["model"]
         names = [key for key in values if any(to_dict(other)["model"].get(key) != values[key] for other in configs)]
         what = " ".join(f"{key}={format_value(values[key])}" for key in names if key != "name")
         label = f"{values['name']} {what}".strip() if values != base or what else str(values["name"])
-        models.add_row(printable(label), f"{counts[parts]:,}", f"{speeds[parts]:.2g}", str(cfg.training.epochs))
+        models.add_row(printable(label), f"{sizes[parts]:,}", f"{speeds[parts]:.2g}", str(cfg.training.epochs))
     if len(shown) > MOST_MODELS:
         models.add_row(f"and {len(shown) - MOST_MODELS} more", "", "", "")
     console.print_table(models)
 
 
 def _calibrate(
-    controller: Controller, scratch: Path, plan: Plan, configs: Sequence[RunConfig], counts: dict[str, int]
+    here: Local, scratch: Path, plan: Plan, configs: Sequence[RunConfig], sizes: dict[str, int]
 ) -> dict[str, float]:
     """Seconds of an epoch, by model: some are measured, others taken to be as long as the nearest in parameters."""
     different = {parts_of(cfg): cfg for cfg in configs}
-    by_size = sorted(different, key=lambda parts: counts[parts])
+    by_size = sorted(different, key=lambda parts: sizes[parts])
     step = max(1, (len(by_size) - 1) / (MOST_CALIBRATED - 1)) if len(by_size) > 1 else 1
     chosen = sorted({round(i * step) for i in range(MOST_CALIBRATED) if round(i * step) < len(by_size)})
     measured = {by_size[i]: 0.0 for i in chosen}
@@ -162,14 +153,12 @@ def _calibrate(
     for parts in measured:
         cfg = to_dict(different[parts])
         values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
-    folder = scratch / "calibrate"
-    folder.mkdir()
-    (folder / TASK).write_text(json.dumps({"task": "calibrate", "configs": values}), encoding="utf-8")
-    result = controller.task(folder)
-    if result is None or result["status"] == "failed":
-        raise HcrError(f"models cannot be timed: {told_by(folder, result)}")
-    measured = dict(zip(measured, result["epoch_s"], strict=True))
-    nearest = {parts: min(measured, key=lambda other: abs(counts[other] - counts[parts])) for parts in different}
+    try:
+        found = here.call(time_epochs, values, log=scratch / "calibrate.txt", meanwhile=stopping.check)
+    except HcrError as error:
+        raise HcrError(f"models cannot be timed: {error}") from error
+    measured = dict(zip(measured, found, strict=True))
+    nearest = {parts: min(measured, key=lambda other: abs(sizes[other] - sizes[parts])) for parts in different}
     return {parts: measured[nearest[parts]] for parts in different}
 
 

@@ -1,25 +1,116 @@
-"""What a sweep tells of itself when it has run: its leaderboard, in numbers, pictures and sentences."""
+"""What a sweep tells of itself in its own run: its plan, how far it is, and its leaderboard when it has run."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hcr.config import HcrError
+from hcr.config import ConfigError, HcrError
 from hcr.config.errors import one_line
-from hcr.config.secrets import redact
+from hcr.config.secrets import redact, without_secrets
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
-from hcr.sweep.delivery import Delivery
-from hcr.sweep.plan import Plan
-from hcr.sweep.runs import Run, number_tag
-from hcr.tracking.journal import DESCRIPTION, Event, Journal, add_events, lock_ended_run, read_events
+from hcr.sweep.ledger import Ledger, Run, number_tag
+from hcr.sweep.plan import PLAN, Plan
+from hcr.tracking.journal import DESCRIPTION, JOURNAL, Event, Journal, add_events, lock_ended_run, read_events
 from hcr.tracking.status import first_event, read_position
+from hcr.tracking.uploader import Uploader
+
+if TYPE_CHECKING:
+    from hcr.sweep.confirm import Confirmation
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
 REUSED_BY = "hcr.reused_by"  # and a sweep's key: a run's number in a sweep that did not make it
+
+
+def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
+    """Open the sweep's own run, or go on with it.
+
+    Args:
+        folder: the sweep's, with its plan.
+
+    Raises:
+        ConfigError: another process uploads it.
+    """
+    own = plan.parents[-1]
+    there = output_root() / "runs" / own
+    if _has_begun(there):
+        try:
+            journal.resume(there, reopen=True)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another process delivers the run {own} of this sweep; expected it to end first"
+            ) from None
+    else:
+        shutil.rmtree(there, ignore_errors=True)  # where it was killed as it began
+        journal.begin(name=redact(plan.name), tags={"hcr.sweep": own, "hcr.sweep_id": plan.id}, key=own)
+    journal.params(
+        {
+            "sweep.axes": ", ".join(plan.axes),
+            "sweep.sampler": str(plan.sweep["sampler"]),
+            "sweep.pruner": str(plan.sweep["pruner"]),
+            "sweep.design": str(plan.sweep["design"]),
+            "sweep.threads": str(plan.threads),
+            "monitor": plan.monitor,
+            "seed": str(plan.seed),
+        }
+    )
+    workers = {} if plan.workers is None else {"hcr.workers": str(plan.workers)}
+    journal.tags(workers | ({"hcr.mixed_code": "true"} if plan.is_mixed else {}))
+    told = without_secrets(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    journal.artifact(PLAN).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    journal.artifact_written(PLAN)
+
+
+def tell_progress(journal: Journal, ledger: Ledger, run: Run | None = None) -> None:
+    """How far the sweep is, its confirmation apart; `run` is what has just ended."""
+    states = [other.state for other in ledger.made]
+    done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
+    values = {
+        "sweep/finished": float(done["finished"] + done["reused"]),
+        "sweep/pruned": float(done["pruned"]),
+        "sweep/failed": float(done["failed"]),
+    }
+    journal.metrics(values, step=sum(done.values()))
+
+
+def tell_end(
+    journal: Journal,
+    plan: Plan,
+    board: Leaderboard | None,
+    ledger: Ledger,
+    confirming: Sequence[Run],
+    confirmed: "Confirmation | None",
+    importances: Mapping[str, float] | None,
+    num_left: int,
+) -> None:
+    """What the sweep came to, and its status: FINISHED only where nothing is missing."""
+    lines = confirmed.lines() if confirmed is not None else []
+    if board is not None:
+        runs = [*ledger.made, *confirming]
+        record_board(journal, plan, board, runs, importances)
+        describe(journal, plan, board, runs, lines)
+    if confirmed is not None:
+        record_confirmation(journal, plan, confirmed.board, lines)
+    failed = sum(run.state == "failed" for run in ledger.made)
+    if failed:
+        journal.tags({"hcr.error": f"{failed} of {len(ledger.made)} runs failed"})
+        journal.end("FAILED")
+    elif num_left:
+        journal.tags({"hcr.error": f"not all of it was run: {counted(num_left, 'run')} left"})
+        journal.end("KILLED")
+
+
+def _has_begun(run: Path) -> bool:
+    """Whether a run has its first event, whole."""
+    try:
+        return b"\n" in (run / JOURNAL).read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
@@ -150,7 +241,7 @@ def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, lis
     return replace(base, values=plan.base), effects
 
 
-def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan: Plan, delivery: Delivery) -> None:
+def tell_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, uploader: Uploader) -> None:
     """Each run of the sweep hears what its point came to, so that sorting MLflow's table gives the leaderboard."""
     if board is None:
         return
@@ -166,13 +257,17 @@ def tell_means(parent: str, runs: Sequence[Run], board: Leaderboard | None, plan
         for run in mates:
             assert run.outcome is not None
             folder = output_root() / "runs" / run.outcome.key
-            if (first := first_event(folder)).get("parent") == parent:
-                _tell(folder, {"event": "metrics", "step": 0, "values": means}, delivery)
+            if (first := first_event(folder)).get("parent") == plan.parents[-1]:
+                _tell(folder, {"event": "metrics", "step": 0, "values": means}, uploader)
             elif first:  # of an older sweep, whose mean it has: it is found by this
-                _tell(folder, {"event": "tags", "values": {f"{REUSED_BY}.{parent}": number_tag(run.planned)}}, delivery)
+                _tell(
+                    folder,
+                    {"event": "tags", "values": {f"{REUSED_BY}.{plan.parents[-1]}": number_tag(run.planned)}},
+                    uploader,
+                )
 
 
-def _tell(folder: Path, event: Event, delivery: Delivery) -> None:
+def _tell(folder: Path, event: Event, uploader: Uploader) -> None:
     """Tell a run that has ended something, unless it knows."""
     if _has_told(folder, event):
         return
@@ -181,7 +276,7 @@ def _tell(folder: Path, event: Event, delivery: Delivery) -> None:
             add_events(folder, [event])
     except (OSError, HcrError) as error:
         print(f"note: run {folder.name} is not told what it is part of ({one_line(error)})", flush=True)
-    delivery.finish(folder)
+    uploader.finish(folder)
 
 
 def _has_told(folder: Path, told: Event) -> bool:
@@ -205,14 +300,14 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     journal.tags({DESCRIPTION: text})
 
 
-def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], delivery: Delivery) -> None:
+def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
     """Which child is the best of the best point, by its key and by its id in MLflow."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
     # The store is asked first: what was noted on delivery may be of a database that is gone.
-    run_id = delivery.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
+    run_id = uploader.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
     run_id = run_id or read_position(output_root() / "runs" / best.outcome.key).get("run_id")
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
     journal.tags(tags | ({"hcr.best_run_id": str(run_id)} if run_id else {}))

@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Group
 from rich.live import Live
@@ -19,6 +19,9 @@ from rich.text import Text
 from hcr.config.text import printable
 from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import number_format
+
+if TYPE_CHECKING:
+    from hcr.sweep.ledger import Run
 
 TOP, MOST_RUNNING = 5, 8  # rows of the live screen
 EVERY = 10  # finished runs between two lines on how far it is, where there is no terminal
@@ -84,6 +87,14 @@ class SweepScreen:
             if kind is None:
                 self._console.bell()
 
+    def show_known(self, runs: Iterable["Run"]) -> None:
+        """What is known of a sweep that goes on."""
+        for run in runs:
+            if run.outcome is not None:
+                self.reused(run.planned.number, run.planned.label, run.outcome.value)
+            elif run.state in ("pruned", "failed"):
+                self.known(run.planned.number, run.state)
+
     def reused(self, number: int, label: str, value: float) -> None:
         """A run that has finished before, in this sweep or another."""
         self._done[number] = (value, label)
@@ -117,12 +128,12 @@ class SweepScreen:
         if not self._console.is_interactive and len(self._done) % EVERY == 0:
             self._console.print(self._header())
 
-    def pruned(self, number: int, epoch: int) -> None:
-        """A run was given up after `epoch` epochs."""
+    def pruned(self, number: int, when: str) -> None:
+        """A run was given up, such as `after epoch 3`."""
         run = self._end(number)
         self._took.append(self._clock() - run.started)
         self._pruned.add(number)
-        self._line(f"{self._name(number)} pruned after epoch {epoch}: {run.label}")
+        self._line(f"{self._name(number)} pruned {when}: {run.label}")
 
     def failed(self, number: int, why: str, log: Path | None) -> None:
         """A run has failed; printed at once, and it stays. `log` has more on it."""

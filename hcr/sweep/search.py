@@ -1,173 +1,258 @@
-"""Adaptive search on Optuna: which point is next, and which run falls behind.
+"""Where the next run of a sweep comes from: a grid's list, or Optuna, which learns from the runs before.
 
-Nothing is kept in memory: the sampler is made anew for each trial, seeded by its number, so a search that was killed
-goes on with the points that it would have tried.
+Optuna's study is in memory alone, and made anew from the ledger when a controller starts. Its sampler is made anew for
+each trial, seeded by the trial's number, so a search that was killed goes on with the points it would have tried.
 """
 
 import json
-import time
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hcr.config.axes import Axis
-from hcr.config.errors import ConfigError, TrackingError
+from hcr.config.axes import Axis, written
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.points import Space, search_samples
 from hcr.config.sweep import SweepConfig
-from hcr.sweep.study import BEYOND, HOST, Study, Trial, alone, is_file, open_study, quiet, reaching
+from hcr.sweep.ledger import Ledger, Run
+from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 
-FIXED = "fixed_params"  # where Optuna keeps what a trial that waits will be
-FIRST_WITHIN_S = 10.0  # for whoever is first to have the base config tried
+if TYPE_CHECKING:
+    pass
+
 DIGITS = 6  # significant, of a real number that is searched
 REDUCTION = 3  # asha, hyperband: one run in so many goes on from rung to rung; Li et al. 2018 recommend 3 or 4
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 
 
-class Search(Study):
-    """A search, opened or begun.
-
-    Args:
-        storage, name: as for Study.
-        axes: what is searched.
-        sweep: sampler and number of trials.
-        higher_is_better: the direction of the metric.
-        seed: decides every point, with its number.
-        base: what the base config has, by axis: trial 0, where the axes contain it.
+class Source(Protocol):
+    """Where runs come from.
 
     Attributes:
-        note: a sentence where trial 0 cannot be the base config.
-
-    Raises:
-        ConfigError: the database cannot be opened, or the sampler is not installed.
+        note: a sentence that the user should read; empty where there is none.
+        prunes: whether a run of it waits after each epoch for the word to go on.
     """
 
-    def __init__(
-        self,
-        storage: str,
-        name: str,
-        axes: Sequence[Axis],
-        sweep: SweepConfig,
-        *,
-        higher_is_better: bool,
-        seed: int,
-        base: Mapping[str, Any],
-    ) -> None:
-        self._axes = tuple(axes)
-        self._sweep = sweep
-        self._seed = seed
-        self._base = dict(base)
-        super().__init__(storage, name, higher_is_better=higher_is_better)
-        self.note = ""
-        _sampler(sweep.sampler, seed)  # what is not installed is told before anything runs
-        outside = [axis for axis in axes if not axis.contains(base.get(axis.key))]
-        if outside:
-            found = ", ".join(f"{axis.key}={base.get(axis.key)}" for axis in outside)
-            self.note = f"the base config is not tried: {found} lies outside of what is searched"
-        self._first = None if outside else {axis.key: _inside(axis, base[axis.key]) for axis in axes}
+    note: str
+    prunes: bool
 
-    @reaching
-    def ask(self, host: str) -> Trial | None:
-        """The next point, for a run on `host`; None where `n_trials` have been asked for, by whomever."""
-        with alone(self._where):
-            if self._first is not None and not self._study.get_trials(deepcopy=False):
-                self._try_first(self._first, host)
-            return self._ask(host)
+    def next(self) -> Run | None:
+        """The next run; None where there is no more. One that is known already is in its own state."""
 
-    def give_back(self, number: int) -> None:
-        """A trial whose machine was killed before it had all of its values: as if it had not been asked for."""
-        import optuna
+    def goes_on(self, run: Run, epoch: int, value: float) -> bool:
+        """Whether a run goes on after an epoch, in which the monitored metric was `value`."""
 
-        trial = self._study.get_trials(deepcopy=False)[number]
-        self._storage.set_trial_user_attr(trial._trial_id, BEYOND, True)
-        self._study.tell(number, state=optuna.trial.TrialState.FAIL)
-        if FIXED in trial.system_attrs:
-            self._study.enqueue_trial(trial.system_attrs[FIXED])
+    def ended(self, run: Run) -> None:
+        """The run has finished, failed, been pruned or been refused."""
 
-    def _try_first(self, params: Mapping[str, Any], host: str) -> None:
-        """Have `params` tried first, once, however many controllers begin at the same moment."""
-        deadline = time.monotonic() + FIRST_WITHIN_S
-        if not is_file(self._where) and self.shared("first", host) != host:
-            while not self._study.get_trials(deepcopy=False) and time.monotonic() < deadline:
-                time.sleep(0.1)
-        self._study.enqueue_trial(dict(params), skip_if_exists=True)
-
-    def _ask(self, host: str) -> Trial | None:
-        assert self._sweep.n_trials is not None
-        while (asked := len(self._asked())) < self._sweep.n_trials:
-            with quiet():
-                self._study.sampler = _sampler(self._sweep.sampler, self._seed * 1_000_003 + asked)
-                trial = self._study.ask({axis.key: _distribution(axis) for axis in self._axes})
-            sooner = sum(other.number < trial.number for other in self._asked())
-            is_first = FIXED in self._study.get_trials(deepcopy=False)[trial.number].system_attrs
-            # Where another controller was a moment sooner, it had this seed, and its point.
-            if sooner == asked or (is_first and sooner < self._sweep.n_trials):
-                trial.set_user_attr(HOST, host)
-                return Trial(trial.number, self._values(trial.params), host=host)
-            self.give_back(trial.number)
-        return None
+    def num_to_ask(self) -> int:
+        """Runs that have not been asked for yet."""
 
     def importances(self) -> dict[str, float] | None:
-        """How much of the differences between trials each axis explains, in 0..1; None where it cannot be said."""
+        """How much of the differences between runs each axis explains, in 0..1; None where it cannot be said."""
+
+
+def source_of(plan: Plan, sweep: SweepConfig, ledger: Ledger) -> Source:
+    """Where the runs of a plan come from; those known by now are in the ledger when this returns.
+
+    Raises:
+        ConfigError: the sampler is not installed.
+    """
+    return Search(plan, sweep, ledger) if plan.is_search else Grid(plan, ledger)
+
+
+class Grid:
+    """The runs of a plan, one after another."""
+
+    note = ""
+    prunes = False
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        runs = [ledger.stand(planned) for planned in plan.runs]
+        self._runs = iter([run for run in runs if run.state == "new"])
+
+    def next(self) -> Run | None:
+        """The next one that has not begun."""
+        return next(self._runs, None)
+
+    def goes_on(self, run: Run, epoch: int, value: float) -> bool:
+        """A grid makes each of its runs whole."""
+        return True
+
+    def ended(self, run: Run) -> None:
+        """A grid learns nothing."""
+
+    def num_to_ask(self) -> int:
+        """All of them are in the plan."""
+        return 0
+
+    def importances(self) -> dict[str, float] | None:
+        """A grid's axes are compared by its own pictures."""
+        return None
+
+
+class Search:
+    """A search, begun or gone on with.
+
+    Args:
+        plan: what is searched.
+        sweep: sampler, pruner and number of trials, as this command gives them.
+        ledger: knows what was asked for, and what came of it.
+
+    Raises:
+        ConfigError: the sampler is not installed.
+    """
+
+    def __init__(self, plan: Plan, sweep: SweepConfig, ledger: Ledger) -> None:
         import optuna
 
-        done = [trial for trial in self.trials() if trial.state == "finished"]
-        if len(self._axes) < 2 or len(done) < FEWEST_FOR_IMPORTANCE:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.prunes = sweep.pruner != "none"
+        self._plan, self._sweep, self._ledger = plan, sweep, ledger
+        self._space = Space.from_json(plan.space)
+        self._distributions = {axis.key: _distribution(axis) for axis in self._space.axes}
+        self._trials: dict[int, optuna.trial.Trial] = {}
+        self._noted: dict[int, dict[str, Any]] = {}
+        sampler = _sampler(sweep.sampler, plan.seed)  # what is not installed is told before anything runs
+        with quiet():
+            self._study = optuna.create_study(
+                study_name=plan.id,  # from which hyperband takes its brackets
+                direction="maximize" if plan.higher_is_better else "minimize",
+                sampler=sampler,
+                pruner=_pruner(sweep, max(run.cfg.training.epochs for run in search_samples(self._space))),
+            )
+        outside = [axis for axis in self._space.axes if not axis.contains(plan.base.get(axis.key))]
+        self.note = ""
+        if outside:
+            found = ", ".join(f"{axis.key}={plan.base.get(axis.key)}" for axis in outside)
+            self.note = f"the base config is not tried: {found} lies outside of what is searched"
+        asked = ledger.asked()
+        if not asked and not outside:
+            self._study.enqueue_trial({axis.key: _inside(axis, plan.base[axis.key]) for axis in self._space.axes})
+        for number, (params, notes) in enumerate(asked):
+            self._take_up(number, params, notes)
+
+    def next(self) -> Run | None:
+        """The next trial; None where `n_trials` have been asked for."""
+        number = len(self._trials)
+        if not self.num_to_ask():
+            return None
+        with quiet():
+            self._study.sampler = _sampler(self._sweep.sampler, self._plan.seed * 1_000_003 + number)
+            trial = self._study.ask(self._distributions)
+        self._trials[number] = trial
+        self._noted[number] = self._notes(number)
+        self._ledger.ask(number, trial.params, self._noted[number])
+        return self._run(number, trial.params)
+
+    def goes_on(self, run: Run, epoch: int, value: float) -> bool:
+        """Whether the pruner lets a run go on; one that tells of an epoch again is weighed again."""
+        number = run.planned.number
+        trial = self._trials[number]
+        with quiet():
+            trial.report(value, epoch)
+            is_pruned = trial.should_prune()
+        notes = {name: note for name, note in self._notes(number).items() if self._noted[number].get(name) != note}
+        if notes:
+            self._noted[number] |= notes
+            self._ledger.note(run, notes)
+        return not is_pruned
+
+    def ended(self, run: Run) -> None:
+        """Tell Optuna what came of a trial."""
+        import optuna
+
+        if run.planned.phase != "search":
+            return
+        trial = self._trials[run.planned.number]
+        states = optuna.trial.TrialState
+        with quiet():
+            if run.outcome is not None and isfinite(run.outcome.value):
+                self._study.tell(trial, run.outcome.value)
+            else:
+                self._study.tell(trial, state=states.PRUNED if run.state == "pruned" else states.FAIL)
+
+    def num_to_ask(self) -> int:
+        """Of `n_trials`, those that have not been asked for yet."""
+        return max(0, (self._sweep.n_trials or 0) - len(self._trials))
+
+    def importances(self) -> dict[str, float] | None:
+        """By fANOVA, where there are enough finished trials."""
+        import optuna
+
+        done = self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+        if len(self._distributions) < 2 or len(done) < FEWEST_FOR_IMPORTANCE:
             return None
         with quiet():
             try:
-                evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed % 2**32)
+                evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._plan.seed % 2**32)
                 found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
                 return {name: float(share) for name, share in found.items()}
             except (ValueError, RuntimeError):  # such as trials that all came to the same
                 return None
 
-    def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            axis.key: _outside(axis, params[axis.key], self._base.get(axis.key))
-            for axis in self._axes
-            if axis.key in params
-        }
+    def _notes(self, number: int) -> dict[str, Any]:
+        """What sampler and pruner keep of their state in a trial."""
+        return dict(self._study.get_trials(deepcopy=False)[number].system_attrs)
 
-
-class Reporter:
-    """What a running trial asks after each epoch: whether to go on.
-
-    Args:
-        storage, name: as for Search.
-        number: the trial's.
-        sweep: the pruner that was asked for; a study does not keep it.
-        higher_is_better: the direction of the metric.
-        max_epochs: of the run.
-    """
-
-    def __init__(
-        self, storage: str, name: str, number: int, sweep: SweepConfig, *, higher_is_better: bool, max_epochs: int
-    ) -> None:
+    def _take_up(self, number: int, params: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Have a trial in the study that an earlier controller asked for, and its run in the ledger."""
         import optuna
 
-        study, _ = open_study(storage, name, higher_is_better, _pruner(sweep, max_epochs))
+        run = self._run(number, params)
+        if run.state == "new":  # asked for, and killed before it had begun
+            run.state = "interrupted"
+        history = self._ledger.history(run)
+        states = optuna.trial.TrialState
+        state, value = states.RUNNING, None
+        if run.outcome is not None and isfinite(run.outcome.value):
+            state, value = states.COMPLETE, run.outcome.value
+        elif run.state == "pruned":
+            state, value = states.PRUNED, (history[max(history)] if history else None)
+        elif not run.is_left:
+            state = states.FAIL
         with quiet():
-            frozen = study.get_trials(deepcopy=False)[number]
-            self._trial = optuna.trial.Trial(study, frozen._trial_id)
-        self._has_ended = frozen.state.is_finished()
+            frozen = optuna.trial.create_trial(
+                state=state,
+                value=value,
+                params=dict(params),
+                distributions=self._distributions,
+                system_attrs=dict(notes),
+                intermediate_values=history if self.prunes else {},
+            )
+            self._study.add_trial(frozen)
+            there = self._study.get_trials(deepcopy=False)[number]
+            self._trials[number] = optuna.trial.Trial(self._study, there._trial_id)
+        self._noted[number] = dict(notes)
 
-    def report(self, epoch: int, value: float) -> bool:
-        """Tell of an epoch; whether the run should be given up. A resumed run may tell of an epoch again.
-
-        One that failed and is tried again is made whole: Optuna hears nothing more of a trial that has ended.
-        """
-        if self._has_ended:
-            return False
+    def _run(self, number: int, params: Mapping[str, Any]) -> Run:
+        """The run of a trial, and where it stands."""
+        values = {
+            axis.key: _outside(axis, params[axis.key], self._plan.base.get(axis.key)) for axis in self._space.axes
+        }
         try:
-            return self._report(epoch, value)
-        except TrackingError as error:  # training is worth more than giving it up in time
-            print(f"epoch {epoch} is not weighed against other runs: {error}", flush=True)
-            return False
+            asked = self._space.run(values)
+        except ConfigError as error:  # a combination at whose edges nothing was wrong
+            overrides = tuple(f"{key}={written(value)}" for key, value in values.items())
+            return self._ledger.refuse(self._planned(number, values, overrides, self._plan.seed, {}), one_line(error))
+        config = frozen_config(asked.cfg, self._space, self._plan.threads)
+        return self._ledger.stand(self._planned(number, values, asked.overrides, asked.cfg.seed, config))
 
-    @reaching
-    def _report(self, epoch: int, value: float) -> bool:
-        with quiet():
-            self._trial.report(value, epoch)
-            return bool(self._trial.should_prune())
+    def _planned(
+        self, number: int, values: dict[str, Any], overrides: tuple[str, ...], seed: int, config: dict[str, Any]
+    ) -> PlannedRun:
+        return PlannedRun(
+            number=number,
+            overrides=overrides,
+            values=values,
+            point=number,
+            seed=seed,
+            config=config,
+            phase="search",
+        )
 
 
 def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
@@ -182,6 +267,15 @@ def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
         found.append(epoch)
         epoch *= REDUCTION
     return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings that some of Optuna's parts are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        yield
 
 
 def _sampler(name: str, seed: int) -> Any:

@@ -154,6 +154,14 @@ def first_event(folder: Path) -> Event:
         return {}
 
 
+def test_accuracy(folder: Path) -> float | None:
+    """Test accuracy of the run in `folder`; None where test was not scored."""
+    for event, _ in read_events(folder):
+        if event["event"] == "metrics" and "test/accuracy" in event["values"]:
+            return float(event["values"]["test/accuracy"])
+    return None
+
+
 def is_delivered(folder: Path) -> bool:
     """Whether the whole journal in `folder`, its end too, has been delivered, or shall never be."""
     if read_choice(folder).get("forgotten"):

@@ -5,10 +5,16 @@ controller's disk, by way of `run_trial` in a process of its own wherever that i
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from hcr.config import RunConfig
 from hcr.config.errors import HcrError
+from hcr.config.launcher import LauncherConfig
+
+if TYPE_CHECKING:
+    from hcr.sweep.workers.local import Local
 
 LOST = -9  # the exit code of a trial whose process, worker or node was lost: it is tried once more
 
@@ -74,3 +80,21 @@ class Workers(Protocol):
 
     def close(self) -> None:
         """Kill what runs, and let go of the place."""
+
+
+def workers_of(launcher: LauncherConfig, here: "Local", folder: Path, cfg: RunConfig, threads: int) -> Workers:
+    """The place that a launcher stands for.
+
+    Args:
+        here: processes of this machine.
+        folder: the sweep's.
+        cfg: of one of the runs, for its data set.
+        threads: of each trial.
+
+    Raises:
+        ConfigError: it is not there, or has no room for a trial.
+    """
+    if launcher.is_here:
+        return here
+    module = import_module(f"{__name__}.{launcher.name}")
+    return cast(Workers, module.connect(launcher, folder, cfg, threads))

@@ -189,9 +189,7 @@ class Local:
         if self._server is not None:
             return
         if self._servers >= MOST_SERVERS:
-            raise WorkersLost(
-                f"the process that runs are forked from died {self._servers} times; see {self._log}"
-            )
+            raise WorkersLost(f"the process that runs are forked from died {self._servers} times; see {self._log}")
         self._servers += 1
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ready.unlink(missing_ok=True)

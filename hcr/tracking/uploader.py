@@ -24,7 +24,7 @@ PAUSE_S = 0.5  # between two looks at the journals of runs that are still being 
 ENDS_WITHIN_S = PAUSE_S + 0.2  # the thread, where neither an import nor a server holds it up
 
 
-class Delivery:
+class Uploader:
     """Delivers runs as they are handed over. Leaving the `with` waits, within bounds, for what is left.
 
     Args:
@@ -71,7 +71,7 @@ class Delivery:
                 stopping.leave_threads()
 
     @property
-    def num_undelivered(self) -> int:
+    def num_left(self) -> int:
         """Runs that are not in the store as a whole."""
         with self._lock:
             return len(self._alive) + len(self._ended)

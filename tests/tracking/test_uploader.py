@@ -8,7 +8,7 @@ import pytest
 
 from hcr import stopping
 from hcr.config.tracking import sqlite_uri
-from hcr.sweep.delivery import Delivery
+from hcr.tracking.uploader import Uploader
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position
@@ -24,24 +24,24 @@ def test_a_run_that_is_deleted_while_it_is_trained_is_said_once_and_holds_up_no_
         Replay(journal.folder).deliver()
         open_store(uri).delete_run(read_position(journal.folder)["run_id"])
         journal.metrics({"val/loss": 0.5}, step=1)
-        with Delivery(uri, 600) as delivery:
+        with Uploader(uri, 600) as delivery:
             said = ""
             while not said:
                 delivery.follow(journal.folder)  # as the controller does, ten times a second
                 said = capsys.readouterr().err
                 time.sleep(0.05)
             delivery.follow(journal.folder)
-            assert delivery.num_undelivered == 0
+            assert delivery.num_left == 0
             journal.end("FINISHED")
             journal.release()
             delivery.finish(journal.folder)
-            assert delivery.num_undelivered == 0
+            assert delivery.num_left == 0
     assert said.startswith(f"hcr: run {journal.key} was deleted in MLflow; ")
     assert capsys.readouterr().err == ""
 
 
 def test_the_thread_has_ended_with_the_block_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    with Delivery(sqlite_uri(tmp_path / "mlflow.db"), timeout_s=5.0) as delivery:
+    with Uploader(sqlite_uri(tmp_path / "mlflow.db"), timeout_s=5.0) as delivery:
         while not delivery._ready:
             time.sleep(0.01)
     assert not delivery._thread.is_alive()

@@ -146,7 +146,7 @@ def test_a_sweep_whose_data_changed_stops_and_begins_anew_only_when_asked(
     write: Write, hcr: Hcr, tmp_path: Path
 ) -> None:
     write("a", 1)
-    sweep = ("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1", "sweep.workers=1")
+    sweep = ("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1", "launcher.workers=1")
     assert hcr(*sweep).returncode == 0
     first = runs(tmp_path)
     write("a", 2)
@@ -162,4 +162,4 @@ def test_a_sweep_whose_data_changed_stops_and_begins_anew_only_when_asked(
     parents = [run["parent"] for run in runs(tmp_path)]
     assert sorted(parents.count(parent) for parent in set(parents)) == [2, 2]  # each sweep is of one data set
     write("a", 1)  # the old data is back: so are its runs, in a leaderboard of their own
-    assert "2 reused" in hcr("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1,2", "sweep.workers=1").stdout
+    assert "2 reused" in hcr("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1,2", "launcher.workers=1").stdout

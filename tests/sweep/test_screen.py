@@ -85,7 +85,7 @@ def test_without_a_terminal_each_thing_is_a_line(capsys: pytest.CaptureFixture[s
         clock.now = 31
         made.finished(2, 0.9812)
         made.started(3, "b", epochs=3)
-        made.pruned(3, 1)
+        made.pruned(3, "after epoch 1")
         made.started(4, "c", epochs=3)
         made.failed(4, "the loss became nan", Path("/x/error.txt"))
         made.tick()

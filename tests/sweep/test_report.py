@@ -1,9 +1,8 @@
 """What a sweep makes of its runs: points, in the order of the plan."""
 
-from hcr.sweep.outcomes import Outcome
+from hcr.sweep.ledger import Outcome, Run, State
 from hcr.sweep.plan import PlannedRun
 from hcr.sweep.report import points_of
-from hcr.sweep.runs import Run, State
 
 
 def run(
@@ -17,7 +16,6 @@ def run(
         seed=seed,
         config={},
         phase=phase,
-        search=None,
     )
     outcome = None
     if value is not None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import Hcr, run_hcr
 
-from hcr.tracking.journal import read_events
+from hcr.tracking.journal import last_event, read_events
 from hcr.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,11 @@ class Sweep:
 
     def artifacts(self) -> set[str]:
         return {entry.path for entry in self.client.list_artifacts(self.parent.info.run_id)}
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals of all runs of the sweep in `folder`."""
+    return list(folder.glob("output/runs/*/journal.jsonl"))
 
 
 def begin(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
@@ -109,15 +114,15 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     controller = begin(*command, cwd=killed)
 
     def fifth_runs() -> bool:
-        return any(killed.glob("output/sweeps/*/trials/0005/run.txt"))
+        return any(killed.glob("output/sweeps/*/trials/0005/task.json"))
 
     wait_until(fifth_runs)
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     wait_until(lambda: processes_of(killed) == [], 20)  # what it had started dies with it
-    finished = len(list(killed.glob("output/sweeps/*/trials/*/result.json")))
+    finished = sum(last_event(path.parent).get("status") == "FINISHED" for path in journals(killed))
     assert 3 <= finished < 12
-    told = {path: path.read_bytes() for path in killed.glob("output/runs/*/journal.jsonl")}
+    told = {path: path.read_bytes() for path in journals(killed)}
     again = run_hcr("train", *command, cwd=killed)
     assert again.returncode == 0, again.stderr
     reused, resumed, to_run = (int(word) for word in again.stdout.split("\n")[0].split() if word.isdecimal())
@@ -345,7 +350,7 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
     assert not (tmp_path / "output" / "runs").exists()
     assert not (tmp_path / "output" / "sweeps").exists()
     for overrides, told in (
-        (["sweep.workers=99"], "hcr: sweep.workers: expected at most"),
+        (["launcher.workers=99"], "hcr: launcher.workers: expected at most"),
         (["model.depth=1,9"], "hcr: model.depth: is given several values twice"),
     ):
         done = hcr(*grid, *overrides)
@@ -356,7 +361,7 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
 
 def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "seed=0,1,2", *SMALL)
-    done = hcr(*grid, "sweep.workers=1", "sweep.max_time=0.001s")
+    done = hcr(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "3 runs are left; the same command goes on" in done.stdout
     (path,) = tmp_path.glob("output/sweeps/*/plan.json")
@@ -446,7 +451,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
 def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
     controller = begin(*command, cwd=tmp_path)
-    wait_until(lambda: len(list(tmp_path.glob("output/sweeps/*/trials/*/epochs.jsonl"))) == 2)
+    wait_until(lambda: sum(b"train/loss" in path.read_bytes() for path in journals(tmp_path)) == 2)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # however many arrive
         os.killpg(controller.pid, number)
     _, stderr = controller.communicate(timeout=120)
@@ -461,105 +466,6 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -
     assert processes_of(tmp_path) == []
 
 
-def test_a_launcher_of_hydra_s_runs_the_same_plan(hcr: Hcr, tmp_path: Path) -> None:
-    command = ("train", "-m", "seed=0,1", *SMALL)
-    done = hcr(*command, "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={tmp_path}/logs")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
-    made = Sweep(tmp_path)
-    assert made.statuses() == ["FINISHED"] * 2
-    assert made.parent.info.status == "FINISHED"
-    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
-    done = hcr(*command)  # and hcr's own processes take over where it stopped
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
-
-
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_controllers_that_share_a_search_are_one_sweep(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    storage, uri = f"sqlite:///{tmp_path}/shared.db", f"sqlite:///{tmp_path}/output/mlflow.db"
-    if database == "postgresql":
-        storage = request.getfixturevalue("postgresql")
-        subprocess.run(["psql", "-q", storage.replace("+psycopg", ""), "-c", "create database mlflow"], check=True)
-        uri = storage.rpartition("/")[0] + "/mlflow"
-    command = (
-        "-m", "optimizer.learning_rate=tag(log,interval(0.0001,0.03))", *SMALL, "sweep.sampler=random",
-        "sweep.n_trials=6", "sweep.workers=1", f"sweep.storage={storage}", f"tracking.uri={uri}",
-    )  # fmt: skip
-    (tmp_path / "output").mkdir()
-    machines = [tmp_path / "one", tmp_path / "other"]
-    for machine in machines:
-        machine.mkdir()
-    controllers = [begin(*command, cwd=machine) for machine in machines]
-    told = [controller.communicate(timeout=300) for controller in controllers]
-    assert [controller.returncode for controller in controllers] == [0, 0], told
-    made = Sweep(tmp_path, uri)
-    assert len(made.children) == 6
-    assert made.statuses() == ["FINISHED"] * 6
-    assert made.parent.info.status == "FINISHED"
-    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
-    assert sorted(run.data.tags["hcr.sweep_run"] for run in made.children) == list("123456")
-    # What each of them says of the other's runs is what the other knows, numbers of parameters among it.
-    (table,) = [path.read_text() for path in sorted(tmp_path.glob("*/output/runs/*/artifacts/leaderboard.csv"))]
-    rows = list(csv.DictReader(table.splitlines()))
-    assert [row["n"] for row in rows] == ["1"] * 6
-    sizes = {row["num_params"] for row in rows}
-    assert len(sizes) == 1 and int(sizes.pop()) > 0
-    shares = [len(list(machine.glob("output/sweeps/*/trials/*/result.json"))) for machine in machines]
-    assert sum(shares) == 6
-
-
-def test_controllers_that_share_a_grid_are_one_sweep(tmp_path: Path) -> None:
-    store = f"tracking.uri=sqlite:///{tmp_path}/output/mlflow.db"
-    grid = ("-m", "model.depth=1,2", "seed=0,1,2", *SMALL, store)
-    command = (*grid, "sweep.workers=1", f"sweep.storage=sqlite:///{tmp_path}/shared.db")
-    (tmp_path / "output").mkdir()
-    machines = [tmp_path / "one", tmp_path / "other"]
-    for machine in machines:
-        machine.mkdir()
-    # One of them has made a run of it before, in a sweep of its own.
-    done = run_hcr("train", "-m", "model.depth=2", "seed=2", *SMALL, store, "training.threads=1", cwd=machines[1])
-    assert done.returncode == 0, done.stderr
-    done = run_hcr("train", *command, "check_only=true", cwd=machines[1])
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "shared.db").exists()
-
-    controllers = [begin(*command, "training.threads=1", cwd=machine) for machine in machines]
-    told = [controller.communicate(timeout=300) for controller in controllers]
-    assert [controller.returncode for controller in controllers] == [0, 0], told
-    made = Sweep(tmp_path)
-    assert [run.info.status for run in made.parents] == ["FINISHED"] * 2
-    parent = next(run for run in made.parents if "depth=1,2" in run.info.run_name)
-    children = [run for run in made.children if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
-    assert sorted(run.data.tags["hcr.sweep_run"] for run in children) == list("12345")  # and number 6 is the older one
-    (older,) = [run for run in made.children if run not in children]
-    assert older.data.tags[f"hcr.reused_by.{parent.data.tags['hcr.key']}"] == "6"
-    assert parent.data.metrics["sweep/finished"] == 6
-    assert parent.data.tags["hcr.best_run_id"] in {run.info.run_id for run in made.children}
-    # Each run knows the mean over all seeds of its point, whichever machine made them.
-    for depth in ("1", "2"):
-        point = [run for run in made.children if run.data.params["model.depth"] == depth]
-        mean = sum(run.data.metrics["best/val_loss"] for run in point) / 3
-        told_means = [run.data.metrics["sweep/mean_val_loss"] for run in point if run in children]
-        assert told_means == pytest.approx([mean] * len(told_means))
-    (table,) = [path.read_text() for path in tmp_path.glob(f"*/output/runs/{parent.data.tags['hcr.key']}/*/*.csv")
-                if path.name == "leaderboard.csv"]  # fmt: skip
-    assert [row["n"] for row in csv.DictReader(table.splitlines())] == ["3", "3"]
-
-    # A machine that comes later finds all of it done.
-    (tmp_path / "late").mkdir()
-    done = run_hcr("train", *command, "training.threads=1", cwd=tmp_path / "late")
-    assert done.returncode == 0, done.stderr
-    assert "6 reused, 0 resumed, 0 to run\n" in done.stdout
-    (tmp_path / "turned").mkdir()
-    words = ("-m", "model.depth=2,1", *command[2:], "training.threads=1")
-    done = run_hcr("train", *words, cwd=tmp_path / "turned")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "with its values in another order; expected the same command" in done.stderr
-
-
 def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_path: Path) -> None:
     (tmp_path / "hcr").mkdir()
     (tmp_path / "hcr" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
@@ -567,7 +473,7 @@ def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [script, "train", "-m", *SMALL, "seed=0,1", "sweep.workers=1"],
+        [script, "train", "-m", *SMALL, "seed=0,1", "launcher.workers=1"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

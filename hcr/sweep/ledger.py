@@ -1,0 +1,376 @@
+"""Where every run of a sweep stands, read from the journals: nothing else says so, and nobody else asks.
+
+A run's own journal says what became of it. What it cannot say is in the journal of its trial, in the trial's folder:
+
+    asked      a search asked for this point: its values as Optuna keeps them, and what the sampler notes with them
+    noted      what the pruner notes with them after an epoch
+    refused    the gate does not take the point
+    failed     the run has failed, and could not write that down itself
+    retry      the run has failed before, and is made again
+"""
+
+import contextlib
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hcr.config import RunConfig
+from hcr.config.errors import HcrError
+from hcr.config.points import SEED
+from hcr.config.tracking import output_root
+from hcr.evaluation.leaderboard import counted, short_names
+from hcr.sweep.identity import Fingerprints
+from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
+from hcr.sweep.trial import FAILED, WHY, Task, write_trial
+from hcr.tracking.journal import JOURNAL, Event, append_event, end_dead_run, last_event, lock_run, read_events
+from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, lost_runs
+from hcr.tracking.status import finished_runs, first_event, is_delivered, run_folders
+
+ASKED, NOTED, REFUSED, RETRY = "asked", "noted", "refused", "retry"
+NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
+
+State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "refused"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run came to.
+
+    Attributes:
+        key: the run's.
+        value: the monitored validation metric of the epoch that was kept.
+        val_accuracy, val_loss: there.
+        epochs: that were trained.
+        train_s: seconds of its epochs.
+        num_params: of its model.
+    """
+
+    key: str
+    value: float
+    val_accuracy: float
+    val_loss: float
+    epochs: int
+    train_s: float
+    num_params: int
+
+
+@dataclass
+class Run:
+    """A planned run, and where it stands.
+
+    Attributes:
+        planned: what the plan says.
+        state: "new" and "interrupted" are still to be made; "refused" is a point that a search asked for and the gate
+            does not take.
+        outcome: of one that has finished.
+        why: of one that failed or was refused, in a line; of one that was pruned, after which epoch.
+        key: of the run that it is, or resumes; None where it has not begun.
+    """
+
+    planned: PlannedRun
+    state: State = "new"
+    outcome: Outcome | None = None
+    why: str = ""
+    key: str | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is still to be made."""
+        return self.state in ("new", "interrupted")
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's folder; None where it has not begun."""
+        return None if self.key is None else output_root() / "runs" / self.key
+
+
+class Ledger:
+    """The runs of a sweep.
+
+    Args:
+        plan: what they are of.
+        folder: the sweep's.
+        fingerprints: of the runs.
+        deleted: keys of runs that were deleted in MLflow.
+        retry_failed: whether runs that failed are to be made again.
+
+    Attributes:
+        runs: every run that is known of, by number.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, fingerprints: Fingerprints, *, deleted: Collection[str], retry_failed: bool
+    ) -> None:
+        self.runs: dict[int, Run] = {}
+        self._plan, self._folder, self._fingerprints, self._retries = plan, folder, fingerprints, retry_failed
+        root = output_root()
+        self._finished = finished_runs(root, uri=plan.uri, experiment=plan.experiment, without=deleted)
+        self._own: dict[str, Event] = {}  # what each run of this sweep began with, by its number
+        self._taken_away: set[str] = set()  # numbers of those that were deleted
+        for header in sorted(map(first_event, run_folders(root)), key=lambda header: int(header.get("time_ms", 0))):
+            number = header.get("tags", {}).get(NUMBER_TAG)
+            if number is None or header.get("parent") not in plan.parents:
+                continue
+            if header["key"] in deleted:
+                self._taken_away.add(number)
+            else:
+                self._own[number] = header
+
+    def stand(self, planned: PlannedRun) -> Run:
+        """Where a planned run stands before the sweep goes on; known from here on.
+
+        Its trial's word comes first, then that of the run that it began, then a finished run of the same fingerprint,
+        whoever made it.
+
+        Raises:
+            DataError: its data cannot be read.
+        """
+        run = self.runs[planned.number] = Run(planned)
+        header = self._own.get(number_tag(planned))
+        if header is not None:
+            run.key = header["key"]
+        self._read(run)
+        if run.state == "failed" and self._retries:
+            append_event(self.trial(planned), RETRY)
+            self._read(run)
+        if run.state == "finished":
+            run.state = "reused"
+        if not run.is_left:
+            return run
+        cfg = planned.cfg
+        mark = self._fingerprints.of(cfg)
+        if not (cfg.new_run or cfg.resume == "never"):
+            with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
+                if mark in self._finished:
+                    run.outcome, run.state = outcome_of(self._finished[mark], self._plan.monitor), "reused"
+                    run.key = run.outcome.key
+                    return run
+        # It goes on where it is the same run still, nested where it will be seen.
+        is_same = header is not None and header["tags"].get("hcr.fingerprint") == mark
+        if header is None or not is_same or header["parent"] != self._plan.parents[-1]:
+            run.state, run.key = "new", None
+        return run
+
+    def refuse(self, planned: PlannedRun, why: str) -> Run:
+        """A point that a search asked for cannot be; known from here on."""
+        run = self.runs[planned.number] = Run(planned, "refused", why=why)
+        if not any(event["event"] == REFUSED for event in _events(self.trial(planned))):
+            append_event(self.trial(planned), REFUSED, **{WHY: why})
+        return run
+
+    def write_trial(self, run: Run, *, waits: bool) -> Path:
+        """Write what a worker needs to make `run`; the trial's folder.
+
+        Args:
+            waits: whether it waits after each epoch for the word to go on.
+        """
+        planned, plan = run.planned, self._plan
+        run.key = run.key or new_key()
+        tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
+        tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
+        data = plan.data.get(place_of(planned.cfg.dataset))
+        task = Task(
+            key=run.key,
+            root=str(output_root()),
+            uri=plan.uri,
+            experiment=plan.experiment,
+            parent=plan.parents[-1],
+            name=short_name(planned, plan),
+            overrides=[*plan.fixed, *planned.overrides],
+            tags=tags,
+            dataset_digest=None if data is None else data["digest"],
+            waits=waits,
+        )
+        write_trial(self.trial(planned), task, planned.cfg)
+        return self.trial(planned)
+
+    def look(self, run: Run) -> None:
+        """What the journals say of `run`, whose process has ended."""
+        self._read(run)
+        if run.state == "new":  # nothing of it is there: it begins under another key
+            run.key = None
+        if run.outcome is not None and run.folder is not None:
+            self._finished[self._fingerprints.of(run.planned.cfg)] = run.folder  # a search may come to the point again
+
+    def fail(self, run: Run, why: str) -> None:
+        """`run` has failed, and could not write that down itself."""
+        append_event(self.trial(run.planned), FAILED, **{WHY: why})
+        if run.folder is not None:
+            with contextlib.suppress(OSError, HcrError), lock_run(run.folder):
+                end_dead_run(run.folder)
+        self._read(run)
+
+    def trial(self, planned: PlannedRun) -> Path:
+        """The folder of the trial of a planned run."""
+        if planned.phase == "confirm":
+            return self._folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}"
+        return self._folder / TRIALS / f"{planned.number + 1:04d}"
+
+    def asked(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """What a search has asked for, in order: values as Optuna keeps them, and what it notes with each."""
+        found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        while events := _events(self._folder / TRIALS / f"{len(found) + 1:04d}"):
+            if events[0]["event"] != ASKED:
+                break
+            notes: dict[str, Any] = {}
+            for event in events:
+                notes |= event.get("notes", {})
+            found.append((events[0]["params"], notes))
+        return found
+
+    def ask(self, number: int, params: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """A search asks for a point: its trial begins."""
+        folder = self._folder / TRIALS / f"{number + 1:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        append_event(folder, ASKED, params=dict(params), notes=dict(notes))
+
+    def note(self, run: Run, notes: Mapping[str, Any]) -> None:
+        """What the pruner notes with a trial."""
+        append_event(self.trial(run.planned), NOTED, notes=dict(notes))
+
+    def history(self, run: Run) -> dict[int, float]:
+        """The monitored metric of `run` by epoch, counted from 1."""
+        found: dict[int, float] = {}
+        with contextlib.suppress(OSError, HcrError):
+            for event, _ in read_events(run.folder) if run.folder is not None else ():
+                if event["event"] == "metrics" and "train/loss" in event["values"]:
+                    found[int(event["step"])] = float(event["values"][self._plan.monitor])
+        return found
+
+    @property
+    def in_order(self) -> list[Run]:
+        """Every run that is known of, by number."""
+        return [self.runs[number] for number in sorted(self.runs)]
+
+    @property
+    def made(self) -> list[Run]:
+        """Those of the plan, without the runs that confirm its best points."""
+        return [run for run in self.in_order if run.planned.phase != "confirm"]
+
+    def new_configs(self) -> list[RunConfig]:
+        """The configs of runs that have never begun."""
+        return [run.planned.cfg for run in self.in_order if run.state == "new"]
+
+    def num_made_again(self) -> int:
+        """Runs that are made again as theirs were deleted in MLflow."""
+        return sum(run.state == "new" and number_tag(run.planned) in self._taken_away for run in self.in_order)
+
+    def left_to_upload(self) -> Iterable[tuple[Path, bool]]:
+        """Runs of the sweep that have ended and that the store has not as a whole; whether it has lost them."""
+        lost = set(lost_runs(output_root(), self._plan.uri))
+        for header in self._own.values():
+            folder = output_root() / "runs" / header["key"]
+            if last_event(folder).get("event") == "end" and (not is_delivered(folder) or folder in lost):
+                yield folder, folder in lost
+
+    def _read(self, run: Run) -> None:
+        """Set state, outcome and why of `run` by the journals."""
+        run.state, run.outcome, run.why = "new", None, ""
+        retried_ms = 0
+        for event in _events(self.trial(run.planned)):
+            if event["event"] == RETRY:
+                run.state, run.why, retried_ms = "new", "", event["time_ms"]
+            elif event["event"] in (FAILED, REFUSED):
+                run.state, run.why = ("failed" if event["event"] == FAILED else "refused"), str(event[WHY])
+        if run.state != "new" or run.folder is None or not (run.folder / JOURNAL).exists():
+            return
+        run.state = "interrupted"
+        last = last_event(run.folder)
+        if last.get("event") != "end":
+            return
+        with contextlib.suppress(OSError, HcrError):
+            tags = _tags(run.folder)
+            if last["status"] == "FINISHED":
+                run.state, run.outcome = "finished", outcome_of(run.folder, self._plan.monitor)
+            elif last["status"] == "KILLED" and "hcr.pruned" in tags:
+                run.state, run.why = "pruned", tags["hcr.pruned"].partition(" of ")[0]
+            elif last["status"] == "FAILED" and not last.get("died") and last["time_ms"] >= retried_ms:
+                run.state, run.why = "failed", tags.get("hcr.error", "")
+
+
+def deleted_runs(uri: str) -> frozenset[str]:
+    """The keys of runs that were deleted in the store at `uri`; none where it does not answer."""
+    root = output_root()
+    return deleted_keys(root, uri, ask(uri, LONGEST_WAIT_S)) if run_folders(root) else frozenset()
+
+
+def new_key() -> str:
+    """A key for a run: hex digits that are no number, such as 12e45, which would be no text in YAML."""
+    return secrets.choice("abcdef") + secrets.token_hex(6)[1:]
+
+
+def number_tag(planned: PlannedRun) -> str:
+    """What tells the runs of a sweep from one another, however it grows."""
+    number = f"{planned.number + 1}"
+    return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
+
+
+def short_name(planned: PlannedRun, plan: Plan) -> str:
+    """What a table of MLflow's has room for: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
+    names = short_names([*plan.axes, SEED])
+    words = [word.partition("=") for word in planned.overrides]
+    return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
+
+
+def outcome_of(folder: Path, monitor: str) -> Outcome:
+    """What the finished run in `folder` came to, read from its journal.
+
+    Raises:
+        KeyError, TrackingError: the journal does not say, or is damaged.
+    """
+    last: dict[str, float] = {}
+    epochs, train_s, key = 0, 0.0, ""
+    for event, _ in read_events(folder):
+        if event["event"] == "run":
+            key = event["key"]
+        if event["event"] == "metrics":
+            last |= event["values"]
+            if "train/loss" in event["values"]:
+                epochs = max(epochs, event["step"])
+                train_s += event["values"].get("time/epoch_s", 0.0)
+    return Outcome(
+        key=key,
+        value=last[f"best/{monitor.replace('/', '_')}"],
+        val_accuracy=last["best/val_accuracy"],
+        val_loss=last["best/val_loss"],
+        epochs=epochs,
+        train_s=train_s,
+        num_params=int(last["model/params"]),
+    )
+
+
+def counts(ledger: Ledger, num_left: int, *, is_search: bool) -> str:
+    """`9 reused, 1 resumed, 2 to run` (of a search, to try), and what failed before."""
+    states = [run.state for run in ledger.in_order]
+    resumed = states.count("interrupted")
+    reused = states.count("reused") + states.count("finished")
+    # A search's points are not known yet: one that it comes to again is not run a second time.
+    told = f"{reused} reused, {resumed} resumed, {num_left - resumed} {'to try' if is_search else 'to run'}"
+    if pruned := states.count("pruned"):
+        told += f", {pruned} pruned before"
+    if failed := states.count("failed"):
+        told += f", {failed} failed before (sweep.retry_failed=true tries them again)"
+    if again := ledger.num_made_again():
+        told += f"\nnote: made again, as deleted in MLflow: {counted(again, 'run')}"
+    return told
+
+
+def _events(trial: Path) -> list[Event]:
+    """What the journal of a trial says; nothing where it has none."""
+    try:
+        return [event for event, _ in read_events(trial)]
+    except FileNotFoundError:
+        return []
+
+
+def _tags(folder: Path) -> dict[str, str]:
+    """The tags of a run as they are now."""
+    tags: dict[str, str] = {}
+    for event, _ in read_events(folder):
+        if event["event"] == "run":
+            tags |= event["tags"]
+        elif event["event"] == "tags":
+            tags |= event["values"]
+    return tags
