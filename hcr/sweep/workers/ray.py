@@ -55,6 +55,7 @@ class RayWorkers:
         self.slots = 0
         self._shown = cfg.address or "this machine"
         self._log = folder / "ray.txt"
+        self._nowhere = folder / "ray"  # empty: Ray lets its workers import what lies where it is started
         self._sent: set[str] = set()  # digests of data sets
         if cfg.address not in (None, "auto"):
             _knock(str(cfg.address))
@@ -70,7 +71,7 @@ class RayWorkers:
             "configs": [to_dict(each) for each in kinds.values()],
             "precisions": sorted({each.training.precision for each in configs}),
         }
-        self._process, self._connection = self._start(folder)
+        self._process, self._connection = self._begin()
         try:
             self._connection.send(order)
             self._await_ready()
@@ -124,8 +125,8 @@ class RayWorkers:
             except subprocess.TimeoutExpired:
                 self._kill()
 
-    def _start(self, folder: Path) -> tuple["subprocess.Popen[bytes]", Connection]:
-        folder.mkdir(parents=True, exist_ok=True)
+    def _begin(self) -> tuple["subprocess.Popen[bytes]", Connection]:
+        self._nowhere.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with ours, theirs, self._log.open("ab") as log:
             process = subprocess.Popen(
@@ -135,6 +136,7 @@ class RayWorkers:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **QUIET},
+                cwd=self._nowhere,
                 start_new_session=True,  # Ctrl-C is the controller's to hear
             )
             return process, Connection(os.dup(ours.fileno()))

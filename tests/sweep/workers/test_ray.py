@@ -219,37 +219,47 @@ def test_a_node_that_joins_takes_trials_and_one_that_dies_costs_its_trials_a_try
 
 
 @pytest.mark.slow
-def test_trials_do_not_outlive_the_process_that_speaks_to_ray(cluster: Any, trials: Trials, tmp_path: Path) -> None:
-    workers = RayWorkers(config(cluster.address, workers=1), tmp_path / "ray", 1, configs=[compose(SMALL)])
+def test_trials_do_not_outlive_the_process_that_speaks_to_ray(
+    cluster: Any, workers: RayWorkers, trials: Trials
+) -> None:
     folder = trials.write(1, compose([*SMALL, "training.epochs=1000"]))
     workers.start(folder)
     hear(workers, lambda heard: any(isinstance(event, Epoch) for event in heard))
-    (run,) = (path for path in scratches() if path.name == trials.run(1).name)
+    (run,) = (path for path in runs_on_nodes() if path.name == trials.run(1).name)
     with pytest.raises(BlockingIOError):
         lock_run(run)
-    workers._process.kill()
+    workers._process.kill()  # no test behind this one uses these workers
     with pytest.raises(WorkersLost, match=f"the Ray on {cluster.address} is gone"):
         hear(workers, lambda _: False)
     lock_run(trials.run(1)).close()
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError):
-            lock_run(run).close()
-            break
+    while run in set(runs_on_nodes()):
+        assert time.monotonic() < deadline, "the trial goes on"
         time.sleep(0.1)
-    else:
-        pytest.fail("the trial goes on")
-    workers.close()
 
 
-def scratches() -> Iterator[Path]:
-    """The folders of runs on the nodes."""
-    for pid in Path("/proc").iterdir():
+def runs_on_nodes() -> Iterator[Path]:
+    """The folders of runs that are being made on the nodes."""
+    for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            for handle in (pid / "fd").iterdir():
+            for handle in (process / "fd").iterdir():
                 target = handle.readlink()
                 if target.name == "journal.jsonl" and f"hcr-ray-{os.getuid()}" in str(target):
                     yield target.parent
+
+
+@pytest.mark.slow
+def test_a_ray_of_its_own_ends_with_the_sweep(trials: Trials, tmp_path: Path) -> None:
+    cfg = compose([*SMALL, "training.epochs=1"])
+    workers = RayWorkers(config(None, workers=1), tmp_path / "ray", 1, configs=[cfg])
+    try:
+        workers.start(folder := trials.write(1, cfg))
+        assert hear(workers, have_ended(folder))[-1] == Ended(folder, 0)
+        assert workers.slots == 1
+    finally:
+        workers.close()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(workers._process.pid, 0)
 
 
 @pytest.mark.slow
