@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.checkpoints import CHECKPOINT as CHECKPOINT
+from hcr.checkpoints import KEPT
+from hcr.checkpoints import checkpoints as checkpoints
 from hcr.config.errors import one_line
-from hcr.tracking.scratch import CHECKPOINT as CHECKPOINT
-from hcr.tracking.scratch import KEPT
-from hcr.tracking.scratch import checkpoints as checkpoints
 from hcr.training.loop import TrainingState
 
 FORMAT = b"hcr checkpoint 2\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hcr.checkpoints import CHECKPOINT
 from hcr.sweep.workers.transfer import Copy, Original
 from hcr.tracking.journal import Journal, lock_run, read_events
-from hcr.tracking.scratch import CHECKPOINT
 
 
 class Made:
