@@ -1,4 +1,4 @@
-"""`hcr train`: the gate first, then Hydra, which calls back once for each job."""
+"""`hcr train`: the gate, then the run or the sweep. Hydra composes, and shows what its own flags ask for."""
 
 import argparse
 import io
@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from hcr import stopping
-from hcr.config import ConfigError, HcrError, RunConfig, parse_config
+from hcr.config import ConfigError, RunConfig, parse_config
 from hcr.config.compose import Checked, Composer
 from hcr.config.errors import one_line
 from hcr.config.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
@@ -39,7 +39,7 @@ SHORT = re.compile(f"-[hmr]+|-c({_shown})|-i({_info})")  # short flags that stan
 
 
 def train(argv: Sequence[str]) -> int:
-    """Check everything that `argv` asks for, then let Hydra run it; returns the exit code.
+    """Check everything that `argv` asks for, then run it, or let Hydra show it; returns the exit code.
 
     Raises:
         ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
@@ -51,70 +51,68 @@ def train(argv: Sequence[str]) -> int:
     if unknown:
         raise composer.unknown_flag(unknown[0], given, FLAGS)
     checked = _pass_the_gate(flags, composer)
-    asked = [_as_asked(cfg, flags.overrides) for cfg in checked.configs]
+    asked = [_as_asked(cfg, flags.overrides, checked.overrides) for cfg in checked.configs]
     if checked.configs and (problem := unusable_keras_json()):
         raise ConfigError(problem)
     if checked.configs and not checked.configs[0].check_only:
         check_places(checked.configs[0].tracking)
-    sys.argv = ["hcr train", *argv]
-    if config_dir is not None and flags.config_dir is None:
-        sys.argv += ["--config-dir", str(config_dir)]
-    os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place, for Hydra and for every process behind this one
+    os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place for every process behind this one
     with stopping.handled():
-        if checked.multirun:
-            from hcr.sweep.command import train_many
-
-            return train_many(checked, flags.overrides)
-        return _train_one(*(asked[0] if asked else (None, None)))
-
-
-def _train_one(cfg: RunConfig | None, overrides: Sequence[str] | None) -> int:
-    """One run, called back by Hydra; an error is kept, as raised through Hydra it would lose its one line.
-
-    Args:
-        cfg: the run's. Without one Hydra has something to show, such as help, and calls nothing back.
-        overrides: as for `_run_job`.
-    """
-    errors: list[HcrError] = []
-
-    def job(_: DictConfig) -> None:
-        assert cfg is not None
         try:
-            with leaving_without_output():  # Hydra would show a traceback
-                _run_job(cfg, overrides)
-        except HcrError as error:
-            errors.append(error)
-        except ImportError as error:
-            errors.append(refusal_of(error))
-        except OSError as error:
-            errors.append(of_disk(error, output_root(), "make room; the same command resumes the run"))
+            if checked.multirun:
+                from hcr.sweep.command import train_many
 
-    if cfg is None:
-        return _print_of_hydra(job)
-    code = _call_hydra(job)
-    if errors:
-        raise errors[0]
-    return code
+                return train_many(checked, flags.overrides)
+            if asked:
+                return _train_one(*asked[0])
+            is_found = config_dir is not None and flags.config_dir is None
+            return _show([*argv, "--config-dir", str(config_dir)] if is_found else argv)
+        except SystemExit as stop:  # standard output is lost, or Hydra's flag could not be answered
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
-def _print_of_hydra(job: Callable[[DictConfig], None]) -> int:
-    """Print what Hydra has to show, ourselves: a pipe that is closed early would be a traceback of Hydra's."""
-    with redirect_stdout(io.StringIO()) as said:
-        code = _call_hydra(job)
-    print(said.getvalue(), end="")
-    return code
-
-
-def _run_job(cfg: RunConfig, overrides: Sequence[str] | None) -> None:
-    """Train, or check, what `cfg` says.
+def _train_one(cfg: RunConfig, overrides: Sequence[str]) -> int:
+    """One run, or with `check_only` what it would be.
 
     Args:
-        overrides: those that `cfg` was composed with; None: the command line's, without those of Hydra itself.
-    """
-    from hydra.core.hydra_config import HydraConfig
+        cfg: the run's.
+        overrides: those that `cfg` was composed with, without Hydra's own.
 
-    if overrides is None:
-        overrides = list(HydraConfig.get().overrides.task)
+    Raises:
+        HcrError: what the user can mend.
+        SystemExit: standard output cannot be written any more.
+    """
+    try:
+        with leaving_without_output():
+            _run_job(cfg, overrides)
+    except ImportError as error:
+        raise refusal_of(error) from error
+    except OSError as error:
+        raise of_disk(error, output_root(), "make room; the same command resumes the run") from error
+    return 0
+
+
+def _show(argv: Sequence[str]) -> int:
+    """Print what Hydra's own flags ask for, such as `--help`.
+
+    Hydra prints into memory: if it printed itself, a pipe that is closed early would show a traceback.
+    """
+    import hydra
+
+    def never_train(_: DictConfig) -> None:
+        raise AssertionError("Hydra shows things; it does not run them")
+
+    sys.argv = ["hcr train", *argv]
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            hydra.main(version_base="1.3", config_path=CONFIG_MODULE, config_name=CONFIG_NAME)(never_train)()
+    finally:
+        print(said.getvalue(), end="")
+    return 0
+
+
+def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
     with _reading_ahead(cfg), without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)
@@ -211,15 +209,19 @@ def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
     )
 
 
-def _as_asked(cfg: RunConfig, overrides: Sequence[str]) -> tuple[RunConfig, list[str] | None]:
-    """`cfg` itself and None; or, where it resumes a named run, that run's own config and overrides.
+def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str]) -> tuple[RunConfig, Sequence[str]]:
+    """`cfg` and the overrides that are recorded with it; where it resumes a named run, that run's own.
+
+    Args:
+        overrides: the command line's.
+        recorded: the same without Hydra's own.
 
     Raises:
         ConfigError: other settings beside `resume=RUN`, or a run whose config is gone.
         TrackingError: there is no such run.
     """
     if cfg.resume in ("auto", "never"):
-        return cfg, None
+        return cfg, recorded
     others = [word for word in overrides if not word.startswith("resume=")]
     if others:
         got = override_without_secrets(others[0])
@@ -296,6 +298,8 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
         return argparse.Namespace(config_dir=None, config_name=None), list(argv), unknown
     if flags.multirun and (flags.cfg or flags.info):
         raise ConfigError("hcr train: -m and --cfg or --info do not go together; leave out -m")
+    if flags.resolve and not (flags.cfg or flags.help):
+        raise ConfigError("--resolve: expected beside --cfg or --help; it changes what these print")
     if flags.config_path is not None:
         raise ConfigError("--config-path: hcr's own config cannot be replaced; --config-dir adds a folder of yours")
     if getattr(flags, "experimental_rerun", None) is not None:
@@ -313,16 +317,3 @@ def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:
         composer.compose(flags.overrides, multirun=flags.multirun)
         return Checked([], multirun=False)
     return composer.check(flags.overrides, multirun=flags.multirun)
-
-
-def _call_hydra(job: Callable[[DictConfig], None]) -> int:
-    import hydra
-    from hydra.core.plugins import Plugins
-    from hydra_plugins.hcr.sweeper import HcrSweeper
-
-    Plugins.instance().register(HcrSweeper)
-    try:
-        hydra.main(version_base="1.3", config_path=CONFIG_MODULE, config_name=CONFIG_NAME)(job)()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    return 0

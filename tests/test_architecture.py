@@ -70,7 +70,6 @@ KNOWS = {
         "hcr.config.loading",
         "hcr.config.remedies",
         "hcr.launch",
-        "hcr.sweep.hydra_plugins",
     },
     "optuna": {"hcr.sweep.search"},
     "rich": {
@@ -157,6 +156,6 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
-    ours = {"hcr", "hydra_plugins", *sys.stdlib_module_names}
+    ours = {"hcr", *sys.stdlib_module_names}
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

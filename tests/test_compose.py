@@ -235,6 +235,15 @@ def test_a_deletion_and_an_addition_are_answered_as_such(override: str, says: st
     assert refusal(override).startswith(says)
 
 
+def test_the_overrides_of_a_run_are_kept_as_they_were_written_without_hydra_s_own() -> None:
+    own = ["hydra.mode=RUN", "hydra/job_logging=none", "++hydra.verbose=false"]
+    assert Composer().check(["seed=1", *own, "+tags.version=1.10", "notes=007"]).overrides == [
+        "seed=1",
+        "+tags.version=1.10",
+        "notes=007",
+    ]
+
+
 @pytest.mark.parametrize(
     ("params", "says"),
     [

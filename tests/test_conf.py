@@ -10,11 +10,7 @@ from hcr.config.gate import RunConfig
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 SWEEPS = [file.stem for file in FILES if file.parent == CONF / "sweep" and file.stem != "default"]
-CHOICES = [
-    file.relative_to(CONF)
-    for file in FILES
-    if file.parent != CONF and file.stem not in SWEEPS and CONF / "hydra" not in file.parents  # launchers are extras
-]
+CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF and file.stem not in SWEEPS]
 
 # A choice that only works beside another one.
 WITH = {

@@ -97,7 +97,33 @@ def test_every_job_logging_that_hydra_ships_is_accepted(choice: str) -> None:
     assert whole.hydra.runtime.choices["hydra/job_logging"] == choice
 
 
-@pytest.mark.parametrize("group", ["launcher", "sweeper"])
-def test_a_launcher_or_sweeper_that_is_not_there_is_refused_with_those_that_are(group: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^hydra/{group}: no 'evil' here.* \(one of .*basic"):
-        Composer().check([f"hydra/{group}=evil"])
+INSTEAD = {
+    "launcher": "hydra/launcher: hcr runs its sweeps itself; expected launcher=local, ray or slurm",
+    "sweeper": "hydra/sweeper: hcr runs its sweeps itself; expected sweep.sampler=grid, tpe, random, cmaes or gp",
+}
+
+
+@pytest.mark.parametrize("multirun", [False, True])
+@pytest.mark.parametrize("group", INSTEAD)
+@pytest.mark.parametrize("override", ["{}=basic", "+{}=basic", "++{}=evil", "~{}", "{}@foo=evil", "{}=basic,evil"])
+def test_a_launcher_or_sweeper_of_hydra_s_is_refused_with_hcr_s_own(override: str, group: str, multirun: bool) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Composer().check([override.format(f"hydra/{group}")], multirun=multirun)
+    assert str(refused.value) == INSTEAD[group]
+
+
+@pytest.mark.parametrize("multirun", [False, True])
+@pytest.mark.parametrize("group", INSTEAD)
+@pytest.mark.parametrize("line", ["override /hydra/{}: mine", "override /hydra/{}: evil", "/hydra/{}: mine"])
+def test_a_launcher_or_sweeper_in_a_user_s_yaml_is_refused_too(
+    line: str, group: str, multirun: bool, tmp_path: Path
+) -> None:
+    for name, text in {
+        f"hydra/{group}/mine.yaml": "a: 1\n",
+        "experiment/own.yaml": f"# @package _global_\ndefaults:\n  - {line.format(group)}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        Composer(tmp_path).check(["experiment=own"], multirun=multirun)
+    assert str(refused.value) == INSTEAD[group]

@@ -129,8 +129,8 @@ ROWS = [
     ),
     row("sweep over hydra", "-m\tseed=0,1\t+hydra.job.env_set.A=b,c", "hydra.job.env_set"),
     row("imported searchpath", "hydra.searchpath=[pkg://mlflow]", "hydra.searchpath"),
-    row("unknown launcher", "hydra/launcher=evil", "hydra/launcher: no 'evil' here", "basic"),
-    row("another sweeper", "-m\tseed=0,1\thydra/sweeper=basic", "hydra.sweeper._target_: 'hydra._internal"),
+    row("hydra's launcher", "hydra/launcher=evil", "hydra/launcher: hcr runs its sweeps itself", "launcher=local"),
+    row("hydra's sweeper", "-m\tseed=0,1\thydra/sweeper=basic", "hydra/sweeper: hcr", "sweep.sampler=grid, tpe"),
     row("launcher target", "hydra.launcher._target_=os.makedirs", "hydra.launcher._target_: 'os.makedirs' is not"),
     # Grammar.
     row("sweep without -m", "seed=0,1", "seed: 0,1 is several values; add -m"),
@@ -178,6 +178,7 @@ ROWS = [
     row("other tool's verb", "", "verb: no 'fit' here; write hcr train", verb="fit"),
     row("unknown verb", "", "no 'tran' here; did you mean 'train'?", verb="tran"),
     row("no such folder", "--config-dir\tnowhere", "--config-dir: expected a folder, got 'nowhere'"),
+    row("resolve alone", "--resolve\tcheck_only=true", "--resolve: expected beside --cfg or --help"),
     row("other config path", "--config-path\t.", "--config-path: hcr's own config cannot be replaced"),
     row("other config name", "--config-name\tnope", "--config-name: ", "nope"),
     row("rerun of a pickle", "--experimental-rerun\tx.pkl", "--experimental-rerun: not allowed"),

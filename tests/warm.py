@@ -18,7 +18,6 @@ from hcr.environment import pin
 IMPORTED = (
     "hydra.main",
     "hydra._internal.config_loader_impl",
-    "hydra_plugins.hcr.sweeper",
     "hcr.launch",
     "hcr.runner",
     "hcr.scoring",

@@ -12,7 +12,7 @@ from hcr.config.as_written import quote_text
 from hcr.config.errors import ConfigError
 from hcr.config.explaining import explain, keys_behind
 from hcr.config.gate import FROM, HOW_IT_IS_ASKED, OF_ALL_RUNS, RunConfig, parse_config
-from hcr.config.hydra_node import check_hydra_node
+from hcr.config.hydra_node import check_engines, check_hydra_node
 from hcr.config.loading import CONFIG_NAME, Loader, asks_for_multirun
 from hcr.config.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.config.remedies import unknown_flag
@@ -31,13 +31,14 @@ class Checked:
     """The runs that a command line asks for, and whether it asks for several (even if it is one).
 
     Of a sweep that searches, whose runs are not known yet, `configs` are some at the edges of its `space`; of a grid,
-    `runs` are all there are.
+    `runs` are all there are. Of a single run, `overrides` are those that were given, without Hydra's own.
     """
 
     configs: list[RunConfig]
     multirun: bool
     space: Space | None = None
     runs: list[AskedRun] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
 
 
 class Composer:
@@ -73,7 +74,7 @@ class Composer:
 
         whole = self.compose(overrides, multirun=multirun)
         if not (multirun or asks_for_multirun(whole)):
-            return Checked([self._parse(whole)], multirun=False)
+            return Checked([self._parse(whole)], multirun=False, overrides=_without_hydras(overrides))
         try:
             space = self._space(whole)
         except HydraException as error:
@@ -89,6 +90,7 @@ class Composer:
         Raises:
             ConfigError: an override that cannot be read or applied, an unknown group or name, a bad `hydra` node.
         """
+        check_engines(overrides)
         try:
             self.loader.check_search_path(overrides)
             whole = self.loader.load_as_written(overrides, multirun)
@@ -201,6 +203,14 @@ def _without_hydra(whole: DictConfig) -> DictConfig:
         job = DictConfig({key: whole._get_node(key) for key in whole if key != "hydra"})
     OmegaConf.set_struct(job, True)
     return job
+
+
+def _without_hydras(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are none of Hydra's own settings."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(override.input_line) for override in parsed if not override.is_hydra_override()]
 
 
 def _check_common(configs: Sequence[RunConfig]) -> None:

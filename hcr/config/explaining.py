@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.gate import CHOICES, INSTANTIATE_KEYS, config_hints, of_omegaconf
+from hcr.config.hydra_node import ENGINES, engine_refusal
 from hcr.config.keys import Keys
 from hcr.config.loading import Loader
 from hcr.config.remedies import FORM, several_values, unreadable, write
@@ -32,6 +33,8 @@ def explain(error: Exception, overrides: Sequence[str], multirun: bool, loader: 
             return ConfigError(unreadable(words, words.index(error.override), keys_behind(words, loader)))
         # A word that a config adds, such as one in hydra.overrides.
         return ConfigError(f"{override_without_secrets(str(error.override))!r}: {FORM}")
+    if (engine := next((group for group in ENGINES if group in str(error)), None)) is not None:
+        return engine_refusal(engine)  # a config that chooses one which is not there
     if isinstance(error, MissingConfigException):
         return _missing(error, loader)
     mark = getattr(error, "problem_mark", None)
@@ -59,8 +62,6 @@ def _missing(error: Exception, loader: Loader) -> ConfigError:
         if options:
             near = did_you_mean(name, options)
             return ConfigError(f"{group}: no {name!r} here{near} (one of {', '.join(options)})")
-    if "hydra/launcher" in told:
-        return ConfigError(f"hydra/launcher: {told} pip install 'hcr[slurm]' or 'hcr[ray]' brings launchers")
     if missing == loader.config_name:
         return ConfigError(f"--config-name: no {missing!r} in the config folders")
     # A file of the user's own that names what is not there.

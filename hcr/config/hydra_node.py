@@ -1,9 +1,9 @@
 """Hydra's own node, behind the gate: what Hydra would import or call for a config has to be on a list of ours.
 
-Hydra acts on this node before any task function runs: it instantiates callbacks, launcher and sweeper, hands the
-logging nodes to `logging.config.dictConfig` (which imports what `()`, `class` and `ext://` name), sets environment
-variables, and imports packages named in the search path. So it is checked after composing (the search path before),
-and before Hydra proper is started.
+Hydra acts on this node also where it only shows something: it hands the logging nodes to `logging.config.dictConfig`
+(which imports what `()`, `class` and `ext://` name) and imports packages named in the search path. Callbacks, launcher
+and sweeper are never instantiated, as hcr runs what is composed; they are refused all the same. The node is checked
+after composing (the search path before), and before Hydra acts on it.
 """
 
 import re
@@ -22,11 +22,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "_target_": frozenset(
         {
             "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-            "hydra_plugins.hcr.sweeper.HcrSweeper",
-            "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-            "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
-            "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-            "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+            "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         }
     ),
     "class": frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "logging.NullHandler"}),
@@ -40,6 +36,13 @@ HANDED_ON = ("callbacks", "hydra_logging", "job_logging", "launcher", "sweeper")
 PLAIN_REFERENCE = re.compile(r"\$\{hydra\.[\w.]+\}")
 PLACES = ("run.dir", "sweep.dir", "output_subdir")
 
+# Hydra's groups for running jobs, and what to write instead.
+ENGINES: Mapping[str, str] = {
+    "hydra/launcher": "launcher=local, ray or slurm",
+    "hydra/sweeper": "sweep.sampler=grid, tpe, random, cmaes or gp",
+}
+NO_ENGINE = "basic"  # what a config has that chooses none
+
 
 def check_hydra_node(node: DictConfig) -> None:
     """Refuse whatever in the `hydra` node could make Hydra run code that is not on the lists above.
@@ -51,6 +54,10 @@ def check_hydra_node(node: DictConfig) -> None:
 
     values = OmegaConf.to_container(node, resolve=False)
     assert isinstance(values, dict)
+    chosen = (values.get("runtime") or {}).get("choices") or {}
+    for group in ENGINES:
+        if chosen.get(group, NO_ENGINE) != NO_ENGINE:
+            raise engine_refusal(group)
     known = [*HydraConf.__dataclass_fields__, "env"]
     for name in map(str, values):
         if name not in known:
@@ -64,16 +71,32 @@ def check_hydra_node(node: DictConfig) -> None:
         raise ConfigError("hydra.job.chdir: expected false; relative paths are relative to where you call hcr")
     if (values.get("job") or {}).get("env_set"):
         raise ConfigError("hydra.job.env_set: not allowed in a config; set the environment where you call hcr")
+    if values.get("sweeper", {}).get("max_batch_size") is not None:
+        raise ConfigError("hydra.sweeper.max_batch_size: hcr runs its sweeps itself; expected launcher.workers=NUMBER")
     for key, name, value in _leaves(values, "hydra"):
         _check_leaf(key, name, value)
-    batch_size = values["sweeper"].get("max_batch_size")
-    if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
-        raise ConfigError(f"hydra.sweeper.max_batch_size: expected 1 or more, or null, got {batch_size!r}")
     for place in PLACES:
         try:
             OmegaConf.select(node, place)
         except OmegaConfBaseException as error:
             raise ConfigError(f"hydra.{place}: {one_line(error)}") from error
+
+
+def check_engines(overrides: Sequence[str]) -> None:
+    """Refuse a launcher or sweeper of Hydra's on the command line, before composing looks for it.
+
+    Raises:
+        ConfigError: names the group.
+    """
+    for override in overrides:
+        group = re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0].strip()
+        if group in ENGINES:
+            raise engine_refusal(group)
+
+
+def engine_refusal(group: str) -> ConfigError:
+    """The error for a choice of `group`, a key of ENGINES."""
+    return ConfigError(f"{group}: hcr runs its sweeps itself; expected {ENGINES[group]}")
 
 
 def check_search_path(entries: object) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class Loader:
         setup_globals()  # Hydra's own resolvers, such as ${now:%H}
         restrict_resolvers()
         search_path = create_config_search_path(CONFIG_MODULE)
+        _open_sweep_params()
         folder = config_dir or user_config_dir()
         if folder is not None:
             if not Path(folder).is_dir():
@@ -150,6 +152,17 @@ def user_config_dir() -> Path | None:
 def asks_for_multirun(whole: DictConfig) -> bool:
     """Whether a composed config is of several runs, as `-m` or its own YAML says."""
     return str(whole.hydra.mode).endswith("MULTIRUN")
+
+
+def _open_sweep_params() -> None:
+    """Let `hydra.sweeper.params` be what YAML can say, such as null, and leave the checks to us.
+
+    Hydra's own schema of it has text alone, and an error there names the file but not the key.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store("basic", asdict(BasicSweeperConf()), group="hydra/sweeper", provider="hydra")
 
 
 def _check_no_clash(folder: Path) -> None:

@@ -67,6 +67,7 @@ class Run:
         outcome: of one that has finished.
         why: of one that failed or was refused, in a line; of one that was pruned, after which epoch.
         key: of the run that it is, or resumes; None where it has not begun.
+        is_retry: whether it has failed before, and is to be made again.
     """
 
     planned: PlannedRun
@@ -74,6 +75,7 @@ class Run:
     outcome: Outcome | None = None
     why: str = ""
     key: str | None = None
+    is_retry: bool = False
 
     @property
     def is_left(self) -> bool:
@@ -133,8 +135,8 @@ class Ledger:
             run.key = header["key"]
         self._read(run)
         if run.state == "failed" and self._retries:
-            append_event(self.trial(planned), RETRY)
-            self._read(run)
+            run.is_retry, run.why = True, ""
+            run.state = "new" if run.folder is None else "interrupted"
         if run.state == "finished":
             run.state = "reused"
         if not run.is_left:
@@ -181,9 +183,13 @@ class Ledger:
             overrides=[*plan.fixed, *planned.overrides],
             tags=tags,
             dataset_digest=None if data is None else data["digest"],
+            monitor=plan.monitor,
             waits=waits,
         )
         write_trial(self.trial(planned), task, planned.cfg)
+        if run.is_retry:  # not sooner: a retry that never begins changes nothing
+            run.is_retry = False
+            append_event(self.trial(planned), RETRY)
         return self.trial(planned)
 
     def look(self, run: Run) -> None:

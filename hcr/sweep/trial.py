@@ -47,6 +47,7 @@ class Task:
         overrides: for the record.
         tags: of the run.
         dataset_digest: of the data that the sweep planned with; None: not known.
+        monitor: the metric that the controller hears of.
         waits: whether the run waits after each epoch for the word to go on.
     """
 
@@ -59,6 +60,7 @@ class Task:
     overrides: list[str]
     tags: dict[str, str]
     dataset_digest: str | None
+    monitor: str
     waits: bool
 
     @property

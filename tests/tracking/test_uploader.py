@@ -8,11 +8,11 @@ import pytest
 
 from hcr import stopping
 from hcr.config.tracking import sqlite_uri
-from hcr.tracking.uploader import Uploader
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position
 from hcr.tracking.store import open_store
+from hcr.tracking.uploader import Uploader
 
 
 def test_a_run_that_is_deleted_while_it_is_trained_is_said_once_and_holds_up_no_end(

@@ -1,1 +1,0 @@
-"""Installed as `hydra_plugins.hcr`, the only place from which Hydra instantiates a sweeper."""
