@@ -1,4 +1,4 @@
-"""The folder of checkpoints in a run's own: there until the run has finished. What is in them: `training.checkpoint`."""
+"""The folder of checkpoints in a run's own, there until the run has finished; see `training.checkpoint`."""
 
 from pathlib import Path
 

@@ -69,6 +69,7 @@ class Trials:
             overrides=[],
             tags={},
             dataset_digest=load_dataset(cfg.dataset).digest,
+            monitor=cfg.monitor,
             waits=waits,
         )
         write_trial(folder, task, cfg)
