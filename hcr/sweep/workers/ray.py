@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +28,7 @@ KNOCK_S = 5.0  # for a port to answer
 CONNECT_S = 120.0  # for Ray to start, and for its nodes to say what they are
 CLOSE_S = 15.0  # for Ray to end
 NEEDS_RAY = "launcher=ray: needs Ray, which is not installed; pip install 'hcr[ray]'"
+SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # of a Ray that is started here: trials run as without it, not at nice 15
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_COLOR_PREFIX": "0"}
 
 
@@ -71,7 +72,7 @@ class RayWorkers:
             "configs": [to_dict(each) for each in kinds.values()],
             "precisions": sorted({each.training.precision for each in configs}),
         }
-        self._process, self._connection = self._begin()
+        self._process, self._connection = self._begin(QUIET if cfg.address else QUIET | SAME_PRIORITY)
         try:
             self._connection.send(order)
             self._await_ready()
@@ -125,7 +126,7 @@ class RayWorkers:
             except subprocess.TimeoutExpired:
                 self._kill()
 
-    def _begin(self) -> tuple["subprocess.Popen[bytes]", Connection]:
+    def _begin(self, settings: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", Connection]:
         self._nowhere.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with ours, theirs, self._log.open("ab") as log:
@@ -135,7 +136,7 @@ class RayWorkers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **QUIET},
+                env={**os.environ, **settings},
                 cwd=self._nowhere,
                 start_new_session=True,  # Ctrl-C is the controller's to hear
             )
