@@ -128,6 +128,7 @@ class Driver:
         self._send("ready")
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
+        threading.Thread(target=self._guard, daemon=True).start()
         try:
             while self._go_on():
                 pass
@@ -146,7 +147,6 @@ class Driver:
         if what == "order":
             self._obey(*rest)
         elif what == "nodes":
-            self._seen_s = time.monotonic()
             self._meet(rest[0])
         elif what == "facts":
             self._judge(*rest)
@@ -166,9 +166,8 @@ class Driver:
             )
         if self._nodes:
             self._room_s = now
-        if now - self._seen_s > SILENT_S or now - self._room_s > EMPTY_S:
-            is_silent = now - self._seen_s > SILENT_S
-            self._send("lost", f"no answer for {SILENT_S:.0f} s" if is_silent else self._death or "no node is left")
+        if now - self._room_s > EMPTY_S:
+            self._send("lost", self._death or "no node is left")
             os._exit(1)  # Ray might wait for what is gone
         return True
 
@@ -191,6 +190,14 @@ class Driver:
             time.sleep(LOOK_S)
             with contextlib.suppress(Exception):  # no answer
                 self._heard.put(("nodes", alive_nodes()))
+                self._seen_s = time.monotonic()
+
+    def _guard(self) -> None:
+        """Leave when the cluster does not answer any more: any call to Ray may wait for it."""
+        while time.monotonic() - self._seen_s < SILENT_S:
+            time.sleep(1)
+        print(f"no answer for {SILENT_S:.0f} s", flush=True)
+        os._exit(1)
 
     # The cluster.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hcr import stopping
+from hcr.checkpoints import CHECKPOINT
 from hcr.config import ConfigError, RunConfig
 from hcr.config.compose import compose
 from hcr.config.launcher import RayConfig
@@ -20,6 +21,7 @@ from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost, ray
 from hcr.sweep.workers.local import Local
 from hcr.sweep.workers.ray import NEEDS_RAY, RayWorkers
 from hcr.tracking.journal import last_event, lock_run, read_events
+from hcr.training.checkpoint import load_checkpoint
 
 SMALL = ["model.depth=1", "model.filters=4", "training.threads=1", "training.batch_size=64"]
 ARRAYS = ["dataset=letters", "split=stratified", "dataset.has_groups=false", "dataset.image_shape=[8,8,1]"]
@@ -283,6 +285,26 @@ def test_a_cluster_without_room_or_with_another_machine_in_it_is_refused(cluster
                 RayWorkers(config(cluster.address), tmp_path, 1, configs=[compose(SMALL)])
         finally:
             cluster.remove_node(node)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_goes_away_ends_the_workers_and_leaves_the_run_as_it_stood(
+    trials: Trials, tmp_path: Path
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    workers = RayWorkers(config(address := cluster.address), tmp_path / "ray", 1, configs=[compose(SMALL)])
+    try:
+        workers.start(trials.write(1, compose([*SMALL, "training.epochs=1000"])))
+        hear(workers, lambda heard: any(isinstance(event, Epoch) for event in heard))
+        cluster.remove_node(cluster.head_node, allow_graceful=False)
+        with pytest.raises(WorkersLost, match=f"launcher=ray: the Ray on {address} is gone .no answer for 20 s"):
+            hear(workers, lambda _: False)
+        lock_run(trials.run(1)).close()
+        assert load_checkpoint(trials.run(1) / CHECKPOINT, lambda *_: pytest.fail("damaged")) is not None
+    finally:
+        workers.close()
 
 
 def test_a_ray_that_is_not_there_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
