@@ -183,7 +183,11 @@ class RayWorkers:
 
 def _knock(address: str) -> None:
     """Refuse an address where nothing listens, without a wait for Ray to find that out."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"launcher.address: expected auto, HOST:PORT or null, got {address}; start the sweep on a node of the cluster"
+        )
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), KNOCK_S).close()
     except (OSError, OverflowError) as error:
