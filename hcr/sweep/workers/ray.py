@@ -185,7 +185,7 @@ def _knock(address: str) -> None:
     """Refuse an address where nothing listens, without a wait for Ray to find that out."""
     if address.startswith("ray://"):
         raise ConfigError(
-            f"launcher.address: expected auto, HOST:PORT or null, got {address}; start the sweep on a node of the cluster"
+            f"launcher.address: expected auto, HOST:PORT or null, got {address}; start the sweep on a node of it"
         )
     host, _, port = address.rpartition(":")
     try:
