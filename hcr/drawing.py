@@ -13,7 +13,9 @@ from hcr.config import DataError, RunConfig, TrackingError, parse_config
 from hcr.config.errors import one_line
 from hcr.data import Splits, load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
-from hcr.tracking.journal import ARTIFACTS, Event, Journal, add_events, lock_ended_run, read_events
+from hcr.tracking.events import ARTIFACTS, Event, read_events
+from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.lock import lock_ended_run
 
 if TYPE_CHECKING:
     import keras

@@ -25,7 +25,8 @@ from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
-from hcr.tracking.journal import ARTIFACTS, Journal, last_event
+from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run, is_delivered, test_accuracy
 from hcr.verbs import VERBS
@@ -161,7 +162,7 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
 def _score_later(folder: Path) -> None:
     """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
     from hcr.scoring import score_test
-    from hcr.tracking.replay import upload_added
+    from hcr.tracking.ended import upload_added
 
     if test_accuracy(folder) is not None:
         return

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from hcr.config import ConfigError, RunConfig
 from hcr.config.tracking import output_root
-from hcr.tracking.journal import Event, Journal, is_of_this_host, lock_ended_run
+from hcr.tracking.ended import upload_lost_run
+from hcr.tracking.events import Event, first_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.known import Known, Standing, ask, deleted_keys
+from hcr.tracking.lock import is_of_this_host, lock_ended_run
 from hcr.tracking.place import store_of
-from hcr.tracking.replay import deliver_lost_run
-from hcr.tracking.status import find_run, finished_runs, first_event, unfinished
+from hcr.tracking.status import find_run, finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
@@ -49,7 +51,7 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
         print(told, flush=True)
         return
     if known is not None and known.standing(done) == "lost":
-        is_back = deliver_lost_run(done, known)
+        is_back = upload_lost_run(done, known)
         what = "it has been delivered again" if is_back else "it could not be delivered again; `hcr sync` says why"
         print(f"note: MLflow had lost run {done.name}; {what}", flush=True)
     unsure = "" if known is not None else "; its store could not be asked whether it is still there"

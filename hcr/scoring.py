@@ -11,7 +11,9 @@ from hcr.config.errors import one_line
 from hcr.data import load_splits
 from hcr.evaluation.metrics import evaluate
 from hcr.recording import test_metrics
-from hcr.tracking.journal import ARTIFACTS, Event, add_events, lock_ended_run, read_events
+from hcr.tracking.events import ARTIFACTS, Event, read_events
+from hcr.tracking.journal import add_events
+from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import test_accuracy
 from hcr.training import configure_threads, predict_probabilities
 

@@ -12,9 +12,10 @@ import pytest
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.aim import aim_at, forget
-from hcr.tracking.journal import Journal, last_event
+from hcr.tracking.events import first_event, last_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.place import read_choice, store_of, write_choice
-from hcr.tracking.status import POSITION, first_event
+from hcr.tracking.status import POSITION
 
 NOWHERE, ELSEWHERE = "http://127.0.0.1:9", "http://127.0.0.1:19"
 

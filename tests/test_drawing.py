@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import Hcr
 
-from hcr.tracking.journal import read_events
-from hcr.tracking.status import first_event, read_position
+from hcr.tracking.events import first_event, read_events
+from hcr.tracking.status import read_position
 from hcr.tracking.store import open_store
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 
 from hcr.config.gate import flatten, parse_config, to_dict
-from hcr.tracking.journal import read_events
+from hcr.tracking.events import read_events
 from hcr.tracking.store import open_store
 
 PER_EPOCH = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "time/epoch_s", "time/images_per_s"}

@@ -404,14 +404,14 @@ def test_what_a_store_refuses_is_heard_although_mlflow_is_told_to_log_in_the_bac
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with Journal(tmp_path, uri=uri, experiment="tests") as journal:
         journal.begin(name="a run", tags={})
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         client = open_store(uri)
         (run,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
         client.log_batch(run.info.run_id, params=[_param("seed", "1")], synchronous=True)
         journal.params({"seed": "2"})  # a param never changes: the store does not take it
     replay = Replay(journal.folder)
     with pytest.raises(Exception, match="seed"):
-        replay.deliver()
+        replay.upload()
     assert not replay.ended
     assert client.get_run(run.info.run_id).info.status == "RUNNING"
 

@@ -37,7 +37,8 @@ from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, w
 from hcr.evaluation.metrics import classification_report_text, evaluate
 from hcr.machine import this_machine
 from hcr.streams import ENCODING_ERRORS, settle_streams
-from hcr.tracking.journal import JOURNAL, Journal, read_events
+from hcr.tracking.events import JOURNAL, read_events
+from hcr.tracking.journal import Journal
 from hcr.training import TrainingState
 from hcr.training.checkpoint import FORMAT, DamagedCheckpoint, read_checkpoint, save_checkpoint
 

@@ -13,8 +13,9 @@ from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
 from hcr.sweep.ledger import NUMBER_TAG, deleted_runs
-from hcr.tracking.journal import Journal, lock_run
+from hcr.tracking.journal import Journal
 from hcr.tracking.known import Known, ask, lost_runs
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import finished_runs, read_position
 from hcr.tracking.store import open_store
@@ -44,7 +45,7 @@ def record(root: Path, uri: str, *, is_over: bool = True, parent: str | None = N
     journal.end("FINISHED" if is_over else "KILLED")
     journal.release()
     if uri.startswith("sqlite:"):
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
     return journal.folder
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from hcr.tracking.journal import last_event
+from hcr.tracking.events import last_event
 
 SMALL = ("training=smoke", "training.epochs=2", "model.filters=2", "dataset.limit=100")
 SWEEP = ("-m", "seed=0,1", "launcher.workers=1")

@@ -10,10 +10,11 @@ from mlflow.entities import Run
 
 from hcr.commands import sync
 from hcr.config.tracking import sqlite_path, sqlite_uri
-from hcr.tracking.journal import JOURNAL, Journal
+from hcr.tracking.events import JOURNAL, first_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.place import store_of
 from hcr.tracking.replay import Replay
-from hcr.tracking.status import earlier_uris, finished_runs, first_event
+from hcr.tracking.status import earlier_uris, finished_runs
 from hcr.tracking.store import open_store
 
 
@@ -34,7 +35,7 @@ def record(root: Path, uri: str | None = None, mark: str = "f") -> Path:
         journal.artifact("a.txt").write_text(mark)
         journal.artifact_written("a.txt")
     journal.release()
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     return journal.folder
 
 

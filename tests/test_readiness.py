@@ -11,7 +11,7 @@ from conftest import Hcr
 
 from hcr.config import TrackingError
 from hcr.readiness import check_room
-from hcr.tracking.journal import last_event
+from hcr.tracking.events import last_event
 
 
 def poisoned(folder: Path, package: str) -> str:

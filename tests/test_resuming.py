@@ -17,7 +17,9 @@ from hcr.config.compose import compose
 from hcr.config.tracking import output_root
 from hcr.resuming import AlreadyFinished
 from hcr.runner import RunResult, run
-from hcr.tracking.journal import JOURNAL, Journal, lock_run, read_events
+from hcr.tracking.events import JOURNAL, read_events
+from hcr.tracking.journal import Journal
+from hcr.tracking.lock import lock_run
 from hcr.tracking.session import recorded
 from hcr.tracking.status import find_run
 from hcr.tracking.store import open_store

@@ -9,7 +9,8 @@ from conftest import Hcr
 
 from hcr import scoring
 from hcr.config import HcrError
-from hcr.tracking.journal import last_event, lock_run, read_events
+from hcr.tracking.events import last_event, read_events
+from hcr.tracking.lock import lock_run
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ def test_a_look_that_is_cut_short_is_counted_and_leaves_the_run_finished(
 def test_a_run_that_another_process_holds_or_whose_data_changed_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hcr.tracking.journal.DELIVERED_WITHIN_S", 0.2)
+    monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     with lock_run(folder), pytest.raises(HcrError, match="another process holds it"):
         scoring.score_test(folder)
     monkeypatch.setattr(scoring, "_told", lambda folder: ({"tags": {"hcr.dataset_digest": "another"}}, 0))

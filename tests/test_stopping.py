@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hcr.tracking.journal import Journal, last_event
+from hcr.tracking.events import first_event, last_event
+from hcr.tracking.journal import Journal
 from hcr.tracking.place import store_of
-from hcr.tracking.status import first_event, is_delivered
+from hcr.tracking.status import is_delivered
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -225,13 +226,13 @@ if at == "import":
     sys.meta_path.insert(0, Burst())
 elif at == "upload":
     from hcr.tracking.replay import Replay
-    from hcr.tracking.journal import last_event
-    def deliver(self, go_on=lambda: True):
+    from hcr.tracking.events import last_event
+    def upload(self, go_on=lambda: True):
         if last_event(self._folder).get("event") == "end":
             burst()
         time.sleep(0.1)
         return False
-    Replay.deliver = deliver
+    Replay.upload = upload
 elif at == "end":
     from hcr.tracking.journal import Journal
     before(Journal, "end")

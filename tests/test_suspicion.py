@@ -8,7 +8,9 @@ from mlflow import MlflowClient
 
 from hcr.commands import sync
 from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, lock_run, now_ms
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import Journal, now_ms
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import end_dead_runs, find_run
 from hcr.tracking.store import open_store
@@ -38,7 +40,7 @@ def running(root: Path, *, host: str, boot: str, silent_ms: int = 0) -> Path:
     for event in events:
         event["time_ms"] -= silent_ms
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     return journal.folder
 
 
@@ -57,7 +59,7 @@ def test_a_silent_run_of_another_host_is_suspected_until_it_speaks(root: Path, c
     assert found["hcr.suspected"].startswith("last seen ")
     with (silent / JOURNAL).open("a") as file:
         file.write(json.dumps({"event": "end", "time_ms": now_ms(), "status": "FINISHED"}) + "\n")
-    Replay(silent).deliver()
+    Replay(silent).upload()
     found = tags(client, silent.name)
     assert found["status"] == "FINISHED"
     assert "hcr.suspected" not in found

@@ -17,7 +17,9 @@ from mlflow.entities import Run, ViewType
 
 from hcr.commands import sync
 from hcr.config.errors import ConfigError, TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, add_events, lock_run
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position, undelivered
 from hcr.tracking.store import open_store
@@ -317,10 +319,10 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
     with Journal(root, uri=uri, experiment="tests") as journal:
         journal.begin(name="a run", tags={})
         journal.metrics({"val/loss": 1.0}, step=1)
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         lose(uri, read_position(journal.folder)["run_id"])
         journal.metrics({"val/loss": 0.5}, step=2)
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         (run,) = runs(uri).values()
         assert history(open_store(uri), run, "val/loss") == [1, 2]
     assert json.loads((journal.folder / "delivered.json").read_text())["run_id"] == run.info.run_id
@@ -328,7 +330,7 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
 
 def test_a_database_that_is_locked_is_one_line(root: Path, uri: str) -> None:
     folder = write_run(root, uri)
-    Replay(folder).deliver()
+    Replay(folder).upload()
     with lock_run(folder):
         add_events(folder, [{"event": "tags", "values": {"late": "yes"}}])
     code = f"""

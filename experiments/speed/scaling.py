@@ -93,7 +93,7 @@ def fill_store(root, count):
             journal.params({f"param{i}": str(i) for i in range(40)})
             for epoch in range(1, 16):
                 journal.metrics({f"metric{i}": 1 / epoch for i in range(7)}, step=epoch)
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
         journal.release()
 
 

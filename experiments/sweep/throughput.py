@@ -1,18 +1,23 @@
-"""What a trial of a sweep costs: against a process of its own, and as trials become many.
+"""What a trial of a sweep costs: against a process of its own, as trials become many, on Ray, and with many workers.
 
-    python experiments/sweep/throughput.py [--trials 20] [--many 1000]
+    python experiments/sweep/throughput.py [--trials 20] [--many 1000] [--ray 20] [--simulated 1000] [--repeat 3]
 
-Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run one after another,
-with as many threads as the sweep has workers, and as many at a time as it has workers, with one thread each like its
-trials. Then `--many` smaller trials: seconds of each hundred, and the memory of controller and nursery.
+Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run as many at a time
+as the sweep has workers, with one thread each like its trials. `--many` are smaller trials: seconds of each hundred,
+and the memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm.
+`--simulated` is a controller with so many workers that train nothing and report an epoch a minute, of 1 MB. What is 0
+is left out.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,49 +32,40 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--many", type=int, default=1000)
+    parser.add_argument("--ray", type=int, default=20)
+    parser.add_argument("--simulated", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         if options.trials:
-            against_fresh(Path(folder), options)
+            against_fresh(folder / "fresh", options)
+        if options.ray:
+            on_ray(folder / "ray", options)
         if options.many:
-            many(Path(folder) / "many", options)
+            many(folder / "many", options)
+        if options.simulated:
+            simulated(folder / "simulated", options)
 
 
 def against_fresh(folder, options):
-    threads = "training.threads=1"
-    for name in ("alone", "beside", "sweep"):
-        hcr(folder / name, *TRIVIAL)
-    alone = fresh(folder / "alone", options.trials, 1, f"training.threads={options.workers}")
-    beside = fresh(folder / "beside", options.trials, options.workers, threads)
-    start = time.perf_counter()
-    hcr(
-        folder / "sweep",
-        "-m",
-        *ONE_EPOCH,
-        threads,
-        f"seed=range(0,{options.trials})",
-        f"sweep.workers={options.workers}",
-    )
-    forked = time.perf_counter() - start
-    begun = min(path.stat().st_mtime for path in (folder / "sweep").glob("sweeps/*/trials/*/task.json"))
-    ended = max(path.stat().st_mtime for path in (folder / "sweep").glob("sweeps/*/trials/*/result.json"))
-    print(f"{options.trials} one-epoch trials")
-    for name, took in (
-        ("fresh processes, one after another", alone),
-        (f"fresh processes, {options.workers} at a time", beside),
-        (f"a sweep, {options.workers} workers", forked),
-        ("  of it, its trials", ended - begun),
-    ):
-        hourly = 3600 * options.trials / took
-        ratios = f"{took / forked:.1f} times the sweep's time, {took / (ended - begun):.1f} of its trials'"
-        print(f"  {name:36s} {took:6.1f} s  {hourly:6,.0f} an hour  {ratios}")
-    peaks = [result["peak_rss_mib"] for result in results(folder / "sweep")]
-    second, last = peaks[1], peaks[-1]
-    print(
-        f"  peak memory: trial 2 {second:.0f} MiB, trial {len(peaks)} {last:.0f} MiB ({last / second - 1:+.1%})",
-        flush=True,
-    )
+    """Fresh processes and a sweep of the same trials, one after the other, `repeat` times."""
+    threads, ratios = "training.threads=1", []
+    for i in range(options.repeat):
+        for name in ("beside", "sweep"):
+            hcr(folder / f"{name}{i}", *TRIVIAL)
+        beside = fresh(folder / f"beside{i}", options.trials, options.workers, threads)
+        whole = sweep(folder / f"sweep{i}", options.trials, options.workers, threads)
+        itself = trials_took(folder / f"sweep{i}")
+        ratios.append((beside / whole, beside / itself))
+        print(
+            f"{options.trials} trials: fresh {beside:.1f} s, a sweep {whole:.1f} s, its trials {itself:.1f} s",
+            flush=True,
+        )
+    for what, column in (("the sweep", 0), ("its trials", 1)):
+        told = sorted(row[column] for row in ratios)
+        print(f"  {what}: {told[len(told) // 2]:.2f} times as fast (n = {len(told)}, {told[0]:.2f} to {told[-1]:.2f})")
 
 
 def fresh(root, trials, at_a_time, threads):
@@ -83,29 +79,188 @@ def fresh(root, trials, at_a_time, threads):
     return time.perf_counter() - start
 
 
+def sweep(root, trials, workers, *more):
+    start = time.perf_counter()
+    hcr(root, "-m", *ONE_EPOCH, f"seed=range(0,{trials})", f"launcher.workers={workers}", *more)
+    return time.perf_counter() - start
+
+
+def trials_took(root, skip=0):
+    """Seconds from the start of a sweep's first trial, some left out, to the end of its last."""
+    begun = sorted(path.stat().st_mtime for path in root.glob("sweeps/*/trials/*/task.json"))
+    return max(ends(root)) - begun[skip]
+
+
+def ends(root):
+    """When each run of a sweep ended, by its journal."""
+    found = []
+    for path in root.glob("runs/*/journal.jsonl"):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        over = [line["time_ms"] / 1000 for line in lines if line["event"] == "end"]
+        if lines and lines[0].get("parent") and over:
+            found.append(over[0])
+    return sorted(found)
+
+
+def on_ray(folder, options):
+    """The same trials in local workers and on a Ray that is up; seconds a trial once its workers are warm."""
+    import ray
+
+    ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False)
+    address = ray.get_runtime_context().gcs_address
+    ratios = []
+    try:
+        for i in range(options.repeat):
+            took = {}
+            for name, more in (("local", ()), ("ray", ("launcher=ray", f"launcher.address={address}"))):
+                root = folder / f"{name}{i}"
+                hcr(root, *TRIVIAL)
+                sweep(root, options.ray, options.workers, "training.threads=1", *more)
+                took[name] = warm_s(root, options.workers)
+            ratios.append(took["ray"] / took["local"])
+            print(f"{options.ray} trials: {took['local']:.2f} s each locally, {took['ray']:.2f} s on Ray", flush=True)
+    finally:
+        ray.shutdown()
+    told = sorted(ratios)
+    print(f"  Ray: {told[len(told) // 2]:.2f} times a local trial (n = {len(told)}, {told[0]:.2f} to {told[-1]:.2f})")
+
+
+def warm_s(root, workers):
+    """Seconds a trial, those apart that each worker made first."""
+    over = ends(root)[workers - 1 :]
+    return (over[-1] - over[0]) / (len(over) - 1)
+
+
 def many(root, options):
-    command = ("-m", *TRIVIAL, f"seed=range(0,{options.many})", f"sweep.workers={options.workers}")
-    process = start_hcr(root, *command)
-    start, done_at, memory = time.perf_counter(), [], []
-    while process.poll() is None:
-        done = len(list(root.glob("sweeps/*/trials/*/result.json")))
-        while len(done_at) < done // HUNDRED:
-            done_at.append(time.perf_counter() - start)
-            memory.append((rss_mib(process.pid), rss_mib(nursery_of(process.pid))))
-        time.sleep(0.5)
+    process = start_hcr(root, "-m", *TRIVIAL, f"seed=range(0,{options.many})", f"launcher.workers={options.workers}")
+    memory, stop = [], threading.Event()
+
+    def watch():
+        while not stop.wait(5):
+            memory.append((time.time(), rss_mib(process.pid)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    assert process.wait() == 0
     whole = time.perf_counter() - start
-    assert process.returncode == 0
+    stop.set()
+    watcher.join()
     print(f"{options.many:,} trials of one step, {options.workers} at a time: {whole:.0f} s in all")
-    before = 0.0
-    for number, (at, (controller, nursery)) in enumerate(zip(done_at, memory, strict=True), start=1):
-        each = (at - before) / HUNDRED
-        memory_told = f"controller {controller:.0f} MiB, nursery {nursery:.0f} MiB"
-        print(f"  to {number * HUNDRED:5,d}: {each:.2f} s a trial; {memory_told}")
-        before = at
-    peaks = [result["peak_rss_mib"] for result in results(root)]
-    print(
-        f"  peak memory of trials: first hundred {mean(peaks[:HUNDRED]):.0f} MiB, last {mean(peaks[-HUNDRED:]):.0f} MiB"
-    )
+    over = ends(root)
+    for first in range(0, len(over), HUNDRED):
+        part = over[first : first + HUNDRED]
+        before = over[first - 1] if first else part[0]
+        held = mean(mib for at, mib in memory if before <= at <= part[-1])
+        each = (part[-1] - before) / (len(part) - (not first))
+        print(f"  {first + 1:5,d} to {first + len(part):5,d}: {each:.2f} s a trial; controller {held:.0f} MiB")
+
+
+class Simulated:
+    """Workers that train nothing: each of their runs reports an epoch a minute and leaves files of 1 MB.
+
+    Args:
+        slots: how many there are.
+        epochs: of each run.
+        minute_s: seconds of a minute.
+    """
+
+    def __init__(self, slots, epochs, minute_s):
+        from collections import deque
+
+        self.slots, self._epochs, self._minute_s = slots, epochs, minute_s
+        self._due, self._late = deque(), []
+        self._journals = {}
+
+    def start(self, folder):
+        from hcr.sweep.trial import read_task
+        from hcr.tracking.journal import Journal
+
+        task = read_task(folder)
+        journal = Journal(Path(task.root), uri=task.uri, experiment=task.experiment, parent=task.parent)
+        journal.begin(name=task.name, tags=task.tags, key=task.key)
+        self._journals[folder] = journal
+        offset = self._minute_s * len(self._journals) / self.slots if len(self._journals) < self.slots else 0
+        self._due.append((time.monotonic() + offset + self._minute_s, folder, 1))
+
+    def events(self, timeout_s):
+        from hcr.sweep.workers import Ended, Epoch
+
+        found, now = [], time.monotonic()
+        for _ in range(len(self._due)):
+            due, folder, epoch = self._due.popleft()
+            if due > now:
+                self._due.append((due, folder, epoch))
+                continue
+            self._late.append(now - due)
+            journal, value = self._journals[folder], 1 / epoch
+            (journal.folder / f"checkpoint{epoch % 2}").write_bytes(os.urandom(1_000_000))
+            journal.metrics({"train/loss": value, "val/loss": value, "val/accuracy": 0.5}, step=epoch)
+            found.append(Epoch(folder, epoch, value))
+            if epoch < self._epochs:
+                self._due.append((due + self._minute_s, folder, epoch + 1))
+                continue
+            journal.metrics({"best/val_loss": value, "best/val_accuracy": 0.5, "model/params": 1.0}, step=epoch)
+            journal.end("FINISHED")
+            journal.release()
+            for path in journal.folder.glob("checkpoint*"):
+                path.unlink()
+            del self._journals[folder]
+            found.append(Ended(folder, 0))
+        if not found:
+            time.sleep(min(timeout_s, 0.05))
+        return found
+
+    def answer(self, folder, *, go_on):
+        pass
+
+    def stop(self, folder, *, at_once=False):
+        pass
+
+    def close(self):
+        pass
+
+    def lateness(self):
+        """How long after its time each epoch was heard of, in seconds, in order."""
+        return self._late
+
+
+def simulated(root, options, minute_s=60.0, epochs=4):
+    """A controller with many workers: whether it keeps up, and its memory."""
+    os.environ["HCR_OUTPUT_DIR"] = str(root)
+    from hcr.config.compose import Composer
+    from hcr.sweep import sweep as story
+    from hcr.sweep.command import plan_of
+    from hcr.sweep.identity import Fingerprints
+
+    workers = Simulated(options.simulated, epochs, minute_s)
+    story.workers_of = lambda *_: workers
+    words = ["training.epochs=4", f"seed=range(0,{2 * options.simulated})", "launcher.workers=1"]
+    checked, fingerprints = Composer().check(words, multirun=True), Fingerprints()
+    plan, samples = plan_of(checked, words, fingerprints)
+    base, space = checked.configs[0], checked.space
+    memory, stop = [], threading.Event()
+
+    def watch():
+        while not stop.wait(5):
+            memory.append(rss_mib(os.getpid()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start, cpu = time.perf_counter(), time.process_time()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            story.run_sweep(plan, space.sweep, space.launcher, base.tracking, samples, fingerprints)
+    finally:
+        stop.set()
+        watcher.join()
+    whole, late = time.perf_counter() - start, sorted(workers.lateness())
+    print(f"{options.simulated:,} simulated workers, {2 * options.simulated:,} runs of {epochs} epochs: {whole:.0f} s")
+    cpu = time.process_time() - cpu
+    print(f"  of which {2 * epochs * minute_s:.0f} s are the epochs; the controller's CPU {cpu:.0f} s")
+    print(f"  an epoch is heard of {late[len(late) // 2]:.2f} s late (median), {late[-1]:.1f} s at most")
+    quarters = [memory[i * len(memory) // 4 : (i + 1) * len(memory) // 4] for i in range(4)]
+    print("  memory by quarter: " + ", ".join(f"{mean(part):.0f} MiB" for part in quarters if part))
 
 
 def start_hcr(root, *overrides):
@@ -119,20 +274,12 @@ def hcr(root, *overrides):
     assert start_hcr(root, *overrides).wait() == 0
 
 
-def results(root):
-    return [json.loads(path.read_text()) for path in sorted(root.glob("sweeps/*/trials/*/result.json"))]
-
-
 def rss_mib(pid):
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("nan")
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), float("nan"))
-
-
-def nursery_of(pid):
-    return next(iter(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()), "0")
 
 
 if __name__ == "__main__":

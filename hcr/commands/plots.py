@@ -6,8 +6,8 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError
 from hcr.config.tracking import output_root
 from hcr.importing import import_needed, without_greetings
-from hcr.tracking.journal import last_event
-from hcr.tracking.replay import upload_added
+from hcr.tracking.ended import upload_added
+from hcr.tracking.events import last_event
 from hcr.tracking.status import find_run
 
 

@@ -11,7 +11,7 @@ from hcr.config.tracking import check_tracking_uri, output_root, tracking_uri
 from hcr.tracking.aim import aim_at, family, forget
 from hcr.tracking.status import find_run, run_folders
 from hcr.tracking.store import open_store
-from hcr.tracking.stores import Survey, deliver_all
+from hcr.tracking.stores import Survey, upload_all
 from hcr.tracking.suspicion import suspect_silent_runs
 
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         unknown = f", {survey.num_unknown} could not be compared" if survey.num_unknown else ""
         print(f"{survey.num_whole} whole, {survey.num_running} still running, {len(survey.lacking)} not{unknown}")
         return 1 if survey.lacking or survey.failed else 0
-    delivered = deliver_all(survey)
+    delivered = upload_all(survey)
     uri = tracking_uri(None)
     if not uri.startswith("sqlite:"):  # a store that several hosts share
         try:

@@ -16,9 +16,9 @@ from hcr.config.errors import ConfigError, HcrError, TrackingError
 from hcr.config.secrets import redact
 from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
 from hcr.environment import server_environment
+from hcr.tracking.ended import upload_dead_runs, upload_lost
 from hcr.tracking.known import lost_runs
 from hcr.tracking.place import without_mlflow_s_folder
-from hcr.tracking.replay import deliver_dead_runs, deliver_lost
 from hcr.tracking.store import relocate_store
 
 LONGEST_START_S = 120.0
@@ -48,11 +48,11 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ConfigError(f"--host: expected an address of this machine, got {arguments.host!r} ({error})") from error
     relocate_store(uri)
-    deliver_dead_runs(output_root())
+    upload_dead_runs(output_root())
     if lost := lost_runs(output_root(), uri):
         stopping.set_line("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
         print(f"MLflow has lost {len(lost)} of the runs; they are delivered again", flush=True)
-        again = deliver_lost(output_root(), uri)
+        again = upload_lost(output_root(), uri)
         rest = "" if again == len(lost) else "; `hcr sync` says what keeps the others"
         print(f"{again} of {len(lost)} delivered{rest}", flush=True)
     port = arguments.port or _free_port(arguments.host)

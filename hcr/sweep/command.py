@@ -20,7 +20,7 @@ from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.sweep import SweepResult, run_sweep, sweep_folder
-from hcr.tracking.journal import last_event
+from hcr.tracking.events import last_event
 from hcr.tracking.status import earlier_uris, is_delivered
 
 

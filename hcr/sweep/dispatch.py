@@ -16,7 +16,7 @@ from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import Source
 from hcr.sweep.trial import ERROR, OUTPUT
 from hcr.sweep.workers import Began, Ended, Epoch, Event, Workers, WorkersLost
-from hcr.tracking.journal import JOURNAL
+from hcr.tracking.events import JOURNAL
 from hcr.tracking.uploader import Uploader
 
 POLL_S = 0.2

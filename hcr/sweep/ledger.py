@@ -24,9 +24,11 @@ from hcr.evaluation.leaderboard import counted, short_names
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial
-from hcr.tracking.journal import JOURNAL, Event, append_event, end_dead_run, last_event, lock_run, read_events
+from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.journal import append_event, end_dead_run
 from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, lost_runs
-from hcr.tracking.status import finished_runs, first_event, is_delivered, run_folders
+from hcr.tracking.lock import lock_run
+from hcr.tracking.status import finished_runs, is_delivered, run_folders
 
 ASKED, NOTED, REFUSED, RETRY = "asked", "noted", "refused", "retry"
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1

@@ -16,8 +16,10 @@ from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
 from hcr.sweep.ledger import Ledger, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan
-from hcr.tracking.journal import DESCRIPTION, JOURNAL, Event, Journal, add_events, lock_ended_run, read_events
-from hcr.tracking.status import first_event, read_position
+from hcr.tracking.events import DESCRIPTION, JOURNAL, Event, first_event, read_events
+from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.lock import lock_ended_run
+from hcr.tracking.status import read_position
 from hcr.tracking.uploader import Uploader
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hcr.config.gate import as_param, flatten, to_dict
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import counted
 from hcr.sweep.plan import Plan, place_of
-from hcr.tracking.journal import read_events
+from hcr.tracking.events import read_events
 from hcr.tracking.status import finished_runs
 
 THREADS = "training.threads"

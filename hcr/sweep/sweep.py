@@ -112,7 +112,10 @@ def run_sweep(
         workers = workers_of(launcher, here, folder, samples[0], plan.threads)
         stack.callback(workers.close)
         write_plan(folder, plan)
-        with recorded(tracking) as journal, leaving_without_output(lambda: f"{again} resumes sweep {plan.id}"):
+        with (
+            recorded(tracking, uploader=uploader) as journal,
+            leaving_without_output(lambda: f"{again} resumes sweep {plan.id}"),
+        ):
             print(counts(ledger, num_left(), is_search=plan.is_search), flush=True)
             if source.note:
                 print(f"note: {source.note}", flush=True)

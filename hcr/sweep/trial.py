@@ -21,7 +21,8 @@ from hcr.config import HcrError, RunConfig, TrackingError, parse_config
 from hcr.config.errors import one_line
 from hcr.config.gate import to_yaml
 from hcr.streams import settle_streams
-from hcr.tracking.journal import Journal, append_event, last_event
+from hcr.tracking.events import last_event
+from hcr.tracking.journal import Journal, append_event
 
 TASK, CONFIG, ERROR, OUTPUT = "task.json", "config.yaml", "error.txt", "output.txt"
 DATASETS = "datasets"  # in an output root that is not the controller's: data sets that were sent, by digest

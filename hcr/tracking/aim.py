@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import end_dead_run, lock_run
+from hcr.tracking.events import first_event
+from hcr.tracking.journal import end_dead_run
+from hcr.tracking.lock import lock_run
 from hcr.tracking.place import STORE, read_choice, store_of, write_choice
-from hcr.tracking.status import POSITION, first_event, is_ours, run_folders, undelivered
+from hcr.tracking.status import POSITION, is_ours, run_folders, undelivered
 
 
 def aim_at(root: Path, uri: str, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:

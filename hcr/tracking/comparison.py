@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcr.tracking.journal import ARTIFACTS, LONGEST_DIGEST, read_events
+from hcr.tracking.events import ARTIFACTS, LONGEST_DIGEST, read_events
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

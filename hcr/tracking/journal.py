@@ -1,11 +1,11 @@
-"""The journal: everything a run has to say, on disk before anything is sent anywhere.
+"""The journal: everything a run has to say is written to disk before anything is sent anywhere.
 
 A run's folder is `<output root>/runs/<key>/`:
 
     journal.jsonl    one event a line, appended and synced; a line without its newline was never written
     artifacts/       files, laid out as in the store
-    lock             held (flock) by the process that runs or replays it
-    delivered.json   how far the journal has been carried to the store
+    lock             held (flock) by the process that runs or uploads it
+    delivered.json   how far the journal is uploaded
     store.json       another store than the journal says, or none, where `hcr sync` was told so (see `place`)
 """
 
@@ -16,27 +16,17 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Self
 
 from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, Event, Status, read_events
+from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
-
-Event = dict[str, Any]
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-JOURNAL = "journal.jsonl"
-ARTIFACTS = "artifacts"
-LOCK = "lock"
-DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
-DELIVERED_WITHIN_S = 15.0  # a little more than a run waits for its delivery by default
-LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow has room for
-LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
 
 
 class Journal:
@@ -67,7 +57,7 @@ class Journal:
         self.folder = root / "runs" / self.key
         self.on_event = on_event
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
-        self.header |= {"host": this_host(), "boot": _this_boot(), "root": str(root)}
+        self.header |= {"host": this_host(), "boot": this_boot(), "root": str(root)}
         self.root = root
         self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
         self._told_params: set[str] = set()
@@ -139,7 +129,7 @@ class Journal:
 
     def _open_again(self, folder: Path, lock: IO[bytes], *, reopen: bool) -> None:
         try:
-            events = [event for event, _ in _repaired(folder)]
+            events = _repaired(folder)
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
                 raise TrackingError(f"{folder}: expected an interrupted run, and it has finished")
             file = (folder / JOURNAL).open("ab")
@@ -207,10 +197,10 @@ class Journal:
                 shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
 
     def release(self) -> None:
-        """Give up the run's lock: whoever replays what is left may have it."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Give up the run's lock: whoever uploads what is left may have it."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -235,9 +225,9 @@ class Journal:
 
     def _write(self, event: str, **values: Any) -> None:
         assert self._file is not None, "begin() comes first"
-        line = json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n"
+        line = _line(_stamped({"event": event, **values}))
         with stopping.deferred():
-            self._append(line.encode())
+            self._append(line)
             if self.on_event is not None:
                 self.on_event()
 
@@ -263,54 +253,26 @@ class Journal:
         self._file = None
 
 
-def this_host() -> str:
-    """The name of this machine, by which locks are told from those of others."""
-    return socket.gethostname()
+def append_event(folder: Path, event: str, **values: Any) -> None:
+    """Append one event to the journal in `folder`, which is made where there is none.
 
-
-def is_of_this_host(header: Event) -> bool:
-    """Whether the lock of the run that began with `header` can be seen here: containers of one machine share it."""
-    return header.get("host") in (None, this_host()) or (
-        header.get("boot") is not None and header["boot"] == _this_boot()
-    )
-
-
-def _this_boot() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:  # not Linux
-        return None
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def end_dead_run(folder: Path) -> bool:
-    """End a run whose process died without a word, such as by SIGKILL; whether it was one.
+    Several processes may append to one journal: each line is written whole, one after another.
 
     Args:
-        folder: the run's folder; its lock is held by the caller, so nobody is writing.
+        event: its kind.
+        values: what belongs to it; the time is now, unless `time_ms` is among them.
+
+    Raises:
+        OSError: it cannot be written, and the journal is as it was.
     """
-    last, _ = _repaired(folder)[-1]
-    if last["event"] == "end":
-        return False
-    ends: list[Event] = [
-        {"event": "tags", "time_ms": now_ms(), "values": {"hcr.error": "its process died without ending the run"}},
-        {"event": "end", "time_ms": now_ms(), "status": "FAILED", "died": True},
-    ]
-    with (folder / JOURNAL).open("ab") as file:
-        file.write("".join(json.dumps(event) + "\n" for event in ends).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    return True
+    _append(folder, [_stamped({"event": event, **values})])
 
 
 def add_events(folder: Path, events: Sequence[Event]) -> None:
     """Events for a run that has ended, such as what it is one of several for; its end stays the last one.
 
-    They are written in one piece; where that fails the run is as it was.
+    They are written in one piece; where that fails the run is as it was: without its end it would be taken for one
+    that died.
 
     Args:
         folder: the run's folder; its lock is held by the caller.
@@ -319,121 +281,76 @@ def add_events(folder: Path, events: Sequence[Event]) -> None:
     Raises:
         OSError, TrackingError: the journal cannot be written, or is damaged.
     """
-    last, size = _repaired(folder)[-1]
-    added = [*({"time_ms": now_ms(), **event} for event in events), last]
-    told = "".join(json.dumps(event) + "\n" for event in added).encode()
-    try:
-        with (folder / JOURNAL).open("ab", buffering=0) as file:
-            if file.write(told) != len(told):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-    except OSError:  # without its end the run would be taken for one that died
-        os.truncate(folder / JOURNAL, size)
-        raise
+    _append(folder, [*map(_stamped, events), _repaired(folder)[-1]])
 
 
-def append_event(folder: Path, event: str, **values: Any) -> None:
-    """One event more in the journal of a folder that nobody else writes, on disk when this returns.
+def end_dead_run(folder: Path) -> bool:
+    """End a run whose process died without a word, such as by SIGKILL; whether it was one.
+
+    Args:
+        folder: the run's folder; its lock is held by the caller, so nobody is writing.
+    """
+    if _repaired(folder)[-1]["event"] == "end":
+        return False
+    told = {"event": "tags", "values": {"hcr.error": "its process died without ending the run"}}
+    _append(folder, [_stamped(told), _stamped({"event": "end", "status": "FAILED", "died": True})])
+    return True
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _stamped(event: Event) -> Event:
+    return {"event": event["event"], "time_ms": now_ms(), **event}
+
+
+def _line(event: Event) -> bytes:
+    return (json.dumps(event) + "\n").encode()
+
+
+def _repaired(folder: Path) -> list[Event]:
+    """The events of a run that nobody is writing; a last line that was cut short is cut away.
 
     Raises:
-        TrackingError: it cannot be written.
+        TrackingError: there is no event, or a line is damaged.
     """
-    append_lines(folder, (json.dumps({"event": event, "time_ms": now_ms(), **values}) + "\n").encode())
-
-
-def append_lines(folder: Path, lines: bytes) -> None:
-    """As `append_event`, for events that are written out already; nothing where `lines` is empty."""
-    if not lines:
-        return
-    try:
-        with (folder / JOURNAL).open("a+b") as file:
-            file.seek(0)
-            whole = file.read().rfind(b"\n") + 1
-            file.truncate(whole)  # what was never finished was never written
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise TrackingError(f"{folder / JOURNAL}: cannot be written ({one_line(error)})") from error
-
-
-def last_event(folder: Path) -> Event:
-    """The last event of a run, read from the end of its journal; nothing where there is none."""
-    try:
-        with (folder / JOURNAL).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_EVENT))
-            lines = file.read().split(b"\n")[:-1]
-        event = json.loads(lines[-1])
-    except (OSError, ValueError, IndexError):
-        return {}
-    return event if isinstance(event, dict) else {}
-
-
-def _repaired(folder: Path) -> list[tuple[Event, int]]:
-    """The events of a run that nobody is writing, each with the offset behind it; a line cut short is cut away.
-
-    Raises:
-        TrackingError: there is no event.
-    """
-    events = list(read_events(folder))
+    with (folder / JOURNAL).open("r+b", buffering=0) as file:
+        _cut_unfinished(file)
+    events = [event for event, _ in read_events(folder)]
     if not events:
         raise TrackingError(f"{folder / JOURNAL}: expected at least one event, got none")
-    _, whole = events[-1]
-    if (folder / JOURNAL).stat().st_size > whole:  # what was never finished was never written
-        os.truncate(folder / JOURNAL, whole)
     return events
 
 
-def lock_run(folder: Path) -> IO[bytes]:
-    """Take the run's lock, until the file that is returned is closed or the process ends.
-
-    Raises:
-        BlockingIOError: another process has it: the run is alive.
-    """
-    file = (folder / LOCK).open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file
-
-
-def lock_ended_run(folder: Path) -> IO[bytes]:
-    """The run's lock; one that is held only while an ended run is delivered is waited for.
-
-    Raises:
-        BlockingIOError: the run is alive, or its delivery takes longer than it should.
-    """
-    deadline = time.monotonic() + DELIVERED_WITHIN_S
-    while True:
-        try:
-            return lock_run(folder)
-        except BlockingIOError:
-            if last_event(folder).get("event") != "end" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """The events of a run from byte `offset` on, each with the offset behind it.
-
-    A last line without its newline is left for the next time.
-
-    Raises:
-        TrackingError: a complete line that is no event.
-    """
+def _append(folder: Path, events: Sequence[Event]) -> None:
+    """Write `events` in one piece and sync them; where that fails the journal is as it was."""
+    lines = b"".join(map(_line, events))
     path = folder / JOURNAL
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            try:
-                event = json.loads(line)
-                if not isinstance(event, dict) or "event" not in event:
-                    raise ValueError("not an event")
-            except ValueError as error:
-                raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
-            yield event, offset
+    path.touch(mode=0o600)  # the store's address in it may hold a password
+    with path.open("r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = _cut_unfinished(file)
+        try:
+            if file.write(lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _cut_unfinished(file: IO[bytes]) -> int:
+    """Cut a last line without its newline away, which was never written; seek to the end that is left."""
+    size = file.seek(0, os.SEEK_END)
+    begin = max(0, size - LONGEST_EVENT)
+    file.seek(begin)
+    tail = file.read()
+    if b"\n" not in tail:
+        begin = file.seek(0)
+        tail = file.read()
+    if not tail.endswith(b"\n"):
+        size = begin + tail.rfind(b"\n") + 1
+        file.truncate(size)
+    return file.seek(size)

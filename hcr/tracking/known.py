@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from hcr.config.tracking import sqlite_path
-from hcr.tracking.journal import ARTIFACTS
+from hcr.tracking.events import ARTIFACTS, first_event
 from hcr.tracking.place import reading, store_of
-from hcr.tracking.status import first_event, is_delivered, read_position, run_folders
+from hcr.tracking.status import is_delivered, read_position, run_folders
 
 Standing = Literal["there", "deleted", "purged", "lost", "undelivered"]
 LONGEST_WAIT_S = 5.0  # for a store that is only asked

@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from hcr.config.tracking import file_uri, sqlite_uri
+from hcr.tracking.events import first_event
 from hcr.tracking.place import plain_uri, reading, store_of
-from hcr.tracking.status import first_event, run_folders
+from hcr.tracking.status import run_folders
 
 WAIT_S = 20.0  # for a database that another process is writing; MLflow's own
 # Every column of MLflow's database that holds the place of artifacts.

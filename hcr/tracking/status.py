@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.journal import JOURNAL, Event, end_dead_run, is_of_this_host, last_event, lock_run, read_events
+from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.journal import end_dead_run
+from hcr.tracking.lock import is_of_this_host, lock_run
 from hcr.tracking.place import read_choice, store_of
 
 POSITION = "delivered.json"
@@ -144,14 +146,6 @@ def run_labels(root: Path) -> list[tuple[str, str]]:
         except (OSError, StopIteration, TrackingError, KeyError):
             continue
     return [(key, name) for _, key, name in sorted(found, reverse=True)]
-
-
-def first_event(folder: Path) -> Event:
-    """What the run in `folder` began with; nothing where its journal cannot be read."""
-    try:
-        return next(read_events(folder))[0]
-    except (OSError, StopIteration, TrackingError):
-        return {}
 
 
 def test_accuracy(folder: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""The runs under an output root against the stores that they belong to: what is missing where, and delivering it."""
+"""The runs under an output root against the stores that they belong to: what is missing where, and its upload."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,11 +9,13 @@ from hcr.config.errors import one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path
 from hcr.tracking.comparison import missing, missing_inside, read_contents
-from hcr.tracking.journal import end_dead_run, lock_run
+from hcr.tracking.events import first_event
+from hcr.tracking.journal import end_dead_run
 from hcr.tracking.known import Known, ask
+from hcr.tracking.lock import lock_run
 from hcr.tracking.place import read_choice, store_of
 from hcr.tracking.replay import Replay, RunDeleted
-from hcr.tracking.status import first_event, is_delivered, is_ours, oldest_first
+from hcr.tracking.status import is_delivered, is_ours, oldest_first
 from hcr.tracking.store import all_runs, copy_of_store
 
 if TYPE_CHECKING:
@@ -141,9 +143,9 @@ class Survey:
             return False
 
 
-def deliver_all(survey: Survey) -> int:
-    """Deliver what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
-    delivered = 0
+def upload_all(survey: Survey) -> int:
+    """Upload what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
+    uploaded = 0
     for folder in survey.lacking:
         try:
             with lock_run(folder):
@@ -151,11 +153,11 @@ def deliver_all(survey: Survey) -> int:
                 replay = Replay(folder)
                 if is_delivered(folder) or survey.is_whole:
                     replay.begin_anew()
-                delivered += replay.deliver()
+                uploaded += replay.upload()
         except BlockingIOError:
             survey.num_running += 1
         except RunDeleted as error:
             print(f"left alone: {one_line(error)}", flush=True)
         except Exception as error:  # one store may be away while another answers: the others are still tried
             survey.failed.append((folder.name, error))
-    return delivered
+    return uploaded

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hcr.tracking.journal import now_ms, this_host
+from hcr.tracking.journal import now_ms
+from hcr.tracking.lock import this_host
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

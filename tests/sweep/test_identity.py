@@ -14,8 +14,8 @@ from hcr.config.compose import Checked, Composer
 from hcr.data.sources import load_dataset
 from hcr.sweep.identity import Fingerprints, check_data, fold
 from hcr.sweep.plan import Plan, make_plan
+from hcr.tracking.events import first_event
 from hcr.tracking.session import recorded
-from hcr.tracking.status import first_event
 
 YAML = """
 name: {name}

@@ -11,7 +11,8 @@ from hcr.config.tracking import output_root
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.ledger import Ledger, Run, number_tag
 from hcr.sweep.plan import Plan
-from hcr.tracking.journal import Journal, last_event, read_events
+from hcr.tracking.events import last_event, read_events
+from hcr.tracking.journal import Journal
 
 METRICS = {"best/val_loss": 0.25, "best/val_accuracy": 0.9, "model/params": 7.0}
 DIED = "its process died"

@@ -16,7 +16,8 @@ from hcr.sweep.identity import Fingerprints
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, make_plan
 from hcr.sweep.search import Search, rungs
-from hcr.tracking.journal import Journal, read_events
+from hcr.tracking.events import read_events
+from hcr.tracking.journal import Journal
 
 N = 8
 COMMAND = [

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import Hcr, run_hcr
 
-from hcr.tracking.journal import last_event, read_events
+from hcr.tracking.events import last_event, read_events
 from hcr.tracking.store import open_store
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from hcr.config.launcher import RayConfig
 from hcr.sweep.trial import read_config, read_task
 from hcr.sweep.workers import Event, WorkersLost
 from hcr.sweep.workers.alike import facts
-from hcr.tracking.journal import this_host
+from hcr.tracking.lock import this_host
 
 KNOCK_S = 5.0  # for a port to answer
 CONNECT_S = 120.0  # for Ray to start, and for its nodes to say what they are

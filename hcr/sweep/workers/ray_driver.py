@@ -8,6 +8,7 @@ and how many slots there are. When the socket closes the controller is gone, and
 """
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -35,7 +36,8 @@ from hcr.sweep.workers import LOST, Ended, Epoch, Event
 from hcr.sweep.workers.alike import Facts, difference
 from hcr.sweep.workers.ray_node import Slot, Turn, facts_of_node
 from hcr.sweep.workers.transfer import Copy, read_files
-from hcr.tracking.journal import JOURNAL, append_lines
+from hcr.tracking.events import JOURNAL
+from hcr.tracking.journal import append_event
 
 TURN_S = 0.25  # how long a trial is watched in one call: an order waits for its end
 LOOK_S = 2.0  # from one look at the cluster's nodes to the next
@@ -418,7 +420,8 @@ class Driver:
             for name in (OUTPUT, ERROR):
                 if name in turn.trial:
                     (folder / name).write_bytes(turn.trial[name])
-            append_lines(folder, turn.trial[JOURNAL])
+            for line in turn.trial[JOURNAL].splitlines():
+                append_event(folder, **json.loads(line))
 
     def _die(self, place: Place, error: BaseException) -> None:
         """A slot has died, alone or with its node."""

@@ -21,7 +21,7 @@ from hcr.sweep.workers import Ended, Event
 from hcr.sweep.workers.alike import Facts, facts
 from hcr.sweep.workers.local import Local
 from hcr.sweep.workers.transfer import Changes, Files, Original, read_files, write_files
-from hcr.tracking.journal import JOURNAL
+from hcr.tracking.events import JOURNAL
 
 LOCK = "lock"
 

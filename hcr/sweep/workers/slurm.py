@@ -22,7 +22,7 @@ from hcr.config.errors import one_line
 from hcr.config.launcher import LauncherConfig, SlurmConfig
 from hcr.sweep.trial import OUTPUT, read_task, run_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
-from hcr.tracking.journal import JOURNAL, read_events
+from hcr.tracking.events import JOURNAL, read_events
 
 if TYPE_CHECKING:
     import submitit
@@ -194,7 +194,8 @@ class Slurm:
             yield Began(folder)
         is_over = job.job.paths.result_pickle.exists() or state is None
         with contextlib.suppress(OSError, HcrError):
-            for event, job.offset in read_events(task.run, job.offset):
+            for event, offset in read_events(task.run, job.offset):
+                job.offset = offset
                 if event["event"] == "metrics" and "train/loss" in event["values"]:
                     job.epoch = int(event["step"])
                     yield Epoch(folder, job.epoch, float(event["values"][task.monitor]))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from hcr.checkpoints import CHECKPOINT, KEPT, checkpoints
-from hcr.tracking.journal import ARTIFACTS, JOURNAL, LOCK, lock_ended_run, lock_run
+from hcr.tracking.events import ARTIFACTS, JOURNAL
+from hcr.tracking.lock import LOCK, lock_ended_run, lock_run
 from hcr.tracking.status import POSITION
 
 INCOMING = "incoming.new"  # a file that is being written, in the run's folder

@@ -20,7 +20,8 @@ from hcr.sweep.trial import ERROR, OUTPUT, Task, write_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost, ray
 from hcr.sweep.workers.local import Local
 from hcr.sweep.workers.ray import NEEDS_RAY, RayWorkers
-from hcr.tracking.journal import last_event, lock_run, read_events
+from hcr.tracking.events import last_event, read_events
+from hcr.tracking.lock import lock_run
 from hcr.training.checkpoint import load_checkpoint
 
 SMALL = ["model.depth=1", "model.filters=4", "training.threads=1", "training.batch_size=64"]

@@ -7,7 +7,9 @@ import pytest
 
 from hcr.checkpoints import CHECKPOINT
 from hcr.sweep.workers.transfer import Copy, Original
-from hcr.tracking.journal import Journal, lock_run, read_events
+from hcr.tracking.events import read_events
+from hcr.tracking.journal import Journal
+from hcr.tracking.lock import lock_run
 
 
 class Made:

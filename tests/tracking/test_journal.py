@@ -3,8 +3,8 @@
 import contextlib
 import json
 import resource
-import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from hcr.config import DataError, TrackingError
-from hcr.tracking.journal import JOURNAL, Journal, add_events, end_dead_run, lock_run, read_events
+from hcr.tracking.events import JOURNAL, read_events
+from hcr.tracking.journal import Journal, add_events, append_event, end_dead_run
+from hcr.tracking.lock import lock_run
 
 
 def new_journal(root: Path) -> Journal:
@@ -64,57 +66,6 @@ def test_the_last_event_says_how_the_run_ended(
     assert events(journal)[-1]["status"] == status
     tags = [event["values"] for event in events(journal) if event["event"] == "tags"]
     assert tags == ([] if told is None else [{"hcr.error": told}])
-
-
-def test_a_line_cut_short_is_not_read_until_it_is_whole(tmp_path: Path) -> None:
-    with new_journal(tmp_path) as journal:
-        journal.begin(name="a run", tags={})
-    path = journal.folder / JOURNAL
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"event": "met')
-    assert len(events(journal)) == 2
-    path.write_bytes(whole + b'{"event": "metrics"}\n')
-    assert len(events(journal)) == 3
-
-
-def test_a_damaged_line_is_refused_by_name_and_place(tmp_path: Path) -> None:
-    with new_journal(tmp_path) as journal:
-        journal.begin(name="a run", tags={})
-    with (journal.folder / JOURNAL).open("ab") as file:
-        file.write(b"garbage\n")
-    with pytest.raises(TrackingError, match=r"journal\.jsonl: damaged before byte"):
-        events(journal)
-
-
-def test_reading_goes_on_from_where_it_stopped(tmp_path: Path) -> None:
-    with new_journal(tmp_path) as journal:
-        journal.begin(name="a run", tags={})
-        (_, offset), *_ = read_events(journal.folder)
-        journal.params({"seed": "0"})
-        assert [event["event"] for event, _ in read_events(journal.folder, offset)] == ["params"]
-
-
-def test_the_lock_is_held_while_the_run_lives_and_free_after(tmp_path: Path) -> None:
-    with new_journal(tmp_path) as journal:
-        journal.begin(name="a run", tags={})
-        with pytest.raises(BlockingIOError):
-            lock_run(journal.folder)
-    journal.release()
-    lock_run(journal.folder).close()
-
-
-def test_events_survive_a_killed_process_and_its_lock_does_not(tmp_path: Path) -> None:
-    code = (
-        "import os, signal; from pathlib import Path; from hcr.tracking.journal import Journal\n"
-        f"journal = Journal(Path({str(tmp_path)!r}), uri='sqlite:////nowhere.db', experiment='tests')\n"
-        "journal.begin(name='a run', tags={}); journal.metrics({'val/loss': 0.5}, step=1)\n"
-        "print(journal.key, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL
-    folder = tmp_path / "runs" / done.stdout.strip()
-    assert [event["event"] for event, _ in read_events(folder)] == ["run", "metrics"]
-    lock_run(folder).close()
 
 
 def test_an_output_root_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
@@ -189,3 +140,54 @@ def test_a_full_disk_takes_nothing_from_a_run_that_has_ended(tmp_path: Path) -> 
     with lock_run(journal.folder):
         add_events(journal.folder, [{"event": "metrics", "step": 0, "values": {"a": 1.0}}])
     assert [event["event"] for event in events(journal)] == ["run", "end", "metrics", "end"]
+
+
+def test_an_event_appended_to_a_folder_is_whole_stamped_and_makes_its_journal(tmp_path: Path) -> None:
+    append_event(tmp_path, "begun", number=3)
+    append_event(tmp_path, "end", time_ms=12, why="two\nlines")
+    first, last = [event for event, _ in read_events(tmp_path)]
+    assert (first["event"], first["number"]) == ("begun", 3)
+    assert first["time_ms"] > 1_600_000_000_000
+    assert last == {"event": "end", "time_ms": 12, "why": "two\nlines"}
+    assert stat.S_IMODE((tmp_path / JOURNAL).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("whole", [b"", b'{"event": "begun"}\n'], ids=["first", "second"])
+@pytest.mark.parametrize("cut", [b'{"event": "me', b'{"event": "' + b"x" * (1 << 20)], ids=["short", "long"])
+def test_an_event_is_not_appended_to_a_line_that_a_kill_cut_short(tmp_path: Path, whole: bytes, cut: bytes) -> None:
+    (tmp_path / JOURNAL).write_bytes(whole + cut)
+    append_event(tmp_path, "end")
+    assert [event["event"] for event, _ in read_events(tmp_path)] == ["begun"] * bool(whole) + ["end"]
+
+
+def test_processes_that_append_to_one_journal_at_once_lose_no_event(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from hcr.tracking.journal import append_event\n"
+    code += "for n in range(50): append_event(Path(sys.argv[1]), 'sign', of=sys.argv[2], n=n)"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    started = [subprocess.Popen([*command, name]) for name in "abc"]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    found = [event for event, _ in read_events(tmp_path)]
+    assert {name: [event["n"] for event in found if event["of"] == name] for name in "abc"} == {
+        name: list(range(50)) for name in "abc"
+    }
+
+
+def test_a_full_disk_leaves_no_part_of_an_event(tmp_path: Path) -> None:
+    append_event(tmp_path, "begun")
+    before = (tmp_path / JOURNAL).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large|No space left"):
+            append_event(tmp_path, "end", status="FINISHED")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / JOURNAL).read_bytes() == before
+
+
+def test_half_a_line_behind_the_end_of_a_run_is_cut_away_so_that_it_counts_as_uploaded(tmp_path: Path) -> None:
+    append_event(tmp_path, "end", status="FINISHED")
+    whole = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(whole + b'{"event": "met')
+    assert not end_dead_run(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == whole

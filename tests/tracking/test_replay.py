@@ -11,11 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hcr.config.tracking import TrackingConfig
-from hcr.tracking.journal import JOURNAL, Journal, read_events, this_host
-from hcr.tracking.replay import HANDLERS, POSITION, Replay, ReplayThread, RunDeleted
-from hcr.tracking.session import recorded
-from hcr.tracking.status import read_position, undelivered
+from hcr.tracking.journal import Journal
+from hcr.tracking.replay import Replay, RunDeleted
+from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import open_store
 
 
@@ -51,21 +49,6 @@ def only_run(uri: str) -> tuple[MlflowClient, Run]:
     return client, run
 
 
-def test_what_earlier_runs_left_is_delivered_behind_the_run_s_own(tmp_path: Path, uri: str) -> None:
-    root = tmp_path / "output"
-    left = write_run(root, uri)
-    far = write_run(root, uri)
-    header = (far.folder / JOURNAL).read_text().replace(f'"host": "{this_host()}"', '"host": "far"', 1)
-    (far.folder / JOURNAL).write_text(header.replace('"boot": "', '"boot": "other'))
-    elsewhere = write_run(root, f"sqlite:///{tmp_path / 'other.db'}")
-    with Journal(root, uri=uri, experiment="tests") as journal, ReplayThread(journal, 30) as replay:
-        journal.begin(name="own", tags={})
-        journal.end("FINISHED")
-    assert replay.undelivered is None
-    assert {folder.name for folder in undelivered(root)} == {far.key, elsewhere.key}
-    assert read_position(left.folder)["ended"]
-
-
 def artifacts(client: MlflowClient, run_id: str, path: str | None = None) -> set[str]:
     found: set[str] = set()
     for entry in client.list_artifacts(run_id, path):
@@ -91,7 +74,7 @@ def everything(uri: str) -> dict[str, Any]:
 def test_all_that_was_journalled_is_in_the_store(tmp_path: Path, uri: str) -> None:
     journal = write_run(tmp_path / "output", uri)
     replay = Replay(journal.folder)
-    assert replay.deliver()
+    assert replay.upload()
     assert replay.ended
     found = everything(uri)
     assert found["info"][:2] == ("a run", "FINISHED")
@@ -107,11 +90,11 @@ def test_all_that_was_journalled_is_in_the_store(tmp_path: Path, uri: str) -> No
 
 def test_delivering_twice_changes_nothing(tmp_path: Path, uri: str) -> None:
     journal = write_run(tmp_path / "output", uri)
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     once = everything(uri)
-    assert not Replay(journal.folder).deliver()
+    assert not Replay(journal.folder).upload()
     (journal.folder / POSITION).unlink()
-    assert Replay(journal.folder).deliver()
+    assert Replay(journal.folder).upload()
     assert everything(uri) == once
 
 
@@ -119,7 +102,7 @@ def test_a_replay_cut_off_after_any_event_is_completed_by_the_next(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control = write_run(tmp_path / "output", uri.replace("mlflow.db", "control.db"))
-    Replay(control.folder).deliver()
+    Replay(control.folder).upload()
     expected = everything(uri.replace("mlflow.db", "control.db"))
     journal = write_run(tmp_path / "output", uri)
 
@@ -140,7 +123,7 @@ def test_a_replay_cut_off_after_any_event_is_completed_by_the_next(
         for cut in (cut_before_saving, cut_after_saving):
             monkeypatch.setattr(Replay, "_save_position", cut)
             with pytest.raises(Cut):
-                Replay(journal.folder).deliver()
+                Replay(journal.folder).upload()
     found = everything(uri)
     for name in ("params", "inputs", "artifacts"):
         assert found[name] == expected[name]
@@ -154,9 +137,9 @@ def test_a_child_waits_for_its_parent_and_is_nested_under_it(tmp_path: Path, uri
     parent = write_run(root, uri)
     child = write_run(root, uri, parent=parent.key)
     with pytest.raises(Exception, match="parent run"):
-        Replay(child.folder).deliver()
-    Replay(parent.folder).deliver()
-    Replay(child.folder).deliver()
+        Replay(child.folder).upload()
+    Replay(parent.folder).upload()
+    Replay(child.folder).upload()
     client = open_store(uri)
     experiment = client.get_experiment_by_name("tests")
     runs = {run.data.tags["hcr.key"]: run for run in client.search_runs([experiment.experiment_id])}
@@ -168,66 +151,10 @@ def test_a_run_made_by_a_request_that_seemed_to_fail_is_taken_not_doubled(tmp_pa
     client = open_store(uri)
     experiment = client.create_experiment("tests", artifact_location=str(tmp_path / "output" / "artifacts"))
     made = client.create_run(experiment, tags={"hcr.key": journal.key})
-    Replay(journal.folder).deliver()
+    Replay(journal.folder).upload()
     _, run = only_run(uri)
     assert run.info.run_id == made.info.run_id
     assert run.info.status == "FINISHED"
-
-
-def test_the_thread_delivers_while_the_run_is_written(tmp_path: Path, uri: str) -> None:
-    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
-    thread = ReplayThread(journal, timeout_s=60)
-    with thread, journal:
-        journal.begin(name="a run", tags={})
-        journal.metrics({"val/loss": 0.5}, step=1)
-    assert thread.undelivered is None
-    assert everything(uri)["info"][1] == "FINISHED"
-
-
-def test_a_store_that_is_not_there_is_said_and_costs_no_event(tmp_path: Path) -> None:
-    nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
-    journal = Journal(tmp_path / "output", uri=nowhere, experiment="tests")
-    thread = ReplayThread(journal, timeout_s=1)
-    with thread, journal:
-        journal.begin(name="a run", tags={})
-    assert thread.undelivered
-    assert not Replay(journal.folder).ended
-
-
-def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_store(uri)
-    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
-    deliver = HANDLERS["tags"]
-
-    def slowly(replay: Replay, client: MlflowClient, event: dict[str, Any]) -> None:
-        time.sleep(0.3)
-        deliver(replay, client, event)
-
-    monkeypatch.setitem(HANDLERS, "tags", slowly)
-    with ReplayThread(journal, timeout_s=2) as thread, journal:
-        journal.begin(name="a run", tags={})
-        for number in range(12):  # 3.6 s in all, and none of them as long as the timeout
-            journal.tags({"number": str(number)})
-    assert thread.undelivered is None
-    assert everything(uri)["tags"]["number"] == "11"
-
-
-def test_a_thread_that_cannot_even_start_is_told_and_fails_no_run(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(uri: str) -> None:
-        raise ImportError("no mlflow here")
-
-    monkeypatch.setattr("hcr.tracking.replay.import_store", broken)
-    journal = Journal(tmp_path / "output", uri=uri, experiment="tests")
-    with ReplayThread(journal, timeout_s=2) as thread, journal:
-        journal.begin(name="a run", tags={})
-        time.sleep(0.2)
-        journal.tags({"a": "b"})
-    assert thread.undelivered == "no mlflow here"
-    assert [event["event"] for event, _ in read_events(journal.folder)] == ["run", "tags", "end"]
 
 
 def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
@@ -235,7 +162,7 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
     client.delete_experiment(client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts")))
     journal = write_run(tmp_path / "output", uri)
     with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' has been deleted"):
-        Replay(journal.folder).deliver()
+        Replay(journal.folder).upload()
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, uri: str) -> None:
@@ -265,7 +192,7 @@ def test_artifacts_that_are_gone_from_the_disk_hold_up_nothing_and_are_said_once
     journal = write_run(tmp_path / "output", made)
     (journal.artifacts / "plots" / "curves.png").unlink()
     replay = Replay(journal.folder)
-    replay.deliver()
+    replay.upload()
     assert replay.ended
     assert everything(made)["artifacts"] == {"model/MLmodel", "model/data/weights"}
     assert everything(made)["info"][1] == "FINISHED"
@@ -277,41 +204,25 @@ def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, made:
     root = tmp_path / "output"
     parent = write_run(root, made)
     child = write_run(root, made, parent=parent.key)
-    Replay(parent.folder).deliver()
+    Replay(parent.folder).upload()
     parent_id = read_position(parent.folder)["run_id"]
     open_store(made).delete_run(parent_id)
     replay = Replay(child.folder)
-    replay.deliver()
+    replay.upload()
     assert replay.ended
     _, run = only_run(made)
     assert run.data.tags["mlflow.parentRunId"] == parent_id
-
-
-def test_a_run_that_is_deleted_while_it_is_made_is_waited_for_no_longer(
-    tmp_path: Path, made: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "output"))
-    tracking = TrackingConfig(uri=made, experiment_name="tests", run_name=None, timeout_s=600)
-    with recorded(tracking) as journal:
-        journal.begin(name="a run", tags={})
-        Replay(journal.folder).deliver()
-        open_store(made).delete_run(read_position(journal.folder)["run_id"])
-        journal.metrics({"val/loss": 0.5}, step=1)
-    told = capsys.readouterr().err
-    assert f"run {journal.key} was deleted in MLflow; `mlflow runs restore --run-id " in told
-    assert told.endswith(f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}\n")
-    assert "`hcr sync` delivers it" not in told
 
 
 def test_a_request_to_a_run_that_was_deleted_a_moment_ago_says_that(tmp_path: Path, made: str) -> None:
     with Journal(tmp_path / "output", uri=made, experiment="tests") as journal:
         journal.begin(name="a run", tags={})
         replay = Replay(journal.folder)
-        replay.deliver()
+        replay.upload()
         open_store(made).delete_run(replay.run_id)
         journal.metrics({"val/loss": 0.5}, step=1)
         with pytest.raises(RunDeleted):
-            replay.deliver()
+            replay.upload()
 
 
 @pytest.mark.slow
@@ -319,27 +230,3 @@ def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, 
     code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
     started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     assert [(process.wait(), process.stderr.read()[-300:]) for process in started] == [(0, b"")] * 4
-
-
-@pytest.mark.slow
-def test_eight_processes_log_to_one_fresh_store_at_once_and_no_value_is_lost(tmp_path: Path, uri: str) -> None:
-    root = tmp_path / "output"
-    code = f"""
-from pathlib import Path
-from hcr.tracking.journal import Journal
-from hcr.tracking.replay import ReplayThread
-journal = Journal(Path({str(root)!r}), uri={uri!r}, experiment="tests")
-with ReplayThread(journal, timeout_s=60) as thread, journal:
-    journal.begin(name="a run", tags={{}})
-    for epoch in range(1, 51):
-        journal.metrics({{"val/loss": 1 / epoch, "lr": 0.1}}, step=epoch)
-assert thread.undelivered is None, thread.undelivered
-"""
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(8)]
-    assert [(process.wait(), process.stderr.read()[-500:]) for process in started] == [(0, b"")] * 8
-    client = open_store(uri)
-    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 8
-    for run in runs:
-        history = client.get_metric_history(run.info.run_id, "val/loss")
-        assert sorted((metric.step, metric.value) for metric in history) == [(e, 1 / e) for e in range(1, 51)]

@@ -1,0 +1,62 @@
+"""The events of a run, read back from its journal: one JSON object a line, each with "event" and "time_ms"."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from hcr.config.errors import TrackingError, one_line
+
+Event = dict[str, Any]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+JOURNAL = "journal.jsonl"
+ARTIFACTS = "artifacts"
+DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow has room for
+LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
+
+
+def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """The events of a run from byte `offset` on, each with the offset behind it.
+
+    A last line without its newline is left for the next time.
+
+    Raises:
+        TrackingError: a complete line that is no event.
+    """
+    path = folder / JOURNAL
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = json.loads(line)
+                if not isinstance(event, dict) or "event" not in event:
+                    raise ValueError("not an event")
+            except ValueError as error:
+                raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
+            yield event, offset
+
+
+def first_event(folder: Path) -> Event:
+    """What the run in `folder` began with; nothing where its journal cannot be read."""
+    try:
+        return next(read_events(folder))[0]
+    except (OSError, StopIteration, TrackingError):
+        return {}
+
+
+def last_event(folder: Path) -> Event:
+    """The last event of a run, read from the end of its journal; nothing where there is none."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_EVENT))
+            lines = file.read().split(b"\n")[:-1]
+        event = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        return {}
+    return event if isinstance(event, dict) else {}
