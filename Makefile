@@ -58,7 +58,6 @@ UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --
 lock:
 	$(UV_COMPILE) -o requirements.lock
 	$(UV_COMPILE) --extra test -c requirements.lock -o tests/requirements.lock
-	$(UV_COMPILE) --extra ray -o tests/requirements-ray.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache

@@ -81,6 +81,7 @@ KNOWS = {
         "hcr.sweep.preview",
     },
     "pooch": {"hcr.data.download"},
+    "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
 }
 
 
@@ -156,6 +157,6 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
-    ours = {"hcr", *sys.stdlib_module_names}
+    ours = {"hcr", "ray", "submitit", *sys.stdlib_module_names}  # the last two of extras
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

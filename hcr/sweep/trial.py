@@ -25,6 +25,7 @@ from hcr.tracking.events import last_event
 from hcr.tracking.journal import Journal, append_event
 
 TASK, CONFIG, ERROR, OUTPUT = "task.json", "config.yaml", "error.txt", "output.txt"
+DATASETS = "datasets"  # in an output root that is not the controller's: data sets that were sent, by digest
 FAILED, WHY = "failed", "why"  # an event of a trial's journal
 
 Tell = Callable[[int, float], bool]
@@ -104,7 +105,7 @@ def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
     Args:
         tell: called with each epoch, counted from 1, and the monitored metric after it; whether to go on. Where the
             task says that the run `waits`, it returns when the controller has answered.
-        root: the output root on this machine, where it is not the controller's.
+        root: the output root on this machine, where it is not the controller's; data sets that were sent are there too.
     """
     settle_streams()
     task = read_task(folder)
@@ -112,9 +113,14 @@ def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
     journal = Journal(Path(root or task.root), uri=task.uri, experiment=task.experiment, parent=task.parent)
     journal.take_key(task.key)
     journal.header["root"] = task.root
+    if root is not None:  # the run's folder is the controller's, whose lock tells whether the run is alive
+        journal.header |= {"host": None, "boot": None}
     try:
         with stopping.recording():
-            _train(read_config(folder), task, journal, tell)
+            cfg = read_config(folder)
+            if root is not None and task.dataset_digest is not None:
+                _hold_sent(cfg, root / DATASETS / task.dataset_digest)
+            _train(cfg, task, journal, tell)
     except KeyboardInterrupt:
         return stopping.INTERRUPTED
     except Exception as error:  # whatever it is, it costs this trial alone
@@ -126,6 +132,15 @@ def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
             append_event(folder, FAILED, **{WHY: told})
         return 1
     return 0
+
+
+def _hold_sent(cfg: RunConfig, folder: Path) -> None:
+    """Learn from the data set in `folder`, where it was sent here."""
+    from hcr.data.shipping import read_dataset
+    from hcr.data.sources import hold_dataset
+
+    if folder.is_dir():
+        hold_dataset(cfg.dataset, read_dataset(folder))
 
 
 def _train(cfg: RunConfig, task: Task, journal: Journal, tell: Tell) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.checkpoints import CHECKPOINT as CHECKPOINT
+from hcr.checkpoints import KEPT
+from hcr.checkpoints import checkpoints as checkpoints
 from hcr.config.errors import one_line
 from hcr.training.loop import TrainingState
 
-CHECKPOINT = "checkpoint"  # the folder in a run's own; a finished run has none any more
 FORMAT = b"hcr checkpoint 2\n"
 DIGEST_BYTES = 32
-KEPT = 2
 ARRAYS = ("best_weights", "variables", "optimizer_variables", "average")
 VALUES = ("epoch", "history", "ended_ms", "best_epoch", "best_value")
 
@@ -99,11 +100,6 @@ def read_checkpoint(path: Path) -> tuple[TrainingState, str]:
         return TrainingState(**state), str(values["fingerprint"])
     except Exception as error:  # with a right checksum: somebody's own making, which can fail in any way
         raise DamagedCheckpoint(f"it does not hold a training state ({one_line(error)})") from error
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, the last one first."""
-    return sorted((path for path in folder.glob("*") if path.name.isdecimal()), reverse=True)
 
 
 def _keys(names: list[str], kind: str) -> Iterator[str]:

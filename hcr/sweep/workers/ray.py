@@ -1,0 +1,199 @@
+"""Trials on the nodes of a Ray cluster, which share no disk with the controller or with one another."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from hcr import stopping
+from hcr.config.data import SklearnDigitsConfig
+from hcr.config.errors import ConfigError, HcrError, one_line
+from hcr.config.fingerprint import extension_sources
+from hcr.config.gate import RunConfig, to_dict
+from hcr.config.launcher import RayConfig
+from hcr.sweep.trial import read_config, read_task
+from hcr.sweep.workers import Event, WorkersLost
+from hcr.sweep.workers.alike import facts
+from hcr.tracking.lock import this_host
+
+KNOCK_S = 5.0  # for a port to answer
+CONNECT_S = 120.0  # for Ray to start, and for its nodes to say what they are
+CLOSE_S = 15.0  # for Ray to end
+NEEDS_RAY = "launcher=ray: needs Ray, which is not installed; pip install 'hcr[ray]'"
+SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # of a Ray that is started here: trials run as without it, not at nice 15
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_COLOR_PREFIX": "0"}
+
+
+def connect(launcher: RayConfig, folder: Path, cfg: RunConfig, threads: int) -> "RayWorkers":
+    """The cluster that `launcher` names, for runs such as `cfg`; see `workers_of`."""
+    return RayWorkers(launcher, folder, threads, configs=[cfg])
+
+
+class RayWorkers:
+    """Makes trials on a Ray cluster; see `Workers`. Ray itself is in a process of its own (see `ray_driver`).
+
+    Args:
+        cfg: where, and what each trial gets.
+        folder: for what that process prints.
+        threads: of a trial, and so its CPUs where `cfg` does not say.
+        configs: runs of the sweep: nodes have to be such that these have the same numbers there.
+
+    Raises:
+        ConfigError: Ray is not installed or does not answer, no node has room for a trial, or a node differs.
+    """
+
+    def __init__(self, cfg: RayConfig, folder: Path, threads: int, *, configs: Sequence[RunConfig] = ()) -> None:
+        if find_spec("ray") is None:
+            raise ConfigError(NEEDS_RAY)
+        self.slots = 0
+        self._shown = cfg.address or "this machine"
+        self._log = folder / "ray.txt"
+        self._nowhere = folder / "ray"  # empty: Ray lets its workers import what lies where it is started
+        self._sent: set[str] = set()  # digests of data sets
+        if cfg.address not in (None, "auto"):
+            _knock(str(cfg.address))
+        kinds = {tuple(sorted(extension_sources(each))): each for each in configs}
+        order = {
+            "address": cfg.address,
+            "cpus": cfg.cpus_per_trial or threads,
+            "is_given": cfg.cpus_per_trial is not None,
+            "gpus": cfg.gpus_per_trial,
+            "workers": cfg.workers,
+            "every": cfg.transfer_every,
+            "here": facts(this_host(), list(kinds.values())),
+            "configs": [to_dict(each) for each in kinds.values()],
+            "precisions": sorted({each.training.precision for each in configs}),
+        }
+        self._process, self._connection = self._begin(QUIET if cfg.address else QUIET | SAME_PRIORITY)
+        try:
+            self._connection.send(order)
+            self._await_ready()
+        except BaseException as error:
+            if not isinstance(error, HcrError):  # such as Ctrl-C: Ray may be starting
+                self._kill()
+            self.close()
+            raise
+
+    def start(self, folder: Path) -> None:
+        """See `Workers`."""
+        self._send_dataset(folder)
+        self._send("start", folder)
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """See `Workers`."""
+        found: list[Event] = []
+        try:
+            if not self._connection.poll(timeout_s):
+                return found
+            while self._connection.poll():
+                what, *rest = self._connection.recv()
+                if what == "events":
+                    found += rest[0]
+                elif what == "slots":
+                    self.slots = rest[0]
+                elif what == "note":
+                    print(f"hcr: {rest[0]}", file=sys.stderr, flush=True)
+                else:
+                    raise self._lost(rest[0])
+        except (EOFError, OSError) as error:
+            if found:  # what is told is on disk; the next call says the rest
+                return found
+            raise self._lost(_last_line(self._log)) from error
+        return found
+
+    def answer(self, folder: Path, *, go_on: bool) -> None:
+        """See `Workers`."""
+        self._send("answer", folder, go_on)
+
+    def stop(self, folder: Path, *, at_once: bool = False) -> None:
+        """See `Workers`."""
+        self._send("stop", folder, "now" if at_once else "soon")
+
+    def close(self) -> None:
+        """See `Workers`."""
+        with stopping.deferred():
+            self._connection.close()
+            try:
+                self._process.wait(CLOSE_S)
+            except subprocess.TimeoutExpired:
+                self._kill()
+
+    def _begin(self, settings: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", Connection]:
+        self._nowhere.mkdir(parents=True, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hcr.sweep.workers.ray_driver", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **settings},
+                cwd=self._nowhere,
+                start_new_session=True,  # Ctrl-C is the controller's to hear
+            )
+            return process, Connection(os.dup(ours.fileno()))
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + CONNECT_S
+        try:
+            while not self._connection.poll(0.2):  # in pieces, for a signal to be heard
+                if time.monotonic() > deadline:
+                    self._kill()
+                    raise ConfigError(f"launcher.address: no answer of Ray on {self._shown} within {CONNECT_S:.0f} s")
+            what, *rest = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise ConfigError(f"launcher.address: Ray on {self._shown} fails ({_last_line(self._log)})") from error
+        if what == "refused":
+            raise ConfigError(rest[0])
+
+    def _send_dataset(self, folder: Path) -> None:
+        """Have the data of a trial sent to the nodes, unless they have it by themselves."""
+        digest = read_task(folder).dataset_digest
+        if digest is None or digest in self._sent:
+            return
+        from hcr.data import load_dataset
+
+        self._sent.add(digest)
+        with contextlib.suppress(HcrError):  # what is wrong with it is told by the trial
+            cfg = read_config(folder).dataset
+            if not isinstance(cfg, SklearnDigitsConfig):
+                self._send("dataset", digest, load_dataset(cfg))
+
+    def _send(self, *message: Any) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as `events` will tell
+            self._connection.send(message)
+
+    def _lost(self, why: str) -> WorkersLost:
+        return WorkersLost(f"launcher=ray: the Ray on {self._shown} is gone ({why})")
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nothing listens, without a wait for Ray to find that out."""
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"launcher.address: expected auto, HOST:PORT or null, got {address}; start the sweep on a node of it"
+        )
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"launcher.address: expected a Ray that runs at {address} ({one_line(error)})") from error
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"
