@@ -9,7 +9,7 @@ from typing import ClassVar
 from hcr.config.duration import seconds
 from hcr.config.schema import require
 
-ADDRESS = re.compile(r"auto|[\w.\-]+:\d{1,5}|ray://[\w.\-]+:\d{1,5}")
+ADDRESS = re.compile(r"auto|[\w.\-]+:\d{1,5}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,12 @@ class RayConfig(LauncherConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         is_good = self.address is None or ADDRESS.fullmatch(self.address) is not None
-        require(is_good, "launcher.address", "auto, HOST:PORT or null", self.address)
+        require(
+            is_good,
+            "launcher.address",
+            "auto, HOST:PORT of a cluster that this machine is a node of, or null",
+            self.address,
+        )
         _check_shares(self.cpus_per_trial, self.gpus_per_trial)
         require(self.transfer_every >= 1, "launcher.transfer_every", "1 or more epochs", self.transfer_every)
 

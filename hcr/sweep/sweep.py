@@ -109,7 +109,7 @@ def run_sweep(
         uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow beside Keras
         configs = [*ledger.new_configs(), *(samples if plan.is_search else [])]
         check_models(here, folder, plan, configs, partial(_look, uploader))
-        workers = workers_of(launcher, here, folder, samples[0], plan.threads)
+        workers = workers_of(launcher, here, folder, samples, plan.threads)
         stack.callback(workers.close)
         write_plan(folder, plan)
         with (

@@ -4,6 +4,7 @@ A trial is a folder (see `hcr.sweep.trial`). A place turns it into a run's folde
 controller's disk, by way of `run_trial` in a process of its own wherever that is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -82,13 +83,15 @@ class Workers(Protocol):
         """Kill what runs, and let go of the place."""
 
 
-def workers_of(launcher: LauncherConfig, here: "Local", folder: Path, cfg: RunConfig, threads: int) -> Workers:
+def workers_of(
+    launcher: LauncherConfig, here: "Local", folder: Path, configs: Sequence[RunConfig], threads: int
+) -> Workers:
     """The place that a launcher stands for.
 
     Args:
         here: processes of this machine.
         folder: the sweep's.
-        cfg: of one of the runs, for its data set.
+        configs: of runs, as many as there are kinds of.
         threads: of each trial.
 
     Raises:
@@ -97,4 +100,4 @@ def workers_of(launcher: LauncherConfig, here: "Local", folder: Path, cfg: RunCo
     if launcher.is_here:
         return here
     module = import_module(f"{__name__}.{launcher.name}")
-    return cast(Workers, module.connect(launcher, folder, cfg, threads))
+    return cast(Workers, module.connect(launcher, folder, configs, threads))

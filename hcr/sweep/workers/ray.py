@@ -32,9 +32,9 @@ SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # of a Ray that is started here: t
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_COLOR_PREFIX": "0"}
 
 
-def connect(launcher: RayConfig, folder: Path, cfg: RunConfig, threads: int) -> "RayWorkers":
-    """The cluster that `launcher` names, for runs such as `cfg`; see `workers_of`."""
-    return RayWorkers(launcher, folder, threads, configs=[cfg])
+def connect(launcher: RayConfig, folder: Path, configs: Sequence[RunConfig], threads: int) -> "RayWorkers":
+    """The cluster that `launcher` names, for runs such as `configs`; see `workers_of`."""
+    return RayWorkers(launcher, folder, threads, configs=configs)
 
 
 class RayWorkers:
@@ -183,10 +183,6 @@ class RayWorkers:
 
 def _knock(address: str) -> None:
     """Refuse an address where nothing listens, without a wait for Ray to find that out."""
-    if address.startswith("ray://"):
-        raise ConfigError(
-            f"launcher.address: expected auto, HOST:PORT or null, got {address}; start the sweep on a node of it"
-        )
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), KNOCK_S).close()

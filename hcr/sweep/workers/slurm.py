@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ class _Job:
     gone: float | None = None
 
 
-def connect(launcher: LauncherConfig, folder: Path, cfg: RunConfig, threads: int) -> "Slurm":
+def connect(launcher: LauncherConfig, folder: Path, configs: Sequence[RunConfig], threads: int) -> "Slurm":
     """The cluster that a launcher's config names.
 
     Raises:
