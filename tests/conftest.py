@@ -1,21 +1,21 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
 import atexit
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
-Hcr = Callable[..., "subprocess.CompletedProcess[str]"]
+__all__ = ["DATA_DIR", "Hcr", "Process", "made_once", "run_hcr"]
 
 # What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so
 # that no test depends on who runs it; a test of one of these sets it for itself.
@@ -62,105 +62,88 @@ def mnist_dir() -> Path:
     return DATA_DIR
 
 
-def run_hcr(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 300
-) -> "subprocess.CompletedProcess[str]":
-    """A real `hcr` process in `cwd`, its runs under `cwd/output`."""
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
-    return subprocess.run(
-        [sys.executable, "-m", "hcr", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
-class Warm:
-    """Real `hcr` processes, forked from one that has imported everything (see `warm.py`)."""
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, as `make` has filled it: for the worker that comes first, and found by the others."""
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if not folder.exists():
+            new = folder.with_name(f"{folder.name}.new")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            make(new)
+            new.rename(folder)
+    return folder
 
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("warm.py")), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        self._answers = self._control.makefile("rb")
 
-    def run(
-        self, *arguments: str, cwd: Path, env: Mapping[str, str], timeout_s: float
-    ) -> "subprocess.CompletedProcess[str]":
-        """As `run_hcr`, whose environment is `env` alone."""
-        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            order = {"argv": arguments, "cwd": str(cwd), "env": dict(env), "out": out.name, "err": err.name}
-            self._control.sendall(json.dumps(order).encode() + b"\n")
-            pid = self._answer()["pid"]
-            self._control.settimeout(timeout_s)
-            try:
-                code = self._answer()["code"]
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(arguments, timeout_s) from None
-            finally:
-                self._control.settimeout(None)
-            told = (Path(file.name).read_text(encoding="utf-8") for file in (out, err))
-            return subprocess.CompletedProcess(["hcr", *arguments], code, *told)
-
-    def close(self) -> None:
-        """End the server."""
-        self._answers.close()
-        self._control.close()
-        self._server.communicate(timeout=30)
-
-    def _answer(self) -> dict[str, int]:
-        line = self._answers.readline()
-        if not line:
-            _, told = self._server.communicate()
-            raise RuntimeError(f"the server of the tests has died: {told.decode(errors='replace')[-2000:]}")
-        answer: dict[str, int] = json.loads(line)
-        return answer
+Server = Callable[[str], Warm]
 
 
 @pytest.fixture(scope="session")
-def _warm() -> Iterator[Callable[[], Warm]]:
-    """The one server of these tests, begun when it is first needed."""
-    servers: list[Warm] = []
+def _servers(shared: Path) -> Iterator[Server]:
+    """The servers of these tests by what they import, each begun when it is first needed."""
+    servers: dict[str, Warm] = {}
 
-    def warm() -> Warm:
-        if not servers:
-            servers.append(Warm())
-        return servers[0]
+    def server(imports: str) -> Warm:
+        if imports not in servers:
+            servers[imports] = Warm(shared / f"{imports}.socket", imports)
+        return servers[imports]
 
-    yield warm
-    for server in servers:
-        server.close()
+    yield server
+    for each in servers.values():
+        each.close()
 
 
 READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "XDG_CACHE_HOME")  # by hcr itself, and not while it is imported
 
 
 @pytest.fixture
-def hcr(tmp_path: Path, _warm: Callable[[], Warm]) -> Hcr:
+def hcr(tmp_path: Path, _servers: Server) -> Hcr:
     """`hcr(*arguments)` in the test's own folder; a process that only differs from a fresh one in how it was started.
 
-    With variables that Python or a library reads as it starts, or `fresh=True`, it is a fresh one.
+    With variables that Python or a library reads as it starts, or `fresh=True`, it is a fresh one. `code` is Python
+    that the process executes before the command. `light=True` has it forked from a server that has imported what a
+    command line is checked with, and neither TensorFlow nor MLflow.
     """
 
     def call(
-        *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False
-    ) -> "subprocess.CompletedProcess[str]":
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        code: str = "",
+        fresh: bool = False,
+        light: bool = False,
+    ) -> Completed:
+        folder = cwd or tmp_path
         if fresh or not all(name.startswith(READ_LATE) for name in env or {}):
-            return run_hcr(*arguments, cwd=tmp_path, env=env)
+            assert not code
+            return run_hcr(*arguments, cwd=folder, env=env)
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output"), **(env or {})}
-        return _warm().run(*arguments, cwd=tmp_path, env=environment, timeout_s=300)
+        return _servers("light" if light else "all").run(*arguments, cwd=folder, env=environment, code=code)
 
     return call
+
+
+@pytest.fixture
+def start_hcr(tmp_path: Path, _servers: Server) -> Iterator[Callable[..., Process]]:
+    """As `hcr`, but the process is handed out while it runs, as of `subprocess.Popen`; killed with the test."""
+    started: list[Process] = []
+
+    def start(*arguments: str, env: Mapping[str, str] | None = None, code: str = "", **keywords: Any) -> Process:
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output"), **(env or {})}
+        process = _servers("all").start(*arguments, cwd=tmp_path, env=environment, code=code, **keywords)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture
