@@ -1,13 +1,16 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
-__all__ = ["DATA_DIR", "Hcr", "Process", "made_once", "run_hcr"]
+__all__ = ["DATA_DIR", "QUICK", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
 # What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so
 # that no test depends on who runs it; a test of one of these sets it for itself.
@@ -44,17 +47,6 @@ def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
-    from hcr.config.tracking import sqlite_uri
-    from hcr.tracking.store import open_store
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    open_store(sqlite_uri(path))
-    return path
-
-
-@pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder that holds `mnist-original.mat`."""
     if not (DATA_DIR / "mnist-original.mat").is_file():
@@ -71,14 +63,40 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
     """The folder, as `make` has filled it: for the worker that comes first, and found by the others."""
+    is_made = folder.with_name(f"{folder.name}.made")
     with locked(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
-            new = folder.with_name(f"{folder.name}.new")
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
-            make(new)
-            new.rename(folder)
+        if not is_made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            is_made.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(shared: Path) -> Path:
+    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
+
+    def make(folder: Path) -> None:
+        from hcr.config.tracking import sqlite_uri
+        from hcr.tracking.store import open_store
+
+        open_store(sqlite_uri(folder / "mlflow.db"))
+
+    return made_once(shared / "store", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def digits_run(shared: Path) -> tuple[Path, str]:
+    """The default run on the bundled digits, by a fresh process: its folder and what it printed. To be read only."""
+
+    def make(folder: Path) -> None:
+        done = run_hcr("train", "notes=why not", "tags={team: ocr}", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "printed").write_text(done.stdout)
+
+    folder = made_once(shared / "digits", make)
+    return folder, (folder / "printed").read_text()
 
 
 Server = Callable[[str], Warm]
@@ -129,26 +147,66 @@ def hcr(tmp_path: Path, _servers: Server) -> Hcr:
     return call
 
 
-@pytest.fixture
-def start_hcr(tmp_path: Path, _servers: Server) -> Iterator[Callable[..., Process]]:
-    """As `hcr`, but the process is handed out while it runs, as of `subprocess.Popen`; killed with the test."""
-    started: list[Process] = []
-
-    def start(*arguments: str, env: Mapping[str, str] | None = None, code: str = "", **keywords: Any) -> Process:
-        environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output"), **(env or {})}
-        process = _servers("all").start(*arguments, cwd=tmp_path, env=environment, code=code, **keywords)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with process:
-            process.kill()
+@pytest.fixture(scope="session")
+def warm(_servers: Server) -> Warm:
+    """The server behind `hcr`, for fixtures that are shared."""
+    return _servers("all")
 
 
 @pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The address of an empty database on a PostgreSQL server of the test's own, on loopback."""
+def popen(_servers: Server) -> type[Process]:
+    """As `subprocess.Popen`, but `[sys.executable, "-m", "hcr", ...]` is forked, as `hcr` does."""
+    return _servers("all").process
+
+
+@pytest.fixture
+def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Process]]:
+    """As `hcr`, but the process is handed out while it runs, with pipes of text; killed with the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(*arguments: str, **keywords: Any) -> Process:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = popen([sys.executable, "-m", "hcr", *arguments], cwd=tmp_path, **{**pipes, **keywords})
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+QUICK = ("training.epochs=2", "model.filters=8")
+
+
+@pytest.fixture(scope="session")
+def quick_run(shared: Path, warm: Warm) -> Path:
+    """The folder of a run of `QUICK`. To be read only."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
+        done = warm.run("train", *QUICK, cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared / "quick", make)
+
+
+@pytest.fixture
+def postgresql(_postgresql: str) -> Iterator[str]:
+    """The address of an empty database, on loopback."""
+    import psycopg
+
+    def execute(command: str) -> None:
+        with psycopg.connect(_postgresql.replace("+psycopg", ""), autocommit=True) as server:
+            server.execute(command)
+
+    name = f"d{uuid.uuid4().hex}"
+    execute(f"CREATE DATABASE {name}")
+    yield f"{_postgresql.removesuffix('postgres')}{name}"
+    execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server of this worker's own."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian does not put them into the PATH
     if not found:
         pytest.skip("needs Debian's postgresql")

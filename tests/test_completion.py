@@ -68,17 +68,21 @@ def _read_until(terminal: int, mark: str) -> str:
     return shown[: shown.index(mark) + len(mark)]
 
 
+def slow(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("keys", "arguments"),
     [
         ("hcr tr\tmod\t=k\tmodel.dro\t0.2", ["train", "model=keras_convnet", "model.dropout=0.2"]),
-        ("hcr train model.dep\t3 monitor=val/a\t--mul\t", "train model.depth=3 monitor=val/accuracy --multirun"),
-        ("hcr train -m model=cnn,k\tsplit.va\t0.3", "train -m model=cnn,keras_convnet split.validation=0.3"),
+        slow("hcr train model.dep\t3 monitor=val/a\t--mul\t", "train model.depth=3 monitor=val/accuracy --multirun"),
+        slow("hcr train -m model=cnn,k\tsplit.va\t0.3", "train -m model=cnn,keras_convnet split.validation=0.3"),
         # A shell closes the quote itself.
-        ("hcr train 'dataset=mn\t seed=3", "train dataset=mnist seed=3"),
-        ("hcr train dataset.path=some\t\tseed=2", ["train", "dataset.path=some where/a.mat", "seed=2"]),
-        ("hcr train --config-dir oth\t model=tin\tseed=1", "train --config-dir other/ model=tiny seed=1"),
+        slow("hcr train 'dataset=mn\t seed=3", "train dataset=mnist seed=3"),
+        slow("hcr train dataset.path=some\t\tseed=2", ["train", "dataset.path=some where/a.mat", "seed=2"]),
+        slow("hcr train --config-dir oth\t model=tin\tseed=1", "train --config-dir other/ model=tiny seed=1"),
     ],
 )
 def test_tab_completes_what_is_typed(

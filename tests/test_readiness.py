@@ -27,7 +27,13 @@ def poisoned(folder: Path, package: str) -> str:
 @pytest.mark.parametrize("package", ["matplotlib", pytest.param("mlflow", marks=pytest.mark.exhaustive)])
 def test_a_broken_package_ends_the_run_early_and_by_name(hcr: Hcr, tmp_path: Path, package: str) -> None:
     command = ("train", "training.epochs=20000", "training.patience=null", "model.filters=4")
-    done = hcr(*command, env={"PYTHONPATH": poisoned(tmp_path, package)})
+    # What was imported before is imported again, and found broken.
+    code = "import sys\n"
+    code += f"gone = ('{package}', 'hcr.evaluation', 'hcr.drawing', 'hcr.tracking.keras_model')\n"
+    code += "for name in [name for name in sys.modules if f'{name}.'.startswith(tuple(f'{each}.' for each in gone))]:\n"
+    code += "    del sys.modules[name]\n"
+    code += f"sys.path.insert(0, {poisoned(tmp_path, package)!r})\n"
+    done = hcr(*command, code=code)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == (

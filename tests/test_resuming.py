@@ -1,8 +1,8 @@
 """An interrupted run is gone on with: the same run, the same numbers, or a clear word why not."""
 
+import importlib.util
 import json
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_hcr
+from conftest import Hcr, Process
 
 from hcr.config import ConfigError, RunConfig, TrackingError
 from hcr.config.compose import compose
@@ -32,6 +32,12 @@ class Killed(KeyboardInterrupt):
 
 
 @pytest.fixture(autouse=True)
+def _store(empty_store: Path) -> None:
+    output_root().mkdir()
+    shutil.copy(empty_store, output_root() / "mlflow.db")
+
+
+@pytest.fixture(autouse=True)
 def _threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are set once in a process, and other tests here have started TensorFlow."""
     monkeypatch.setattr("hcr.runner.configure_threads", lambda threads: None)
@@ -43,7 +49,7 @@ def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journ
             raise Killed
 
     with recorded(cfg.tracking) as journal:
-        result = run(cfg, journal, on_epoch=stop)
+        result = run(cfg, journal, on_epoch=stop, draw=False)
     return journal, result
 
 
@@ -203,33 +209,40 @@ def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
 
 
 @pytest.mark.slow
-def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(tmp_path: Path) -> None:
+def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(hcr: Hcr) -> None:
     folder = interrupted(after=1)
-    env = {"HCR_OUTPUT_DIR": str(output_root())}
-    refused = run_hcr("train", "resume=latest", "seed=3", cwd=tmp_path, env=env)
+    refused = hcr("train", "resume=latest", "seed=3")
     assert (refused.returncode, refused.stderr) == (
         1,
         "hcr: resume: a run goes on with the config it has; expected nothing beside it, got seed=3\n",
     )
-    nowhere = run_hcr("train", "resume=no-such-run", cwd=tmp_path, env=env)
+    nowhere = hcr("train", "resume=no-such-run")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("hcr: no run 'no-such-run' under ")
-    done = run_hcr("train", f"resume={folder.name[:5]}", cwd=tmp_path, env=env)
+    done = hcr("train", f"resume={folder.name[:5]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
     assert statuses() == {folder.name: "FINISHED"}
 
 
-EVERYTHING = "training.epochs=20 training.patience=null training.precision=bfloat16 training.average_decay=0.9"
-EVERYTHING += " augmentation=affine schedule=onecycle"
+EVERYTHING = "training.epochs=8 training.patience=null training.precision=bfloat16 training.average_decay=0.9"
+EVERYTHING += " augmentation=affine schedule=onecycle model.filters=8"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", ["--kills 1", f"--kills 3 --seed 1 --after 0 --within 1.5 {EVERYTHING}"], ids=["plain", "everything"]
+    "options",
+    ["--kills 1 training.epochs=6 model.filters=8", f"--kills 3 --seed 1 --after 0 --within 1.5 {EVERYTHING}"],
+    ids=["plain", "everything"],
 )
-def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(options: str) -> None:
-    command = [sys.executable, str(EXPERIMENTS / "resume" / "kill.py"), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "the same to the bit" in done.stdout
+def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(
+    options: str, popen: type[Process], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("kill", EXPERIMENTS / "resume" / "kill.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr("subprocess.Popen", popen)
+    monkeypatch.setattr("sys.argv", ["kill.py", *options.split()])
+    script.main()
+    assert "the same to the bit" in capsys.readouterr().out

@@ -1,11 +1,12 @@
 """Test, looked at after a run has ended: what is found, and that each look is counted."""
 
-import subprocess
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Hcr
+from conftest import Hcr, Warm, made_once
 
 from hcr import scoring
 from hcr.config import HcrError
@@ -16,12 +17,23 @@ pytestmark = pytest.mark.slow
 SMALL = ("training=smoke", "model.filters=4", "model.dense_units=[]")
 
 
+@pytest.fixture(scope="module")
+def unscored(shared: Path, warm: Warm) -> Path:
+    """The output root of a run that has ended, and has not looked at test."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder)}
+        done = warm.run("train", *SMALL, "score_test=false", cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared / "unscored", make)
+
+
 @pytest.fixture
-def folder(hcr: Hcr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run that has ended, and has not looked at test."""
+def folder(unscored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of its folder."""
     monkeypatch.setattr(scoring, "configure_threads", lambda threads: None)  # this process has started TensorFlow
-    done: subprocess.CompletedProcess[str] = hcr("train", *SMALL, "score_test=false")
-    assert done.returncode == 0, done.stderr
+    shutil.copytree(unscored, tmp_path / "output")
     (found,) = (tmp_path / "output" / "runs").iterdir()
     return found
 
