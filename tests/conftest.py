@@ -20,6 +20,8 @@ from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
 __all__ = ["DATA_DIR", "QUICK", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
+sys.modules.setdefault("conftest", sys.modules[__name__])  # for `from conftest import`: pytest names it otherwise
+
 # What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so
 # that no test depends on who runs it; a test of one of these sets it for itself.
 SETTINGS = ("COLUMNS", "CLICOLOR", "FORCE_COLOR", "HCR_", "HYDRA_", "KERAS_", "LC_", "LINES", "MATPLOTLIB", "MLFLOW_")

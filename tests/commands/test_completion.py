@@ -148,7 +148,7 @@ def test_the_keys_offered_are_those_of_the_config_that_would_run(overrides: list
 
 def test_choices_and_values_are_the_real_ones() -> None:
     suggestions = Suggestions([], None)
-    conf = Path(__file__).parents[1] / "conf"
+    conf = Path(__file__).parents[2] / "conf"
     for group in suggestions.groups:
         assert suggestions.choices(group) == sorted(file.stem for file in (conf / group).glob("*.yaml"))
     for key in ("model.batch_norm", "check_only", "score_test", "model.pooling", "monitor", "training.patience"):

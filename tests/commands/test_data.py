@@ -13,7 +13,7 @@ from conftest import DATA_DIR, Hcr
 from hcr.config.compose import compose
 from hcr.data import load_splits
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
