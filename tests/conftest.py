@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
-__all__ = ["DATA_DIR", "QUICK", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
+__all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
 sys.modules.setdefault("conftest", sys.modules[__name__])  # for `from conftest import`: pytest names it otherwise
 
@@ -177,15 +177,17 @@ def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Pr
 
 
 QUICK = ("training.epochs=2", "model.filters=8")
+# Code for `hcr`, where pictures are not the point: they are more than half of a small run's work.
+UNDRAWN = "import hcr.runner\nhcr.runner.record_pictures = lambda *arguments, **keywords: None\n"
 
 
 @pytest.fixture(scope="session")
 def quick_run(shared: Path, warm: Warm) -> Path:
-    """The folder of a run of `QUICK`. To be read only."""
+    """The folder of a run of `QUICK`, without pictures. To be read only."""
 
     def make(folder: Path) -> None:
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
-        done = warm.run("train", *QUICK, cwd=folder, env=environment)
+        done = warm.run("train", *QUICK, cwd=folder, env=environment, code=UNDRAWN)
         assert done.returncode == 0, done.stderr
 
     return made_once(shared / "quick", make)

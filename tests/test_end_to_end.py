@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUICK, Hcr, Process
+from conftest import QUICK, UNDRAWN, Hcr, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import OmegaConf
@@ -216,7 +216,7 @@ def digest(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_two_processes_with_one_seed_give_the_same_bits(quick_run: Path, hcr: Hcr, tmp_path: Path) -> None:
-    done = hcr("train", *QUICK)
+    done = hcr("train", *QUICK, code=UNDRAWN)
     assert done.returncode == 0, done.stderr
     assert digest(tmp_path) == digest(quick_run)
 
@@ -337,7 +337,7 @@ def test_runs_that_a_server_missed_are_delivered_by_sync_once(hcr: Hcr, tmp_path
         port = probe.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     env = {"MLFLOW_TRACKING_URI": uri}
-    done = hcr("train", *QUICK, "tracking.timeout_s=1", env=env)
+    done = hcr("train", *QUICK, "tracking.timeout_s=1", env=env, code=UNDRAWN)
     assert done.returncode == 0
     assert "`hcr sync` delivers it" in done.stderr
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
@@ -387,6 +387,7 @@ def test_mnist_takes_every_override(hcr: Hcr, mnist_dir: Path, tmp_path: Path) -
         "optimizer.learning_rate=0.05",
         "split.validation=0.2",
         "training=smoke",
+        code=UNDRAWN,
         env={"HCR_DATA_DIR": str(mnist_dir)},
     )
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Hcr, Warm, made_once
+from conftest import UNDRAWN, Hcr, Warm, made_once
 
 from hcr import scoring
 from hcr.config import HcrError
@@ -23,7 +23,7 @@ def unscored(shared: Path, warm: Warm) -> Path:
 
     def make(folder: Path) -> None:
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder)}
-        done = warm.run("train", *SMALL, "score_test=false", cwd=folder, env=environment)
+        done = warm.run("train", *SMALL, "score_test=false", cwd=folder, env=environment, code=UNDRAWN)
         assert done.returncode == 0, done.stderr
 
     return made_once(shared / "unscored", make)
@@ -55,7 +55,7 @@ def test_a_run_that_is_scored_later_has_the_figures_of_one_that_was_scored_at_on
     assert scoring.score_test(folder) == accuracy  # known: nothing is looked at
     assert len(list(read_events(folder))) == num_events
 
-    assert hcr("train", *SMALL, "new_run=true").returncode == 0
+    assert hcr("train", *SMALL, "new_run=true", code=UNDRAWN).returncode == 0
     (other,) = set((tmp_path / "output" / "runs").iterdir()) - {folder}
     assert values_of(other, "metrics", "test/accuracy") == [accuracy]
     (loss,) = values_of(other, "metrics", "test/loss")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA_DIR, Hcr
+from conftest import DATA_DIR, UNDRAWN, Hcr
 
 from hcr.config.compose import compose
 from hcr.data import load_splits
@@ -111,7 +111,7 @@ def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_pa
     assert (seen.returncode, seen.stderr) == (0, "")
     assert "shapes: 90 images of 12x10x1, 3 classes" in seen.stdout
     assert [word in seen.stdout for word in ("circle", "square", "cross", "shapes.npz")] == [True] * 4
-    trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60")
+    trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60", code=UNDRAWN)
     assert trained.returncode == 0, trained.stderr
     assert "12 images)" in trained.stdout
     assert "also stand in training" not in trained.stdout
@@ -122,7 +122,7 @@ def test_duplicates_are_told_after_training_and_tagged_on_the_run(hcr: Hcr, tmp_
     from hcr.tracking.store import open_store
 
     shapes(tmp_path, repeats=60)
-    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "tracking.timeout_s=300")
+    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", code=UNDRAWN)
     assert done.returncode == 0, done.stderr
     cfg = compose(["dataset=shapes", f"dataset.path={tmp_path / 'shapes.npz'}"], config_dir=tmp_path / "conf")
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
