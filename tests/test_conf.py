@@ -42,6 +42,7 @@ def test_every_named_sweep_needs_no_flag_and_has_points(name: str) -> None:
     assert len(checked.runs) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["model", "optimizer"])
 def test_every_file_builds_a_model_and_an_optimizer(group: str) -> None:
     from hcr.training.build import build
@@ -89,6 +90,7 @@ DEFAULTS |= {"sweep/default", "tracking/mlflow", "training/default"}
 TRAINED = [choice for choice in CHOICES if choice.with_suffix("").as_posix() not in DEFAULTS - {"model/cnn"}]
 
 
+@pytest.mark.slow
 def test_the_defaults_are_one_run() -> None:
     assert {(CONF / f"{choice}.yaml").is_file() for choice in DEFAULTS} == {True}
     alike = {repr(Composer().check([choice.replace("/", "=")]).configs) for choice in DEFAULTS}

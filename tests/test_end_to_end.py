@@ -81,12 +81,14 @@ class Store:
         return Path(self.client.download_artifacts(run.info.run_id, path))
 
 
+@pytest.mark.slow
 def test_the_default_run_reads_real_digits_well_and_finishes(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/accuracy"] >= 0.975
 
 
+@pytest.mark.slow
 def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[Path, str]) -> None:
     folder, printed = digits_run
     *_, accuracy, where, how = printed.splitlines()
@@ -97,6 +99,7 @@ def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[P
     assert how == "see it in MLflow: hcr ui"
 
 
+@pytest.mark.slow
 def test_every_public_name_is_in_the_store(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -105,6 +108,7 @@ def test_every_public_name_is_in_the_store(digits_run: tuple[Path, str]) -> None
     assert store.artifacts(run) >= ARTIFACTS
 
 
+@pytest.mark.slow
 def test_each_metric_has_one_value_an_epoch(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -117,6 +121,7 @@ def test_each_metric_has_one_value_an_epoch(digits_run: tuple[Path, str]) -> Non
     assert run.data.metrics["best/val_loss"] == min(losses)
 
 
+@pytest.mark.slow
 def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -126,12 +131,14 @@ def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_ru
     assert run.data.params["tracking.uri"] == "null"
 
 
+@pytest.mark.slow
 def test_notes_tags_and_command_say_why_and_how(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     assert run.data.tags["team"] == "ocr"
     assert run.data.tags["mlflow.source.name"] == "hcr train 'notes=why not' 'tags={team: ocr}'"
 
 
+@pytest.mark.slow
 def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(digits_run: tuple[Path, str]) -> None:
     folder, _ = digits_run
     (run,) = Store(folder).runs()
@@ -147,6 +154,7 @@ def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(dig
     assert shlex.split(line)[2:4] == ["tags={team: ocr}", "seed=0"]
 
 
+@pytest.mark.slow
 def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     (found,) = run.inputs.dataset_inputs
@@ -158,6 +166,7 @@ def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) 
     assert run.data.tags["hcr.dataset_source"] == "scikit-learn's digits"
 
 
+@pytest.mark.slow
 def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -170,6 +179,8 @@ def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Pa
     assert np.trace(report["confusion"]) == right.sum()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tuple[Path, str]) -> None:
     import mlflow
     from sklearn.datasets import load_digits
@@ -188,6 +199,7 @@ def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tupl
         model.predict(load_digits().images[:2, ..., np.newaxis] / 16)
 
 
+@pytest.mark.slow
 def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -198,6 +210,7 @@ def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
     assert "tensorflow==" in store.file(run, "code/requirements.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_journal_alone_is_a_faithful_copy(digits_run: tuple[Path, str]) -> None:
     folder, _ = digits_run
     store = Store(folder)

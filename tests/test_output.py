@@ -45,7 +45,10 @@ def fresh(*words: str, **keywords: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-m", "hcr", *words], stderr=subprocess.PIPE, text=True, **keywords)
 
 
-@pytest.mark.parametrize("words", [("--help",), ("data",), ("train", "--cfg", "all"), ("completion", "bash")])
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), pytest.param(("data",), marks=pytest.mark.slow), ("train", "--cfg", "all"), ("completion", "bash")],
+)
 def test_a_pipe_that_nobody_reads_ends_a_verb_without_a_word(words: tuple[str, ...]) -> None:
     assert into_a_closed_pipe(*words, start=fresh) == (141, "")
 

@@ -53,6 +53,7 @@ def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journ
     return journal, result
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_found_however_little_room_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise TrackingError("no room")
@@ -83,6 +84,7 @@ def numbers(result: RunResult) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in result.state.history]
 
 
+@pytest.mark.slow
 def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 3, 9], ids=lambda lines: f"{lines} lines")
 def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: int) -> None:
     folder = interrupted(after=1)
@@ -123,6 +126,7 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
     assert "code" in {entry.path for entry in client.list_artifacts(made.info.run_id)}
 
 
+@pytest.mark.slow
 def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run() -> None:
     folder = interrupted(after=1)
     for path in (folder / "checkpoint").iterdir():
@@ -134,6 +138,7 @@ def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run(
     assert [values["resume"] for values in told] == ["auto"]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_host_is_not_taken_over() -> None:
     folder = interrupted(after=1)
     lines = (folder / JOURNAL).read_text().splitlines(keepends=True)
@@ -143,6 +148,7 @@ def test_a_run_of_another_host_is_not_taken_over() -> None:
     assert journal.folder != folder
 
 
+@pytest.mark.slow
 def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time() -> None:
     folder = interrupted()
     # A kill between checkpoint and journal: the last epoch's line is not there, nor the end.
@@ -159,6 +165,7 @@ def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time
     assert told[1]["time_ms"] < next(event["time_ms"] for event in events if event["event"] == "resume")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"resume": "never"}, {"seed": 1}], ids=str)
 def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
     folder = interrupted(after=1)
@@ -179,6 +186,7 @@ def stopped() -> Iterator[Path]:
     yield interrupted(after=1)
 
 
+@pytest.mark.slow
 def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
     named = replace(CFG, resume=stopped.name)
     with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} was made by another config"):
@@ -191,6 +199,7 @@ def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> No
         train(named)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for path in (stopped / "checkpoint").iterdir():
         path.write_bytes(path.read_bytes()[:-10])
@@ -199,6 +208,7 @@ def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pyte
     assert "checkpoint/000001 is passed over (it is cut short or changed" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
     folder = interrupted(after=1)
     lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)

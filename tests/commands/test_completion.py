@@ -96,6 +96,7 @@ def test_tab_completes_what_is_typed(
     assert got == (arguments if isinstance(arguments, list) else shlex.split(arguments))
 
 
+@pytest.mark.slow
 def test_bash_is_answered_in_its_own_terms(shell_env: dict[str, str], tmp_path: Path) -> None:
     # COMP_LINE as bash sets it. How quick it is, the test below holds by what is not imported.
     script = 'eval "$(hcr completion bash)"; COMP_LINE=$1; COMP_POINT=${#1}; COMP_WORDS=(hcr); _hcr_complete; '
@@ -146,6 +147,7 @@ def test_the_keys_offered_are_those_of_the_config_that_would_run(overrides: list
     assert offered - {f"{group}=" for group in suggestions.groups} == keys
 
 
+@pytest.mark.slow
 def test_choices_and_values_are_the_real_ones() -> None:
     suggestions = Suggestions([], None)
     conf = Path(__file__).parents[2] / "conf"

@@ -48,6 +48,7 @@ def test_the_pictures_are_where_it_says(hcr: Hcr, tmp_path: Path) -> None:
     assert not (tmp_path / "output" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_it_imports_neither_tensorflow_nor_keras_nor_mlflow(tmp_path: Path) -> None:
     heavy = "{'tensorflow', 'keras', 'mlflow'}"
     code = (
@@ -76,6 +77,7 @@ def test_it_refuses_what_train_refuses_in_one_line(hcr: Hcr, overrides: list[str
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_26_classes_stand_side_by_side_within_80_columns(hcr: Hcr) -> None:
     if not (DATA_DIR / "ocr-letters.npz").is_file():
         pytest.skip(f"ocr-letters.npz is not in {DATA_DIR}; HCR_DATA_DIR names its folder")
@@ -165,6 +167,7 @@ def test_pictures_that_cannot_be_written_are_one_line(hcr: Hcr, tmp_path: Path, 
     assert line.endswith("); HCR_OUTPUT_DIR names another")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_picture(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from hcr.cli import main\n"

@@ -147,6 +147,7 @@ def test_a_server_that_does_not_stop_when_asked_is_killed_with_its_workers(monke
         assert server.stdout.read() == b"", "a worker holds the pipe open"
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str], hcr: Hcr) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

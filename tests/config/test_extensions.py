@@ -145,6 +145,7 @@ def test_what_is_theirs_is_refused_like_ours(override: str, told: str, hcr_with_
     assert line.startswith(f"hcr: {told}")
 
 
+@pytest.mark.slow
 def test_the_code_version_follows_their_source(folder: Path) -> None:
     code = textwrap.dedent(
         """
