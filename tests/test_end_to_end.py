@@ -400,6 +400,7 @@ def test_mnist_takes_every_override(hcr: Hcr, mnist_dir: Path, tmp_path: Path) -
         "optimizer.learning_rate=0.05",
         "split.validation=0.2",
         "training=smoke",
+        "dataset.limit=14000",
         code=UNDRAWN,
         env={"HCR_DATA_DIR": str(mnist_dir)},
     )
@@ -418,7 +419,7 @@ def test_mnist_takes_every_override(hcr: Hcr, mnist_dir: Path, tmp_path: Path) -
     }
     assert {name: run.data.params[name] for name in expected} == expected
     (found,) = run.inputs.dataset_inputs
-    assert json.loads(found.dataset.profile) == {"images": 70_000, "classes": 10}
+    assert json.loads(found.dataset.profile) == {"images": 14_000, "classes": 10}
     # Conv 4 and 8 with batch norm, then 7*7*8 features into the dense layer and ten logits.
     dense = int(json.loads(run.data.params["model.dense_units"])[0])
     convolutions = 9 * 4 + 4 * 4 + 9 * 4 * 8 + 4 * 8
