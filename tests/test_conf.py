@@ -86,7 +86,7 @@ def test_the_choices_listed_in_comments_are_the_choices_there_are() -> None:
 
 # The default choice of each group is that of every other one: they are all one run.
 DEFAULTS = {"augmentation/none", "dataset/digits", "model/cnn", "optimizer/adam", "schedule/cosine", "split/stratified"}
-DEFAULTS |= {"sweep/default", "tracking/mlflow", "training/default"}
+DEFAULTS |= {"sweep/default", "tracking/mlflow", "training/small"}
 TRAINED = [choice for choice in CHOICES if choice.with_suffix("").as_posix() not in DEFAULTS - {"model/cnn"}]
 
 
