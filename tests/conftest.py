@@ -1,7 +1,7 @@
 """What several tests share: a folder of their own, real `hcr` processes, the real data."""
 
 import atexit
-import json
+import contextlib
 import os
 import shutil
 import signal
@@ -10,12 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
-Hcr = Callable[..., "subprocess.CompletedProcess[str]"]
+__all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
+
+sys.modules.setdefault("conftest", sys.modules[__name__])  # for `from conftest import`: pytest names it otherwise
 
 # What a shell may set that changes what hcr does, prints or reads. Taken away before anything of ours is imported, so
 # that no test depends on who runs it; a test of one of these sets it for itself.
@@ -44,17 +49,6 @@ def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
-    from hcr.config.tracking import sqlite_uri
-    from hcr.tracking.store import open_store
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    open_store(sqlite_uri(path))
-    return path
-
-
-@pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder that holds `mnist-original.mat`."""
     if not (DATA_DIR / "mnist-original.mat").is_file():
@@ -62,110 +56,161 @@ def mnist_dir() -> Path:
     return DATA_DIR
 
 
-def run_hcr(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 300
-) -> "subprocess.CompletedProcess[str]":
-    """A real `hcr` process in `cwd`, its runs under `cwd/output`."""
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
-    return subprocess.run(
-        [sys.executable, "-m", "hcr", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
-class Warm:
-    """Real `hcr` processes, forked from one that has imported everything (see `warm.py`)."""
-
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("warm.py")), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        self._answers = self._control.makefile("rb")
-
-    def run(
-        self, *arguments: str, cwd: Path, env: Mapping[str, str], timeout_s: float
-    ) -> "subprocess.CompletedProcess[str]":
-        """As `run_hcr`, whose environment is `env` alone."""
-        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            order = {"argv": arguments, "cwd": str(cwd), "env": dict(env), "out": out.name, "err": err.name}
-            self._control.sendall(json.dumps(order).encode() + b"\n")
-            pid = self._answer()["pid"]
-            self._control.settimeout(timeout_s)
-            try:
-                code = self._answer()["code"]
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(arguments, timeout_s) from None
-            finally:
-                self._control.settimeout(None)
-            told = (Path(file.name).read_text(encoding="utf-8") for file in (out, err))
-            return subprocess.CompletedProcess(["hcr", *arguments], code, *told)
-
-    def close(self) -> None:
-        """End the server."""
-        self._answers.close()
-        self._control.close()
-        self._server.communicate(timeout=30)
-
-    def _answer(self) -> dict[str, int]:
-        line = self._answers.readline()
-        if not line:
-            _, told = self._server.communicate()
-            raise RuntimeError(f"the server of the tests has died: {told.decode(errors='replace')[-2000:]}")
-        answer: dict[str, int] = json.loads(line)
-        return answer
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, as `make` has filled it: for the worker that comes first, and found by the others."""
+    is_made = folder.with_name(f"{folder.name}.made")
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if not is_made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            is_made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def _warm() -> Iterator[Callable[[], Warm]]:
-    """The one server of these tests, begun when it is first needed."""
-    servers: list[Warm] = []
+def empty_store(shared: Path) -> Path:
+    """The file of an SQLite store without runs: MLflow takes seconds to make one, and a copy is as good."""
 
-    def warm() -> Warm:
-        if not servers:
-            servers.append(Warm())
-        return servers[0]
+    def make(folder: Path) -> None:
+        from hcr.config.tracking import sqlite_uri
+        from hcr.tracking.store import open_store
 
-    yield warm
-    for server in servers:
-        server.close()
+        open_store(sqlite_uri(folder / "mlflow.db"))
+
+    return made_once(shared / "store", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def digits_run(shared: Path) -> tuple[Path, str]:
+    """The default run on the bundled digits, by a fresh process: its folder and what it printed. To be read only."""
+
+    def make(folder: Path) -> None:
+        done = run_hcr("train", "notes=why not", "tags={team: ocr}", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "printed").write_text(done.stdout)
+
+    folder = made_once(shared / "digits", make)
+    return folder, (folder / "printed").read_text()
+
+
+Server = Callable[[str], Warm]
+
+
+@pytest.fixture(scope="session")
+def _servers(shared: Path) -> Iterator[Server]:
+    """The servers of these tests by what they import, each begun when it is first needed."""
+    servers: dict[str, Warm] = {}
+
+    def server(imports: str) -> Warm:
+        if imports not in servers:
+            servers[imports] = Warm(shared / f"{imports}.socket", imports)
+        return servers[imports]
+
+    yield server
+    for each in servers.values():
+        each.close()
 
 
 READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "XDG_CACHE_HOME")  # by hcr itself, and not while it is imported
 
 
 @pytest.fixture
-def hcr(tmp_path: Path, _warm: Callable[[], Warm]) -> Hcr:
+def hcr(tmp_path: Path, _servers: Server) -> Hcr:
     """`hcr(*arguments)` in the test's own folder; a process that only differs from a fresh one in how it was started.
 
-    With variables that Python or a library reads as it starts, or `fresh=True`, it is a fresh one.
+    With variables that Python or a library reads as it starts, or `fresh=True`, it is a fresh one. `code` is Python
+    that the process executes before the command. `light=True` has it forked from a server that has imported what a
+    command line is checked with, and neither TensorFlow nor MLflow.
     """
 
     def call(
-        *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False
-    ) -> "subprocess.CompletedProcess[str]":
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        code: str = "",
+        fresh: bool = False,
+        light: bool = False,
+    ) -> Completed:
+        folder = cwd or tmp_path
         if fresh or not all(name.startswith(READ_LATE) for name in env or {}):
-            return run_hcr(*arguments, cwd=tmp_path, env=env)
+            assert not code
+            return run_hcr(*arguments, cwd=folder, env=env)
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output"), **(env or {})}
-        return _warm().run(*arguments, cwd=tmp_path, env=environment, timeout_s=300)
+        return _servers("light" if light else "all").run(*arguments, cwd=folder, env=environment, code=code)
 
     return call
 
 
+@pytest.fixture(scope="session")
+def warm(_servers: Server) -> Warm:
+    """The server behind `hcr`, for fixtures that are shared."""
+    return _servers("all")
+
+
 @pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The address of an empty database on a PostgreSQL server of the test's own, on loopback."""
+def popen(_servers: Server) -> type[Process]:
+    """As `subprocess.Popen`, but `[sys.executable, "-m", "hcr", ...]` is forked, as `hcr` does."""
+    return _servers("all").process
+
+
+@pytest.fixture
+def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Process]]:
+    """As `hcr`, but the process is handed out while it runs, with pipes of text; killed with the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(*arguments: str, **keywords: Any) -> Process:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = popen([sys.executable, "-m", "hcr", *arguments], cwd=tmp_path, **{**pipes, **keywords})
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+QUICK = ("training.epochs=2", "model.filters=8")
+# Code for `hcr`, where pictures are not the point: they are more than half of a small run's work.
+UNDRAWN = "import hcr.runner\nhcr.runner.record_pictures = lambda *arguments, **keywords: None\n"
+
+
+@pytest.fixture(scope="session")
+def quick_run(shared: Path, warm: Warm) -> Path:
+    """The folder of a run of `QUICK`, without pictures. To be read only."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
+        done = warm.run("train", *QUICK, cwd=folder, env=environment, code=UNDRAWN)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared / "quick", make)
+
+
+@pytest.fixture
+def postgresql(_postgresql: str) -> Iterator[str]:
+    """The address of an empty database, on loopback."""
+    import psycopg
+
+    def execute(command: str) -> None:
+        with psycopg.connect(_postgresql.replace("+psycopg", ""), autocommit=True) as server:
+            server.execute(command)
+
+    name = f"d{uuid.uuid4().hex}"
+    execute(f"CREATE DATABASE {name}")
+    yield f"{_postgresql.removesuffix('postgres')}{name}"
+    execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server of this worker's own."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian does not put them into the PATH
     if not found:
         pytest.skip("needs Debian's postgresql")

@@ -38,15 +38,17 @@ def test_every_named_sweep_needs_no_flag_and_has_points(name: str) -> None:
     assert len(checked.runs) > 1
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_every_file_builds_a_model_and_an_optimizer(choice: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["model", "optimizer"])
+def test_every_file_builds_a_model_and_an_optimizer(group: str) -> None:
     from hcr.training.build import build
 
-    (cfg,) = Composer().check(overrides_of(choice)).configs
-    model, optimizer = build(cfg, num_train=1000)
-    assert model.input_shape == (None, *cfg.dataset.image_shape)
-    assert model.output_shape == (None, cfg.dataset.num_classes)
-    assert 0 <= float(optimizer.learning_rate.numpy()) <= cfg.optimizer.learning_rate * 1.0001
+    for choice in (choice for choice in CHOICES if choice.parent.as_posix() == group):
+        (cfg,) = Composer().check(overrides_of(choice)).configs
+        model, optimizer = build(cfg, num_train=1000)
+        assert model.input_shape == (None, *cfg.dataset.image_shape)
+        assert model.output_shape == (None, cfg.dataset.num_classes)
+        assert 0 <= float(optimizer.learning_rate.numpy()) <= cfg.optimizer.learning_rate * 1.0001
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())
@@ -78,8 +80,21 @@ def test_the_choices_listed_in_comments_are_the_choices_there_are() -> None:
             assert listed == {file.stem for file in (CONF / group).glob("*.yaml")}, group
 
 
+# The default choice of each group is that of every other one: they are all one run.
+DEFAULTS = {"augmentation/none", "dataset/digits", "model/cnn", "optimizer/adam", "schedule/cosine", "split/stratified"}
+DEFAULTS |= {"sweep/default", "tracking/mlflow", "training/small"}
+TRAINED = [choice for choice in CHOICES if choice.with_suffix("").as_posix() not in DEFAULTS - {"model/cnn"}]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_the_defaults_are_one_run() -> None:
+    assert {(CONF / f"{choice}.yaml").is_file() for choice in DEFAULTS} == {True}
+    alike = {repr(Composer().check([choice.replace("/", "=")]).configs) for choice in DEFAULTS}
+    assert len(alike) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", TRAINED, ids=str)
 def test_every_file_trains_an_epoch_and_learns_something(
     choice: Path, mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +105,7 @@ def test_every_file_trains_an_epoch_and_learns_something(
     monkeypatch.setenv("HCR_DATA_DIR", str(mnist_dir))
     overrides = overrides_of(choice)
     (asked,) = Composer().check(overrides).configs
-    small = [] if asked.dataset.name == "digits" else ["dataset.limit=1500"]
+    small = ["dataset.limit=600" if asked.dataset.name == "digits" else "dataset.limit=1500"]
     (cfg,) = Composer().check([*overrides, *small, "training.epochs=1", "training.batch_size=16"]).configs
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))

@@ -103,6 +103,7 @@ def test_the_model_of_one_s_own_of_the_readme_is_a_model(hcr: Hcr, tmp_path: Pat
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "tiny.yaml").write_text("name: tiny\nunits: 32\n")
-    done = hcr("train", "model=tiny", "model.units=64", "check_only=true", env={"PYTHONPATH": str(site)})
+    code = f"import sys; sys.path.insert(0, {str(site)!r})"
+    done = hcr("train", "model=tiny", "model.units=64", "check_only=true", code=code)
     assert done.returncode == 0, done.stderr
     assert f"{65 * 64 + 65 * 10:,}" in done.stdout

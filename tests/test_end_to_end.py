@@ -11,12 +11,13 @@ import sys
 import tarfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Hcr, run_hcr
+from conftest import QUICK, UNDRAWN, Hcr, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import OmegaConf
@@ -58,7 +59,6 @@ ARTIFACTS = {
     "plots/reliability.png",
     "plots/filters.png",
 }
-QUICK = ("training.epochs=2", "model.filters=8")
 
 
 class Store:
@@ -81,21 +81,14 @@ class Store:
         return Path(self.client.download_artifacts(run.info.run_id, path))
 
 
-@pytest.fixture(scope="module")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The default run on the bundled digits: its folder and what it printed."""
-    folder = tmp_path_factory.mktemp("digits")
-    done = run_hcr("train", "notes=why not", "tags={team: ocr}", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
-
-
+@pytest.mark.slow
 def test_the_default_run_reads_real_digits_well_and_finishes(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/accuracy"] >= 0.975
 
 
+@pytest.mark.slow
 def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[Path, str]) -> None:
     folder, printed = digits_run
     *_, accuracy, where, how = printed.splitlines()
@@ -106,6 +99,7 @@ def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[P
     assert how == "see it in MLflow: hcr ui"
 
 
+@pytest.mark.slow
 def test_every_public_name_is_in_the_store(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -114,6 +108,7 @@ def test_every_public_name_is_in_the_store(digits_run: tuple[Path, str]) -> None
     assert store.artifacts(run) >= ARTIFACTS
 
 
+@pytest.mark.slow
 def test_each_metric_has_one_value_an_epoch(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -126,6 +121,7 @@ def test_each_metric_has_one_value_an_epoch(digits_run: tuple[Path, str]) -> Non
     assert run.data.metrics["best/val_loss"] == min(losses)
 
 
+@pytest.mark.slow
 def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -135,12 +131,14 @@ def test_the_whole_config_is_there_as_params_and_passes_the_gate_again(digits_ru
     assert run.data.params["tracking.uri"] == "null"
 
 
+@pytest.mark.slow
 def test_notes_tags_and_command_say_why_and_how(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     assert run.data.tags["team"] == "ocr"
     assert run.data.tags["mlflow.source.name"] == "hcr train 'notes=why not' 'tags={team: ocr}'"
 
 
+@pytest.mark.slow
 def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(digits_run: tuple[Path, str]) -> None:
     folder, _ = digits_run
     (run,) = Store(folder).runs()
@@ -156,6 +154,7 @@ def test_the_description_is_the_notes_during_the_run_and_the_card_at_its_end(dig
     assert shlex.split(line)[2:4] == ["tags={team: ocr}", "seed=0"]
 
 
+@pytest.mark.slow
 def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) -> None:
     (run,) = Store(digits_run[0]).runs()
     (found,) = run.inputs.dataset_inputs
@@ -167,6 +166,7 @@ def test_the_data_set_is_an_input_with_our_digest(digits_run: tuple[Path, str]) 
     assert run.data.tags["hcr.dataset_source"] == "scikit-learn's digits"
 
 
+@pytest.mark.slow
 def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -179,6 +179,8 @@ def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Pa
     assert np.trace(report["confusion"]) == right.sum()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tuple[Path, str]) -> None:
     import mlflow
     from sklearn.datasets import load_digits
@@ -197,6 +199,7 @@ def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tupl
         model.predict(load_digits().images[:2, ..., np.newaxis] / 16)
 
 
+@pytest.mark.slow
 def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -207,6 +210,7 @@ def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
     assert "tensorflow==" in store.file(run, "code/requirements.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_journal_alone_is_a_faithful_copy(digits_run: tuple[Path, str]) -> None:
     folder, _ = digits_run
     store = Store(folder)
@@ -216,17 +220,18 @@ def test_the_journal_alone_is_a_faithful_copy(digits_run: tuple[Path, str]) -> N
     assert files == store.artifacts(run)
 
 
+def digest(folder: Path) -> str:
+    """Of the probabilities of the one run under the folder."""
+    (predictions,) = (folder / "output" / "runs").glob("*/artifacts/predictions/test.npz")
+    with np.load(predictions) as arrays:
+        return hashlib.sha256(arrays["probabilities"].tobytes()).hexdigest()
+
+
 @pytest.mark.slow
-def test_two_processes_with_one_seed_give_the_same_bits(tmp_path: Path) -> None:
-    digests = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        done = run_hcr("train", *QUICK, cwd=tmp_path / name)
-        assert done.returncode == 0, done.stderr
-        (predictions,) = (tmp_path / name / "output" / "runs").glob("*/artifacts/predictions/test.npz")
-        with np.load(predictions) as arrays:
-            digests.append(hashlib.sha256(arrays["probabilities"].tobytes()).hexdigest())
-    assert digests[0] == digests[1]
+def test_two_processes_with_one_seed_give_the_same_bits(quick_run: Path, hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr("train", *QUICK, code=UNDRAWN)
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path) == digest(quick_run)
 
 
 @pytest.mark.slow
@@ -258,17 +263,14 @@ def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: 
 
 
 @pytest.mark.slow
-def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(tmp_path: Path) -> None:
+def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(hcr: Hcr, tmp_path: Path) -> None:
     code = (
-        "import sys, numpy\n"
+        "import numpy\n"
         "def full(*arguments, **keywords): raise OSError(28, 'No space left on device')\n"
         "numpy.savez_compressed, real = full, numpy.savez\n"
         "numpy.savez = lambda file, **arrays: full() if 'predictions' in str(file) else real(file, **arrays)\n"
-        "from hcr.cli import main\n"
-        "sys.exit(main(['train', 'training=smoke']))\n"
     )
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = hcr("train", "training=smoke", code=code)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "artifacts: cannot be written ([Errno 28] No space left on device)" in done.stderr
     (run,) = Store(tmp_path).runs()
@@ -303,51 +305,36 @@ def test_check_only_shows_layers_parameters_and_images_and_records_nothing(hcr: 
     assert not (tmp_path / "output").exists()
 
 
+ENDLESS = ("train", "training.epochs=10000", "training.patience=null", "model.filters=4")
+
+
+def wait_for_an_epoch(process: Process) -> None:
+    assert any(line.startswith("epoch") for line in process.stdout)
+
+
 @pytest.mark.slow
-def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(tmp_path: Path) -> None:
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hcr", "train", "training.epochs=10000", "training.patience=null"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
+def test_an_interrupted_run_ends_killed_with_the_epochs_it_had(
+    start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
+    process = start_hcr(*ENDLESS)
+    wait_for_an_epoch(process)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    store = Store(tmp_path)
-    (run,) = store.runs()
+    (run,) = Store(tmp_path).runs()
     assert run.info.status == "KILLED"
     assert run.data.metrics["val/loss"] > 0
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_is_ended_by_sync(tmp_path: Path) -> None:
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hcr", "train", "training.epochs=10000", "training.patience=null"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
-    while_it_lives = run_hcr("sync", cwd=tmp_path)
+def test_a_run_that_was_killed_is_ended_by_sync(start_hcr: Callable[..., Process], hcr: Hcr, tmp_path: Path) -> None:
+    process = start_hcr(*ENDLESS)
+    wait_for_an_epoch(process)
+    while_it_lives = hcr("sync")
     process.kill()
     process.communicate()
-    after = run_hcr("sync", cwd=tmp_path)
+    after = hcr("sync")
     assert while_it_lives.stdout == "0 delivered, 1 still running, 0 not delivered\n"
     assert after.stdout == "1 delivered, 0 still running, 0 not delivered\n"
     (run,) = Store(tmp_path).runs()
@@ -357,13 +344,13 @@ def test_a_run_that_was_killed_is_ended_by_sync(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_that_a_server_missed_are_delivered_by_sync_once(tmp_path: Path) -> None:
+def test_runs_that_a_server_missed_are_delivered_by_sync_once(hcr: Hcr, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     env = {"MLFLOW_TRACKING_URI": uri}
-    done = run_hcr("train", *QUICK, "tracking.timeout_s=1", cwd=tmp_path, env=env)
+    done = hcr("train", *QUICK, "tracking.timeout_s=1", env=env, code=UNDRAWN)
     assert done.returncode == 0
     assert "`hcr sync` delivers it" in done.stderr
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
@@ -388,7 +375,7 @@ def test_runs_that_a_server_missed_are_delivered_by_sync_once(tmp_path: Path) ->
                 break
             except OSError:  # not up yet
                 time.sleep(0.1)
-        first, second = run_hcr("sync", cwd=tmp_path, env=env), run_hcr("sync", cwd=tmp_path, env=env)
+        first, second = hcr("sync", env=env), hcr("sync", env=env)
         assert first.stdout == "1 delivered, 0 still running, 0 not delivered\n", first.stderr
         assert second.stdout == "0 delivered, 0 still running, 0 not delivered\n"
         client = open_store(uri)
@@ -403,8 +390,8 @@ def test_runs_that_a_server_missed_are_delivered_by_sync_once(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_mnist_takes_every_override(mnist_dir: Path, tmp_path: Path) -> None:
-    done = run_hcr(
+def test_mnist_takes_every_override(hcr: Hcr, mnist_dir: Path, tmp_path: Path) -> None:
+    done = hcr(
         "train",
         "dataset=mnist",
         "model.depth=2",
@@ -413,7 +400,8 @@ def test_mnist_takes_every_override(mnist_dir: Path, tmp_path: Path) -> None:
         "optimizer.learning_rate=0.05",
         "split.validation=0.2",
         "training=smoke",
-        cwd=tmp_path,
+        "dataset.limit=14000",
+        code=UNDRAWN,
         env={"HCR_DATA_DIR": str(mnist_dir)},
     )
     assert done.returncode == 0, done.stderr
@@ -431,7 +419,7 @@ def test_mnist_takes_every_override(mnist_dir: Path, tmp_path: Path) -> None:
     }
     assert {name: run.data.params[name] for name in expected} == expected
     (found,) = run.inputs.dataset_inputs
-    assert json.loads(found.dataset.profile) == {"images": 70_000, "classes": 10}
+    assert json.loads(found.dataset.profile) == {"images": 14_000, "classes": 10}
     # Conv 4 and 8 with batch norm, then 7*7*8 features into the dense layer and ten logits.
     dense = int(json.loads(run.data.params["model.dense_units"])[0])
     convolutions = 9 * 4 + 4 * 4 + 9 * 4 * 8 + 4 * 8

@@ -596,6 +596,7 @@ def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
         assert len(stream.buffer.getvalue().decode(encoding)) >= len(" ".join(names))
 
 
+@pytest.mark.slow
 @fuzz
 @given(names=st.lists(TEXTS, min_size=3, max_size=3))
 def test_any_names_are_drawn_without_a_warning_or_a_box_and_as_short_as_there_is_room(

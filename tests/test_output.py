@@ -5,9 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
+from conftest import Hcr, Process
 
 from hcr.tracking.events import last_event
 
@@ -16,59 +17,54 @@ SWEEP = ("-m", "seed=0,1", "launcher.workers=1")
 FULL = "standard output: expected room for what is printed, got: No space left on device"
 UNREAD = "nobody reads what it prints any more"
 Into = Callable[..., tuple[int, str]]
+FULL_DISK = "def full(*arguments, **keywords): raise OSError(28, 'No space left on device')\n"
 
 
-def hcr_into(output: int | IO[bytes], *words: str, folder: Path) -> tuple[int, str]:
+def hcr_into(output: int | IO[bytes], *words: str, start: Callable[..., Process]) -> tuple[int, str]:
     """The exit code and standard error of an `hcr` that prints to `output`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hcr", *words],
-        stdout=output, stderr=subprocess.PIPE, cwd=folder, env={**os.environ, "HCR_OUTPUT_DIR": str(folder)},
-        check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr.decode()
+    process = start(*words, stdout=output)
+    _, told = process.communicate(timeout=300)
+    return process.returncode, told
 
 
-def into_a_closed_pipe(*words: str, folder: Path) -> tuple[int, str]:
+def into_a_closed_pipe(*words: str, start: Callable[..., Process]) -> tuple[int, str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        return hcr_into(writer, *words, folder=folder)
+        return hcr_into(writer, *words, start=start)
     finally:
         os.close(writer)
 
 
-def into_a_full_disk(*words: str, folder: Path) -> tuple[int, str]:
+def into_a_full_disk(*words: str, start: Callable[..., Process]) -> tuple[int, str]:
     with Path("/dev/full").open("wb") as full:
-        return hcr_into(full, *words, folder=folder)
+        return hcr_into(full, *words, start=start)
 
 
-def hcr_with(code: str, *words: str, folder: Path) -> tuple[int, str]:
-    """The exit code and standard error of an `hcr` that begins with `code`."""
-    script = f"import sys\ndef full(*arguments, **keywords): raise OSError(28, 'No space left on device')\n{code}\n"
-    script += "from hcr.cli import main\nsys.exit(main())\n"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words],
-        cwd=folder, env={**os.environ, "HCR_OUTPUT_DIR": str(folder)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr
+def fresh(*words: str, **keywords: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-m", "hcr", *words], stderr=subprocess.PIPE, text=True, **keywords)
 
 
-@pytest.mark.parametrize("words", [("--help",), ("data",), ("train", "--cfg", "all"), ("completion", "bash")])
-def test_a_pipe_that_nobody_reads_ends_a_verb_without_a_word(words: tuple[str, ...], tmp_path: Path) -> None:
-    assert into_a_closed_pipe(*words, folder=tmp_path) == (141, "")
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), pytest.param(("data",), marks=pytest.mark.slow), ("train", "--cfg", "all"), ("completion", "bash")],
+)
+def test_a_pipe_that_nobody_reads_ends_a_verb_without_a_word(words: tuple[str, ...]) -> None:
+    assert into_a_closed_pipe(*words, start=fresh) == (141, "")
 
 
 @pytest.mark.parametrize("words", [("--help",), ("train", "--cfg", "all")])
-def test_an_output_whose_disk_is_full_is_one_line(words: tuple[str, ...], tmp_path: Path) -> None:
-    assert into_a_full_disk(*words, folder=tmp_path) == (1, f"hcr: {FULL}\n")
+def test_an_output_whose_disk_is_full_is_one_line(words: tuple[str, ...]) -> None:
+    assert into_a_full_disk(*words, start=fresh) == (1, f"hcr: {FULL}\n")
 
 
-def test_another_disk_that_is_full_is_not_taken_for_the_output(tmp_path: Path) -> None:
-    code = "import hcr.verbs\nhcr.verbs.help_text = full"
-    assert "OSError" in hcr_with(code, "--help", folder=tmp_path)[1]  # no file of the user's: a mistake of ours
-    code = "import hcr.commands.sync\nhcr.commands.sync.output_root = full"
+def test_another_disk_that_is_full_is_not_taken_for_the_output(hcr: Hcr) -> None:
+    code = FULL_DISK + "import hcr.verbs\nhcr.verbs.help_text = full"
+    assert "OSError" in hcr("--help", code=code).stderr  # no file of the user's: a mistake of ours
+    code = FULL_DISK + "import hcr.commands.sync\nhcr.commands.sync.output_root = full"
     told = "hcr: a file: cannot be written (No space left on device); make room, and try again\n"
-    assert hcr_with(code, "sync", folder=tmp_path) == (1, told)
+    done = hcr("sync", code=code)
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 @pytest.mark.slow
@@ -81,29 +77,30 @@ def test_another_disk_that_is_full_is_not_taken_for_the_output(tmp_path: Path) -
     ],
 )
 def test_a_run_and_a_sweep_that_can_print_no_more_end_as_killed_and_name_what_resumes_them(
-    into: Into, sweep: tuple[str, ...], code: int, why: str, tmp_path: Path
+    into: Into, sweep: tuple[str, ...], code: int, why: str, start_hcr: Callable[..., Process], tmp_path: Path
 ) -> None:
-    exit_code, told = into("train", *sweep, *SMALL, folder=tmp_path)
-    runs = list((tmp_path / "runs").glob("*"))
-    what = f"sweep {next((tmp_path / 'sweeps').iterdir()).name}" if sweep else f"run {runs[0].name}"
+    exit_code, told = into("train", *sweep, *SMALL, start=start_hcr)
+    runs = list((tmp_path / "output" / "runs").glob("*"))
+    what = f"sweep {next((tmp_path / 'output' / 'sweeps').iterdir()).name}" if sweep else f"run {runs[0].name}"
     assert told.splitlines()[0] == f"hcr: {why}; the same command resumes {what}"
     assert (exit_code, "Traceback" in told) == (code, False)
     assert all(last_event(run)["status"] == "KILLED" for run in runs)
 
 
 @pytest.mark.slow
-def test_a_sweep_that_loses_its_reader_in_the_middle_is_resumed_by_the_same_command(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "hcr", "train", *SWEEP, *SMALL]
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path)}
-    first = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert first.stdout is not None and first.stderr is not None
-    assert first.stdout.readline() == b"0 reused, 0 resumed, 2 to run\n"
+def test_a_sweep_that_loses_its_reader_in_the_middle_is_resumed_by_the_same_command(
+    start_hcr: Callable[..., Process], hcr: Hcr, tmp_path: Path
+) -> None:
+    words = ("train", *SWEEP, *SMALL)
+    first = start_hcr(*words)
+    assert first.stdout.readline() == "0 reused, 0 resumed, 2 to run\n"
     first.stdout.close()
-    told = first.stderr.read().decode()
+    told = first.stderr.read()
     assert (first.wait(), told.count("\n"), UNREAD in told) == (141, 1, True)
-    second = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    second = hcr(*words)
     assert (second.returncode, second.stderr) == (0, "")
-    parents = [path for path in (tmp_path / "runs").iterdir() if (path / "artifacts" / "plan.json").exists()]
+    runs = (tmp_path / "output" / "runs").iterdir()
+    parents = [path for path in runs if (path / "artifacts" / "plan.json").exists()]
     assert [last_event(path)["status"] for path in parents] == ["FINISHED"]
 
 
@@ -116,9 +113,11 @@ def test_a_sweep_that_loses_its_reader_in_the_middle_is_resumed_by_the_same_comm
     ],
     ids=["plan", "leaderboard"],
 )
-def test_a_disk_that_is_full_for_a_sweep_s_own_files_is_one_line(code: str, status: str | None, tmp_path: Path) -> None:
-    exit_code, told = hcr_with(code, "train", *SWEEP, *SMALL, folder=tmp_path)
-    line = f"{tmp_path}: cannot be written (No space left on device); make room; the same command resumes the sweep"
-    assert (exit_code, told) == (1, f"hcr: {line}\n")
-    runs = (tmp_path / "runs").glob("*/artifacts/plan.json")
+def test_a_disk_that_is_full_for_a_sweep_s_own_files_is_one_line(
+    code: str, status: str | None, hcr: Hcr, tmp_path: Path
+) -> None:
+    done = hcr("train", *SWEEP, *SMALL, code=FULL_DISK + code)
+    line = "cannot be written (No space left on device); make room; the same command resumes the sweep"
+    assert (done.returncode, done.stderr) == (1, f"hcr: {tmp_path / 'output'}: {line}\n")
+    runs = (tmp_path / "output" / "runs").glob("*/artifacts/plan.json")
     assert [last_event(path.parents[1])["status"] for path in runs] == ([] if status is None else [status])

@@ -23,11 +23,28 @@ def poisoned(folder: Path, package: str) -> str:
     return str(folder / "poison")
 
 
+AFTER_AN_EPOCH = """
+import glob, os, time, hcr.readiness
+real, hcr.readiness.HEAD_START_S = hcr.readiness._import_all, 0
+def after_an_epoch(names):
+    while not glob.glob(os.path.join(os.environ["HCR_OUTPUT_DIR"], "runs", "*", "checkpoint", "0*")):
+        time.sleep(0.05)
+    real(names)
+hcr.readiness._import_all = after_an_epoch
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["matplotlib", pytest.param("mlflow", marks=pytest.mark.exhaustive)])
 def test_a_broken_package_ends_the_run_early_and_by_name(hcr: Hcr, tmp_path: Path, package: str) -> None:
     command = ("train", "training.epochs=20000", "training.patience=null", "model.filters=4")
-    done = hcr(*command, env={"PYTHONPATH": poisoned(tmp_path, package)})
+    # What was imported before is imported again, and found broken.
+    code = "import sys\n"
+    code += f"gone = ('{package}', 'hcr.evaluation', 'hcr.drawing', 'hcr.tracking.keras_model')\n"
+    code += "for name in [name for name in sys.modules if f'{name}.'.startswith(tuple(f'{each}.' for each in gone))]:\n"
+    code += "    del sys.modules[name]\n"
+    code += f"sys.path.insert(0, {poisoned(tmp_path, package)!r})\n"
+    done = hcr(*command, code=code + AFTER_AN_EPOCH)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == (

@@ -1,8 +1,8 @@
 """An interrupted run is gone on with: the same run, the same numbers, or a clear word why not."""
 
+import importlib.util
 import json
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_hcr
+from conftest import Hcr, Process
 
 from hcr.config import ConfigError, RunConfig, TrackingError
 from hcr.config.compose import compose
@@ -34,6 +34,12 @@ class Killed(KeyboardInterrupt):
 
 
 @pytest.fixture(autouse=True)
+def _store(empty_store: Path) -> None:
+    output_root().mkdir()
+    shutil.copy(empty_store, output_root() / "mlflow.db")
+
+
+@pytest.fixture(autouse=True)
 def _threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are set once in a process, and other tests here have started TensorFlow."""
     monkeypatch.setattr("hcr.runner.configure_threads", lambda threads: None)
@@ -45,10 +51,11 @@ def train(cfg: RunConfig = CFG, *, stop_after: int | None = None) -> tuple[Journ
             raise Killed
 
     with recorded(cfg.tracking) as journal:
-        result = run(cfg, journal, on_epoch=stop)
+        result = run(cfg, journal, on_epoch=stop, draw=False)
     return journal, result
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_found_however_little_room_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise TrackingError("no room")
@@ -79,6 +86,7 @@ def numbers(result: RunResult) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in result.state.history]
 
 
+@pytest.mark.slow
 def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -101,6 +109,7 @@ def test_the_same_config_goes_on_with_the_run_and_ends_where_it_would_have_ended
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 3, 9], ids=lambda lines: f"{lines} lines")
 def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: int) -> None:
     folder = interrupted(after=1)
@@ -119,6 +128,7 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
     assert "code" in {entry.path for entry in client.list_artifacts(made.info.run_id)}
 
 
+@pytest.mark.slow
 def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run() -> None:
     folder = interrupted(after=1)
     for path in (folder / "checkpoint").iterdir():
@@ -130,6 +140,7 @@ def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run(
     assert [values["resume"] for values in told] == ["auto"]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_host_is_not_taken_over() -> None:
     folder = interrupted(after=1)
     lines = (folder / JOURNAL).read_text().splitlines(keepends=True)
@@ -139,6 +150,7 @@ def test_a_run_of_another_host_is_not_taken_over() -> None:
     assert journal.folder != folder
 
 
+@pytest.mark.slow
 def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time() -> None:
     folder = interrupted()
     # A kill between checkpoint and journal: the last epoch's line is not there, nor the end.
@@ -155,6 +167,7 @@ def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time
     assert told[1]["time_ms"] < next(event["time_ms"] for event in events if event["event"] == "resume")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"resume": "never"}, {"seed": 1}], ids=str)
 def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
     folder = interrupted(after=1)
@@ -175,6 +188,7 @@ def stopped() -> Iterator[Path]:
     yield interrupted(after=1)
 
 
+@pytest.mark.slow
 def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
     named = replace(CFG, resume=stopped.name)
     with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} was made by another config"):
@@ -187,6 +201,7 @@ def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> No
         train(named)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for path in (stopped / "checkpoint").iterdir():
         path.write_bytes(path.read_bytes()[:-10])
@@ -195,6 +210,7 @@ def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pyte
     assert "checkpoint/000001 is passed over (it is cut short or changed" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
     folder = interrupted(after=1)
     lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
@@ -205,33 +221,40 @@ def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
 
 
 @pytest.mark.slow
-def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(tmp_path: Path) -> None:
+def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(hcr: Hcr) -> None:
     folder = interrupted(after=1)
-    env = {"HCR_OUTPUT_DIR": str(output_root())}
-    refused = run_hcr("train", "resume=latest", "seed=3", cwd=tmp_path, env=env)
+    refused = hcr("train", "resume=latest", "seed=3")
     assert (refused.returncode, refused.stderr) == (
         1,
         "hcr: resume: a run goes on with the config it has; expected nothing beside it, got seed=3\n",
     )
-    nowhere = run_hcr("train", "resume=no-such-run", cwd=tmp_path, env=env)
+    nowhere = hcr("train", "resume=no-such-run")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("hcr: no run 'no-such-run' under ")
-    done = run_hcr("train", f"resume={folder.name[:5]}", cwd=tmp_path, env=env)
+    done = hcr("train", f"resume={folder.name[:5]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
     assert statuses() == {folder.name: "FINISHED"}
 
 
-EVERYTHING = "training.epochs=20 training.patience=null training.precision=bfloat16 training.average_decay=0.9"
-EVERYTHING += " augmentation=affine schedule=onecycle"
+EVERYTHING = "training.epochs=8 training.patience=null training.precision=bfloat16 training.average_decay=0.9"
+EVERYTHING += " augmentation=affine schedule=onecycle model.filters=8"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", ["--kills 1", f"--kills 3 --seed 1 --after 0 --within 1.5 {EVERYTHING}"], ids=["plain", "everything"]
+    "options",
+    ["--kills 1 training.epochs=6 model.filters=8", f"--kills 3 --seed 1 --after 0 --within 1.5 {EVERYTHING}"],
+    ids=["plain", "everything"],
 )
-def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(options: str) -> None:
-    command = [sys.executable, str(EXPERIMENTS / "resume" / "kill.py"), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "the same to the bit" in done.stdout
+def test_a_run_killed_at_random_moments_has_the_weights_and_metrics_of_one_left_alone(
+    options: str, popen: type[Process], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("kill", EXPERIMENTS / "resume" / "kill.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr("subprocess.Popen", popen)
+    monkeypatch.setattr("sys.argv", ["kill.py", *options.split()])
+    script.main()
+    assert "the same to the bit" in capsys.readouterr().out

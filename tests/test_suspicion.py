@@ -1,6 +1,7 @@
 """A silent run of another host is suspected, not ended, until it speaks again; one of this machine's is not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from hcr.tracking.suspicion import SILENT_MS, suspect_silent_runs
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "output"
+def root(tmp_path: Path, empty_store: Path) -> Path:
+    root = tmp_path / "output"
+    root.mkdir()
+    shutil.copy(empty_store, root / "mlflow.db")
+    return root
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_plan import plan as made_plan
+from plans import plan as made_plan
 
 from hcr.config.tracking import output_root
 from hcr.sweep.identity import Fingerprints

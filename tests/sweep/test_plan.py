@@ -1,22 +1,12 @@
 """The plan of a sweep: the same for the same command, whole on disk, aware of the code it was made with."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from plans import GRID, plan
 
 from hcr.config import ConfigError
-from hcr.config.compose import Composer
-from hcr.sweep.plan import PLAN, Plan, changed_code, make_plan, read_plan, write_plan
-
-GRID = ("model.depth=1,2", "seed=0,1")
-
-
-def plan(*overrides: str, **changes: Any) -> Plan:
-    checked = Composer().check(list(overrides or GRID), multirun=True)
-    assert checked.space is not None
-    given: dict[str, Any] = {"command": overrides, "name": "a", "uri": "sqlite:////x.db", "workers": 2, "threads": 1}
-    return make_plan(checked.runs, checked.space, base=checked.configs[0], **(given | changes))
+from hcr.sweep.plan import PLAN, changed_code, read_plan, write_plan
 
 
 def test_a_plan_has_every_run_by_point_and_seed() -> None:

@@ -1,11 +1,9 @@
 """What ends a run, and when, decides its status; real signals to real processes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import run_hcr
+from conftest import UNDRAWN, Hcr
 
 from hcr.tracking.store import open_store
 
@@ -25,9 +23,8 @@ if {at!r} == "mid-epoch":
     ProgressDisplay.on_steps = lambda self, now: at_that_moment() if now.epoch == 3 else real(self, now)
 else:
     setattr(hcr.runner, {at!r}, at_that_moment)
-from hcr.cli import main
-sys.exit(main(["train", "training.epochs=4", "model.filters=4"]))
 """
+COMMAND = ("train", "training.epochs=4", "model.filters=4")
 WAYS = {"SIGINT": ("KILLED", 130), "SIGTERM": ("KILLED", 130), "SIGKILL": ("FAILED", -9), "error": ("FAILED", 1)}
 MOMENTS = {"load_splits": None, "fit": 0, "mid-epoch": 2, "evaluate": 4, "record_artifacts": 4}
 IN_CI = [("SIGTERM", "mid-epoch"), ("SIGINT", "record_artifacts"), ("SIGKILL", "evaluate"), ("error", "fit")]
@@ -43,18 +40,16 @@ IN_CI += [("SIGTERM", "load_splits")]
         for at in MOMENTS
     ],
 )
-def test_a_run_ends_as_what_ended_it_says(tmp_path: Path, how: str, at: str) -> None:
+def test_a_run_ends_as_what_ended_it_says(hcr: Hcr, tmp_path: Path, how: str, at: str) -> None:
     status, code = WAYS[how]
     epochs = MOMENTS[at]
-    done = subprocess.run(
-        [sys.executable, "-c", CODE.format(how=how, at=at)], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    done = hcr(*COMMAND, code=CODE.format(how=how, at=at))
     assert done.returncode == code, done.stderr
     root = Path(str(tmp_path / "output"))
     if epochs is None:
         assert not (root / "runs").exists()
         return
-    synced = run_hcr("sync", cwd=tmp_path)
+    synced = hcr("sync")
     assert synced.returncode == 0, synced.stderr
     client = open_store(f"sqlite:///{root / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
@@ -66,7 +61,7 @@ def test_a_run_ends_as_what_ended_it_says(tmp_path: Path, how: str, at: str) -> 
         "SIGKILL": "its process died without ending the run",
     }.get(how, "interrupted")
     if epochs:  # and what it had is gone on with
-        again = run_hcr("train", "training.epochs=4", "model.filters=4", cwd=tmp_path)
+        again = hcr(*COMMAND, code=UNDRAWN)
         assert f"after epoch {epochs} of 4" in again.stdout
         (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
         assert run.info.status == "FINISHED"

@@ -5,11 +5,11 @@ import subprocess
 import sys
 import tarfile
 import textwrap
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import run_hcr
+from conftest import Hcr, made_once
 
 from hcr.tracking.store import open_store
 
@@ -86,9 +86,12 @@ YAML = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared: Path) -> Path:
     """A project of their own: the package installed into `site`, their YAML in `conf`."""
-    folder = tmp_path_factory.mktemp("theirs")
+    return made_once(shared / "theirs", install)
+
+
+def install(folder: Path) -> None:
     source = folder / "package"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT)
@@ -100,26 +103,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*pip, "--no-build-isolation", "--target", str(folder / "site"), str(source)], check=True, capture_output=True
     )
-    return folder
 
 
 @pytest.fixture
-def hcr_with_theirs(folder: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        path = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
-        return run_hcr(*arguments, cwd=folder, env={"PYTHONPATH": path})
-
-    return call
+def hcr_with_theirs(folder: Path, hcr: Hcr) -> Hcr:
+    return partial(hcr, cwd=folder, code=f"import sys; sys.path.insert(0, {str(folder / 'site')!r})")
 
 
-def test_their_model_optimizer_data_and_metric_train_by_name(
-    folder: Path, hcr_with_theirs: Callable[..., "subprocess.CompletedProcess[str]"]
-) -> None:
+@pytest.mark.slow
+def test_their_model_optimizer_data_and_metric_train_by_name(hcr_with_theirs: Hcr, tmp_path: Path) -> None:
     done = hcr_with_theirs(
         "train", "model=theirs", "model.units=16", "optimizer=their_sgd", "dataset=theirs", "training.epochs=10"
     )
     assert done.returncode == 0, done.stderr
-    client = open_store(f"sqlite:///{folder / 'output' / 'mlflow.db'}")
+    client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
     run, *_ = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     assert run.data.params["model.units"] == "16"
     assert run.data.metrics["model/params"] == 65 * 16 + 17 * 3
@@ -140,16 +137,15 @@ def test_their_model_optimizer_data_and_metric_train_by_name(
         ("optimizer.name=thier_sgd", "optimizer.name: no 'thier_sgd' here; did you mean 'their_sgd'?"),
     ],
 )
-def test_what_is_theirs_is_refused_like_ours(
-    override: str, told: str, hcr_with_theirs: Callable[..., "subprocess.CompletedProcess[str]"]
-) -> None:
+def test_what_is_theirs_is_refused_like_ours(override: str, told: str, hcr_with_theirs: Hcr) -> None:
     words = [override] if override.startswith("model=") else ["model=theirs", override]
-    done = hcr_with_theirs("train", *words)
+    done = hcr_with_theirs("train", *words, light=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"hcr: {told}")
 
 
+@pytest.mark.slow
 def test_the_code_version_follows_their_source(folder: Path) -> None:
     code = textwrap.dedent(
         """
@@ -181,12 +177,13 @@ def test_the_code_version_follows_their_source(folder: Path) -> None:
         ("hcr.config.model:LeNet5Config", "expected a method `build`"),
     ],
 )
-def test_a_package_that_is_wrong_is_named(value: str, told: str, tmp_path: Path) -> None:
+def test_a_package_that_is_wrong_is_named(value: str, told: str, hcr: Hcr, tmp_path: Path) -> None:
     info = tmp_path / "bad_package-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-package\nVersion: 1\n")
     (info / "entry_points.txt").write_text(f"[hcr.models]\nbad = {value}\n")
-    done = run_hcr("train", "model.name=bad", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    done = hcr("train", "model.name=bad", code=code, light=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("hcr: hcr.models: 'bad' of bad-package: ")

@@ -16,10 +16,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Hcr, run_hcr
+from conftest import Hcr, Warm, made_once
 
 from hcr.commands import ui
 from hcr.config.errors import TrackingError
@@ -38,11 +39,9 @@ CHROMIUM_FLAGS = [
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def recorded(digits_run: tuple[Path, str]) -> tuple[Path, str]:
     """A folder with one finished run, and the run's id."""
-    folder = tmp_path_factory.mktemp("ui")
-    done = run_hcr("train", "training.epochs=3", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    folder, _ = digits_run
     client = open_store(f"sqlite:///{folder / 'output' / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     return folder, run.info.run_id
@@ -148,12 +147,13 @@ def test_a_server_that_does_not_stop_when_asked_is_killed_with_its_workers(monke
         assert server.stdout.read() == b"", "a worker holds the pipe open"
 
 
-def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str]) -> None:
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str], hcr: Hcr) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run_hcr("ui", "--port", str(port), cwd=recorded[0])
+        done = hcr("ui", "--port", str(port), env={"HCR_OUTPUT_DIR": str(recorded[0] / "output")})
     assert (done.returncode, done.stderr) == (1, f"hcr: --port: expected a free port, and {port} is taken\n")
 
 
@@ -163,7 +163,8 @@ def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_b
 ) -> None:
     shutil.copytree(recorded[0] / "output", tmp_path / "output")
     (tmp_path / "output" / "mlflow.db").unlink()
-    command = [sys.executable, "-m", "hcr", "ui", "--port", str(free_port())]
+    port = free_port()
+    command = [sys.executable, "-m", "hcr", "ui", "--port", str(port)]
     with serving(command, tmp_path, MLFLOW_STATIC_PREFIX="/mlflow") as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "MLflow has lost 1 of the runs; they are delivered again\n"
@@ -173,93 +174,110 @@ def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_b
             assert answer.status == 200
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=30) == 0
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived `hcr ui`"
     client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     assert run.info.status == "FINISHED"
 
 
-@pytest.mark.slow
-def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(recorded: tuple[Path, str], tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("needs Debian's chromium")
-    from playwright.sync_api import expect, sync_playwright
+@pytest.fixture(scope="module")
+def swept(recorded: tuple[Path, str], shared: Path, warm: Warm) -> Path:
+    """A folder with that run and a sweep."""
 
-    folder, run_id = recorded
+    def make(folder: Path) -> None:
+        shutil.copytree(recorded[0] / "output", folder / "output")
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
+        small = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+        done = warm.run("train", "-m", "model.depth=1,2", "seed=0,1", *small, cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared / "swept", make)
+
+
+@pytest.fixture(scope="module")
+def pages(swept: Path) -> Iterator[str]:
+    """The address of MLflow's pages on them."""
     port = free_port()
-    with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], folder) as server:
+    with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], swept) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-            page = browser.new_page(viewport={"width": 1400, "height": 1800})
-            page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
-            page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{run_id}")
-            expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
-            expect(page.get_by_text("Finished").first).to_be_visible()
-            expect(page.get_by_text("val/accuracy").first).to_be_visible()
-            page.screenshot(path=tmp_path / "run.png")
-            page.goto(f"http://127.0.0.1:{port}/#/experiments/1/runs/{run_id}/artifacts/plots/curves.png")
-            picture = page.locator("img[src*='curves.png'], img[src^='blob:']").first
-            expect(picture).to_be_visible(timeout=60_000)
-            page.wait_for_function("element => element.naturalWidth > 800", arg=picture.element_handle())
-            page.screenshot(path=tmp_path / "plot.png")
-            browser.close()
+        yield f"http://127.0.0.1:{port}/#"
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=30) == 0
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived `hcr ui`"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """A page of a real browser."""
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport={"width": 1700, "height": 1800})
+        page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
+        yield page
+        browser.close()
 
 
 @pytest.mark.slow
-def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("needs Debian's chromium")
-    from playwright.sync_api import expect, sync_playwright
+def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(
+    recorded: tuple[Path, str], pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
 
-    small = ("training=smoke", "model.filters=4", "model.dense_units=[]")
-    done = run_hcr("train", "-m", "model.depth=1,2", "seed=0,1", *small, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (board,) = (tmp_path / "output" / "runs").glob("*/artifacts/leaderboard.csv")
+    page.goto(f"{pages}/experiments/1/runs/{recorded[1]}")
+    expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Finished").first).to_be_visible()
+    expect(page.get_by_text("val/accuracy").first).to_be_visible()
+    page.screenshot(path=tmp_path / "run.png")
+    page.goto(f"{pages}/experiments/1/runs/{recorded[1]}/artifacts/plots/curves.png")
+    picture = page.locator("img[src*='curves.png'], img[src^='blob:']").first
+    expect(picture).to_be_visible(timeout=60_000)
+    page.wait_for_function("element => element.naturalWidth > 800", arg=picture.element_handle())
+    page.screenshot(path=tmp_path / "plot.png")
+
+
+@pytest.mark.slow
+def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(
+    swept: Path, pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    (board,) = (swept / "output" / "runs").glob("*/artifacts/leaderboard.csv")
     with board.open(newline="") as file:
         order = [row["model.depth"] for row in csv.DictReader(file)]
-    client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
+    client = open_store(f"sqlite:///{swept / 'output' / 'mlflow.db'}")
     runs = client.search_runs(["1"], "tags.`mlflow.parentRunId` != ''")
     ids = json.dumps([run.info.run_id for run in runs])
-    port = free_port()
-    pages = f"http://127.0.0.1:{port}/#"
-    with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], tmp_path) as server:
-        assert server.stdout is not None
-        server.stdout.readline()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-            page = browser.new_page(viewport={"width": 1700, "height": 1100})
-            page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
-            names = page.locator("[role=gridcell][col-id*='Run Name']")
-            page.goto(f"{pages}/experiments/1/runs")
-            expect(names).to_have_count(1, timeout=60_000)  # the tree is folded: the parent alone
-            names.first.get_by_role("button").first.click()
-            expect(names).to_have_count(5)
-            page.screenshot(path=tmp_path / "tree.png")
-            by_mean = quote("metrics.`sweep/mean_val_loss`", safe="")
-            page.goto(f"{pages}/experiments/1/runs?orderByKey={by_mean}&orderByAsc=true")
-            expect(page.get_by_text("Sort: sweep/mean_val_loss")).to_be_visible(timeout=60_000)
-            expect(names).to_have_count(5)
-            rows = page.locator("[role=row]:has([col-id*='Run Name'])")
-            expected, found = [depth for depth in order for _ in range(2)], []
-            deadline = time.monotonic() + 30  # the table first shows the rows that it has, then asks for their order
-            while found != expected and time.monotonic() < deadline:
-                shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
-                found = [match[1] for _, text in shown if (match := re.search(r"depth=(\d) seed=\d", text))]
-                time.sleep(0.2)
-            assert found == expected
-            page.screenshot(path=tmp_path / "sorted.png")
-            page.goto(f"{pages}/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['1']))}")
-            expect(page.get_by_text("Comparing 4 Runs")).to_be_visible(timeout=60_000)
-            expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
-            expect(page.locator(".parcoords, .js-plotly-plot").first).to_be_visible(timeout=60_000)
-            page.screenshot(path=tmp_path / "compare.png")
-            browser.close()
+    names = page.locator("[role=gridcell][col-id*='Run Name']")
+    page.goto(f"{pages}/experiments/1/runs")
+    expect(names).to_have_count(2, timeout=60_000)  # the tree is folded: the parent, and the run beside it
+    parent = page.locator("[role=gridcell][col-id*='Run Name']:not(:has-text('digits-cnn-seed0'))")
+    parent.first.get_by_role("button").first.click()
+    expect(names).to_have_count(6)
+    page.screenshot(path=tmp_path / "tree.png")
+    by_mean = quote("metrics.`sweep/mean_val_loss`", safe="")
+    page.goto(f"{pages}/experiments/1/runs?orderByKey={by_mean}&orderByAsc=true")
+    expect(page.get_by_text("Sort: sweep/mean_val_loss")).to_be_visible(timeout=60_000)
+    expect(names).to_have_count(6)
+    rows = page.locator("[role=row]:has([col-id*='Run Name'])")
+    expected, found = [depth for depth in order for _ in range(2)], []
+    deadline = time.monotonic() + 30  # the table first shows the rows that it has, then asks for their order
+    while found != expected and time.monotonic() < deadline:
+        shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
+        found = [match[1] for _, text in shown if (match := re.search(r"depth=(\d) seed=\d", text))]
+        time.sleep(0.2)
+    assert found == expected
+    page.screenshot(path=tmp_path / "sorted.png")
+    page.goto(f"{pages}/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['1']))}")
+    expect(page.get_by_text("Comparing 4 Runs")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
+    expect(page.locator(".parcoords, .js-plotly-plot").first).to_be_visible(timeout=60_000)
+    page.screenshot(path=tmp_path / "compare.png")
 
 
 @pytest.mark.slow

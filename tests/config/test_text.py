@@ -14,7 +14,7 @@ from hcr.config.schema import convert
 from hcr.config.text import markdown, printable
 from hcr.streams import ENCODING_ERRORS, refuse_undecodable, settle_streams
 
-PACKAGE = Path(__file__).parents[1] / "hcr"
+PACKAGE = Path(__file__).parents[2] / "hcr"
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

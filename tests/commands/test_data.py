@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA_DIR, Hcr
+from conftest import DATA_DIR, UNDRAWN, Hcr
 
 from hcr.config.compose import compose
 from hcr.data import load_splits
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -48,6 +48,7 @@ def test_the_pictures_are_where_it_says(hcr: Hcr, tmp_path: Path) -> None:
     assert not (tmp_path / "output" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_it_imports_neither_tensorflow_nor_keras_nor_mlflow(tmp_path: Path) -> None:
     heavy = "{'tensorflow', 'keras', 'mlflow'}"
     code = (
@@ -76,6 +77,7 @@ def test_it_refuses_what_train_refuses_in_one_line(hcr: Hcr, overrides: list[str
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_26_classes_stand_side_by_side_within_80_columns(hcr: Hcr) -> None:
     if not (DATA_DIR / "ocr-letters.npz").is_file():
         pytest.skip(f"ocr-letters.npz is not in {DATA_DIR}; HCR_DATA_DIR names its folder")
@@ -111,7 +113,7 @@ def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_pa
     assert (seen.returncode, seen.stderr) == (0, "")
     assert "shapes: 90 images of 12x10x1, 3 classes" in seen.stdout
     assert [word in seen.stdout for word in ("circle", "square", "cross", "shapes.npz")] == [True] * 4
-    trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60")
+    trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60", code=UNDRAWN)
     assert trained.returncode == 0, trained.stderr
     assert "12 images)" in trained.stdout
     assert "also stand in training" not in trained.stdout
@@ -122,7 +124,7 @@ def test_duplicates_are_told_after_training_and_tagged_on_the_run(hcr: Hcr, tmp_
     from hcr.tracking.store import open_store
 
     shapes(tmp_path, repeats=60)
-    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "tracking.timeout_s=300")
+    done = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", code=UNDRAWN)
     assert done.returncode == 0, done.stderr
     cfg = compose(["dataset=shapes", f"dataset.path={tmp_path / 'shapes.npz'}"], config_dir=tmp_path / "conf")
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
@@ -165,6 +167,7 @@ def test_pictures_that_cannot_be_written_are_one_line(hcr: Hcr, tmp_path: Path, 
     assert line.endswith("); HCR_OUTPUT_DIR names another")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_picture(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from hcr.cli import main\n"

@@ -68,17 +68,21 @@ def _read_until(terminal: int, mark: str) -> str:
     return shown[: shown.index(mark) + len(mark)]
 
 
+def slow(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("keys", "arguments"),
     [
         ("hcr tr\tmod\t=k\tmodel.dro\t0.2", ["train", "model=keras_convnet", "model.dropout=0.2"]),
-        ("hcr train model.dep\t3 monitor=val/a\t--mul\t", "train model.depth=3 monitor=val/accuracy --multirun"),
-        ("hcr train -m model=cnn,k\tsplit.va\t0.3", "train -m model=cnn,keras_convnet split.validation=0.3"),
+        slow("hcr train model.dep\t3 monitor=val/a\t--mul\t", "train model.depth=3 monitor=val/accuracy --multirun"),
+        slow("hcr train -m model=cnn,k\tsplit.va\t0.3", "train -m model=cnn,keras_convnet split.validation=0.3"),
         # A shell closes the quote itself.
-        ("hcr train 'dataset=mn\t seed=3", "train dataset=mnist seed=3"),
-        ("hcr train dataset.path=some\t\tseed=2", ["train", "dataset.path=some where/a.mat", "seed=2"]),
-        ("hcr train --config-dir oth\t model=tin\tseed=1", "train --config-dir other/ model=tiny seed=1"),
+        slow("hcr train 'dataset=mn\t seed=3", "train dataset=mnist seed=3"),
+        slow("hcr train dataset.path=some\t\tseed=2", ["train", "dataset.path=some where/a.mat", "seed=2"]),
+        slow("hcr train --config-dir oth\t model=tin\tseed=1", "train --config-dir other/ model=tiny seed=1"),
     ],
 )
 def test_tab_completes_what_is_typed(
@@ -92,6 +96,7 @@ def test_tab_completes_what_is_typed(
     assert got == (arguments if isinstance(arguments, list) else shlex.split(arguments))
 
 
+@pytest.mark.slow
 def test_bash_is_answered_in_its_own_terms(shell_env: dict[str, str], tmp_path: Path) -> None:
     # COMP_LINE as bash sets it. How quick it is, the test below holds by what is not imported.
     script = 'eval "$(hcr completion bash)"; COMP_LINE=$1; COMP_POINT=${#1}; COMP_WORDS=(hcr); _hcr_complete; '
@@ -142,9 +147,10 @@ def test_the_keys_offered_are_those_of_the_config_that_would_run(overrides: list
     assert offered - {f"{group}=" for group in suggestions.groups} == keys
 
 
+@pytest.mark.slow
 def test_choices_and_values_are_the_real_ones() -> None:
     suggestions = Suggestions([], None)
-    conf = Path(__file__).parents[1] / "conf"
+    conf = Path(__file__).parents[2] / "conf"
     for group in suggestions.groups:
         assert suggestions.choices(group) == sorted(file.stem for file in (conf / group).glob("*.yaml"))
     for key in ("model.batch_norm", "check_only", "score_test", "model.pooling", "monitor", "training.patience"):

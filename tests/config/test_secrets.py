@@ -69,7 +69,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
 
 
-PACKAGE = Path(__file__).parents[1] / "hcr"
+PACKAGE = Path(__file__).parents[2] / "hcr"
 
 
 def messages(name: str) -> set[str]:

@@ -167,7 +167,10 @@ DAMAGES: dict[str, tuple[Damage, str, bool]] = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGES)
+@pytest.mark.parametrize(
+    "what",
+    [what if what in ("a status", "an artifact") else pytest.param(what, marks=pytest.mark.slow) for what in DAMAGES],
+)
 def test_what_a_store_lacks_of_a_run_is_said_and_repaired_exactly_once(
     root: Path, uri: str, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
@@ -328,6 +331,7 @@ def test_a_position_of_a_run_that_is_alive_is_not_trusted_either(root: Path, uri
     assert json.loads((journal.folder / "delivered.json").read_text())["run_id"] == run.info.run_id
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_is_one_line(root: Path, uri: str) -> None:
     folder = write_run(root, uri)
     Replay(folder).upload()
