@@ -115,6 +115,7 @@ class Slurm:
 
                 self._jobs[folder] = _Job(submitit.SlurmJob(known["folder"], known["id"]))
                 return
+            _slurm("scancel", known["id"])  # Slurm may have put it back into the queue a moment ago
         (folder / ANSWER).unlink(missing_ok=True)
         self._queue.append(folder)
 
