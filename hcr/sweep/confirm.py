@@ -71,17 +71,17 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
     return found
 
 
-def to_confirm(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Run]:
-    """The runs that confirm the best points, and where each of them stands; all others have been made.
+def plan_confirmation(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Run]:
+    """The runs that confirm the best points, in the ledger from here on; all others have been made.
 
     None where a point lacks runs that failed: the best of what is left need not be the best.
     """
     if sweep.confirm is None:
         return []
-    board = board_of(plan, ledger.made, allow_incomplete=sweep.allow_incomplete)
+    board = board_of(plan, ledger.candidates, allow_incomplete=sweep.allow_incomplete)
     if board is None or (board.is_incomplete and not sweep.allow_incomplete):
         return []
-    return [ledger.stand(planned) for planned in confirming_runs(plan, board, ledger.made, sweep.confirm)]
+    return [ledger.stand(planned) for planned in confirming_runs(plan, board, ledger.candidates, sweep.confirm)]
 
 
 def confirmation(plan: Plan, runs: Sequence[Run], score: Callable[[Run], float]) -> Confirmation | None:

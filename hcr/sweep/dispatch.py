@@ -59,11 +59,12 @@ class Dispatcher:
         self._died_after: dict[int, int] = {}  # by run, the epoch that its process died behind
         self._begun = time.monotonic()
 
-    def make(self, source: Source, waiting: Iterable[Run], on_ended: Callable[[Run], None]) -> None:
+    def make(self, waiting: Iterable[Run], on_ended: Callable[[Run], None], source: Source | None = None) -> None:
         """Make `waiting`, then what `source` has, until there is no more or time is up.
 
         Args:
             on_ended: called with each run that has ended.
+            source: where further runs come from; None: nowhere.
 
         Raises:
             KeyboardInterrupt: after every trial has been told, and has journalled where it stands.
@@ -85,34 +86,40 @@ class Dispatcher:
                 self._stop()
                 raise
 
-    def _fill(self, source: Source, queue: deque[Run]) -> bool:
+    def _fill(self, source: Source | None, queue: deque[Run]) -> bool:
         """Start as many trials as there is room for; whether there may be more behind them."""
         while len(self._trials) < self._workers.slots:
-            run = (queue.popleft() if queue else source.next()) if self._has_time() else None
+            run = self._next(source, queue) if self._has_time() else None
             if run is None:
                 return False
             if run.is_left:
                 self._start(run, source)
                 continue
-            source.ended(run)  # a search asked for what is known
+            if source is not None:  # a search asked for what is known
+                source.ended(run)
             if run.outcome is not None:
                 self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
             elif run.state == "refused":
                 self._screen.refused(run.planned.number, run.why)
         return True
 
+    def _next(self, source: Source | None, queue: deque[Run]) -> Run | None:
+        if queue:
+            return queue.popleft()
+        return None if source is None else source.next()
+
     def _has_time(self) -> bool:
         limit = self._sweep.max_time_s
         return limit is None or time.monotonic() - self._begun < limit
 
-    def _start(self, run: Run, source: Source) -> None:
-        folder = self._ledger.write_trial(run, waits=source.prunes and run.planned.phase == "search")
+    def _start(self, run: Run, source: Source | None) -> None:
+        folder = self._ledger.write_trial(run, waits=source is not None and source.prunes)
         self._trials[folder] = _Trial(run)
         self._workers.start(folder)
         epochs = run.planned.config["training"]["epochs"]
         self._screen.started(run.planned.number, run.planned.label, epochs=epochs)
 
-    def _hear(self, event: Event, source: Source, queue: deque[Run], on_ended: Callable[[Run], None]) -> None:
+    def _hear(self, event: Event, source: Source | None, queue: deque[Run], on_ended: Callable[[Run], None]) -> None:
         trial = self._trials[event.folder]
         number = trial.run.planned.number
         if isinstance(event, Began):
@@ -120,7 +127,7 @@ class Dispatcher:
         elif isinstance(event, Epoch):
             trial.epoch = event.epoch
             self._screen.epoch(number, event.epoch, event.value)
-            if source.prunes and trial.run.planned.phase == "search":
+            if source is not None and source.prunes:
                 self._workers.answer(event.folder, go_on=source.goes_on(trial.run, event.epoch, event.value))
         else:
             del self._trials[event.folder]
@@ -132,7 +139,8 @@ class Dispatcher:
                 self._ledger.fail(trial.run, self._why(event, trial))
             self._upload(trial.run)
             self._show(event.folder, trial.run)
-            source.ended(trial.run)
+            if source is not None:
+                source.ended(trial.run)
             on_ended(trial.run)
 
     def _tries_again(self, event: Ended, trial: _Trial) -> bool:

@@ -248,22 +248,22 @@ class Ledger:
         return found
 
     @property
-    def in_order(self) -> list[Run]:
+    def all(self) -> list[Run]:
         """Every run that is known of, by number."""
         return [self.runs[number] for number in sorted(self.runs)]
 
     @property
-    def made(self) -> list[Run]:
-        """Those of the plan, without the runs that confirm its best points."""
-        return [run for run in self.in_order if run.planned.phase != "confirm"]
+    def candidates(self) -> list[Run]:
+        """Those that the leaderboard is made of: without the runs that confirm its best points."""
+        return [run for run in self.all if run.planned.phase != "confirm"]
 
     def new_configs(self) -> list[RunConfig]:
         """The configs of runs that have never begun."""
-        return [run.planned.cfg for run in self.in_order if run.state == "new"]
+        return [run.planned.cfg for run in self.all if run.state == "new"]
 
     def num_made_again(self) -> int:
         """Runs that are made again as theirs were deleted in MLflow."""
-        return sum(run.state == "new" and number_tag(run.planned) in self._taken_away for run in self.in_order)
+        return sum(run.state == "new" and number_tag(run.planned) in self._taken_away for run in self.all)
 
     def left_to_upload(self) -> Iterable[tuple[Path, bool]]:
         """Runs of the sweep that have ended and that the store has not as a whole; whether it has lost them."""
@@ -351,7 +351,7 @@ def outcome_of(folder: Path, monitor: str) -> Outcome:
 
 def counts(ledger: Ledger, num_left: int, *, is_search: bool) -> str:
     """`9 reused, 1 resumed, 2 to run` (of a search, to try), and what failed before."""
-    states = [run.state for run in ledger.in_order]
+    states = [run.state for run in ledger.all]
     resumed = states.count("interrupted")
     reused = states.count("reused") + states.count("finished")
     # A search's points are not known yet: one that it comes to again is not run a second time.

@@ -70,7 +70,7 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
 
 def tell_progress(journal: Journal, ledger: Ledger, run: Run | None = None) -> None:
     """How far the sweep is, its confirmation apart; `run` is what has just ended."""
-    states = [other.state for other in ledger.made]
+    states = [other.state for other in ledger.candidates]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
         "sweep/finished": float(done["finished"] + done["reused"]),
@@ -93,14 +93,14 @@ def tell_end(
     """What the sweep came to, and its status: FINISHED only where nothing is missing."""
     lines = confirmed.lines() if confirmed is not None else []
     if board is not None:
-        runs = [*ledger.made, *confirming]
+        runs = [*ledger.candidates, *confirming]
         record_board(journal, plan, board, runs, importances)
         describe(journal, plan, board, runs, lines)
     if confirmed is not None:
         record_confirmation(journal, plan, confirmed.board, lines)
-    failed = sum(run.state == "failed" for run in ledger.made)
+    failed = sum(run.state == "failed" for run in ledger.candidates)
     if failed:
-        journal.tags({"hcr.error": f"{failed} of {len(ledger.made)} runs failed"})
+        journal.tags({"hcr.error": f"{failed} of {len(ledger.candidates)} runs failed"})
         journal.end("FAILED")
     elif num_left:
         journal.tags({"hcr.error": f"not all of it was run: {counted(num_left, 'run')} left"})

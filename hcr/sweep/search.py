@@ -165,8 +165,6 @@ class Search:
         """Tell Optuna what came of a trial."""
         import optuna
 
-        if run.planned.phase != "search":
-            return
         trial = self._trials[run.planned.number]
         states = optuna.trial.TrialState
         with quiet():

@@ -19,7 +19,7 @@ from hcr.config.tracking import TrackingConfig, output_root
 from hcr.drawing import is_drawn
 from hcr.evaluation.leaderboard import Leaderboard, counted
 from hcr.output import leaving_without_output
-from hcr.sweep.confirm import Confirmation, confirmation, to_confirm
+from hcr.sweep.confirm import Confirmation, confirmation, plan_confirmation
 from hcr.sweep.dispatch import Dispatcher
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs, new_key
@@ -79,43 +79,47 @@ def run_sweep(
     """Make the runs that are missing, under one parent run, and tell what they came to.
 
     Args:
-        plan: frozen; where one of the same id is there, that one is gone on with.
+        plan: as this command would carry it out; what an earlier command began is kept (see `_resumed`).
         sweep: the bounds, as this command gives them.
         launcher: where the trials run.
         tracking: the store.
-        samples: configs whose models stand for those that a search will build; one a run of a grid.
+        samples: configs such as the runs will have: of a grid all of them, of a search some at its edges.
         fingerprints: of the runs; what they have read of the data is not read again.
-        again: the command that goes on with the sweep, in words.
+        again: the command that resumes the sweep, in words.
 
     Raises:
         SystemExit: standard output cannot be written any more; every run is journalled, as after an interruption.
         ConfigError: the code or the data has changed, a model cannot be built, the launcher has no room for a trial, or
             another process runs this sweep.
-        KeyboardInterrupt: with every run journalled; the same command goes on.
+        HcrError: models cannot be built here at all, no trial can run any more, or a run cannot be scored.
+        KeyboardInterrupt: with every run journalled; the same command resumes the sweep.
     """
     folder = sweep_folder(plan)
-    with _alone(folder), contextlib.ExitStack() as stack:
+    with _locked(folder), contextlib.ExitStack() as stack:
+        # What there is: the plan that was begun, and where each of its runs stands.
         code, deleted = plan.code, deleted_runs(plan.uri)
-        plan = _taken_up(folder, plan, deleted)
+        plan = _resumed(folder, plan, deleted)
         ledger = Ledger(plan, folder, fingerprints, deleted=deleted, retry_failed=sweep.retry_failed)
         source = source_of(plan, sweep, ledger)
 
         def num_left() -> int:
-            return source.num_to_ask() + sum(run.is_left for run in ledger.in_order)
+            """Runs that the same command would still make, those that confirm the best points among them."""
+            return source.num_to_ask() + sum(run.is_left for run in ledger.all)
 
-        confirming = [] if num_left() else to_confirm(ledger, plan, sweep)
+        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # in the ledger from here on
         plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
-        here = stack.enter_context(contextlib.closing(Local(folder / "here", plan.workers or 1, cfg=samples[0])))
-        uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow beside Keras
+
+        # What it needs: models that can be built, a place for trials to run, a thread that uploads.
+        local = stack.enter_context(contextlib.closing(Local(folder / "local", plan.workers or 1, cfg=samples[0])))
+        uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow while Keras is imported
         configs = [*ledger.new_configs(), *(samples if plan.is_search else [])]
-        check_models(here, folder, plan, configs, partial(_look, uploader))
-        workers = workers_of(launcher, here, folder, samples, plan.threads)
+        check_models(local, folder, plan, configs, partial(_check_signals, uploader))
+        workers = workers_of(launcher, local, folder, samples, plan.threads)
         stack.callback(workers.close)
         write_plan(folder, plan)
-        with (
-            recorded(tracking, uploader=uploader) as journal,
-            leaving_without_output(lambda: f"{again} resumes sweep {plan.id}"),
-        ):
+
+        resumes = f"{again} resumes sweep {plan.id}"
+        with recorded(tracking, uploader=uploader) as journal, leaving_without_output(lambda: resumes):
             print(counts(ledger, num_left(), is_search=plan.is_search), flush=True)
             if source.note:
                 print(f"note: {source.note}", flush=True)
@@ -123,36 +127,44 @@ def run_sweep(
             tell = partial(tell_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:
+                # The runs: those that were interrupted first, then what the grid or the search asks for.
                 dispatcher = Dispatcher(ledger, workers, uploader, screen, sweep)
-                screen.show_known(ledger.in_order)
-                for there, is_lost in ledger.left_to_upload():
-                    uploader.finish(there, is_lost=is_lost)
-                dispatcher.make(source, [run for run in ledger.made if run.state == "interrupted"], tell)
+                screen.show_known(ledger.all)
+                for run_folder, is_missing in ledger.left_to_upload():
+                    uploader.finish(run_folder, is_lost=is_missing)
+                dispatcher.make([run for run in ledger.candidates if run.state == "interrupted"], tell, source)
                 tell()
-                board = board_of(plan, ledger.made, allow_incomplete=sweep.allow_incomplete)
+                board = board_of(plan, ledger.candidates, allow_incomplete=sweep.allow_incomplete)
+
+                # The best points once more, on fresh seeds, where that was asked for and nothing is missing.
                 if not confirming and not num_left():
-                    confirming = to_confirm(ledger, plan, sweep)
+                    confirming = plan_confirmation(ledger, plan, sweep)
                 screen.total = total + len(confirming)
-                dispatcher.make(source, [run for run in confirming if run.is_left], tell)
-                uploader.drain()  # a run that is being uploaded cannot be scored, told anything, or drawn
-                score = partial(_score, here, folder, uploader)
+                dispatcher.make([run for run in confirming if run.is_left], tell)
+
+                # What is added to runs that have ended. One that is being uploaded cannot be added to.
+                uploader.drain()
+                score = partial(_score, local, folder, uploader)
                 confirmed = confirmation(plan, confirming, score)
-                for run in ledger.made:
+                for run in ledger.candidates:
                     _score_missing(run, score)
                 uploader.drain()
-                tell_means(ledger.made, board, plan, uploader)
+                tell_means(ledger.candidates, board, plan, uploader)
                 uploader.drain()
-                _draw_best(here, folder, board, ledger.in_order, uploader)
+                if board is not None:
+                    _draw_best(local, folder, board, ledger.all, uploader)
                 uploader.drain()
-            if uploader.num_left:
+            if uploader.num_left:  # within the time that the store was given
                 told = f"{counted(uploader.num_left, 'run')} not in MLflow as a whole yet; nothing is lost"
                 print(f"hcr: {told}, `hcr sync` delivers it", file=sys.stderr)
+            if sweep.confirm is not None and not confirming and not num_left():
+                print("nothing is confirmed as long as runs are missing", flush=True)  # such as failed ones
+
+            # What it came to, in the sweep's own run.
             if board is not None:
-                tell_best(journal, board, ledger.made, uploader)
+                tell_best(journal, board, ledger.candidates, uploader)
             tell_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
-            if sweep.confirm is not None and not num_left() and not confirming:
-                print("nothing is confirmed as long as runs are missing", flush=True)
-        return SweepResult(plan, ledger.in_order, board, confirmed, num_left(), plan.parents[-1], folder)
+        return SweepResult(plan, ledger.all, board, confirmed, num_left(), plan.parents[-1], folder)
 
 
 def sweep_folder(plan: Plan) -> Path:
@@ -161,19 +173,23 @@ def sweep_folder(plan: Plan) -> Path:
 
 
 def check_models(
-    here: Local, folder: Path, plan: Plan, configs: Sequence[RunConfig], meanwhile: Callable[[], None]
+    local: Local, folder: Path, plan: Plan, configs: Sequence[RunConfig], meanwhile: Callable[[], None]
 ) -> dict[str, int]:
-    """Build the model and the optimizer of every config once, in a process of its own; parameters by `parts_of`.
+    """Build the model and the optimizer of every config once, in a process of its own.
+
+    Returns:
+        How many parameters each model has, by `parts_of`.
 
     Raises:
         ConfigError: one that cannot be built; names its combination.
+        HcrError: none can be built here.
     """
     different = {parts_of(cfg): cfg for cfg in configs}
     if not different:
         return {}
     values = [to_dict(cfg) for cfg in different.values()]
     try:
-        sizes, why = here.call(build_models, values, SOME_IMAGES, log=folder / "check.txt", meanwhile=meanwhile)
+        sizes, why = local.call(build_models, values, SOME_IMAGES, log=folder / "check.txt", meanwhile=meanwhile)
     except HcrError as error:
         raise HcrError(f"models cannot be built here: {error}") from error
     if why:
@@ -185,14 +201,14 @@ def check_models(
 
 def parts_of(cfg: RunConfig) -> str:
     """What a model and its optimizer are built from: equal texts, equal models."""
-    training = replace(cfg.training, threads=1)
+    training = replace(cfg.training, threads=1)  # which build nothing
     parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the sweep's lock: one process runs a sweep.
 
     Raises:
         ConfigError: another one runs this sweep.
@@ -206,25 +222,25 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _taken_up(folder: Path, plan: Plan, deleted: frozenset[str]) -> Plan:
-    """The plan that is carried out: the runs, the code and the own run of the one that is there, where there is one.
+def _resumed(folder: Path, plan: Plan, deleted: frozenset[str]) -> Plan:
+    """`plan`, with what an earlier command began: its runs, in its order, its code and data, and the sweep's own run.
 
-    Where the sweep's own run was deleted in MLflow, it gets a new one: runs would be nested under what nobody sees.
+    Where that run was deleted in MLflow, the sweep gets a new one: runs would be nested under what nobody sees.
 
     Raises:
         ConfigError: the data has changed since.
     """
-    there = read_plan(folder)
-    if there is None:
+    begun = read_plan(folder)
+    if begun is None:
         return replace(plan, parents=(new_key(),))
-    check_data(there.data, plan)
-    parents = there.parents or (new_key(),)
+    check_data(begun.data, plan)
+    parents = begun.parents or (new_key(),)
     if parents[-1] in deleted:
         key = new_key()
         print(f"note: the sweep's own run {parents[-1]} was deleted in MLflow; it gets a new one, {key}", flush=True)
         parents = (*parents, key)
     return replace(
-        plan, parents=parents, runs=there.runs, code=there.code, is_mixed=there.is_mixed, data=there.data or plan.data
+        plan, parents=parents, runs=begun.runs, code=begun.code, is_mixed=begun.is_mixed, data=begun.data or plan.data
     )
 
 
@@ -244,18 +260,18 @@ def _with_code(plan: Plan, code: dict[str, str], sweep: SweepConfig, *, is_left:
     return replace(plan, code=code, is_mixed=True)
 
 
-def _call(here: Local, uploader: Uploader, log: Path, function: Callable[..., Any], *arguments: object) -> Any:
+def _call(local: Local, uploader: Uploader, log: Path, function: Callable[..., Any], *arguments: object) -> Any:
     """What `function` returns, in a process of its own that a stop signal ends."""
-    return here.call(function, *arguments, log=log, meanwhile=partial(_look, uploader))
+    return local.call(function, *arguments, log=log, meanwhile=partial(_check_signals, uploader))
 
 
-def _look(uploader: Uploader) -> None:
+def _check_signals(uploader: Uploader) -> None:
     """Raise what ends a sweep while it waits."""
     stopping.check()
     uploader.check()
 
 
-def _score(here: Local, folder: Path, uploader: Uploader, run: Run) -> float:
+def _score(local: Local, folder: Path, uploader: Uploader, run: Run) -> float:
     """Score a finished run on test, and upload that; its test accuracy.
 
     Raises:
@@ -263,7 +279,7 @@ def _score(here: Local, folder: Path, uploader: Uploader, run: Run) -> float:
     """
     assert run.folder is not None
     try:
-        accuracy: float = _call(here, uploader, folder / "score.txt", score_run, run.folder)
+        accuracy: float = _call(local, uploader, folder / "score.txt", score_run, run.folder)
     except HcrError as error:
         raise HcrError(f"run {run.key} cannot be scored on test: {error}") from error
     uploader.finish(run.folder)
@@ -277,15 +293,15 @@ def _score_missing(run: Run, score: Callable[[Run], float]) -> None:
         score(run)
 
 
-def _draw_best(here: Local, folder: Path, board: Leaderboard | None, runs: Sequence[Run], uploader: Uploader) -> None:
+def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
     """Draw the runs of the best point that have no pictures yet, and upload them; `hcr plots` draws others."""
-    label = None if board is None else board.rows[0].label
+    label = board.rows[0].label
     best = [run.folder for run in runs if run.outcome is not None and run.planned.point_label == label]
     undrawn = [run for run in best if run is not None and run.is_dir() and not is_drawn(run)]
     if not undrawn:
         return
     try:
-        _call(here, uploader, folder / "draw.txt", draw_runs, undrawn)
+        _call(local, uploader, folder / "draw.txt", draw_runs, undrawn)
     except HcrError as error:
         print(f"note: the best runs are not drawn ({error}); `hcr plots RUN` draws one", flush=True)
     for run in undrawn:

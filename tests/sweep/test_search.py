@@ -154,7 +154,7 @@ def test_a_point_that_was_asked_for_before_a_kill_is_the_first_one_made(tmp_path
     first = Opened(tmp_path)
     run = first.next()
     again = Opened(tmp_path)
-    (known,) = again.ledger.in_order
+    (known,) = again.ledger.all
     assert (known.state, known.planned.values) == ("interrupted", run.planned.values)
     assert again.source.num_to_ask() == N - 1
     again.make(known, 0.5)
@@ -189,10 +189,10 @@ def test_what_failed_and_what_was_pruned_is_known_and_not_asked_for_again(tmp_pa
     journal.end("KILLED")
     search.told(pruned, journal)
     again = Opened(tmp_path, pruner="median")
-    told = [(run.state, run.why) for run in again.ledger.in_order]
+    told = [(run.state, run.why) for run in again.ledger.all]
     assert told == [("failed", "its process was killed by signal 9"), ("pruned", "after epoch 1")]
     assert again.next().planned.number == 2
-    retried = Opened(tmp_path, pruner="median", retry_failed=True).ledger.in_order
+    retried = Opened(tmp_path, pruner="median", retry_failed=True).ledger.all
     assert [run.state for run in retried] == ["interrupted", "pruned", "interrupted"]
 
 
