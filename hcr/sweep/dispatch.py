@@ -48,16 +48,23 @@ class Dispatcher:
         uploader: carries them to the store.
         screen: shows them.
         sweep: their bounds, as this command gives them.
+        begun_s: when the sweep began, by `time.monotonic`.
     """
 
     def __init__(
-        self, ledger: Ledger, workers: Workers, uploader: Uploader, screen: SweepScreen, sweep: SweepConfig
+        self,
+        ledger: Ledger,
+        workers: Workers,
+        uploader: Uploader,
+        screen: SweepScreen,
+        sweep: SweepConfig,
+        begun_s: float,
     ) -> None:
         self._ledger, self._workers, self._uploader, self._screen = ledger, workers, uploader, screen
         self._sweep = sweep
         self._trials: dict[Path, _Trial] = {}
         self._died_after: dict[int, int] = {}  # by run, the epoch that its process died behind
-        self._begun = time.monotonic()
+        self._begun_s = begun_s
 
     def make(self, waiting: Iterable[Run], on_ended: Callable[[Run], None], source: Source | None = None) -> None:
         """Make `waiting`, then what `source` has, until there is no more or time is up.
@@ -110,7 +117,7 @@ class Dispatcher:
 
     def _has_time(self) -> bool:
         limit = self._sweep.max_time_s
-        return limit is None or time.monotonic() - self._begun < limit
+        return limit is None or time.monotonic() - self._begun_s < limit
 
     def _start(self, run: Run, source: Source | None) -> None:
         folder = self._ledger.write_trial(run, waits=source is not None and source.prunes)

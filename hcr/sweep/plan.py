@@ -242,7 +242,11 @@ def read_plan(folder: Path) -> Plan | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
     with contextlib.suppress(OSError):  # where earlier versions kept it
-        return plan if plan.parents else replace(plan, parents=((folder / "parent.txt").read_text("utf-8").strip(),))
+        return (
+            plan
+            if plan.parents
+            else replace(plan, parents=((folder / "parent.txt").read_text(encoding="utf-8").strip(),))
+        )
     return plan
 
 

@@ -25,7 +25,7 @@ from hcr.sweep.screen import duration
 from hcr.sweep.search import rungs
 from hcr.sweep.sweep import check_models, parts_of, sweep_folder
 from hcr.sweep.tasks import time_epochs
-from hcr.sweep.workers.local import Local
+from hcr.sweep.workers.local import CallFailed, Local
 
 MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
@@ -155,7 +155,7 @@ def _calibrate(
         values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
     try:
         found = here.call(time_epochs, values, log=scratch / "calibrate.txt", meanwhile=stopping.check)
-    except HcrError as error:
+    except CallFailed as error:
         raise HcrError(f"models cannot be timed: {error}") from error
     measured = dict(zip(measured, found, strict=True))
     nearest = {parts: min(measured, key=lambda other: abs(sizes[other] - sizes[parts])) for parts in different}

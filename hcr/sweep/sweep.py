@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +30,7 @@ from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import source_of
 from hcr.sweep.tasks import build_models, draw_runs, score_run
 from hcr.sweep.workers import workers_of
-from hcr.sweep.workers.local import Local
+from hcr.sweep.workers.local import CallFailed, Local
 from hcr.tracking.session import recorded
 from hcr.tracking.status import test_accuracy
 from hcr.tracking.uploader import Uploader
@@ -94,7 +95,7 @@ def run_sweep(
         HcrError: models cannot be built here at all, no trial can run any more, or a run cannot be scored.
         KeyboardInterrupt: with every run journalled; the same command resumes the sweep.
     """
-    folder = sweep_folder(plan)
+    folder, begun_s = sweep_folder(plan), time.monotonic()
     with _locked(folder), contextlib.ExitStack() as stack:
         # What there is: the plan that was begun, and where each of its runs stands.
         code, deleted = plan.code, deleted_runs(plan.uri)
@@ -128,7 +129,7 @@ def run_sweep(
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:
                 # The runs: those that were interrupted first, then what the grid or the search asks for.
-                dispatcher = Dispatcher(ledger, workers, uploader, screen, sweep)
+                dispatcher = Dispatcher(ledger, workers, uploader, screen, sweep, begun_s)
                 screen.show_known(ledger.all)
                 for run_folder, is_missing in ledger.left_to_upload():
                     uploader.finish(run_folder, is_lost=is_missing)
@@ -190,7 +191,7 @@ def check_models(
     values = [to_dict(cfg) for cfg in different.values()]
     try:
         sizes, why = local.call(build_models, values, SOME_IMAGES, log=folder / "check.txt", meanwhile=meanwhile)
-    except HcrError as error:
+    except CallFailed as error:
         raise HcrError(f"models cannot be built here: {error}") from error
     if why:
         bad = list(different)[len(sizes)]
@@ -280,7 +281,7 @@ def _score(local: Local, folder: Path, uploader: Uploader, run: Run) -> float:
     assert run.folder is not None
     try:
         accuracy: float = _call(local, uploader, folder / "score.txt", score_run, run.folder)
-    except HcrError as error:
+    except CallFailed as error:
         raise HcrError(f"run {run.key} cannot be scored on test: {error}") from error
     uploader.finish(run.folder)
     return accuracy
@@ -302,7 +303,7 @@ def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Ru
         return
     try:
         _call(local, uploader, folder / "draw.txt", draw_runs, undrawn)
-    except HcrError as error:
+    except CallFailed as error:
         print(f"note: the best runs are not drawn ({error}); `hcr plots RUN` draws one", flush=True)
     for run in undrawn:
         uploader.finish(run)

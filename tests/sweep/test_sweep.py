@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import Hcr, run_hcr
 
-from hcr.tracking.events import last_event, read_events
+from hcr.tracking.events import first_event, last_event, read_events
 from hcr.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
@@ -114,7 +114,8 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     controller = begin(*command, cwd=killed)
 
     def fifth_runs() -> bool:
-        return any(killed.glob("output/sweeps/*/trials/0005/task.json"))
+        numbers = [first_event(path.parent).get("tags", {}).get("hcr.sweep_run") for path in journals(killed)]
+        return "5" in numbers
 
     wait_until(fifth_runs)
     controller.send_signal(signal.SIGKILL)

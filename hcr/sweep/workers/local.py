@@ -34,6 +34,10 @@ DIES_WITHIN_S = 5.0  # a process of half a gigabyte, from its killing to its end
 LOOK_S = 0.02  # between two looks whether everything is imported
 
 
+class CallFailed(HcrError):
+    """What was called in a process of its own has failed."""
+
+
 @dataclass
 class Child:
     """A process that was forked."""
@@ -60,6 +64,7 @@ class Local:
         self._children: dict[Path, Child] = {}
         self._waiting: deque[Path] = deque()  # for everything to be imported
         self._stopped: list[Path] = []  # while they waited
+        self._begun: list[Path] = []  # and nobody has heard of it yet
         self._server: int | None = None  # its process id
         self._deaths = 0
         self._is_guest = False  # whether this process had started a forkserver for something else
@@ -68,13 +73,13 @@ class Local:
         """Fork the trial in `folder`, as soon as everything is imported."""
         self._waiting.append(folder)
         self._begin_server()
-        self._fork_waiting()
+        self._begun += self._fork_waiting()
 
     def events(self, timeout_s: float) -> list[Event]:
         """See `Workers`."""
         found: list[Event] = [Ended(folder, stopping.INTERRUPTED) for folder in self._stopped]
-        self._stopped.clear()
-        found += [Began(folder) for folder in self._fork_waiting()]
+        found += [Began(folder) for folder in (*self._begun, *self._fork_waiting())]
+        self._stopped.clear(), self._begun.clear()
         if found:
             return found
         ready = wait(list(self._handles()), LOOK_S if self._waiting else timeout_s)
@@ -117,7 +122,7 @@ class Local:
             meanwhile: called while it runs; may raise to give up.
 
         Raises:
-            HcrError: it raised an error, or its process ended without a word.
+            CallFailed: it raised an error, or its process ended without a word.
         """
         self._begin_server()
         while not self._is_ready():
@@ -136,10 +141,10 @@ class Local:
                 child.process.kill()
             child.process.join()
         if not child.heard:
-            raise HcrError(_last_line(log) or f"its process ended with {child.process.exitcode}")
+            raise CallFailed(_last_line(log) or f"its process ended with {child.process.exitcode}")
         is_good, value = child.heard[0]
         if not is_good:
-            raise HcrError(value)
+            raise CallFailed(value)
         return value
 
     def close(self) -> None:

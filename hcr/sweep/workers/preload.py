@@ -53,6 +53,8 @@ def preload(config: Path | None) -> None:
 
 
 def _obey(order: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):  # it leads a session already
+        os.setsid()  # signals of the terminal are the controller's to hear
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(log, stream)

@@ -170,6 +170,6 @@ def test_the_process_that_trials_are_forked_from_may_die_twice(local: Local, tmp
         os.kill(local._server, signal.SIGKILL)
         assert until_ended(local)[-1] == Ended(folder, LOST)
     assert last_event(run)["event"] != "end"
-    local.start(folder)
     with pytest.raises(WorkersLost, match="died 3 times"):
+        local.start(folder)
         until(local, Epoch)
