@@ -241,12 +241,10 @@ def read_plan(folder: Path) -> Plan | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
-    with contextlib.suppress(OSError):  # where earlier versions kept it
-        return (
-            plan
-            if plan.parents
-            else replace(plan, parents=((folder / "parent.txt").read_text(encoding="utf-8").strip(),))
-        )
+    if not plan.parents:
+        with contextlib.suppress(OSError):  # where earlier versions kept it
+            parent = (folder / "parent.txt").read_text(encoding="utf-8").strip()
+            return replace(plan, parents=(parent,))
     return plan
 
 

@@ -79,7 +79,8 @@ class Local:
         """See `Workers`."""
         found: list[Event] = [Ended(folder, stopping.INTERRUPTED) for folder in self._stopped]
         found += [Began(folder) for folder in (*self._begun, *self._fork_waiting())]
-        self._stopped.clear(), self._begun.clear()
+        self._stopped.clear()
+        self._begun.clear()
         if found:
             return found
         ready = wait(list(self._handles()), LOOK_S if self._waiting else timeout_s)
