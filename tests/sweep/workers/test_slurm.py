@@ -111,7 +111,7 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
         "launcher=slurm",
         "launcher.workers=2",
         "seed=0,1",
-        "training.epochs=600",
+        "training.epochs=250",
         "training.patience=null",
     )
     command += (*SMALL[1:], "training.threads=1")
@@ -131,7 +131,7 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
     assert stdout.startswith("0 reused, 2 resumed, 0 to run\n")
     assert stdout.count("it is tried once more") == 1
     assert sorted(trained(tmp_path)) == sorted(before)  # the same runs
-    assert all(steps == list(range(1, 601)) for steps in trained(tmp_path).values())
+    assert all(steps == list(range(1, 251)) for steps in trained(tmp_path).values())
     after = {json.loads(path.read_text())["id"] for path in tmp_path.glob("output/sweeps/*/trials/*/slurm.json")}
     assert len(after & set(jobs)) == 1  # one was adopted, the other submitted anew
     for key in before:
