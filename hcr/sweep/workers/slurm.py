@@ -145,8 +145,7 @@ class Slurm:
             self._queue.remove(folder)
             self._stopped.append(folder)
         elif folder in self._jobs:
-            flags = ["--signal=KILL", "--full"] if at_once else []
-            _slurm("scancel", *flags, self._jobs[folder].job.job_id)
+            _slurm("scancel", self._jobs[folder].job.job_id)  # which kills what does not end within Slurm's KillWait
 
     def close(self) -> None:
         """See `Workers`."""
