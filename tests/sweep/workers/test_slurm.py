@@ -107,9 +107,9 @@ def process_of(folder: Path, job: str) -> int:
         except OSError:
             continue
         number = f"SLURM_ARRAY_TASK_ID={job.partition('_')[2]}".encode()
-        if b"submitit.core._submit" in words and b"python" in words[0] and str(folder).encode() in b" ".join(words):
-            if number in environment:
-                return int(path.name)
+        is_submitit = b"submitit.core._submit" in words and b"python" in words[0]
+        if is_submitit and str(folder).encode() in b" ".join(words) and number in environment:
+            return int(path.name)
     raise AssertionError(f"no process of job {job}")
 
 
