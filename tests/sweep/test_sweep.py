@@ -467,6 +467,19 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -
     assert processes_of(tmp_path) == []
 
 
+def test_a_sweep_is_whole_in_a_postgresql_store_too(hcr: Hcr, tmp_path: Path, postgresql: str) -> None:
+    command = ("train", "-m", "model.depth=1,2", *SMALL, f"tracking.uri={postgresql}", "tracking.timeout_s=60")
+    done = hcr(*command)
+    assert done.returncode == 0, done.stderr
+    made = Sweep(tmp_path, postgresql)
+    assert made.statuses() == ["FINISHED"] * 2
+    assert made.parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
+    again = hcr(*command)
+    assert again.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
+    assert len(Sweep(tmp_path, postgresql).children) == 2
+
+
 def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_path: Path) -> None:
     (tmp_path / "hcr").mkdir()
     (tmp_path / "hcr" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
