@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from hcr.commands import sync
 from hcr.config.tracking import sqlite_path, sqlite_uri
 from hcr.tracking.events import JOURNAL, first_event
 from hcr.tracking.journal import Journal
-from hcr.tracking.place import store_of
+from hcr.tracking.place import reading, store_of
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import earlier_uris, finished_runs
 from hcr.tracking.store import open_store
@@ -153,3 +157,23 @@ def test_a_root_of_any_name_has_all_in_it_and_nothing_beside_it(tmp_path: Path, 
     record(place / f"{name} moved", mark="g")
     assert artifact(moved, own_uri(place / f"{name} moved")) == "f"
     assert [path.name for path in place.iterdir()] == [f"{name} moved"]
+
+
+def test_a_database_whose_writer_was_killed_in_mid_transaction_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (a)")
+        database.executemany("INSERT INTO t VALUES (?)", [(f"{i:0500}",) for i in range(3000)])
+        database.commit()
+    killed = f"""
+import os, signal, sqlite3
+database = sqlite3.connect({str(path)!r})
+database.execute("PRAGMA cache_size=5")
+database.execute("UPDATE t SET a = 'x' || a")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert path.with_name("mlflow.db-journal").stat().st_size > 0
+    for _ in range(2):
+        with reading(path, 5) as found:
+            assert found.execute("SELECT count(*) FROM t WHERE a LIKE 'x%'").fetchone() == (0,)

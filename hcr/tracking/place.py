@@ -69,6 +69,14 @@ def reading(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
         sqlite3.Error: it is not there, is locked for longer, or is no database.
     """
     with closing(sqlite3.connect(plain_uri(path, "ro"), uri=True, timeout=timeout_s)) as database:
+        try:
+            database.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+                raise
+            # Its writer was killed in mid-transaction: who opens it to write puts back what it had changed.
+            with closing(sqlite3.connect(plain_uri(path, "rw"), uri=True, timeout=timeout_s)) as whole:
+                whole.execute("SELECT 1 FROM sqlite_master")
         yield database
 
 
