@@ -183,21 +183,6 @@ class deferred:
             _stop()
 
 
-class interruptible:
-    """Inside a deferred block, something that may take long: a signal interrupts it after all."""
-
-    def __enter__(self) -> None:
-        self._deferred, _state.deferred = _state.deferred, 0
-        if _state.is_pending:
-            _state.deferred = self._deferred
-            _stop()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _state.deferred = self._deferred
-
-
 def _on_signal(_: int, frame: FrameType | None) -> None:
     _state.count += 1
     was_swallowed = (

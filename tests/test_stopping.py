@@ -82,20 +82,6 @@ except KeyboardInterrupt:
     assert done.stdout == "whole\nstopped\n"
 
 
-def test_something_long_inside_is_interrupted_after_all() -> None:
-    done = small("""
-try:
-    with stopping.recording(), stopping.deferred():
-        send()
-        print("still here")
-        with stopping.interruptible():
-            print("not reached")
-except KeyboardInterrupt:
-    print("stopped")
-""")
-    assert done.stdout == "still here\nstopped\n"
-
-
 def test_an_interrupt_that_a_destructor_swallowed_comes_again_without_a_traceback() -> None:
     done = small("""
 class Swallows:

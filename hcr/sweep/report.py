@@ -308,7 +308,7 @@ def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploade
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
-    # The store is asked first: what was noted on delivery may be of a database that is gone.
+    # The store is asked first: what was noted on upload may be of a database that is gone.
     run_id = uploader.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
     run_id = run_id or read_position(output_root() / "runs" / best.outcome.key).get("run_id")
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})
