@@ -122,23 +122,33 @@ def wait_until_trained(folder: Path, runs: int, epochs: int) -> None:
 
 def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str, str], tmp_path: Path) -> None:
     command = ("-m", "launcher=slurm", "launcher.workers=2", "seed=0,1", "training.threads=1")
-    command += ("training.epochs=150", "training.patience=null")  # long enough for a second controller to begin
+    command += ("training.epochs=60", "training.patience=null")
     controller = begin(*command, cwd=tmp_path, env=slurm)
     wait_until_trained(tmp_path, 2, 2)
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     before = {key: len(steps) for key, steps in trained(tmp_path).items()}
     wait_until_trained(tmp_path, 2, max(before.values()) + 1)  # nobody hears of them
-    again = begin(*command, cwd=tmp_path, env=slurm)
     jobs = [json.loads(path.read_text())["id"] for path in tmp_path.glob("output/sweeps/*/trials/*/slurm.json")]
-    wait_until_trained(tmp_path, 2, max(before.values()) + 3)
-    os.kill(process_of(tmp_path, jobs[0]), signal.SIGKILL)
+    processes = [process_of(tmp_path, job) for job in jobs]
+    for process in processes:  # however long the next controller takes to begin, they have not ended by then
+        os.kill(process, signal.SIGSTOP)
+    again = begin(*command, cwd=tmp_path, env=slurm)
+    assert again.stdout is not None
+    told = ""
+    while told.count(" started: ") < 2:
+        line = again.stdout.readline()
+        assert line, told
+        told += line
+    os.kill(processes[0], signal.SIGKILL)
+    os.kill(processes[1], signal.SIGCONT)
     stdout, stderr = again.communicate(timeout=400)
     assert again.returncode == 0, stderr
-    assert stdout.startswith("0 reused, 2 resumed, 0 to run\n")
-    assert stdout.count("it is tried once more") == 1
+    told += stdout
+    assert told.startswith("0 reused, 2 resumed, 0 to run\n")
+    assert told.count("it is tried once more") == 1
     assert sorted(trained(tmp_path)) == sorted(before)  # the same runs
-    assert all(steps == list(range(1, 151)) for steps in trained(tmp_path).values())
+    assert all(steps == list(range(1, 61)) for steps in trained(tmp_path).values())
     after = {json.loads(path.read_text())["id"] for path in tmp_path.glob("output/sweeps/*/trials/*/slurm.json")}
     assert len(after & set(jobs)) == 1  # one was adopted, the other submitted anew
     for key in before:
