@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hcr.config import RunConfig
-from hcr.config.gate import to_dict
 from hcr.config.secrets import redact
 from hcr.config.text import markdown, printable
 from hcr.evaluation.metrics import Evaluation, guessing_note
+from hcr.gate import RunConfig
+from hcr.gate.run_config import to_dict
 from hcr.machine import Machine
 
 LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years

@@ -92,8 +92,8 @@ def _verb(words: Sequence[str]) -> "Verb":
         ConfigError: it begins with none; says what to write.
     """
     from hcr.config.errors import ConfigError
-    from hcr.config.schema import choose
     from hcr.config.secrets import override_without_secrets
+    from hcr.config.settings import choose
     from hcr.verbs import OTHER_NAMES, VERBS
 
     name = words[0]

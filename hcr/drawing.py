@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from hcr.config import DataError, RunConfig, TrackingError, parse_config
+from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
-from hcr.data import Splits, load_splits
+from hcr.data.splitting import Splits, load_splits
 from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.gate import RunConfig, parse_config
 from hcr.tracking.events import ARTIFACTS, Event, read_events
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_ended_run
@@ -224,9 +225,8 @@ def _saved_kernel(path: Path) -> NDArray[np.float32] | None:
 def _augmentation(cfg: RunConfig, splits: Splits) -> "Figure | None":
     """What augmentation does to some training images; None where there is none."""
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation
-    from hcr.model import build_augmentation
 
-    augment = build_augmentation(cfg.augmentation)
+    augment = cfg.augmentation.build()
     if augment is None:
         return None
     some = splits.train.images[:: max(1, len(splits.train) // AUGMENTED)][:AUGMENTED]

@@ -8,21 +8,21 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
 from hcr import stopping
-from hcr.config import ConfigError, RunConfig, parse_config
-from hcr.config.compose import Checked, Composer
+from hcr.config import ConfigError
 from hcr.config.errors import one_line
-from hcr.config.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.config.places import check_places
 from hcr.config.secrets import override_without_secrets, redact
 from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
+from hcr.gate import RunConfig, parse_config
+from hcr.gate.compose import Checked, Composer
+from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, last_event
@@ -230,7 +230,7 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
     folder = find_run(output_root(), cfg.resume)
     given = _recorded(folder, "overrides.yaml", key="resume")
     config = _recorded(folder, "config.yaml", key="resume")
-    return replace(parse_config(config), resume=folder.name), [str(word) for word in given]
+    return parse_config(config).replace(resume=folder.name), [str(word) for word in given]
 
 
 def _config_of_finished(name: str) -> DictConfig:
@@ -259,7 +259,7 @@ def _recorded(folder: Path, name: str, *, key: str) -> Any:
 def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
     """Read the data set beside what is in the `with`, such as TensorFlow's import."""
     # All that the thread needs is imported here: two threads importing what imports one another fail now and then.
-    from hcr.data.sources import read_ahead
+    from hcr.data.loading import read_ahead
 
     reader = threading.Thread(target=read_ahead, args=(cfg.dataset,), name="reading ahead")
     reader.start()

@@ -13,17 +13,18 @@ from omegaconf import OmegaConf
 
 from hcr import __version__
 from hcr.card import LONGEST, CardFacts, card, shortened
-from hcr.config import RunConfig, TrackingError
+from hcr.config import TrackingError
 from hcr.config.errors import one_line
-from hcr.config.extensions import extra_metrics
-from hcr.config.fingerprint import code_version, extension_sources, fingerprint
-from hcr.config.gate import as_param, flatten, to_dict, to_yaml
+from hcr.config.parts import extra_metrics
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
-from hcr.data import Splits
+from hcr.data.splitting import Splits
 from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
+from hcr.gate import RunConfig
+from hcr.gate.fingerprint import code_version, extension_sources, fingerprint
+from hcr.gate.run_config import as_param, flatten, to_dict, to_yaml
 from hcr.machine import this_machine, user_name
-from hcr.model import with_keras_layers
+from hcr.model.fast_layers import with_keras_layers
 from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import Journal
 from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources

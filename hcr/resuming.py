@@ -5,8 +5,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from hcr.config import ConfigError, RunConfig
+from hcr.config import ConfigError
 from hcr.config.tracking import output_root
+from hcr.gate import RunConfig
 from hcr.tracking.ended import upload_lost_run
 from hcr.tracking.events import Event, first_event
 from hcr.tracking.journal import Journal

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hcr import stopping
-from hcr.config import DataError, RunConfig, TrackingError
+from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
-from hcr.config.resolve import resolve
-from hcr.data import load_splits
+from hcr.data.splitting import load_splits
 from hcr.drawing import record_pictures
 from hcr.evaluation.metrics import Evaluation, evaluate, guessing_note
+from hcr.gate import RunConfig
+from hcr.gate.resolve import resolve
 from hcr.readiness import EndOfRun, check_room
 from hcr.recording import (
     disk_of,

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from hcr.config import TrackingError, parse_config
+from hcr.config import TrackingError
 from hcr.config.errors import one_line
-from hcr.data import load_splits
+from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import evaluate
+from hcr.gate import parse_config
 from hcr.recording import test_metrics
 from hcr.tracking.events import ARTIFACTS, Event, read_events
 from hcr.tracking.journal import add_events

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hcr.config.compose import Composer
+from hcr.gate.compose import Composer
 from hcr.sweep.plan import Plan, make_plan
 
 GRID = ("model.depth=1,2", "seed=0,1")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hcr.card import LONGEST, CardFacts, card, caveats
-from hcr.config import RunConfig
-from hcr.config import compose as module
 from hcr.evaluation.metrics import ClassScore, Evaluation
+from hcr.gate import RunConfig
+from hcr.gate import compose as module
 from hcr.machine import Machine, this_machine
 
 
@@ -94,7 +94,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
     overrides = ("model.filters=[8,16]", "notes=why", "tags={team: a b}", "seed=7", "optimizer=sgd")
     shown = facts(overrides)
     words = command(card(shown))
-    assert compose(*words) == replace(shown.cfg, notes=None)
+    assert compose(*words) == shown.cfg.replace(notes=None)
     assert words[-2:] == ["seed=7", "training.threads=2"]
 
 
@@ -149,7 +149,7 @@ def test_a_card_fits_into_a_tag_and_keeps_its_lines_whatever_names_and_notes_are
         is_patched=True,
     )
     long = replace(long, overrides=[f"model.dense_units={list(range(5000))}"])
-    long = replace(long, cfg=replace(long.cfg, notes="n" * 9000, dataset=replace(long.cfg.dataset, name="a|b\n" * 400)))
+    long = replace(long, cfg=long.cfg.replace(notes="n" * 9000, dataset=long.cfg.dataset.replace(name="a|b\n" * 400)))
     text = card(long)
     assert len(text) <= LONGEST
     assert text.startswith("n" * 100)
@@ -178,7 +178,7 @@ OPENED = [
 
 @pytest.mark.parametrize("notes", OPENED)
 def test_notes_that_leave_something_open_do_not_swallow_the_card(notes: str) -> None:
-    text = card(replace(facts(), cfg=replace(facts().cfg, notes=notes)))
+    text = card(replace(facts(), cfg=facts().cfg.replace(notes=notes)))
     assert len(text) <= LONGEST
     own, _, rest = text.partition("\n\n---\n\n")
     assert rest.startswith("### **Test accuracy")
@@ -189,7 +189,7 @@ def test_notes_that_leave_something_open_do_not_swallow_the_card(notes: str) -> 
 
 def test_code_and_addresses_in_notes_stay_as_they_are() -> None:
     notes = "see <https://example.com>, where a < b\n\n```\nx = [1]\n```"
-    assert card(replace(facts(), cfg=replace(facts().cfg, notes=notes))).startswith(f"{notes}\n\n---\n\n")
+    assert card(replace(facts(), cfg=facts().cfg.replace(notes=notes))).startswith(f"{notes}\n\n---\n\n")
 
 
 def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
@@ -197,7 +197,7 @@ def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
     notes = "n" * 4_000 + f" http://me:hunter22@host and {token} " + "password: missing horse battery\n" + "n" * 4_000
     name = "n" * 25 + " " + token
     found = facts()
-    cfg = replace(found.cfg, notes=notes, dataset=replace(found.cfg.dataset, name=name))
+    cfg = found.cfg.replace(notes=notes, dataset=found.cfg.dataset.replace(name=name))
     text = card(replace(found, cfg=cfg, data_note="read from http://me:hunter22@host"))
     assert not any(secret in text for secret in ("hunter22", "abcdEFGH", "horse"))
 
@@ -205,7 +205,7 @@ def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
 def test_names_on_a_card_are_text_and_neither_markdown_nor_html() -> None:
     name = "a|b*c*`d` <script>\n- **Data:** e"
     hostile = facts(evaluation=evaluation(classes=(ClassScore(name, 0, 0, 0.1, 5), ClassScore("b", 0, 0, 1.0, 5))))
-    text = card(replace(hostile, cfg=replace(hostile.cfg, dataset=replace(hostile.cfg.dataset, name=name))))
+    text = card(replace(hostile, cfg=hostile.cfg.replace(dataset=hostile.cfg.dataset.replace(name=name))))
     assert text.count(r"a\|b\*c\*\`d\` &#60;script\>") == 2  # the data, and a caveat
     assert "<script" not in text
     assert text.count("\n- **Data:**") == 1

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hcr.config.compose import Composer
-from hcr.config.gate import RunConfig
+from hcr.gate.compose import Composer
+from hcr.gate.run_config import RunConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -98,7 +98,7 @@ def test_the_defaults_are_one_run() -> None:
 def test_every_file_trains_an_epoch_and_learns_something(
     choice: Path, mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hcr.data import load_splits
+    from hcr.data.splitting import load_splits
     from hcr.training import fit
     from hcr.training.build import build
 

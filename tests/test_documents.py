@@ -11,8 +11,8 @@ import pytest
 from conftest import DATA_DIR, Hcr
 from omegaconf import OmegaConf
 
-from hcr.config.compose import Composer, compose
-from hcr.config.gate import to_dict
+from hcr.gate.compose import Composer, compose
+from hcr.gate.run_config import to_dict
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()

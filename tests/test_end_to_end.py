@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
-from hcr.config.gate import flatten, parse_config, to_dict
+from hcr.gate.run_config import flatten, parse_config, to_dict
 from hcr.tracking.events import read_events
 from hcr.tracking.store import open_store
 
@@ -185,8 +185,8 @@ def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tupl
     import mlflow
     from sklearn.datasets import load_digits
 
-    from hcr.config.compose import compose
-    from hcr.data import load_splits
+    from hcr.data.splitting import load_splits
+    from hcr.gate.compose import compose
 
     store = Store(digits_run[0])
     (run,) = store.runs()
@@ -205,7 +205,7 @@ def test_the_sources_travel_with_the_run(digits_run: tuple[Path, str]) -> None:
     (run,) = store.runs()
     with tarfile.open(store.file(run, "code/source.tar.gz")) as tar:
         names = set(tar.getnames())
-    assert {"hcr/runner.py", "hcr/config/gate.py", "conf/config.yaml", "conf/model/cnn.yaml"} <= names
+    assert {"hcr/runner.py", "hcr/gate/run_config.py", "conf/config.yaml", "conf/model/cnn.yaml"} <= names
     assert not [name for name in names if name.endswith(".pyc")]
     assert "tensorflow==" in store.file(run, "code/requirements.txt").read_text()
 

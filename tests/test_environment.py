@@ -21,8 +21,6 @@ from hypothesis import strategies as st
 
 from hcr import environment
 from hcr.cli import main
-from hcr.config.compose import compose
-from hcr.config.fingerprint import code_sources, code_version
 from hcr.console import PlainConsole
 from hcr.environment import (
     FINGERPRINT,
@@ -41,6 +39,8 @@ from hcr.environment import (
     unusable_keras_json,
     without,
 )
+from hcr.gate.compose import compose
+from hcr.gate.fingerprint import code_sources, code_version
 from hcr.sweep.plan import changed_code, told_changes
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
@@ -365,7 +365,7 @@ def test_a_keras_json_with_which_keras_would_not_start_is_told_in_a_line_before_
 def test_a_model_is_the_same_whatever_keras_was_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
-    from hcr.model import build_model
+    from hcr.model.building import build_model
 
     def built() -> tuple[list[Any], list[np.ndarray[Any, Any]]]:
         model = build_model(compose(["model=resnet"]).model, (8, 6, 1), 10, seed=0)
@@ -390,7 +390,7 @@ def test_keras_imported_with_another_backend_is_refused_in_a_line(monkeypatch: p
     import keras
 
     from hcr.config import ConfigError
-    from hcr.model import build_model
+    from hcr.model.building import build_model
 
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     with pytest.raises(ConfigError, match="KERAS_BACKEND: expected tensorflow, got torch"):
@@ -492,7 +492,7 @@ def test_a_warning_of_another_package_is_no_error_and_one_of_ours_is() -> None:
         warnings.simplefilter("error")
         settle_environment()
         with pytest.raises(DeprecationWarning):
-            warnings.warn_explicit("ours", DeprecationWarning, "file.py", 1, module="hcr.config.gate")
+            warnings.warn_explicit("ours", DeprecationWarning, "file.py", 1, module="hcr.gate.run_config")
         with pytest.warns(DeprecationWarning):
             warnings.warn_explicit("theirs", DeprecationWarning, "file.py", 1, module="keras.src")
 

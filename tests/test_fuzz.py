@@ -21,20 +21,21 @@ from omegaconf import OmegaConf
 from rich.table import Table
 
 from hcr.card import LONGEST, CardFacts, card
-from hcr.config import ConfigError, DataError, HcrError, RunConfig, TrackingError, parse_config
-from hcr.config.compose import Composer, compose
-from hcr.config.data import ArraysConfig
+from hcr.config import ConfigError, DataError, HcrError, TrackingError
 from hcr.config.errors import one_line
-from hcr.config.gate import flatten, parse_resolved, to_dict, to_yaml
 from hcr.config.naming import safe_file_name
 from hcr.config.text import is_recordable, printable
 from hcr.console import PlainConsole, num_columns
 from hcr.data.dataset import Dataset
-from hcr.data.sources import load_dataset
+from hcr.data.formats.arrays import Arrays
+from hcr.data.loading import load_dataset
 from hcr.evaluation.canvas import SMALL, new_figure, save_figure, shorten, text_width, write_header
 from hcr.evaluation.fonts import can_draw, picture_names
 from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, write_csv
 from hcr.evaluation.metrics import classification_report_text, evaluate
+from hcr.gate import RunConfig, parse_config
+from hcr.gate.compose import Composer, compose
+from hcr.gate.run_config import flatten, parse_resolved, to_dict, to_yaml
 from hcr.machine import this_machine
 from hcr.streams import ENCODING_ERRORS, settle_streams
 from hcr.tracking.events import JOURNAL, read_events
@@ -163,7 +164,7 @@ FILES = {
 
 def _load(path: Path) -> Dataset:
     return load_dataset(
-        ArraysConfig(
+        Arrays(
             name="small",
             format="arrays",
             path=str(path),
@@ -423,7 +424,7 @@ def cards_of(data: Dataset) -> list[Card]:
 
 
 def check_against(expected: list[Card] | None, path: Path, channels: int, **declared: Any) -> None:
-    cfg = ArraysConfig(
+    cfg = Arrays(
         name="small",
         format="arrays",
         path=str(path),

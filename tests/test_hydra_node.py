@@ -7,9 +7,9 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from hcr.config.compose import Composer
 from hcr.config.errors import ConfigError
-from hcr.config.hydra_node import check_hydra_node
+from hcr.gate.compose import Composer
+from hcr.gate.hydra_node import check_hydra_node
 
 SHIPPED = sorted(file.stem for file in (Path(hydra.__file__).parent / "conf/hydra/job_logging").glob("*.yaml"))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
+from hcr.gate.compose import compose
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
 from hcr.sweep.ledger import NUMBER_TAG, deleted_runs
 from hcr.tracking.journal import Journal

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import Hcr, Process
 
-from hcr.config import ConfigError, RunConfig, TrackingError
-from hcr.config.compose import compose
+from hcr.config import ConfigError, TrackingError
 from hcr.config.tracking import output_root
+from hcr.gate import RunConfig
+from hcr.gate.compose import compose
 from hcr.resuming import AlreadyFinished
 from hcr.runner import RunResult, run
 from hcr.tracking.events import JOURNAL, read_events
@@ -60,13 +60,13 @@ def test_a_finished_run_is_found_however_little_room_the_disk_has(monkeypatch: p
     def refuse(*_: object) -> None:
         raise TrackingError("no room")
 
-    cfg = replace(CFG, training=replace(CFG.training, epochs=1))
+    cfg = CFG.replace(training=CFG.training.replace(epochs=1))
     train(cfg)
     monkeypatch.setattr("hcr.runner.check_room", refuse)
     with pytest.raises(AlreadyFinished), recorded(cfg.tracking) as journal:
         run(cfg, journal, skip_finished=True)
     with pytest.raises(TrackingError, match="no room"):
-        train(replace(cfg, seed=1))
+        train(cfg.replace(seed=1))
 
 
 def interrupted(cfg: RunConfig = CFG, *, after: int = 2) -> Path:
@@ -133,7 +133,7 @@ def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run(
     folder = interrupted(after=1)
     for path in (folder / "checkpoint").iterdir():
         path.unlink()
-    journal, _ = train(replace(CFG, notes="again", resume=folder.name))
+    journal, _ = train(CFG.replace(notes="again", resume=folder.name))
     assert journal.folder == folder
     assert statuses() == {folder.name: "FINISHED"}
     told = [e["values"] for e, _ in read_events(folder) if e["event"] == "params"]
@@ -171,7 +171,7 @@ def test_an_epoch_that_only_the_checkpoint_knows_is_journalled_with_its_own_time
 @pytest.mark.parametrize("change", [{"resume": "never"}, {"seed": 1}], ids=str)
 def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
     folder = interrupted(after=1)
-    journal, _ = train(replace(CFG, **change))
+    journal, _ = train(CFG.replace(**change))
     assert journal.folder != folder
     assert statuses() == {folder.name: "KILLED", journal.key: "FINISHED"}
 
@@ -190,9 +190,9 @@ def stopped() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
-    named = replace(CFG, resume=stopped.name)
+    named = CFG.replace(resume=stopped.name)
     with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} was made by another config"):
-        train(replace(named, seed=1))
+        train(named.replace(seed=1))
     with lock_run(stopped), pytest.raises(ConfigError, match=f"^resume: run {stopped.name} is running"):
         train(named)
     journal, _ = train(named)
@@ -216,7 +216,7 @@ def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
     lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
     (folder / JOURNAL).write_bytes(b"".join(line for line in lines if b'"end"' not in line))
     (folder / "delivered.json").unlink()  # as after a SIGKILL in the first epoch
-    journal, _ = train(replace(CFG, seed=1))
+    journal, _ = train(CFG.replace(seed=1))
     assert statuses() == {folder.name: "FAILED", journal.key: "FINISHED"}
 
 

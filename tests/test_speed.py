@@ -20,8 +20,8 @@ def benchmark() -> ModuleType:
 
 
 def test_the_operations_of_an_image_are_those_of_the_layers(benchmark: ModuleType) -> None:
-    from hcr.config.compose import compose
-    from hcr.model import build_model
+    from hcr.gate.compose import compose
+    from hcr.model.building import build_model
 
     model = build_model(compose(["experiment=keras_example"]).model, (28, 28, 1), 10, seed=0)
     forward = []

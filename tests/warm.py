@@ -39,7 +39,7 @@ LIGHT = (
     "hydra._internal.config_loader_impl",
     "hcr.cli",
     "hcr.launch",
-    "hcr.config.compose",
+    "hcr.gate.compose",
     "hcr.commands.completion",
     "hcr.commands.suggest",
 )

@@ -228,7 +228,7 @@ class Simulated:
 def simulated(root, options, minute_s=60.0, epochs=4):
     """A controller with many workers: whether it keeps up, and its memory."""
     os.environ["HCR_OUTPUT_DIR"] = str(root)
-    from hcr.config.compose import Composer
+    from hcr.gate.compose import Composer
     from hcr.sweep import sweep as story
     from hcr.sweep.command import plan_of
     from hcr.sweep.identity import Fingerprints

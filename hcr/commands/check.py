@@ -2,11 +2,11 @@
 
 from rich.table import Table
 
-from hcr.config import RunConfig
-from hcr.config.gate import to_dict
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.data import load_splits
+from hcr.data.splitting import load_splits
+from hcr.gate import RunConfig
+from hcr.gate.run_config import to_dict
 from hcr.training import configure_threads
 from hcr.training.build import build
 from hcr.training.loop import steps_per_epoch

@@ -9,8 +9,8 @@ from pathlib import Path
 from hcr.commands.arguments import OneLineParser
 from hcr.commands.suggest import Suggestions
 from hcr.config.errors import ConfigError
-from hcr.config.loading import user_config_dir
 from hcr.config.tracking import output_root
+from hcr.gate.loading import user_config_dir
 from hcr.tracking.status import run_labels
 from hcr.verbs import FILES, VERBS, Verb
 

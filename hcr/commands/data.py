@@ -8,14 +8,14 @@ from rich import box
 from rich.table import Table
 
 from hcr.commands.arguments import OneLineParser
-from hcr.config.compose import Composer
 from hcr.config.errors import ConfigError, TrackingError, one_line
-from hcr.config.gate import RunConfig
 from hcr.config.naming import safe_file_name
 from hcr.config.text import printable
 from hcr.config.tracking import output_root
 from hcr.console import PlainConsole, say
-from hcr.data import Splits, load_splits
+from hcr.data.splitting import Splits, load_splits
+from hcr.gate.compose import Composer
+from hcr.gate.run_config import RunConfig
 
 MOST_ROWS = 20  # with more classes than this, several stand side by side
 MOST_BLOCKS = 4

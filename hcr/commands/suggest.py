@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from omegaconf import OmegaConf
 
-from hcr.config.gate import CHOICES, MONITORS, config_hints
+from hcr.config.settings import annotation_of, fields_of, is_group
+from hcr.config.words import parts
+from hcr.gate.run_config import CHOICES, MONITORS, config_hints
 
 PRIMARY = "config"
 
@@ -88,8 +90,9 @@ class Suggestions:
         hints = config_hints()
         hint = hints.get(group)
         if dot and hint is not None:
-            hint = get_type_hints(self._kind(group, hint)).get(name)
-        return _named_values(hint)
+            field = fields_of(self._kind(group, hint)).get(name) if is_group(hint) else None
+            hint = None if field is None else annotation_of(field)
+        return [value for part in parts(hint) for value in _named_values(part)]
 
     def _kind(self, group: str, declared: Any) -> Any:
         """The config class of the chosen kind of `group`."""
@@ -153,6 +156,4 @@ def _named_values(hint: Any) -> list[str]:
         return ["null"]
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint)]
-    if get_origin(hint) in (Union, UnionType):
-        return [value for part in get_args(hint) for value in _named_values(part)]
     return []

@@ -1,6 +1,5 @@
-"""The typed config of every part, and the one gate through which every config enters."""
+"""What the typed configs of all parts share: settings and their words, errors, secrets."""
 
 from hcr.config.errors import ConfigError, DataError, HcrError, TrackingError, TrainingError
-from hcr.config.gate import RunConfig, parse_config
 
-__all__ = ["ConfigError", "DataError", "HcrError", "RunConfig", "TrackingError", "TrainingError", "parse_config"]
+__all__ = ["ConfigError", "DataError", "HcrError", "TrackingError", "TrainingError"]

@@ -1,116 +1,91 @@
 """The typed configs of launchers: where the trials of a sweep run, and how many at a time."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from hcr.config.duration import seconds
-from hcr.config.schema import require
+from pydantic import Field
 
-ADDRESS = re.compile(r"auto|[\w.\-]+:\d{1,5}")
+from hcr.config.duration import Duration, seconds
+from hcr.config.settings import Count, Listing, Positive, Settings
+from hcr.config.words import Expected
+
+Cpus = Annotated[Count | None, Field(description="CPUs of each trial; null: as many as it has threads")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LauncherConfig:
-    """Where the trials of a sweep run; `workers` is how many at a time, None as many as there is room for.
+class LauncherConfig(Settings):
+    """Where the trials of a sweep run.
 
     Attributes:
         is_here: whether trials run on this machine, which then says how many there is room for.
     """
 
+    group: ClassVar[str] = "launcher"
     is_here: ClassVar[bool] = False
 
-    name: str
-    workers: int | None
+    name: Annotated[str, Field(description="which one of the group this is")]
+    workers: Annotated[Count | None, Field(description="trials at a time; null: as many as there is room for")]
 
     @property
     def cpus(self) -> int | None:
         """CPUs of each trial; None: as many as it has threads."""
         return None
 
-    def __post_init__(self) -> None:
-        require(self.workers is None or self.workers >= 1, "launcher.workers", "1 or more, or null", self.workers)
 
-
-@dataclass(frozen=True, kw_only=True)
 class LocalConfig(LauncherConfig):
     """Processes of this machine."""
 
     is_here: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, kw_only=True)
 class RayConfig(LauncherConfig):
-    """A Ray cluster.
+    """A Ray cluster."""
 
-    Attributes:
-        address: of a cluster that is up, or auto, the one of this machine; None starts one here.
-        cpus_per_trial: CPUs that Ray keeps for each trial; None: as many as a trial has threads.
-        gpus_per_trial: GPUs, or shares of one.
-        transfer_every: epochs from one transfer of a run's checkpoint to the controller to the next.
-    """
-
-    address: str | None
-    cpus_per_trial: int | None
-    gpus_per_trial: float
-    transfer_every: int
+    address: Annotated[
+        str | None,
+        Expected("auto, HOST:PORT of a cluster that this machine is a node of, or null"),
+        Field(
+            pattern=r"^(auto|[\w.\-]+:\d{1,5})$",
+            description="auto (the cluster of this machine), HOST:PORT, or null: start one here for the sweep",
+        ),
+    ]
+    cpus_per_trial: Cpus
+    gpus_per_trial: Annotated[float, Field(ge=0, description="GPUs of each trial, or a share of one")]
+    transfer_every: Annotated[
+        Count, Field(description="epochs between two transfers of a run's checkpoint; more spares the network")
+    ]
 
     @property
     def cpus(self) -> int | None:
         """CPUs of each trial; None: as many as it has threads."""
         return self.cpus_per_trial
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        is_good = self.address is None or ADDRESS.fullmatch(self.address) is not None
-        require(
-            is_good,
-            "launcher.address",
-            "auto, HOST:PORT of a cluster that this machine is a node of, or null",
-            self.address,
-        )
-        _check_shares(self.cpus_per_trial, self.gpus_per_trial)
-        require(self.transfer_every >= 1, "launcher.transfer_every", "1 or more epochs", self.transfer_every)
 
-
-@dataclass(frozen=True, kw_only=True)
 class SlurmConfig(LauncherConfig):
-    """The queue of a Slurm cluster, on the disk that its nodes share.
+    """The queue of a Slurm cluster, on the disk that its nodes share."""
 
-    Attributes:
-        partition: of the cluster; None: its default.
-        time: that a job may take, such as 2h.
-        mem_gb: memory of a job; None: the cluster's default.
-        cpus_per_trial: CPUs of a job; None: as many as a trial has threads.
-        gpus_per_trial: GPUs of a job.
-        setup: lines of shell that a job runs first, such as `module load cuda`.
-    """
-
-    partition: str | None
-    time: str
-    mem_gb: float | None
-    cpus_per_trial: int | None
-    gpus_per_trial: int
-    setup: tuple[str, ...]
+    partition: Annotated[
+        str | None,
+        Expected("a name or null"),
+        Field(pattern=r"\S", description="partition of the cluster; null: its default"),
+    ]
+    time: Annotated[Duration, Field(description="time limit of a job; a run that needs longer resumes in another job")]
+    mem_gb: Annotated[Positive | None, Field(description="memory of a job, in GB; null: the cluster's default")]
+    cpus_per_trial: Cpus
+    gpus_per_trial: Annotated[int, Field(ge=0, description="GPUs of each trial")]
+    setup: Annotated[
+        Listing[str], Field(description="lines of shell that a job runs first, such as 'module load cuda'")
+    ]
 
     @property
     def cpus(self) -> int | None:
         """CPUs of each trial; None: as many as it has threads."""
         return self.cpus_per_trial
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.partition is None or bool(self.partition.strip()), "launcher.partition", "a name or null", "")
-        seconds(self.time, "launcher.time")
-        require(self.mem_gb is None or self.mem_gb > 0, "launcher.mem_gb", "a number over 0, or null", self.mem_gb)
-        _check_shares(self.cpus_per_trial, self.gpus_per_trial)
 
     @property
     def time_s(self) -> float:
         """`time` in seconds."""
-        found = seconds(self.time, "launcher.time")
+        found = seconds(self.time)
         assert found is not None
         return found
 
@@ -118,8 +93,3 @@ class SlurmConfig(LauncherConfig):
 LAUNCHERS: Mapping[str, type[LauncherConfig]] = MappingProxyType(
     {"local": LocalConfig, "ray": RayConfig, "slurm": SlurmConfig}
 )
-
-
-def _check_shares(cpus: int | None, gpus: float) -> None:
-    require(cpus is None or cpus >= 1, "launcher.cpus_per_trial", "1 or more, or null", cpus)
-    require(gpus >= 0, "launcher.gpus_per_trial", "0 or more", gpus)

@@ -1,49 +1,58 @@
 """The typed config of a sweep: which runs it is of, and within what bounds they are made."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from hcr.config.duration import seconds
+from pydantic import Field, model_validator
+
+from hcr.config.duration import Duration, seconds
 from hcr.config.errors import ConfigError
-from hcr.config.schema import require
+from hcr.config.settings import Count, Settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepConfig:
-    """How the points of a sweep are chosen, and how its runs are made.
+class SweepConfig(Settings):
+    """How the points of a sweep are chosen, and how its runs are made."""
 
-    `sampler` grid takes every combination of the values that are listed; the others choose `n_trials` points, one
-    after another, from the spaces that are given. `pruner` gives up runs of a search that fall behind: not in a run's
-    first `pruner_warmup` epochs, nor, where it is median or percentile, before `pruner_startup` runs have finished.
-    `pruner_percentile` is the share of runs, in percent, that go on where `pruner` is percentile.
-    """
+    group: ClassVar[str] = "sweep"
 
-    sampler: Literal["grid", "tpe", "random", "cmaes", "gp"]
-    n_trials: int | None
-    pruner: Literal["none", "median", "percentile", "asha", "hyperband"]
-    pruner_startup: int
-    pruner_warmup: int
-    pruner_percentile: float
-    design: Literal["full", "around"]
-    sample: int | None
-    max_time: str | None
-    trial_timeout: str | None
-    retry_failed: bool
-    allow_code_change: bool
-    allow_incomplete: bool
-    confirm: int | None
+    sampler: Annotated[
+        Literal["grid", "tpe", "random", "cmaes", "gp"],
+        Field(description="grid: every combination; tpe, random, cmaes, gp: n_trials points, chosen one after another"),
+    ]
+    n_trials: Annotated[
+        Count | None, Field(description="points that a search tries in all, those of an interrupted one included")
+    ]
+    pruner: Annotated[
+        Literal["none", "median", "percentile", "asha", "hyperband"],
+        Field(description="stops runs of a search that fall behind"),
+    ]
+    pruner_startup: Annotated[Count, Field(description="median, percentile: runs that finish before any is pruned")]
+    pruner_warmup: Annotated[int, Field(ge=0, description="epochs that every run may train")]
+    pruner_percentile: Annotated[
+        float, Field(gt=0, lt=100, description="percentile: the best so many percent of runs go on")
+    ]
+    design: Annotated[
+        Literal["full", "around"],
+        Field(description="full: the product of all axes; around: the base config, and each axis by itself"),
+    ]
+    sample: Annotated[Count | None, Field(description="a number: so many points of the grid, drawn by the seed")]
+    max_time: Annotated[
+        Duration | None, Field(description="start no run after so long, such as 30m or 2h; the same command resumes")
+    ]
+    trial_timeout: Annotated[Duration | None, Field(description="end a run that takes longer, such as 10m")]
+    retry_failed: Annotated[bool, Field(description="true: runs that failed are tried again")]
+    allow_code_change: Annotated[
+        bool, Field(description="true: resume although hcr's code has changed, and mark the results as mixed")
+    ]
+    allow_incomplete: Annotated[
+        bool, Field(description="true: compare although runs are missing, and say so in each line")
+    ]
+    confirm: Annotated[
+        Annotated[int, Field(ge=2)] | None,
+        Field(description="a number: train the two best points on so many fresh seeds, and quote only those"),
+    ]
 
-    def __post_init__(self) -> None:
-        for name in ("n_trials", "sample"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"sweep.{name}", "1 or more, or null", value)
-        require(self.confirm is None or self.confirm >= 2, "sweep.confirm", "2 or more seeds, or null", self.confirm)
-        require(self.pruner_startup >= 1, "sweep.pruner_startup", "1 or more runs", self.pruner_startup)
-        require(self.pruner_warmup >= 0, "sweep.pruner_warmup", "0 or more epochs", self.pruner_warmup)
-        percentile = self.pruner_percentile
-        require(0 < percentile < 100, "sweep.pruner_percentile", "a number in (0, 100)", percentile)
-        for name in ("max_time", "trial_timeout"):
-            seconds(getattr(self, name), f"sweep.{name}")
+    @model_validator(mode="after")
+    def _fits_its_sampler(self) -> "SweepConfig":
         if self.is_search and self.n_trials is None:
             raise ConfigError(f"sweep.n_trials: expected how many points to try with sampler={self.sampler}, got null")
         if not self.is_search and self.n_trials is not None:
@@ -62,6 +71,7 @@ class SweepConfig:
             )
         if self.design == "around" and self.sample is not None:
             raise ConfigError(f"sweep.sample: expected null with design=around, got {self.sample}")
+        return self
 
     @property
     def is_search(self) -> bool:
@@ -71,9 +81,9 @@ class SweepConfig:
     @property
     def max_time_s(self) -> float | None:
         """`max_time` in seconds."""
-        return seconds(self.max_time, "sweep.max_time")
+        return seconds(self.max_time)
 
     @property
     def trial_timeout_s(self) -> float | None:
         """`trial_timeout` in seconds."""
-        return seconds(self.trial_timeout, "sweep.trial_timeout")
+        return seconds(self.trial_timeout)

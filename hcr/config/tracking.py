@@ -1,35 +1,47 @@
 """The typed config of tracking, and the addresses of stores."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 from urllib.parse import unquote
+
+from pydantic import Field, model_validator
 
 from hcr.config.addresses import split_address
 from hcr.config.errors import ConfigError
-from hcr.config.schema import require
 from hcr.config.secrets import redact, without_credentials
+from hcr.config.settings import Positive, Settings, expected
+from hcr.config.words import Expected
 
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 SQLITE_EXAMPLE = "sqlite:////folder/mlflow.db"
 SQLITE_MAGIC = b"SQLite format 3\0"  # what every such file begins with
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrackingConfig:
+class TrackingConfig(Settings):
     """Where a run is recorded, and under what name."""
 
-    uri: str | None
-    experiment_name: str
-    run_name: str | None
-    timeout_s: float
+    group: ClassVar[str] = "tracking"
 
-    def __post_init__(self) -> None:
+    uri: Annotated[
+        str | None,
+        Field(description="MLflow tracking URI; null: MLFLOW_TRACKING_URI, else SQLite under the output root"),
+    ]
+    experiment_name: Annotated[str, Expected("a name"), Field(pattern=r"\S", description="the MLflow experiment")]
+    run_name: Annotated[
+        str | None,
+        Expected("a name or null"),
+        Field(min_length=1, description="name of the MLflow run; null: data set, model and seed"),
+    ]
+    timeout_s: Annotated[
+        Positive, Field(description="how long the end of a run waits for a store that does not answer, in seconds")
+    ]
+
+    @model_validator(mode="after")
+    def _names_a_store(self) -> "TrackingConfig":
         if self.uri is not None:
             check_tracking_uri("tracking.uri", self.uri)
-        require(bool(self.experiment_name.strip()), "tracking.experiment_name", "a name", self.experiment_name)
-        require(self.run_name != "", "tracking.run_name", "a name or null", self.run_name)
-        require(self.timeout_s > 0, "tracking.timeout_s", "a number of seconds over 0", self.timeout_s)
+        return self
 
 
 def check_tracking_uri(key: str, uri: str) -> None:
@@ -53,10 +65,10 @@ def check_tracking_uri(key: str, uri: str) -> None:
         _require(has_database and "://" in uri, key, f"{scheme}://user@host/database", uri)
 
 
-def _require(condition: bool, key: str, expected: str, uri: str) -> None:
+def _require(condition: bool, key: str, what: str, uri: str) -> None:
     if not condition:
         remedy = "; in a password write / as %2F, @ as %40, [ as %5B" if "@" in uri and "://" in uri else ""
-        raise ConfigError(f"{key}: expected {expected}, got {without_credentials(uri)!r}{remedy}")
+        raise ConfigError(f"{key}: expected {what}, got {without_credentials(uri)!r}{remedy}")
 
 
 def _check_sqlite_uri(key: str, uri: str) -> None:
@@ -67,13 +79,16 @@ def _check_sqlite_uri(key: str, uri: str) -> None:
     _require("?" not in rest, key, f"{SQLITE_EXAMPLE}, without options (a ? in a name is %3F)", uri)
     path = sqlite_path(uri).absolute()
     try:
-        require(not path.is_dir(), key, f"{uri.rstrip('/')}/mlflow.db, as {path} is a folder", uri)
+        if path.is_dir():
+            raise expected(f"{uri.rstrip('/')}/mlflow.db, as {path} is a folder", key, uri)
         above = next(folder for folder in path.parents if folder.exists())
-        require(above.is_dir(), key, f"{SQLITE_EXAMPLE}, and {above} is no folder", uri)
+        if not above.is_dir():
+            raise expected(f"{SQLITE_EXAMPLE}, and {above} is no folder", key, uri)
         begin = _first_bytes(path)
     except OSError:  # one that cannot be read is for SQLite to complain of
         return
-    require(begin in (b"", SQLITE_MAGIC), key, f"an SQLite database or no file yet, and {path} is neither", uri)
+    if begin not in (b"", SQLITE_MAGIC):
+        raise expected(f"an SQLite database or no file yet, and {path} is neither", key, uri)
 
 
 def _first_bytes(path: Path) -> bytes | None:

@@ -1,56 +1,64 @@
 """The typed config of the training loop."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from hcr.config.errors import ConfigError
-from hcr.config.schema import require
+from hcr.config.settings import Count, Fraction, Settings
 
 MOST_IMAGES = 1_000_000  # in a step
 MOST_THREADS = 1024  # each is a thread of TensorFlow's, with a stack of its own
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How long and how training goes.
+class TrainingConfig(Settings):
+    """How long and how training goes."""
 
-    `steps_per_epoch` None takes every training image once an epoch; a number is at most so many steps, of images drawn
-    anew for each epoch. `patience` None never stops early. `keep` is the epoch whose weights the run ends with.
-    `threads` None becomes the number of cores this process may use: the number of threads changes float sums, so the
-    number itself is part of the config.
-    """
+    group: ClassVar[str] = "training"
 
-    epochs: int
-    batch_size: int
-    steps_per_epoch: int | None
-    label_smoothing: float
-    patience: int | None
-    min_delta: float
-    keep: Literal["best", "last"]
-    class_weights: Literal["none", "balanced"]
-    average_decay: float | None
-    precision: Literal["float32", "bfloat16"]
-    threads: int | None
+    epochs: Annotated[Count, Field(description="passes over the training images, at most")]
+    batch_size: Annotated[int, Field(ge=1, le=MOST_IMAGES, description="images per step")]
+    steps_per_epoch: Annotated[
+        Count | None, Field(description="steps in an epoch, of images drawn anew for each; null: every image once")
+    ]
+    label_smoothing: Annotated[Fraction, Field(description="share of each one-hot label spread over all classes")]
+    patience: Annotated[
+        Count | None, Field(description="stop after so many epochs in which `monitor` did not improve; null: never")
+    ]
+    min_delta: Annotated[float, Field(ge=0, description="a smaller improvement of `monitor` counts as none")]
+    keep: Annotated[
+        Literal["best", "last"],
+        Field(description="best: the weights of the best epoch by `monitor`; last: of the last (patience: null)"),
+    ]
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Field(description="none; or balanced: every class has the same total weight in the loss"),
+    ]
+    average_decay: Annotated[
+        Annotated[float, Field(gt=0, lt=1)] | None,
+        Field(description="decay per step of the average of weights that is validated and kept; null: no average"),
+    ]
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="float32; or bfloat16: faster where the CPU has it, float32 with a warning elsewhere"),
+    ]
+    threads: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
+        Field(description="threads of TensorFlow; null: one per core; changes float sums, so it is part of the config"),
+    ]
 
-    def __post_init__(self) -> None:
-        require(self.epochs >= 1, "training.epochs", "1 or more", self.epochs)
-        require(1 <= self.batch_size <= MOST_IMAGES, "training.batch_size", f"1 to {MOST_IMAGES}", self.batch_size)
-        steps = self.steps_per_epoch
-        require(steps is None or steps >= 1, "training.steps_per_epoch", "1 or more, or null", steps)
-        require(0 <= self.label_smoothing < 1, "training.label_smoothing", "a fraction in [0, 1)", self.label_smoothing)
-        require(self.patience is None or self.patience >= 1, "training.patience", "1 or more, or null", self.patience)
+    @field_validator("threads")
+    @classmethod
+    def _own_cores(cls, threads: int | None) -> int:
+        return available_cores() if threads is None else threads
+
+    @model_validator(mode="after")
+    def _keeps_what_it_trains(self) -> "TrainingConfig":
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null where training.keep=last, got {self.patience}")
-        require(self.min_delta >= 0, "training.min_delta", "0 or more", self.min_delta)
-        decay = self.average_decay
-        require(decay is None or 0 < decay < 1, "training.average_decay", "a number in (0, 1), or null", decay)
-        if self.threads is None:
-            object.__setattr__(self, "threads", available_cores())
-        require(
-            1 <= self.num_threads <= MOST_THREADS, "training.threads", f"1 to {MOST_THREADS}, or null", self.threads
-        )
+        return self
 
     @property
     def num_threads(self) -> int:

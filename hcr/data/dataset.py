@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
+from hcr.data.formats import DataFormat
 from hcr.data.labels import Labels, to_groups, to_labels
 from hcr.data.pixels import Images, to_pixels
 
@@ -46,7 +46,7 @@ def make_dataset(
     images: NDArray[Any],
     labels: NDArray[Any],
     is_test: NDArray[np.bool_] | None,
-    cfg: DatasetConfig,
+    cfg: DataFormat,
     source: str,
     groups: NDArray[Any] | None = None,
 ) -> Dataset:
@@ -76,7 +76,7 @@ def in_order(
     images: Images,
     labels: Labels,
     is_test: NDArray[np.bool_] | None,
-    cfg: DatasetConfig,
+    cfg: DataFormat,
     source: str,
     groups: Labels | None = None,
     note: str | None = None,
@@ -125,7 +125,7 @@ def _hash_each(images: Images) -> NDArray[np.uint8]:
     return np.frombuffer(digests, dtype=np.uint8).reshape(len(images), 32)
 
 
-def _limited(labels: Labels, is_test: NDArray[np.bool_] | None, cfg: DatasetConfig, source: str) -> NDArray[np.intp]:
+def _limited(labels: Labels, is_test: NDArray[np.bool_] | None, cfg: DataFormat, source: str) -> NDArray[np.intp]:
     """Which `cfg.limit` images to keep, in order: of each class on each official side, the first in its proportion.
 
     The canonical order is by SHA-256 within a class, so the first ones are a fair draw, and the same every time.

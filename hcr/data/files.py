@@ -7,9 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
-from hcr.config.data import ArraysConfig
 from hcr.config.errors import DataError
 from hcr.data.download import download
+from hcr.data.formats.arrays import Arrays
 
 # What a file may be instead of a MATLAB v5 file or a NumPy archive, by its first bytes, and what to do about it.
 MATLAB_AGAIN = "save it in MATLAB with save('x.mat', 'data', 'label', '-v7')"
@@ -34,7 +34,7 @@ MARKS = {
 }
 
 
-def find_file(cfg: ArraysConfig) -> Path:
+def find_file(cfg: Arrays) -> Path:
     """`dataset.path` if given, else the first of `dataset.files` under HCR_DATA_DIR, then in the user's cache.
 
     A file that is in none of them is downloaded into the cache, where `dataset.url` says from where.
@@ -63,7 +63,7 @@ def find_file(cfg: ArraysConfig) -> Path:
     return file
 
 
-def local_file(cfg: ArraysConfig) -> Path | None:
+def local_file(cfg: Arrays) -> Path | None:
     """The file of `cfg` where it is on this machine already."""
     if cfg.path is not None:
         path = _at_home(cfg.path)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
+from hcr.data.formats import DataFormat
 from hcr.data.pixels import NUMBERS, check_whole
 
 Array = NDArray[Any]
@@ -16,7 +16,7 @@ TEXT = "US"  # NumPy's kinds of text: str and bytes
 SHOWN = 5  # names in a message
 
 
-def to_labels(labels: Array, num_images: int, cfg: DatasetConfig, source: str, name: str = "labels") -> Labels:
+def to_labels(labels: Array, num_images: int, cfg: DataFormat, source: str, name: str = "labels") -> Labels:
     """The label of each of `num_images` images, in [0, cfg.num_classes).
 
     Read: whole numbers of any dtype, names of `cfg.class_names`, and one-hot rows. Numbers that count from 1 are
@@ -75,7 +75,7 @@ def _is_one_hot(labels: Array, num_images: int, num_classes: int) -> bool:
     return bool(((labels == 0) | (labels == 1)).all() and ((labels == 1).sum(axis=1) == 1).all())
 
 
-def _from_names(labels: Array, cfg: DatasetConfig, source: str) -> Labels:
+def _from_names(labels: Array, cfg: DataFormat, source: str) -> Labels:
     names, numbers = np.unique(labels, return_inverse=True)
     texts = [name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name) for name in names]
     strangers = [repr(text) for text in texts if text not in cfg.class_names]
@@ -89,7 +89,7 @@ def _from_names(labels: Array, cfg: DatasetConfig, source: str) -> Labels:
     return found
 
 
-def _remedy(labels: Array, cfg: DatasetConfig) -> str:
+def _remedy(labels: Array, cfg: DataFormat) -> str:
     count = cfg.num_classes
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         return ""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
+from hcr.data.formats import DataFormat
 
 Array = NDArray[Any]
 Images = NDArray[np.uint8]
@@ -19,7 +19,7 @@ SLICE = 1_000  # images that are converted at a time
 SINGLE = 1e-3  # the same for float32 and longer, with room for arithmetic on the way
 
 
-def to_pixels(arrays: Mapping[str, Array], cfg: DatasetConfig, source: str) -> tuple[list[Images], str | None]:
+def to_pixels(arrays: Mapping[str, Array], cfg: DataFormat, source: str) -> tuple[list[Images], str | None]:
     """The images in `arrays`, which share one scale, as pixels from 0 to 255; and a note where they were scaled.
 
     Read as they are: whole numbers from 0 to 255 of any dtype. Scaled: bool, whole numbers that are all 0 or 1, and
@@ -87,7 +87,7 @@ def _number(value: Any) -> str:
     return f"{float(value):g}" if value.dtype.kind == "f" else str(int(value))
 
 
-def _shaped(array: Array, name: str, cfg: DatasetConfig, source: str) -> Array:
+def _shaped(array: Array, name: str, cfg: DataFormat, source: str) -> Array:
     """`array` as (N, H, W, C); an axis is only moved or added where that can be meant in one way."""
     height, width, channels = cfg.image_shape
     if array.dtype.kind not in NUMBERS:
@@ -105,7 +105,7 @@ def _shaped(array: Array, name: str, cfg: DatasetConfig, source: str) -> Array:
     )
 
 
-def _other_shape(shape: tuple[int, ...], cfg: DatasetConfig) -> str:
+def _other_shape(shape: tuple[int, ...], cfg: DataFormat) -> str:
     """What may have happened to images of such a shape, and what to do about it."""
     height, width, channels = cfg.image_shape
     one = shape[1:]

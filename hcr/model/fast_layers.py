@@ -5,6 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Keras' 0.99 forgets the initial statistics only after some 500 steps, which small data sets never reach.
+NORM_MOMENTUM = 0.9
+
+
+def batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Batch normalization over all axes but the last."""
+    return FusedBatchNormalization(momentum=NORM_MOMENTUM, name=name)(x)
+
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer, whose training step on images is TensorFlow's one fused operation.

@@ -6,13 +6,14 @@ from functools import partial
 from shutil import get_terminal_size
 
 from hcr import stopping
-from hcr.config import ConfigError, RunConfig
-from hcr.config.compose import Checked
-from hcr.config.points import Space
+from hcr.config import ConfigError
 from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.console import say
 from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
+from hcr.gate import RunConfig
+from hcr.gate.compose import Checked
+from hcr.gate.points import Space
 from hcr.importing import refusal_of
 from hcr.output import leaving_without_output, of_disk
 from hcr.sweep.identity import Fingerprints, fold

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from hcr.config.points import SEED, Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.evaluation.leaderboard import Leaderboard, number_format
+from hcr.gate.points import SEED, Space
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of

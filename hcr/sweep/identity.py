@@ -5,11 +5,12 @@ Configs alone cannot tell: two files may hold one data set, and one file may hol
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hcr.config import ConfigError, RunConfig
-from hcr.config.fingerprint import code_version, fingerprint
-from hcr.config.points import SEED, AskedRun
-from hcr.config.resolve import resolve
-from hcr.data.splits import DataDigests, data_digests
+from hcr.config import ConfigError
+from hcr.data.splitting import DataDigests, data_digests
+from hcr.gate import RunConfig
+from hcr.gate.fingerprint import code_version, fingerprint
+from hcr.gate.points import SEED, AskedRun
+from hcr.gate.resolve import resolve
 from hcr.sweep.plan import Plan, place_of
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hcr.config import RunConfig
 from hcr.config.errors import HcrError
-from hcr.config.points import SEED
 from hcr.config.tracking import output_root
 from hcr.evaluation.leaderboard import counted, short_names
+from hcr.gate import RunConfig
+from hcr.gate.points import SEED
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial

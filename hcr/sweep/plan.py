@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hcr.config import ConfigError, RunConfig
-from hcr.config.data import DatasetConfig
+from hcr.config import ConfigError
 from hcr.config.errors import one_line
-from hcr.config.fingerprint import code_sources, deciding_config
-from hcr.config.gate import MONITORS, RUN_GROUPS, parse_resolved, to_dict
-from hcr.config.points import SEED, AskedRun, Space
+from hcr.data.formats import DataFormat
+from hcr.gate import RunConfig
+from hcr.gate.fingerprint import code_sources, deciding_config
+from hcr.gate.points import SEED, AskedRun, Space
+from hcr.gate.run_config import MONITORS, RUN_GROUPS, parse_resolved, to_dict
 
 T = TypeVar("T")
 
@@ -164,12 +165,12 @@ def make_plan(
             )
         )
     kept = {"sampler", "design", "sample"}
-    kept |= {name for name in asdict(sweep) if name.startswith("pruner")} if sweep.is_search else set()
+    kept |= {name for name in sweep.model_dump() if name.startswith("pruner")} if sweep.is_search else set()
     identity = {
         "runs": sorted(digest(_identity(run.cfg, space)) for run in runs),
         "base": _identity(base, space) if sweep.is_search else None,
         "axes": sorted(digest(_in_order(axis.to_json())) for axis in space.axes),
-        "sweep": {name: value for name, value in asdict(sweep).items() if name in kept},
+        "sweep": {name: value for name, value in sweep.model_dump().items() if name in kept},
         "store": [uri, base.tracking.experiment_name],
     }
     code: dict[str, str] = {}
@@ -190,7 +191,7 @@ def make_plan(
         workers=workers,
         threads=threads,
         code=code,
-        sweep=asdict(sweep),
+        sweep=sweep.model_dump(),
         fixed=space.fixed,
         data=dict(data or {}),
     )
@@ -268,7 +269,7 @@ def told_changes(changed: Sequence[str]) -> str:
     )
 
 
-def place_of(dataset: DatasetConfig) -> str:
+def place_of(dataset: DataFormat) -> str:
     """What stands for a data set, whatever its files hold: a digest of the settings that say which images it has."""
     return digest({key: value for key, value in vars(dataset).items() if key not in NO_PLACE})[:PLACE_LENGTH]
 

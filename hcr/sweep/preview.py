@@ -11,12 +11,13 @@ from typing import Any
 from rich.table import Table
 
 from hcr import stopping
-from hcr.config import ConfigError, HcrError, RunConfig
-from hcr.config.gate import to_dict
+from hcr.config import ConfigError, HcrError
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.console import PlainConsole
 from hcr.evaluation.leaderboard import counted, format_value
+from hcr.gate import RunConfig
+from hcr.gate.run_config import to_dict
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads

@@ -13,10 +13,10 @@ from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hcr.config.axes import Axis, written
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.points import Space, search_samples
 from hcr.config.sweep import SweepConfig
+from hcr.gate.axes import Axis, written
+from hcr.gate.points import Space, search_samples
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 

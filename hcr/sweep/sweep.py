@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hcr import stopping
-from hcr.config import ConfigError, HcrError, RunConfig
-from hcr.config.gate import to_dict
+from hcr.config import ConfigError, HcrError
 from hcr.config.launcher import LauncherConfig
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.drawing import is_drawn
 from hcr.evaluation.leaderboard import Leaderboard, counted
+from hcr.gate import RunConfig
+from hcr.gate.run_config import to_dict
 from hcr.output import leaving_without_output
 from hcr.sweep.confirm import Confirmation, confirmation, plan_confirmation
 from hcr.sweep.dispatch import Dispatcher
@@ -202,7 +203,7 @@ def check_models(
 
 def parts_of(cfg: RunConfig) -> str:
     """What a model and its optimizer are built from: equal texts, equal models."""
-    training = replace(cfg.training, threads=1)  # which build nothing
+    training = cfg.training.replace(threads=1)  # which build nothing
     parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
 

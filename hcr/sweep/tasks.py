@@ -1,12 +1,11 @@
 """What a sweep does in processes of their own beside its trials: build models, time them, score and draw runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import one_line
-from hcr.config.gate import parse_resolved
+from hcr.gate.run_config import parse_resolved
 
 CALIBRATION_STEPS = 32
 
@@ -31,7 +30,7 @@ def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[lis
 
 def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
     """Seconds that an epoch of each config takes, from some of its steps and one validation."""
-    from hcr.data import load_splits
+    from hcr.data.splitting import load_splits
     from hcr.training import configure_threads, fit
     from hcr.training.build import build
     from hcr.training.loop import steps_per_epoch
@@ -42,7 +41,7 @@ def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
         configure_threads(cfg.training.num_threads)
         splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
         model, optimizer = build(cfg, len(splits.train))
-        some = replace(cfg.training, epochs=2, patience=None, steps_per_epoch=CALIBRATION_STEPS)
+        some = cfg.training.replace(epochs=2, patience=None, steps_per_epoch=CALIBRATION_STEPS)
         state = fit(
             model, optimizer, splits.train, splits.val, some, cfg.augmentation, monitor=cfg.monitor, seed=cfg.seed
         )

@@ -17,9 +17,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from hcr import stopping
-from hcr.config import HcrError, RunConfig, TrackingError, parse_config
+from hcr.config import HcrError, TrackingError
 from hcr.config.errors import one_line
-from hcr.config.gate import to_yaml
+from hcr.gate import RunConfig, parse_config
+from hcr.gate.run_config import to_yaml
 from hcr.streams import settle_streams
 from hcr.tracking.events import last_event
 from hcr.tracking.journal import Journal, append_event
@@ -136,8 +137,8 @@ def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
 
 def _hold_sent(cfg: RunConfig, folder: Path) -> None:
     """Learn from the data set in `folder`, where it was sent here."""
+    from hcr.data.loading import hold_dataset
     from hcr.data.shipping import read_dataset
-    from hcr.data.sources import hold_dataset
 
     if folder.is_dir():
         hold_dataset(cfg.dataset, read_dataset(folder))

@@ -2,8 +2,8 @@
 
 import keras
 
-from hcr.config import RunConfig
-from hcr.model import build_model, build_optimizer
+from hcr.gate import RunConfig
+from hcr.model.building import build_model, build_optimizer
 from hcr.training.loop import steps_per_epoch
 
 

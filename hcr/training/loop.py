@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcr import stopping
-from hcr.config.augmentation import AugmentationConfig
 from hcr.config.errors import TrainingError
-from hcr.config.gate import MONITORS
 from hcr.config.training import TrainingConfig
-from hcr.data.splits import Subset
+from hcr.data.splitting import Subset
 from hcr.evaluation.metrics import accuracy, cross_entropy
+from hcr.gate.run_config import MONITORS
+from hcr.model.augmentations import Augmentation
 from hcr.training.predict import predict_probabilities
 from hcr.training.steps import TrainingSteps
 
@@ -85,7 +85,7 @@ def fit(
     train: Subset,
     val: Subset,
     training: TrainingConfig,
-    augmentation: AugmentationConfig,
+    augmentation: Augmentation,
     *,
     monitor: str,
     seed: int,

@@ -9,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from hcr.config.augmentation import AugmentationConfig
 from hcr.config.training import TrainingConfig
-from hcr.data.splits import Subset
-from hcr.model import build_augmentation
+from hcr.data.splitting import Subset
+from hcr.model.augmentations import Augmentation
 
 
 class TrainingSteps:
@@ -31,7 +30,7 @@ class TrainingSteps:
         optimizer: keras.optimizers.Optimizer,
         train: Subset,
         training: TrainingConfig,
-        augmentation: AugmentationConfig,
+        augmentation: Augmentation,
     ) -> None:
         optimizer.build(model.trainable_variables)
         self._model = model
@@ -41,7 +40,7 @@ class TrainingSteps:
         self._num_classes = int(model.output_shape[-1])
         self._batch_size = training.batch_size
         self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
-        self._augment = build_augmentation(augmentation)
+        self._augment = augmentation.build()
         self._class_weights = None
         if training.class_weights == "balanced":
             self._class_weights = tf.constant(balanced_class_weights(train.labels, self._num_classes))

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 
 from hcr.commands.completion import SCRIPTS, answer_bash, candidates, split_line
 from hcr.commands.suggest import Suggestions
-from hcr.config.compose import Composer, compose
-from hcr.config.gate import flatten
+from hcr.gate.compose import Composer, compose
+from hcr.gate.run_config import flatten
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import run_labels
 from hcr.verbs import VERBS

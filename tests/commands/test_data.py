@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import DATA_DIR, UNDRAWN, Hcr
 
-from hcr.config.compose import compose
-from hcr.data import load_splits
+from hcr.data.splitting import load_splits
+from hcr.gate.compose import compose
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from hcr.config.compose import compose
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.gate import parse_config, to_yaml
 from hcr.config.naming import safe_file_name
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact, without_secrets
+from hcr.gate.compose import compose
+from hcr.gate.run_config import parse_config, to_yaml
 
 # Shaped like secrets, and put together here so that nobody's scanner takes them for any.
 TOKENS = [

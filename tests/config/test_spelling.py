@@ -2,8 +2,8 @@
 
 import pytest
 
-from hcr.config.compose import Composer
 from hcr.config.spelling import ALIASES, ELSEWHERE, key_meant, nearest, simplified
+from hcr.gate.compose import Composer
 
 
 @pytest.mark.parametrize(

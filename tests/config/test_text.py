@@ -4,14 +4,15 @@ import ast
 import io
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from conftest import Hcr
 
-from hcr.config.compose import compose
 from hcr.config.errors import ConfigError
-from hcr.config.schema import convert
+from hcr.config.settings import Listing, Settings
 from hcr.config.text import markdown, printable
+from hcr.gate.compose import compose
 from hcr.streams import ENCODING_ERRORS, refuse_undecodable, settle_streams
 
 PACKAGE = Path(__file__).parents[2] / "hcr"
@@ -48,12 +49,22 @@ def test_a_stream_of_ascii_spells_what_it_lacks() -> None:
     assert stream.buffer.getvalue().decode() == r"+/- x -> ... \xe9 \u4e2d \ud800"
 
 
+class Noted(Settings):
+    notes: str | None
+
+
+class Named(Settings):
+    group: ClassVar[str] = "dataset"
+
+    class_names: Listing[str]
+
+
 @pytest.mark.parametrize("value", ["\ud800", "a\x00b", "a\x85"])
 def test_a_config_with_what_no_file_can_hold_is_refused_by_its_key(value: str) -> None:
     with pytest.raises(ConfigError, match=r"^notes: expected text without NUL, U\+0085 and lone surrogates, got '"):
-        convert(str | None, value, key="notes")
+        Noted(notes=value)
     with pytest.raises(ConfigError, match=r"^dataset\.class_names\[1\]: expected text"):
-        convert(tuple[str, ...], ["a", value], key="dataset.class_names")
+        Named(class_names=["a", value])
 
 
 def test_bytes_that_are_no_text_are_refused_wherever_they_come_from() -> None:

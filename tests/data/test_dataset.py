@@ -1,7 +1,6 @@
 """A data set is checked, put in canonical order, and digested: the same images, the same digest."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
 from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.formats import DataFormat
 
-CFG = DatasetConfig(
+CFG = DataFormat(
     name="small", format="sklearn_digits", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "c")
 )
 
@@ -95,7 +94,7 @@ def test_the_order_is_by_label_then_by_sha256_of_the_pixels_then_training_first(
 
 def test_the_same_bytes_in_another_shape_have_another_digest() -> None:
     images, labels, _ = arrays()
-    turned = make_dataset(images.reshape(-1, 3, 4, 1), labels, None, replace(CFG, image_shape=(3, 4, 1)), "a file")
+    turned = make_dataset(images.reshape(-1, 3, 4, 1), labels, None, CFG.replace(image_shape=(3, 4, 1)), "a file")
     assert turned.digest != make(images, labels).digest
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from conftest import Hcr
 
-from hcr.config.compose import compose
-from hcr.config.data import ArraysConfig
 from hcr.config.errors import DataError
 from hcr.console import PlainConsole
-from hcr.data import load_dataset
 from hcr.data.download import download
 from hcr.data.files import find_file
+from hcr.data.formats.arrays import Arrays
+from hcr.data.loading import load_dataset
+from hcr.gate.compose import compose
 
 BODY = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -197,9 +197,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "hcr"
 
 
-def mnist(url: str, sha256: str = SHA256) -> ArraysConfig:
+def mnist(url: str, sha256: str = SHA256) -> Arrays:
     cfg = compose(["dataset=mnist", f"dataset.url={url}", f"dataset.sha256={sha256}"]).dataset
-    assert isinstance(cfg, ArraysConfig)
+    assert isinstance(cfg, Arrays)
     return cfg
 
 

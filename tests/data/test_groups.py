@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from conftest import DATA_DIR
 
-from hcr.config.compose import compose
-from hcr.config.data import ArraysConfig, GroupedSplitConfig
 from hcr.config.errors import DataError
-from hcr.data import Splits, load_dataset, load_splits
+from hcr.data.formats.arrays import Arrays
 from hcr.data.groups import draw_groups
+from hcr.data.loading import load_dataset
+from hcr.data.splits.grouped import Grouped
+from hcr.data.splitting import Splits, load_splits
+from hcr.gate.compose import compose
 
 CLASSES = 4
 
 
-def small(folder: Path, sizes: list[int], name: str = "small.npz", order_seed: int | None = None) -> ArraysConfig:
+def small(folder: Path, sizes: list[int], name: str = "small.npz", order_seed: int | None = None) -> Arrays:
     """Groups of such sizes, their labels at random."""
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(len(sizes)), sizes)
@@ -24,7 +26,7 @@ def small(folder: Path, sizes: list[int], name: str = "small.npz", order_seed: i
     x[-1], y[-1] = x[0], y[0]  # one image in two groups: which is which must not depend on the file's order
     order = np.arange(len(x)) if order_seed is None else np.random.default_rng(order_seed).permutation(len(x))
     np.savez(folder / name, x=x[order], y=y[order], group=group[order])
-    return ArraysConfig(
+    return Arrays(
         name="small",
         format="arrays",
         path=str(folder / name),
@@ -35,11 +37,11 @@ def small(folder: Path, sizes: list[int], name: str = "small.npz", order_seed: i
     )
 
 
-def grouped(validation: float = 0.1, test: float = 0.2) -> GroupedSplitConfig:
-    return GroupedSplitConfig(name="grouped", validation=validation, test=test, test_seed=0)
+def grouped(validation: float = 0.1, test: float = 0.2) -> Grouped:
+    return Grouped(name="grouped", validation=validation, test=test, test_seed=0)
 
 
-def groups_of(cfg: ArraysConfig, splits: Splits) -> list[set[int]]:
+def groups_of(cfg: Arrays, splits: Splits) -> list[set[int]]:
     groups = load_dataset(cfg).groups
     assert groups is not None
     return [set(groups[part.index].tolist()) for part in (splits.train, splits.val, splits.test)]
@@ -117,7 +119,7 @@ def test_the_real_letters_are_split_by_word_to_the_tenth_of_a_percent() -> None:
     if not path.is_file():
         pytest.skip(f"ocr-letters.npz is not in {DATA_DIR}; HCR_DATA_DIR names its folder")
     cfg = compose(["dataset=letters", f"dataset.path={path}"])
-    assert isinstance(cfg.dataset, ArraysConfig)
+    assert isinstance(cfg.dataset, Arrays)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     train, val, test = groups_of(cfg.dataset, splits)
     assert len(train | val | test) == len(train) + len(val) + len(test) == 6877

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
+from hcr.data.formats import DataFormat
 from hcr.data.labels import to_groups, to_labels
 
-CFG = DatasetConfig(name="small", format="x", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "ü"))
+CFG = DataFormat(name="small", format="x", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "ü"))
 LABELS = np.arange(12) % 3
 NAMES = np.array(CFG.class_names)[LABELS]
 

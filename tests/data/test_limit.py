@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcr.config.compose import compose
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
-from hcr.data import load_dataset
 from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.formats import DataFormat
+from hcr.data.loading import load_dataset
+from hcr.gate.compose import compose
 
 SIZES = {False: [50, 30, 4], True: [10, 5, 1]}  # images of each class, for training and for test
 
 
 def make(limit: int | None, *, official: bool = True, order: Any = slice(None)) -> Dataset:
-    cfg = DatasetConfig(
+    cfg = DataFormat(
         name="small",
         format="sklearn_digits",
         image_shape=(4, 3, 1),

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import scipy.io
 
-from hcr.config.compose import compose
-from hcr.config.data import ArraysConfig, OfficialSplitConfig
 from hcr.config.errors import ConfigError, DataError
-from hcr.data import load_dataset, load_splits
+from hcr.data.formats.arrays import Arrays
+from hcr.data.loading import load_dataset
+from hcr.data.splits.official import Official
+from hcr.data.splitting import load_splits
+from hcr.gate.compose import compose
 
-OFFICIAL = OfficialSplitConfig(name="official", validation=0.2)
+OFFICIAL = Official(name="official", validation=0.2)
 
 
-def config(file: Path, *, official: bool = True, **changes: Any) -> ArraysConfig:
+def config(file: Path, *, official: bool = True, **changes: Any) -> Arrays:
     values: dict[str, Any] = {
         "name": "small",
         "format": "arrays",
@@ -28,7 +30,7 @@ def config(file: Path, *, official: bool = True, **changes: Any) -> ArraysConfig
         "num_classes": 3,
         "class_names": ("a", "b", "c"),
     }
-    return ArraysConfig(**(values | changes))
+    return Arrays(**(values | changes))
 
 
 def images(count: int = 90) -> tuple[np.ndarray, np.ndarray]:
@@ -296,7 +298,7 @@ WEB = "dataset.url: expected an address that starts with https:// or http://, wi
         ({"url": "https://a.org/x.npz", "sha256": "ABC"}, "dataset.sha256: expected 64 hexadecimal digits"),
         ({"url": "https://a.org/x.npz", "sha256": "0" * 64}, "dataset.files: expected a file name"),
         ({"path": None}, "dataset.files: expected at least one file name"),
-        ({"files": ("../x.npz",)}, "dataset.files: expected file names without folders"),
+        ({"files": ("../x.npz",)}, "dataset.files[0]: expected file names without folders"),
         ({"has_official_test": False}, "dataset.train_images: expected null where has_official_test is false"),
         ({"limit": 2}, "dataset.limit: expected 3 or more, one image per class, or null, got 2"),
     ],

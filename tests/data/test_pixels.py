@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcr.config.data import DatasetConfig
 from hcr.config.errors import DataError
+from hcr.data.formats import DataFormat
 from hcr.data.pixels import to_pixels
 
 GREY = np.random.default_rng(0).integers(0, 256, (30, 4, 3), dtype=np.uint8)
@@ -14,8 +14,8 @@ GREY.flat[:2] = 0, 255
 INK = GREY > 127
 
 
-def cfg(channels: int = 1) -> DatasetConfig:
-    return DatasetConfig(name="small", format="x", image_shape=(4, 3, channels), num_classes=2, class_names=("a", "b"))
+def cfg(channels: int = 1) -> DataFormat:
+    return DataFormat(name="small", format="x", image_shape=(4, 3, channels), num_classes=2, class_names=("a", "b"))
 
 
 def read(images: Any, channels: int = 1) -> tuple[np.ndarray, str | None]:

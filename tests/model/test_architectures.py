@@ -1,19 +1,17 @@
 """Architectures: raw pixels in, probabilities out, the layers that were asked for."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 
-from hcr.config.compose import compose
-from hcr.config.model import CnnConfig
-from hcr.model import build_model
+from hcr.gate.compose import compose
+from hcr.model.architectures.cnn import Cnn
+from hcr.model.building import build_model
 from hcr.training import predict_probabilities
 from hcr.training.build import build
 
 CNN = compose().model
-assert isinstance(CNN, CnnConfig)
+assert isinstance(CNN, Cnn)
 
 
 def of_type(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
@@ -36,12 +34,12 @@ def test_scaling_to_0_1_is_the_first_layer() -> None:
 
 
 def test_one_number_of_filters_doubles_from_block_to_block() -> None:
-    model = build_model(replace(CNN, depth=3, filters=8), (28, 28, 1), 10, seed=0)
+    model = build_model(CNN.replace(depth=3, filters=8), (28, 28, 1), 10, seed=0)
     assert [layer.filters for layer in of_type(model, keras.layers.Conv2D)] == [8, 16, 32]
 
 
 def test_a_list_gives_each_block_its_own_filters() -> None:
-    model = build_model(replace(CNN, depth=2, filters=(5, 7)), (28, 28, 1), 10, seed=0)
+    model = build_model(CNN.replace(depth=2, filters=(5, 7)), (28, 28, 1), 10, seed=0)
     assert [layer.filters for layer in of_type(model, keras.layers.Conv2D)] == [5, 7]
 
 
@@ -49,18 +47,17 @@ def test_a_list_gives_each_block_its_own_filters() -> None:
     ("pooling", "kind"), [("max", keras.layers.MaxPooling2D), ("average", keras.layers.AveragePooling2D)]
 )
 def test_pooling_halves_the_image_once_a_block(pooling: str, kind: type) -> None:
-    model = build_model(replace(CNN, depth=2, pooling=pooling), (28, 28, 1), 10, seed=0)
+    model = build_model(CNN.replace(depth=2, pooling=pooling), (28, 28, 1), 10, seed=0)
     assert [layer.output.shape[1:3] for layer in of_type(model, kind)] == [(14, 14), (7, 7)]
 
 
 def test_without_pooling_the_image_keeps_its_size_at_any_depth() -> None:
-    model = build_model(replace(CNN, depth=5, filters=2, pooling="none"), (8, 8, 1), 10, seed=0)
+    model = build_model(CNN.replace(depth=5, filters=2, pooling="none"), (8, 8, 1), 10, seed=0)
     assert model.get_layer("act5").output.shape[1:3] == (8, 8)
 
 
 def test_each_block_may_have_settings_of_its_own() -> None:
-    cfg = replace(
-        CNN,
+    cfg = CNN.replace(
         depth=3,
         filters=(4, 5, 6),
         convolutions=(1, 2, 1),
@@ -86,14 +83,14 @@ def test_each_block_may_have_settings_of_its_own() -> None:
 def test_what_the_gate_counts_of_an_image_is_what_keras_leaves_of_it() -> None:
     for padding in ("same", "valid"):
         for strides, kernel_size, convolutions in ((1, 3, 1), (2, 5, 2), (3, 2, 3), (2, 1, 1)):
-            cfg = replace(CNN, depth=1, padding=padding, strides=strides, kernel_size=kernel_size)
-            cfg = replace(cfg, convolutions=convolutions, filters=2)
+            cfg = CNN.replace(depth=1, padding=padding, strides=strides, kernel_size=kernel_size)
+            cfg = cfg.replace(convolutions=convolutions, filters=2)
             block = build_model(cfg, (29, 23, 1), 10, seed=0).get_layer("flatten").input
             assert block.shape[1:3] == tuple(cfg.blocks[0].output_size(size) for size in (29, 23)), cfg
 
 
 def test_a_crop_looks_at_the_central_square_alone() -> None:
-    model = build_model(replace(CNN, crop=22), (28, 28, 1), 10, seed=0)
+    model = build_model(CNN.replace(crop=22), (28, 28, 1), 10, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     framed = images.copy()
     framed[:, :3] = framed[:, -3:] = framed[:, :, :3] = framed[:, :, -3:] = 0
@@ -105,7 +102,7 @@ def test_a_crop_looks_at_the_central_square_alone() -> None:
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_pooling_before_the_activation_changes_nothing(activation: str) -> None:
     """Each block is the maximum of activations, whichever of the two comes first in the graph."""
-    model = build_model(replace(CNN, depth=1, filters=3, activation=activation), (8, 8, 1), 10, seed=0)
+    model = build_model(CNN.replace(depth=1, filters=3, activation=activation), (8, 8, 1), 10, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     before = keras.Model(model.input, model.get_layer("norm1").output)(images)
     expected = keras.ops.max_pool(keras.activations.get(activation)(before), 2, 2)
@@ -114,8 +111,8 @@ def test_pooling_before_the_activation_changes_nothing(activation: str) -> None:
 
 
 def test_batch_norm_dropout_and_dense_layers_come_and_go_with_their_settings() -> None:
-    full = build_model(replace(CNN, dense_units=(16, 8), dropout=0.5), (8, 8, 1), 10, seed=0)
-    bare = build_model(replace(CNN, dense_units=(), dropout=0.0, batch_norm=False), (8, 8, 1), 10, seed=0)
+    full = build_model(CNN.replace(dense_units=(16, 8), dropout=0.5), (8, 8, 1), 10, seed=0)
+    bare = build_model(CNN.replace(dense_units=(), dropout=0.0, batch_norm=False), (8, 8, 1), 10, seed=0)
     assert [layer.units for layer in of_type(full, keras.layers.Dense)] == [16, 8, 10]
     assert [layer.rate for layer in of_type(full, keras.layers.Dropout)] == [0.5, 0.5, 0.5]
     assert len(of_type(full, keras.layers.BatchNormalization)) == 2

@@ -5,15 +5,14 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from hcr.config.compose import compose
-from hcr.data import load_dataset
-from hcr.model import build_augmentation
+from hcr.data.loading import load_dataset
+from hcr.gate.compose import compose
 
 KINDS = ["shift", "affine", "elastic"]
 
 
 def augmented(overrides: list[str], images: NDArray[np.uint8], seed: int = 0, step: int = 0) -> NDArray[np.uint8]:
-    augment = build_augmentation(compose(overrides).augmentation)
+    augment = compose(overrides).augmentation.build()
     assert augment is not None
     result = tf.function(augment)(tf.constant(images), tf.constant([seed, step], tf.int64)).numpy()
     assert isinstance(result, np.ndarray)
@@ -33,7 +32,7 @@ def dot(row: int, column: int, size: int = 15) -> NDArray[np.uint8]:
 
 
 def test_none_is_nothing_at_all() -> None:
-    assert build_augmentation(compose(["augmentation=none"]).augmentation) is None
+    assert compose(["augmentation=none"]).augmentation.build() is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

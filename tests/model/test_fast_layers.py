@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hcr.config.compose import compose
-from hcr.model import build_model, with_keras_layers
-from hcr.model.fast_layers import KERAS_LAYERS, FastDropout, FusedBatchNormalization
+from hcr.gate.compose import compose
+from hcr.model.building import build_model
+from hcr.model.fast_layers import KERAS_LAYERS, FastDropout, FusedBatchNormalization, with_keras_layers
 from hcr.training import predict_probabilities
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from hcr.config.compose import compose
-from hcr.model import build_model, build_optimizer
+from hcr.gate.compose import compose
+from hcr.model.building import build_model, build_optimizer
 from hcr.model.muon import Muon, orthogonalize
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from hcr.config.compose import compose
-from hcr.model import build_optimizer
+from hcr.gate.compose import compose
+from hcr.model.building import build_optimizer
 
 
 def rates(overrides: list[str], total_steps: int, steps: list[int]) -> list[float]:

@@ -10,8 +10,8 @@ import pytest
 from conftest import Hcr
 
 from hcr.config import ConfigError, DataError
-from hcr.config.compose import Checked, Composer
-from hcr.data.sources import load_dataset
+from hcr.data.loading import load_dataset
+from hcr.gate.compose import Checked, Composer
 from hcr.sweep.identity import Fingerprints, check_data, fold
 from hcr.sweep.plan import Plan, make_plan
 from hcr.tracking.events import first_event

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hcr.config import ConfigError
-from hcr.config.compose import Composer
-from hcr.config.points import Space
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import output_root
+from hcr.gate.compose import Composer
+from hcr.gate.points import Space
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, make_plan
@@ -57,7 +57,7 @@ class Opened:
         made, sweep = plan(*more, seed=seed)
         base = changes.pop("base", BASE)
         self.plan = replace(made, base=base)
-        sweep = replace(sweep, **changes)
+        sweep = sweep.replace(**changes)
         folder.mkdir(exist_ok=True)
         retry = changes.get("retry_failed", False)
         self.ledger = Ledger(self.plan, folder, Fingerprints(), deleted=(), retry_failed=retry)
@@ -254,8 +254,8 @@ def test_what_is_worse_depends_on_the_direction(tmp_path: Path) -> None:
 def test_the_rungs_are_where_runs_can_be_given_up() -> None:
     _, sweep = plan()
     assert rungs(sweep, 9) == []
-    assert rungs(replace(sweep, pruner="median", pruner_warmup=2), 6) == [2, 3, 4, 5]
-    assert rungs(replace(sweep, pruner="asha"), 30) == [1, 3, 9, 27]
+    assert rungs(sweep.replace(pruner="median", pruner_warmup=2), 6) == [2, 3, 4, 5]
+    assert rungs(sweep.replace(pruner="asha"), 30) == [1, 3, 9, 27]
 
 
 def test_importances_are_shares(tmp_path: Path) -> None:

@@ -191,11 +191,11 @@ import os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcr.config.optimizer import OptimizerConfig
+from hcr.model.optimizers import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faulty(OptimizerConfig):
+class Faulty(Optimizer):
     fault: str
 
     def build(self, learning_rate):

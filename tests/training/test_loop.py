@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from hcr.config import RunConfig, TrainingError
-from hcr.config.compose import compose
-from hcr.data import Splits, Subset, load_splits
+from hcr.config import TrainingError
+from hcr.data.splitting import Splits, Subset, load_splits
+from hcr.gate import RunConfig
+from hcr.gate.compose import compose
 from hcr.training import TrainingState, fit, predict_probabilities
 from hcr.training.build import build
 from hcr.training.loop import is_better, steps_per_epoch
@@ -44,7 +45,7 @@ def train(splits: Splits, cfg: RunConfig = CFG, *, state: TrainingState | None =
 
 
 def with_training(**settings: Any) -> RunConfig:
-    return replace(CFG, training=replace(CFG.training, **settings))
+    return CFG.replace(training=CFG.training.replace(**settings))
 
 
 def numbers(state: TrainingState) -> list[dict[str, float]]:
@@ -66,7 +67,7 @@ def test_the_public_metrics_are_there_for_every_epoch(splits: Splits) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(splits: Splits) -> None:
-    (first, a), (again, b), (other, _) = train(splits), train(splits), train(splits, replace(CFG, seed=1))
+    (first, a), (again, b), (other, _) = train(splits), train(splits), train(splits, CFG.replace(seed=1))
     assert numbers(a) == numbers(b)
     assert all(np.array_equal(x, y) for x, y in zip(first.get_weights(), again.get_weights(), strict=True))
     assert not all(np.array_equal(x, y) for x, y in zip(first.get_weights(), other.get_weights(), strict=True))
@@ -156,7 +157,7 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> No
 def test_the_last_epoch_is_kept_where_that_is_asked_for(splits: Splits) -> None:
     cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
     best, _ = train(splits, cfg)
-    model, state = train(splits, replace(cfg, training=replace(cfg.training, keep="last", patience=None)))
+    model, state = train(splits, cfg.replace(training=cfg.training.replace(keep="last", patience=None)))
     assert state.best_epoch == state.epoch == 8
     assert all(np.array_equal(x, y) for x, y in zip(model.get_weights(), state.best_weights, strict=True))
     assert not all(np.array_equal(x, y) for x, y in zip(model.get_weights(), best.get_weights(), strict=True))

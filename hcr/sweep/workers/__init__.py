@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from hcr.config import RunConfig
 from hcr.config.errors import HcrError
 from hcr.config.launcher import LauncherConfig
+from hcr.gate import RunConfig
 
 if TYPE_CHECKING:
     from hcr.sweep.workers.local import Local

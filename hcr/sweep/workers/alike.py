@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hcr import __version__
-from hcr.config.fingerprint import DECIDING_PACKAGES, code_sources
-from hcr.config.gate import RunConfig
 from hcr.config.training import has_bfloat16
 from hcr.environment import deciding_settings
+from hcr.gate.fingerprint import DECIDING_PACKAGES, code_sources
+from hcr.gate.run_config import RunConfig
 
 
 @dataclass(frozen=True)

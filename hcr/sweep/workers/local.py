@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from hcr import stopping
-from hcr.config import RunConfig
 from hcr.config.errors import HcrError
-from hcr.config.gate import to_yaml
+from hcr.gate import RunConfig
+from hcr.gate.run_config import to_yaml
 from hcr.sweep.trial import CONFIG, OUTPUT, run_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.sweep.workers.preload import ORDER

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ORDER = "HCR_SWEEP_PRELOAD"  # JSON: "log", a file for what is printed; "ready", one that is made at the end; "config"
 MODULES = (
-    "hcr.config.gate",
+    "hcr.gate.run_config",
     "hcr.sweep.trial",
     "hcr.sweep.tasks",
     "hcr.sweep.workers.local",
@@ -35,8 +35,8 @@ def preload(config: Path | None) -> None:
     for name in MODULES:
         import_module(name)
     from hcr.config import HcrError
-    from hcr.config.fingerprint import hold_sources
-    from hcr.data.sources import load_dataset
+    from hcr.data.loading import load_dataset
+    from hcr.gate.fingerprint import hold_sources
     from hcr.sweep.trial import read_config
     from hcr.tracking import sources
     from hcr.tracking.store import warm_up

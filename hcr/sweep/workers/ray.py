@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hcr import stopping
-from hcr.config.data import SklearnDigitsConfig
 from hcr.config.errors import ConfigError, HcrError, one_line
-from hcr.config.fingerprint import extension_sources
-from hcr.config.gate import RunConfig, to_dict
 from hcr.config.launcher import RayConfig
+from hcr.gate.fingerprint import extension_sources
+from hcr.gate.run_config import RunConfig, to_dict
 from hcr.sweep.trial import read_config, read_task
 from hcr.sweep.workers import Event, WorkersLost
 from hcr.sweep.workers.alike import facts
@@ -160,12 +159,12 @@ class RayWorkers:
         digest = read_task(folder).dataset_digest
         if digest is None or digest in self._sent:
             return
-        from hcr.data import load_dataset
+        from hcr.data.loading import load_dataset
 
         self._sent.add(digest)
         with contextlib.suppress(HcrError):  # what is wrong with it is told by the trial
             cfg = read_config(folder).dataset
-            if not isinstance(cfg, SklearnDigitsConfig):
+            if not cfg.is_bundled:
                 self._send("dataset", digest, load_dataset(cfg))
 
     def _send(self, *message: Any) -> None:

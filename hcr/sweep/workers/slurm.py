@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcr import stopping
-from hcr.config import ConfigError, HcrError, RunConfig
+from hcr.config import ConfigError, HcrError
 from hcr.config.errors import one_line
 from hcr.config.launcher import LauncherConfig, SlurmConfig
+from hcr.gate import RunConfig
 from hcr.sweep.trial import OUTPUT, read_task, run_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.tracking.events import JOURNAL, read_events

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hcr.config.compose import compose
+from hcr.gate.compose import compose
 from hcr.sweep.workers.alike import Facts, difference, facts
 
 HERE = Facts(

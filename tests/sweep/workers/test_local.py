@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hcr import stopping
-from hcr.config.compose import compose
 from hcr.config.errors import HcrError
+from hcr.gate.compose import compose
 from hcr.sweep.ledger import new_key
 from hcr.sweep.trial import Task, write_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost

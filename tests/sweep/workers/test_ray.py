@@ -12,10 +12,11 @@ import pytest
 
 from hcr import stopping
 from hcr.checkpoints import CHECKPOINT
-from hcr.config import ConfigError, RunConfig
-from hcr.config.compose import compose
+from hcr.config import ConfigError
 from hcr.config.launcher import RayConfig
-from hcr.data import load_dataset
+from hcr.data.loading import load_dataset
+from hcr.gate import RunConfig
+from hcr.gate.compose import compose
 from hcr.sweep.trial import ERROR, OUTPUT, Task, write_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost, ray
 from hcr.sweep.workers.local import Local

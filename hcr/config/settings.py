@@ -1,0 +1,182 @@
+"""Groups of settings, declared with pydantic: strict types, declared ranges, and a refusal that fits on one line."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from hcr.config.errors import ConfigError
+from hcr.config.secrets import without_secrets
+from hcr.config.spelling import did_you_mean, key_meant
+from hcr.config.text import is_recordable
+from hcr.config.words import mismatch, words
+
+T = TypeVar("T")
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+# YAML and JSON have lists where a frozen config has tuples; nothing else is coerced but int to float.
+Listing = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+
+class Settings(BaseModel):
+    """A frozen group of settings. A field's annotation says its type and range, its description what it means.
+
+    Attributes:
+        group: the dotted key of the group in a config, for messages.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a value that its annotation does not take; names the key.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+    group: ClassVar[str] = ""
+
+    def __init__(self, /, **values: Any) -> None:
+        for name, value in values.items():
+            _check_text(value, join(self.group, name))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _refusal(type(self), values, error) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked like any other."""
+        return type(self)(**{**dict(self), **changes})
+
+
+def check(
+    kind: type[T], raw: object, *, key: str | None = None, unknown: Callable[[str], str] | None = None
+) -> T:  # T is a kind of Settings
+    """An instance of `kind` from the mapping `raw`.
+
+    Args:
+        kind: a class under Settings.
+        raw: what the YAML holds there.
+        key: where in the config it stands, for messages; None: at `kind.group`.
+        unknown: as for check_names.
+
+    Raises:
+        ConfigError: as Settings.
+    """
+    assert issubclass(kind, Settings)
+    key = kind.group if key is None else key
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{key}: expected a group of settings, got {shown(key, raw)}")
+    check_names(raw, names_of(kind), key=key, unknown=unknown)
+    return kind(**raw)
+
+
+def fields_of(kind: type) -> dict[str, FieldInfo]:
+    """The fields of a class under Settings, by their names in YAML."""
+    assert issubclass(kind, Settings)
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
+
+
+def names_of(kind: type) -> list[str]:
+    """The keys that a group of this kind has."""
+    return list(fields_of(kind))
+
+
+def annotation_of(field: FieldInfo) -> Any:
+    """A field's annotation with its range."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def is_group(hint: Any) -> bool:
+    """Whether an annotation is of a group of settings."""
+    return isinstance(hint, type) and issubclass(hint, Settings)
+
+
+def check_names(
+    given: Iterable[object], known: Iterable[str], *, key: str = "", unknown: Callable[[str], str] | None = None
+) -> None:
+    """Refuse a name that nothing reads.
+
+    Args:
+        given: the names that the group `key` has.
+        known: those that it may have.
+        unknown: the message for a dotted key; by default `unknown_key`, which knows only what stands beside it.
+
+    Raises:
+        ConfigError: the message for the first of them.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            whole = join(key, str(name))
+            raise ConfigError(unknown(whole) if unknown is not None else unknown_key(whole, join_all(key, names)))
+
+
+def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
+    """The entry of `table` called `name`; a ConfigError that offers the nearest name where there is none."""
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise ConfigError(
+        f"{key}: no {shown(key, name)} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})"
+    )
+
+
+def expected(what: str, key: str, value: object) -> ConfigError:
+    """The error of a value that is not `what` the key takes."""
+    return ConfigError(f"{key}: expected {what}, got {shown(key, value)}")
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The message for a key that nothing reads; `known` are those that stand beside it."""
+    meant = key_meant(key, known)
+    return f"{key}: unknown key" + ("" if meant is None else f"; did you mean {meant!r}?")
+
+
+def shown(key: str, value: object) -> str:
+    """`value` as a message may quote it: nothing of a secret, by the name of `key` or of a key inside `value`."""
+    return repr(without_secrets(value, key))
+
+
+def join(parent: str, name: str) -> str:
+    """The dotted key of `name` under `parent`."""
+    return f"{parent}.{name}" if parent else name
+
+
+def join_all(parent: str, names: Iterable[str]) -> list[str]:
+    return [join(parent, name) for name in names]
+
+
+def _refusal(kind: type[Settings], values: Mapping[str, Any], error: ValidationError) -> ConfigError:
+    """Pydantic's error in one line of ours: an unknown key before anything else, then the first field that is wrong."""
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+            return ConfigError(
+                unknown_key(join(kind.group, str(problem["loc"][0])), join_all(kind.group, names_of(kind)))
+            )
+    problem = problems[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # of a check of the whole group
+        return cause
+    name = str(problem["loc"][0])
+    hint, key = annotation_of(fields_of(kind)[name]), join(kind.group, name)
+    if problem["type"] == "missing":
+        return ConfigError(f"{key}: missing; expected {words(hint)}")
+    return mismatch(hint, values[name], key)
+
+
+def _check_text(value: object, key: str) -> None:
+    """Refuse text that cannot be recorded, at any depth."""
+    for found, where in _texts(value, key):
+        if not is_recordable(found):
+            raise expected("text without NUL, U+0085 and lone surrogates", where, found)
+
+
+def _texts(value: object, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield value, key
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _texts(name, key)
+            yield from _texts(item, join(key, str(name)))
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _texts(item, f"{key}[{i}]")

@@ -1,0 +1,151 @@
+"""Annotations in words: what a key takes, and what is wrong with a value that it does not take."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from hcr.config.errors import ConfigError
+from hcr.config.secrets import without_secrets
+from hcr.config.spelling import did_you_mean
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", NoneType: "null"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Metadata of an annotation: what it takes, where its type and range do not say it."""
+
+    what: str
+
+
+def unpacked(hint: Any) -> tuple[Any, list[Any]]:
+    """An annotation without `Annotated`, and its metadata."""
+    metadata: list[Any] = []
+    while get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        for item in more:
+            metadata += item.metadata if isinstance(item, FieldInfo) else [item]
+    return hint, metadata
+
+
+def words(hint: Any) -> str:
+    """What an annotation takes: `an integer from 1 to 64, or a list of them`."""
+    plain, metadata = unpacked(hint)
+    for item in metadata:
+        if isinstance(item, Expected):
+            return item.what
+    origin = get_origin(plain)
+    if origin in (Union, UnionType):
+        return _either(plain)
+    if origin is Literal:
+        return "one of " + ", ".join(get_args(plain))
+    if origin is tuple:
+        return "a list, each " + words(get_args(plain)[0])
+    if origin is dict or (isinstance(plain, type) and issubclass(plain, BaseModel)):
+        return "a group of settings"
+    return NAMES[plain] + _range(plain, metadata)
+
+
+def mismatch(hint: Any, value: object, key: str) -> ConfigError:
+    """The error of a `value` that the annotation `hint` does not take: it names the item of a list that is wrong."""
+    plain, _ = unpacked(hint)
+    origin = get_origin(plain)
+    if origin in (Union, UnionType):
+        alike = [arm for arm in get_args(plain) if _looks_like(arm, value)]
+        if len(alike) == 1 and (isinstance(value, list | tuple | Mapping) or get_origin(alike[0]) is Literal):
+            return mismatch(alike[0], value, key)
+    elif origin is Literal and isinstance(value, str):
+        names = get_args(plain)
+        return ConfigError(
+            f"{key}: no {_shown(key, value)} here{did_you_mean(value, names)} (one of {', '.join(sorted(names))})"
+        )
+    elif origin is tuple and isinstance(value, list | tuple):
+        item_hint = get_args(plain)[0]
+        for i, item in enumerate(value):
+            if not accepts(item_hint, item):
+                return mismatch(item_hint, item, f"{key}[{i}]")
+    elif origin is dict and isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str) and type(name) is not int:  # YAML reads `no: x` as False, and 1.10 as 1.1
+                return ConfigError(f"{key}: expected names that are text, got {name!r}; in YAML, quotes make it text")
+            if not accepts(get_args(plain)[1], item):
+                return mismatch(get_args(plain)[1], item, f"{key}.{name}" if key else str(name))
+    what = words(hint)
+    if isinstance(value, float) and not math.isfinite(value):
+        what = what.replace("a number", "a finite number", 1)
+    takes_text = plain is str or any(unpacked(arm)[0] is str for arm in get_args(plain))
+    remedy = "; text in quotes may be 'null'" if value is None and takes_text else ""
+    return ConfigError(f"{key}: expected {what}, got {_shown(key, value)}{remedy}")
+
+
+def accepts(hint: Any, value: object) -> bool:
+    """Whether an annotation takes `value`."""
+    try:
+        TypeAdapter(hint, config=STRICT).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def parts(hint: Any) -> Iterator[Any]:
+    """The alternatives of an annotation, without ranges."""
+    plain, _ = unpacked(hint)
+    if get_origin(plain) in (Union, UnionType):
+        for arm in get_args(plain):
+            yield from parts(arm)
+    elif plain is not None:
+        yield plain
+
+
+def _either(union: Any) -> str:
+    arms = list(get_args(union))
+    told = []
+    for arm in arms:
+        plain, _ = unpacked(arm)
+        of_another = get_origin(plain) is tuple and get_args(plain)[0] in arms
+        told.append("a list of them" if of_another else words(arm))
+    is_long = any(text not in ("a list of them", "a group of settings", *NAMES.values()) for text in told)
+    return (", or " if is_long else " or ").join(told)
+
+
+def _range(kind: type, metadata: list[Any]) -> str:
+    low = next((item for item in metadata if isinstance(item, Ge | Gt)), None)
+    high = next((item for item in metadata if isinstance(item, Le | Lt)), None)
+    if low is None and high is None:
+        return ""
+    if low is not None and high is not None:
+        least, most = getattr(low, "ge", None) or getattr(low, "gt", 0), getattr(high, "le", getattr(high, "lt", None))
+        if kind is int:
+            return f" from {least} to {most}"
+        return f" in {'[' if isinstance(low, Ge) else '('}{least:g}, {most:g}{']' if isinstance(high, Le) else ')'}"
+    if isinstance(low, Gt):
+        return f" over {low.gt:g}"
+    if isinstance(low, Ge):
+        return f" of {low.ge:g} or more"
+    return f" under {high.lt:g}" if isinstance(high, Lt) else f" of {high.le:g} or less"  # type: ignore[union-attr]
+
+
+def _looks_like(hint: Any, value: object) -> bool:
+    """Whether `value` is of the kind of `hint`, so that what is wrong inside it is told in its terms."""
+    plain, _ = unpacked(hint)
+    origin = get_origin(plain)
+    if origin is tuple:
+        return isinstance(value, list | tuple)
+    if origin is dict:
+        return isinstance(value, Mapping)
+    if origin is Literal:
+        return isinstance(value, str)
+    if plain is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is plain
+
+
+def _shown(key: str, value: object) -> str:
+    return repr(without_secrets(value, key))

@@ -1,0 +1,92 @@
+"""Data formats: a module each, with the class that declares a data set's settings and reads it."""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from hcr.config.errors import ConfigError
+from hcr.config.parts import Parts
+from hcr.config.settings import Listing, Settings, expected
+from hcr.config.words import Expected
+
+if TYPE_CHECKING:
+    from hcr.data.dataset import Dataset
+
+NAME = Expected("a name")
+SHAPE = Expected("[height, width, channels], 1 or more, and 1 or 3 channels")
+
+
+class DataFormat(Settings):
+    """Base class of data formats: what every data set declares, so that a model or a split can be refused early.
+
+    Attributes:
+        is_bundled: whether an installed package carries the images, so that every machine has them.
+    """
+
+    group: ClassVar[str] = "dataset"
+    is_bundled: ClassVar[bool] = False
+
+    name: Annotated[str, Field(pattern=r"\S", description="what runs on this data set are called"), NAME]
+    format: Annotated[str, Field(description="how it is read")]
+    image_shape: Annotated[Listing[int], Field(description="height, width, channels"), SHAPE]
+    num_classes: Annotated[int, Field(ge=2, description="labels are 0 to num_classes - 1")]
+    class_names: Annotated[Listing[str], Field(description="one per class, in label order")]
+    has_official_test: Annotated[
+        bool, Field(description="whether the data set itself says which images are for test")
+    ] = False
+    has_groups: Annotated[
+        bool, Field(description="whether it says which images belong together, such as those of one writer")
+    ] = False
+    limit: Annotated[int | None, Field(description="keep so many images, each class in proportion; null: all")] = None
+
+    @model_validator(mode="after")
+    def _declares_its_images(self) -> "DataFormat":
+        shape = self.image_shape
+        if not (len(shape) == 3 and min(shape) >= 1 and shape[2] in (1, 3)):
+            raise expected(SHAPE.what, "dataset.image_shape", list(shape))
+        if len(self.class_names) != self.num_classes:
+            raise ConfigError(
+                f"dataset.class_names: expected {self.num_classes} names, one per class, got {len(self.class_names)}"
+            )
+        if len(set(self.class_names)) != self.num_classes:
+            raise expected("names that differ", "dataset.class_names", list(self.class_names))
+        if self.limit is not None and self.limit < self.num_classes:
+            least = f"{self.num_classes} or more, one image per class, or null"
+            raise expected(least, "dataset.limit", self.limit)
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files of this machine hold it, so that they can be read before the data is needed."""
+        return False
+
+    def load(self) -> "Dataset":
+        """The images, checked and in canonical order; `make_dataset` makes it of arrays.
+
+        Raises:
+            DataError: a file that is absent, damaged or not what the config says.
+        """
+        raise NotImplementedError
+
+    def make_dataset(self, images: Any, labels: Any, is_test: Any = None, groups: Any = None) -> "Dataset":
+        """A data set of arrays in any order.
+
+        Args:
+            images: (N, H, W), (N, H, W, C) or (N, pixels), whole numbers 0..255 or floats.
+            labels: (N,) whole numbers from 0 or class names, or (N, K) one-hot.
+            is_test: (N,) bool, whether an image is for test; None: the data set does not say.
+            groups: (N,), images of one number or text belong together; None: the data set does not say.
+
+        Raises:
+            DataError: another shape, no image, NaN, pixels or labels out of range, fewer images than `limit`.
+        """
+        import numpy as np
+
+        from hcr.data.dataset import make_dataset
+
+        arrays = (None if values is None else np.asarray(values) for values in (is_test, groups))
+        is_test, groups = arrays
+        return make_dataset(np.asarray(images), np.asarray(labels), is_test, self, f"dataset={self.name}", groups)
+
+
+FORMATS = Parts(__name__, DataFormat, "hcr.formats", "load")

@@ -1,0 +1,49 @@
+"""Splits: a module each, with the class that declares its settings and draws the three parts."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+
+from pydantic import Field
+
+from hcr.config.parts import Part, Parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hcr.data.dataset import Dataset
+    from hcr.data.formats import DataFormat
+
+    Indices: TypeAlias = NDArray[np.intp]
+
+FractionOfImages = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class Split(Part):
+    """Base class of splits: which images are for training, for validation and for the sealed test."""
+
+    group: ClassVar[str] = "split"
+
+    validation: Annotated[FractionOfImages, Field(description="fraction of images kept for validation")]
+
+    def check_dataset(self, dataset: "DataFormat") -> None:
+        """Refuse a data set that cannot be split so.
+
+        Raises:
+            ConfigError: it lacks what the split needs.
+        """
+
+    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+        """The indices of training, validation and test images, in any order.
+
+        Args:
+            data: the whole data set.
+            seed: the run's.
+
+        Raises:
+            DataError: too few images.
+        """
+        raise NotImplementedError
+
+
+SPLITS = Parts(__name__, Split, "hcr.splits", "draw")

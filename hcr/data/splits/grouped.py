@@ -1,0 +1,35 @@
+"""A random split of whole groups."""
+
+from typing import TYPE_CHECKING
+
+from hcr.config.errors import ConfigError
+from hcr.data.splits.stratified import Stratified
+
+if TYPE_CHECKING:
+    from hcr.data.dataset import Dataset
+    from hcr.data.formats import DataFormat
+    from hcr.data.splits import Indices
+
+
+class Grouped(Stratified):
+    """Like stratified, but images of one group (a writer, a word) stay on one side.
+
+    Fractions are met as nearly as whole groups allow.
+    """
+
+    def check_dataset(self, dataset: "DataFormat") -> None:
+        if not dataset.has_groups:
+            raise ConfigError(
+                "split.name: expected a data set whose images are in groups (dataset.has_groups), and"
+                f" {dataset.name!r} has none; use split=stratified"
+            )
+
+    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+        import numpy as np
+
+        from hcr.data.groups import draw_groups
+
+        assert data.groups is not None  # the gate refuses this split of a data set without groups
+        rest, test = draw_groups(np.arange(len(data.labels)), data.labels, data.groups, self.test, self.test_seed)
+        train, val = draw_groups(rest, data.labels, data.groups, self.validation / (1 - self.test), seed)
+        return train, val, test

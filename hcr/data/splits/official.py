@@ -1,0 +1,38 @@
+"""The data set's own split."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from hcr.config.errors import ConfigError
+from hcr.data.splits import FractionOfImages, Split
+
+if TYPE_CHECKING:
+    from hcr.data.dataset import Dataset
+    from hcr.data.formats import DataFormat
+    from hcr.data.splits import Indices
+
+
+class Official(Split):
+    """Test is the data set's own test images; validation is drawn from its training images, stratified by class."""
+
+    validation: Annotated[
+        FractionOfImages, Field(description="fraction of the official training images kept for validation")
+    ]
+
+    def check_dataset(self, dataset: "DataFormat") -> None:
+        if not dataset.has_official_test:
+            raise ConfigError(
+                f"split.name: expected a data set with test images of its own, and {dataset.name!r} has none;"
+                " use split=stratified"
+            )
+
+    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+        import numpy as np
+
+        from hcr.data.stratifying import VALIDATION, count_of, stratify
+
+        assert data.is_test is not None  # the gate refuses this split of a data set without test images
+        official = np.flatnonzero(~data.is_test)
+        train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION)
+        return train, val, np.flatnonzero(data.is_test)

@@ -1,0 +1,145 @@
+"""Which images are for training, for validation and for the sealed test."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcr.config.errors import DataError
+from hcr.data.dataset import Dataset
+from hcr.data.formats import DataFormat
+from hcr.data.labels import Labels
+from hcr.data.loading import load_dataset
+from hcr.data.pixels import Images
+from hcr.data.splits import Split
+
+Indices = NDArray[np.intp]
+
+MOST_NAMED = 5  # classes in a message
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Images (N, H, W, C) uint8 and labels (N,) int64, and where each stands in the canonical order (N,)."""
+
+    images: Images
+    labels: Labels
+    index: Indices
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three subsets, and the digests (SHA-256, hex) of the data set and of who is where.
+
+    Attributes:
+        source: the file the images came from, or what else.
+        duplicates_val, duplicates_test: validation and test images that also stand in training, pixel for pixel.
+        data_note: how the pixels were read, where that needs saying.
+    """
+
+    train: Subset
+    val: Subset
+    test: Subset
+    class_names: tuple[str, ...]
+    dataset_digest: str
+    split_digest: str
+    source: str
+    duplicates_val: int
+    duplicates_test: int
+    data_note: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """A line on the duplicates, if there are any: scores on them are better than on unseen images."""
+        counts = {"validation": (self.duplicates_val, self.val), "test": (self.duplicates_test, self.test)}
+        found = [f"{n:,} of {len(part):,} {name} images" for name, (n, part) in counts.items() if n]
+        return f"{' and '.join(found)} also stand in training, pixel for pixel" if found else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads scores on these images should know: how pixels were read, and the duplicates."""
+        return tuple(note for note in (self.data_note, self.warning) if note is not None)
+
+
+def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
+    """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
+
+    Raises:
+        DataError: files that are absent or damaged, a class that training lacks, an empty subset.
+    """
+    data = load_dataset(dataset)
+    train, val, test = _parts(data, dataset, split, seed)
+    return Splits(
+        train=_subset(data, train),
+        val=_subset(data, val),
+        test=_subset(data, test),
+        class_names=dataset.class_names,
+        dataset_digest=data.digest,
+        split_digest=_digest(data, (train, val, test)),
+        source=data.source,
+        duplicates_val=_count_duplicates(data, val, train),
+        duplicates_test=_count_duplicates(data, test, train),
+        data_note=data.note,
+    )
+
+
+class DataDigests(NamedTuple):
+    """What tells data apart: SHA-256 (hex) of the data set and of its split, and the file the images came from."""
+
+    dataset: str
+    split: str
+    source: str
+
+
+def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
+    """The digests that `load_splits` would give, without its copies and its count of duplicates.
+
+    Raises:
+        DataError: as `load_splits`.
+    """
+    data = load_dataset(dataset)
+    return DataDigests(data.digest, _digest(data, _parts(data, dataset, split, seed)), data.source)
+
+
+def _parts(data: Dataset, dataset: DataFormat, split: Split, seed: int) -> tuple[Indices, Indices, Indices]:
+    train, val, test = (np.sort(part) for part in split.draw(data, seed))
+    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
+    return train, val, test
+
+
+def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
+    sha = hashlib.sha256(data.digest.encode())
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    return sha.hexdigest()
+
+
+def _subset(data: Dataset, part: Indices) -> Subset:
+    return Subset(data.images[part], data.labels[part], part)
+
+
+def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
+    """How many images of `part` also stand in `train`, whatever they are labelled."""
+    known = {image_hash.tobytes() for image_hash in data.hashes[train]}
+    return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
+
+
+def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices]) -> None:
+    for name, part in parts.items():
+        if len(part) == 0:
+            raise DataError(f"split: {name} is empty; expected at least one image of {len(data.labels)}")
+    present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
+    if not present.all():
+        absent, in_all = np.flatnonzero(~present), np.bincount(data.labels, minlength=dataset.num_classes)
+        named = [f"{dataset.class_names[k]} ({in_all[k]} in the data set)" for k in absent[:MOST_NAMED]]
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        raise DataError(
+            f"dataset={dataset.name}: expected every class among the training images; there is no"
+            f" {', '.join(named)}{more}; add images of it, or take it out of dataset.class_names"
+        )

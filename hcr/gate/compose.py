@@ -1,0 +1,227 @@
+"""From overrides to a checked config, by Hydra's composition, before Hydra acts on anything."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hcr.config.errors import ConfigError
+from hcr.config.settings import expected, shown
+from hcr.gate.as_written import quote_text
+from hcr.gate.explaining import explain, keys_behind
+from hcr.gate.hydra_node import check_engines, check_hydra_node
+from hcr.gate.loading import CONFIG_NAME, Loader, asks_for_multirun
+from hcr.gate.points import AskedRun, Space, grid, search_samples, space_of
+from hcr.gate.remedies import unknown_flag
+from hcr.gate.run_config import FROM, HOW_IT_IS_ASKED, OF_ALL_RUNS, RunConfig, parse_config
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override
+
+# What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
+NOT_OF_THE_RUN = (*OF_ALL_RUNS, "notes", "tags", "score_test")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The runs that a command line asks for, and whether it asks for several (even if it is one).
+
+    Of a sweep that searches, whose runs are not known yet, `configs` are some at the edges of its `space`; of a grid,
+    `runs` are all there are. Of a single run, `overrides` are those that were given, without Hydra's own.
+    """
+
+    configs: list[RunConfig]
+    multirun: bool
+    space: Space | None = None
+    runs: list[AskedRun] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+
+
+class Composer:
+    """Composes configs from `hcr.conf`, and from a user's own folder of YAML behind it.
+
+    Args:
+        config_dir: a folder laid out like `conf/`; None finds one as `user_config_dir` does.
+        config_name: the primary config.
+        config_of_run: the config of a finished run by its name, for `from`.
+
+    Attributes:
+        loader: what Hydra composes with.
+
+    Raises:
+        ConfigError: `config_dir` is no folder.
+    """
+
+    def __init__(
+        self,
+        config_dir: str | Path | None = None,
+        config_name: str = CONFIG_NAME,
+        config_of_run: Callable[[str], DictConfig] | None = None,
+    ) -> None:
+        self.loader = Loader(config_dir, config_name)
+        self._config_of_run = config_of_run
+
+    def check(self, overrides: Sequence[str], *, multirun: bool = False) -> Checked:
+        """Every run that `overrides` ask for, through the gate: one, or with `multirun` one per combination.
+
+        Hydra's own node has been checked when this returns.
+        """
+        from hydra.errors import HydraException
+
+        whole = self.compose(overrides, multirun=multirun)
+        if not (multirun or asks_for_multirun(whole)):
+            return Checked([self._parse(whole)], multirun=False, overrides=_without_hydras(overrides))
+        try:
+            space = self._space(whole)
+        except HydraException as error:
+            raise explain(error, overrides, multirun, self.loader) from error
+        runs = search_samples(space) if space.sweep.is_search else grid(space)
+        configs = [run.cfg for run in runs]
+        _check_common(configs)
+        return Checked(configs, multirun=True, space=space, runs=[] if space.sweep.is_search else runs)
+
+    def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+        """The whole composed config, with a checked `hydra` node; the rest has yet to pass the gate.
+
+        Raises:
+            ConfigError: an override that cannot be read or applied, an unknown group or name, a bad `hydra` node.
+        """
+        check_engines(overrides)
+        try:
+            self.loader.check_search_path(overrides)
+            whole = self.loader.load_as_written(overrides, multirun)
+        except ConfigError:
+            raise
+        except Exception as error:
+            # Composition has many ways to fail, each with a class of its own; all of them are the user's.
+            raise explain(error, overrides, multirun, self.loader) from error
+        check_hydra_node(whole.hydra)
+        return whole
+
+    def unknown_flag(self, flag: str, words: Sequence[str], flags: Sequence[str]) -> ConfigError:
+        """The error for a flag that there is not: of one that means a setting, it says how that is written.
+
+        Args:
+            flag: as it was given.
+            words: the whole command line.
+            flags: those that there are.
+        """
+        overrides = [word for word in words if not word.startswith("-")]
+        return ConfigError(unknown_flag(flag, words, flags, keys_behind(overrides, self.loader)))
+
+    def _parse(self, whole: DictConfig) -> RunConfig:
+        return parse_config(self._job(whole))
+
+    def _job(self, whole: DictConfig) -> DictConfig:
+        """The config without Hydra's own node; of a run that it starts `from`, with what is overridden."""
+        job = _without_hydra(whole)
+        name = job.get(FROM)
+        if name is None:
+            return job
+        if self._config_of_run is None:
+            raise ConfigError(f"{FROM}: expected null here, got {shown(FROM, name)}")
+        base = self._config_of_run(str(name))
+        keys = [override.partition("=")[0].lstrip("+~") for override in whole.hydra.overrides.task]
+        for key in [*keys, *NOT_OF_THE_RUN]:
+            group = key.partition("@")[0]
+            if group == "experiment":
+                raise ConfigError(f"{FROM}: a run's config takes the place of an experiment; expected one of the two")
+            if self.loader.repository.group_exists(group) and group not in job:
+                raise ConfigError(f"{FROM}: {group} is no part of a run's config")
+            value = OmegaConf.select(job, group)
+            OmegaConf.update(base, group, value, merge=not OmegaConf.is_config(value), force_add=True)
+        OmegaConf.set_struct(base, True)
+        return base
+
+    def _space(self, whole: DictConfig) -> Space:
+        """What the command line and `hydra.sweeper.params` give several values; the command line has the last word."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        parser = OverridesParser.create(config_loader=self.loader.hydra_loader)
+        params = whole.hydra.sweeper.get("params") or {}
+        if not isinstance(params, Mapping):
+            raise expected("a group of settings", "hydra.sweeper.params", params)
+        given = parser.parse_overrides(list(whole.hydra.overrides.task))
+        keys = {override.key_or_group for override in given}
+        several = quote_text([f"{k}={v}" for k, v in params.items()], self.loader.keys_of(whole).hint)
+        asked = [_read_param(parser, override) for override in several]
+        asked = [override for override in asked if override.key_or_group not in keys] + given
+        fixed = [str(override.input_line) for override in asked if not override.is_sweep_override()]
+        fixed += list(whole.hydra.overrides.hydra)
+
+        def compose(words: Sequence[str]) -> DictConfig:
+            return self._job(self.compose([*fixed, *words], multirun=True))
+
+        for i, override in enumerate(given):
+            if override.is_sweep_override() and override.key_or_group in [
+                later.key_or_group for later in given[i + 1 :] if not later.is_sweep_override()
+            ]:
+                raise ConfigError(f"{override.key_or_group}: is given several values, and then one; expected either")
+        swept = [override for override in asked if override.is_sweep_override()]
+        chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
+        choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
+        words = [str(override.input_line) for override in given if not override.is_sweep_override()]
+        of_the_run = [
+            word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in HOW_IT_IS_ASKED
+        ]
+        return space_of(swept, compose, self.loader.repository.group_exists, choices, of_the_run)
+
+
+def _read_param(parser: "OverridesParser", override: str) -> "Override":
+    """An entry of `hydra.sweeper.params`, `KEY=VALUES`.
+
+    Raises:
+        ConfigError: Hydra's grammar does not read it.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        return parser.parse_override(override)
+    except HydraException as error:
+        key, _, value = override.partition("=")
+        raise ConfigError(
+            f"hydra.sweeper.params.{key}: expected values as on the command line, such as 1,2,3 or interval(0.1,1),"
+            f" got {shown(key, value)}"
+        ) from error
+
+
+def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> RunConfig:
+    """The checked config that `hcr train OVERRIDES` would run.
+
+    Raises:
+        ConfigError: as `parse_config`, and for overrides that cannot be read or applied.
+    """
+    (cfg,) = Composer(config_dir).check(list(overrides)).configs
+    return cfg
+
+
+def _without_hydra(whole: DictConfig) -> DictConfig:
+    with open_dict(whole):
+        job = DictConfig({key: whole._get_node(key) for key in whole if key != "hydra"})
+    OmegaConf.set_struct(job, True)
+    return job
+
+
+def _without_hydras(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are none of Hydra's own settings."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(override.input_line) for override in parsed if not override.is_hydra_override()]
+
+
+def _check_common(configs: Sequence[RunConfig]) -> None:
+    """Refuse a sweep over what its runs have to share, such as the store of their parent."""
+    shared: dict[str, set[object]] = {
+        "tracking.uri": {cfg.tracking.uri for cfg in configs},
+        "tracking.experiment_name": {cfg.tracking.experiment_name for cfg in configs},
+        "check_only": {cfg.check_only for cfg in configs},
+    }
+    for key, values in shared.items():
+        if len(values) > 1:
+            told = ", ".join(sorted(shown(key, value) for value in values))
+            raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {told}")

@@ -1,0 +1,282 @@
+"""The points of a sweep: what is given several values, and the checked config of each combination.
+
+Hydra composes once for each combination of what it has to compose (groups, keys that are added); values are then set
+on a copy, as Hydra itself would. So a thousand points take a second, and a search whose values are not known yet is
+frozen too: YAML that changes later changes nothing.
+"""
+
+import copy
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hcr.config.errors import ConfigError, one_line
+from hcr.config.launcher import LauncherConfig
+from hcr.config.secrets import override_without_secrets
+from hcr.config.sweep import SweepConfig
+from hcr.gate.axes import Axis, axis_of, written
+from hcr.gate.run_config import OF_ALL_RUNS, RunConfig, parse_config, parse_launcher, parse_sweep
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+SEED = "seed"
+MOST_COMPOSED = 1_000  # combinations of groups: each is composed by Hydra, in hundredths of a second
+
+
+@dataclass(frozen=True)
+class AskedRun:
+    """One run that a sweep is asked for.
+
+    Attributes:
+        overrides: what differs from the base config, as one would write it; the seed comes last.
+        values: by axis, the seed among them.
+        cfg: the checked config.
+    """
+
+    overrides: tuple[str, ...]
+    values: Mapping[str, Any]
+    cfg: RunConfig
+
+    @property
+    def point(self) -> tuple[tuple[str, str], ...]:
+        """What runs that differ by seed alone have in common."""
+        return tuple((key, repr(value)) for key, value in self.values.items() if key != SEED)
+
+
+class Space:
+    """A base config and the axes around it.
+
+    Args:
+        axes: what is given several values.
+        composed: which of these Hydra has to compose, by key.
+        compose: composes the base config with further overrides, without Hydra's own node.
+        choices: what the base config chooses of each group.
+        fixed: the words of the command line that make the base config what it is.
+
+    Raises:
+        ConfigError: a combination that cannot be composed.
+    """
+
+    def __init__(
+        self,
+        axes: Sequence[Axis],
+        composed: Sequence[str],
+        compose: Callable[[Sequence[str]], DictConfig],
+        choices: Mapping[str, str],
+        fixed: Sequence[str] = (),
+    ) -> None:
+        self.axes = tuple(axes)
+        self.fixed = tuple(fixed)
+        self.choices = dict(choices)
+        self.composed = tuple(axis for axis in axes if axis.key in composed)
+        for axis in self.composed:
+            if not axis.is_discrete:
+                raise ConfigError(f"{axis.key}: expected values to try, such as 1,2,3")
+        number = 1
+        for axis in self.composed:
+            number *= len(axis.values())
+        if number > MOST_COMPOSED:
+            raise ConfigError(f"expected at most {MOST_COMPOSED:,} combinations of groups, got {number:,}")
+        self._compose = compose
+        self._base = compose([])
+        self._templates: dict[tuple[str, ...], DictConfig] = {(): self._base}
+        written_choices = [[axis.override(value) for value in axis.values()] for axis in self.composed]
+        alone = [(word,) for words in written_choices for word in words]
+        for words in [*alone, *itertools.product(*written_choices)]:
+            if words not in self._templates:
+                with _named(words):
+                    self._templates[words] = compose(words)
+
+    @property
+    def sweep(self) -> SweepConfig:
+        """How the points are chosen."""
+        return parse_sweep(self._base)
+
+    @property
+    def launcher(self) -> LauncherConfig:
+        """Where the runs are trained."""
+        return parse_launcher(self._base)
+
+    @property
+    def has_own_threads(self) -> bool:
+        """Whether `training.threads` is chosen, rather than left to the machine."""
+        swept = any(axis.key in ("training", "training.threads") for axis in self.axes)
+        return swept or OmegaConf.select(self._base, "training.threads") is not None
+
+    def base_values(self) -> dict[str, Any]:
+        """What the base config has at each axis; of a group, which of its files."""
+        groups = {axis.key: self.choices[axis.key] for axis in self.composed if axis.key in self.choices}
+        keys = (axis.key for axis in self.axes if axis.key not in groups)
+        found = {key: OmegaConf.select(self._base, key) for key in keys}
+        return groups | {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in found.items()
+        }
+
+    def run(self, values: Mapping[str, Any]) -> AskedRun:
+        """The run with these values, by axis; an axis that is left out keeps what the base config has.
+
+        A seed may be given whether it is an axis or not.
+
+        Raises:
+            ConfigError: the gate refuses it; names the combination.
+        """
+        keys = [axis.key for axis in self.axes if axis.key in values and axis.key != SEED] + [SEED] * (SEED in values)
+        overrides = tuple(f"{key}={written(values[key])}" for key in keys)
+        with _named(overrides):
+            return AskedRun(overrides, {key: values[key] for key in keys}, self._config(values))
+
+    def _config(self, values: Mapping[str, Any]) -> RunConfig:
+        composed = [axis for axis in self.composed if axis.key in values]
+        words = tuple(axis.override(values[axis.key]) for axis in composed)
+        raw = copy.deepcopy(self._templates[words])
+        for key in values.keys() - {axis.key for axis in composed}:
+            try:
+                OmegaConf.update(raw, key, values[key], merge=True)
+            except OmegaConfBaseException as error:
+                self._compose([*words, f"{key}={written(values[key])}"])  # Hydra says what is wrong in better words
+                raise ConfigError(f"{key}: {one_line(error)}") from error
+        return parse_config(raw)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values, interpolations as they are written."""
+        templates = [
+            {"words": list(words), "config": OmegaConf.to_container(raw)} for words, raw in self._templates.items()
+        ]
+        return {
+            "axes": [axis.to_json() for axis in self.axes],
+            "composed": [axis.key for axis in self.composed],
+            "choices": self.choices,
+            "templates": templates,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Space":
+        """The space that `to_json` told of."""
+        templates = {tuple(row["words"]): row["config"] for row in values["templates"]}
+
+        def frozen(words: Sequence[str]) -> DictConfig:
+            raw = DictConfig(templates[tuple(words)])
+            OmegaConf.set_struct(raw, True)
+            return raw
+
+        return cls(
+            [Axis.from_json(axis) for axis in values["axes"]], values["composed"], frozen, values.get("choices", {})
+        )
+
+
+def space_of(
+    overrides: Sequence["Override"],
+    compose: Callable[[Sequence[str]], DictConfig],
+    is_group: Callable[[str], bool],
+    choices: Mapping[str, str],
+    fixed: Sequence[str],
+) -> Space:
+    """The space that a command line spans.
+
+    Args:
+        overrides: those that have several values.
+        compose, choices, fixed: as for Space.
+        is_group: whether a key is a config group.
+
+    Raises:
+        ConfigError: an axis that means nothing, or twice the same.
+    """
+    axes = [axis_of(override) for override in overrides]
+    for i, axis in enumerate(axes):
+        if axis.key.partition(".")[0] in OF_ALL_RUNS:
+            raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
+        if axis.key in [other.key for other in axes[:i]]:
+            raise ConfigError(f"{axis.key}: is given several values twice; expected one list of them")
+    composed = [
+        axis.key
+        for axis, override in zip(axes, overrides, strict=True)
+        if is_group(str(override.key_or_group)) or str(override.input_line).startswith(("+", "~"))
+    ]
+    return Space(axes, composed, compose, choices, fixed)
+
+
+def grid(space: Space) -> list[AskedRun]:
+    """The runs of a grid: every combination, or those around the base config, or a sample; each with every seed.
+
+    Combinations that have the same numbers are among them: only their data can tell (see `hcr.sweep.identity`).
+
+    Raises:
+        ConfigError: a space to search, which has no list of points; or a combination that the gate refuses.
+    """
+    for axis in space.axes:
+        if not axis.is_discrete:
+            raise ConfigError(
+                f"{axis.key}: expected values to try, such as 1,2,3 or range(1,4), got a space to search;"
+                " sweep.sampler=tpe searches it"
+            )
+    sweep = space.sweep
+    seeds = next((axis.values() for axis in space.axes if axis.key == SEED), None)
+    others = [axis for axis in space.axes if axis.key != SEED]
+    points = list(_around(space, others) if sweep.design == "around" else _product(others))
+    if sweep.sample is not None:
+        if sweep.sample > len(points):
+            raise ConfigError(
+                f"sweep.sample: expected at most {len(points)}, the points of the grid; got {sweep.sample}"
+            )
+        chosen = sorted(random.Random(space.run({}).cfg.seed).sample(range(len(points)), sweep.sample))
+        points = [points[i] for i in chosen]
+    return [
+        space.run(point if seed is None else {**point, SEED: seed})
+        for point in points
+        for seed in (seeds if seeds is not None else [None])
+    ]
+
+
+def search_samples(space: Space) -> list[AskedRun]:
+    """Runs at the edges of a space to search: the base config, and each axis at its ends, every group among them.
+
+    Where the gate takes all of these, the searches' own points seldom fail it.
+
+    Raises:
+        ConfigError: a swept seed, or a combination that the gate refuses.
+    """
+    for axis in space.axes:
+        if axis.key == SEED:
+            raise ConfigError(
+                "seed: a search tries each point with one seed; sweep.confirm=5 trains the best with more"
+            )
+    base = space.base_values()
+    first = {
+        axis.key: base[axis.key] if base.get(axis.key) in axis.values() else axis.values()[0] for axis in space.composed
+    }
+    runs = [space.run(first)]
+    for axis in space.axes:
+        ends = axis.values() if axis.is_discrete else [axis.low, axis.high]
+        runs += [space.run({**first, axis.key: end}) for end in ends]
+    return runs
+
+
+@contextmanager
+def _named(overrides: Sequence[str]) -> Iterator[None]:
+    """Say in which combination the config was refused."""
+    try:
+        yield
+    except ConfigError as error:
+        where = f" (in the combination {' '.join(map(override_without_secrets, overrides))})" if overrides else ""
+        raise ConfigError(f"{error}{where}") from error
+
+
+def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    keys = [axis.key for axis in axes]
+    for values in itertools.product(*(axis.values() for axis in axes)):
+        yield dict(zip(keys, values, strict=True))
+
+
+def _around(space: Space, axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """The base config, and each axis by itself; where the base has one of an axis' values, that is the base again."""
+    yield {}
+    for axis in axes:
+        for value in axis.values():
+            yield {axis.key: value}

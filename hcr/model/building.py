@@ -1,0 +1,41 @@
+"""From a config to a Keras model and its optimizer: raw pixels 0..255 in, probabilities out."""
+
+import keras
+from keras import layers
+
+from hcr.model.architectures import Architecture
+from hcr.model.optimizers import Optimizer
+from hcr.model.schedules import Schedule
+from hcr.model.settings import pin_keras_settings
+
+
+def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Model:
+    """The architecture with an input and an output layer, and initial weights decided by `seed`.
+
+    Args:
+        cfg: what to build.
+        image_shape: (height, width, channels).
+        num_classes: K.
+        seed: sets the random streams of Python, NumPy and TensorFlow, and with them those of the initializers
+            and of dropout.
+
+    Returns:
+        A model from uint8 images (N, H, W, C), 0..255, to float32 probabilities (N, K) whose rows sum to 1.
+        Its first layer scales to [0, 1].
+
+    Raises:
+        ConfigError: Keras runs on another backend than TensorFlow.
+    """
+    pin_keras_settings()
+    keras.utils.set_random_seed(seed)
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    scaled = layers.Rescaling(1 / 255, name="scale")(images)
+    features = cfg.build(scaled)
+    logits = layers.Dense(num_classes, name="logits")(features)
+    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+    return keras.Model(images, probabilities, name=cfg.name)
+
+
+def build_optimizer(cfg: Optimizer, schedule: Schedule, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer, its learning rate following `schedule` over `total_steps` steps."""
+    return cfg.build(schedule.build(cfg.learning_rate, total_steps))

@@ -1,0 +1,19 @@
+"""Stochastic gradient descent."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from hcr.model.optimizers import Decay, Optimizer
+
+
+class Sgd(Optimizer):
+    """Stochastic gradient descent with momentum, Nesterov's where asked for."""
+
+    momentum: Annotated[Decay, Field(description="decay of the velocity")]
+    nesterov: Annotated[bool, Field(description="look ahead along the velocity")]
+
+    def build(self, learning_rate: Any) -> Any:
+        import keras
+
+        return keras.optimizers.SGD(learning_rate, momentum=self.momentum, nesterov=self.nesterov)

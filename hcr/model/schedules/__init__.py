@@ -1,0 +1,30 @@
+"""Learning-rate schedules: a module each, with the class that declares its settings and builds it."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from hcr.config.parts import Part, Parts
+
+if TYPE_CHECKING:
+    from keras.optimizers.schedules import LearningRateSchedule
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Schedule(Part):
+    """Base class of schedules: the learning rate over the steps of a run."""
+
+    group: ClassVar[str] = "schedule"
+
+    def build(self, learning_rate: float, total_steps: int) -> "float | LearningRateSchedule":
+        """The schedule as Keras takes it.
+
+        Args:
+            learning_rate: its peak.
+            total_steps: of the whole run.
+        """
+        raise NotImplementedError
+
+
+SCHEDULES = Parts(__name__, Schedule, "hcr.schedules", "build")

@@ -1,0 +1,148 @@
+"""A fingerprint changes with what decides a run's numbers, and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import hcr
+from hcr.gate import fingerprint as module
+from hcr.gate.compose import compose
+from hcr.gate.fingerprint import code_version, deciding_config, fingerprint, hold_sources
+from hcr.gate.run_config import RunConfig
+
+DIGESTS = {"dataset_digest": "d" * 64, "split_digest": "s" * 64, "code": "c" * 64}
+
+
+def of(cfg: RunConfig, **digests: str) -> str:
+    return fingerprint(cfg, **(DIGESTS | digests))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "notes=why",
+        "tags={team: ocr}",
+        "check_only=true",
+        "resume=never",
+        "tracking.uri=http://elsewhere:5000",
+        "tracking.experiment_name=other",
+        "tracking.run_name=mine",
+        "tracking.timeout_s=1",
+        "dataset.path=/elsewhere/mnist.mat",
+        "dataset.files=[other.mat]",
+        "dataset.url=https://elsewhere.org/mnist.npz",
+        "dataset.sha256=" + "0" * 64,
+        "dataset.name=digits-again",
+    ],
+)
+def test_names_notes_and_places_leave_the_fingerprint_as_it_is(override: str) -> None:
+    assert of(compose(["dataset=mnist", override])) == of(compose(["dataset=mnist"]))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "model.depth=1",
+        "model.dropout=0.31",
+        "model.filters=[32,64]",
+        "optimizer=sgd",
+        "optimizer.learning_rate=0.0011",
+        "schedule=constant",
+        "monitor=val/accuracy",
+        "split.validation=0.2",
+        "training.epochs=3",
+        "training.threads=7",
+        "dataset.train_images=50000",
+        "dataset.limit=1000",
+    ],
+)
+def test_what_decides_numbers_changes_the_fingerprint(override: str) -> None:
+    assert of(compose(["dataset=mnist", override])) != of(compose(["dataset=mnist"]))
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_other_data_another_split_or_other_code_changes_the_fingerprint(digest: str) -> None:
+    cfg = compose([])
+    assert of(cfg, **{digest: "0" * 64}) != of(cfg)
+
+
+def test_digests_that_change_places_change_the_fingerprint() -> None:
+    cfg = compose([])
+    assert of(cfg, dataset_digest="a", split_digest="b") != of(cfg, dataset_digest="b", split_digest="a")
+
+
+def test_a_fingerprint_is_64_hex_digits_and_the_same_every_time() -> None:
+    first = of(compose(["seed=3"]))
+    assert first == of(compose(["seed=3"]))
+    assert len(first) == 64
+    assert set(first) <= set("0123456789abcdef")
+
+
+def test_the_deciding_config_holds_no_place() -> None:
+    values = deciding_config(compose(["dataset=mnist", "dataset.path=/home/me/x.mat", "notes=/home/me"]))
+    assert "/home/me" not in repr(values)
+    assert {"notes", "tags", "tracking", "check_only", "resume"} & set(values) == set()
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package, whose code version `code_version` then gives."""
+    package = tmp_path / "hcr"
+    shutil.copytree(Path(hcr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "__file__", str(package / "config" / "fingerprint.py"))
+    return package
+
+
+def test_the_code_version_does_not_depend_on_where_the_package_lies(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = code_version(compose())
+    monkeypatch.undo()
+    assert code_version(compose()) == there
+
+
+@pytest.mark.parametrize("place", module.DECIDING_SOURCES)
+def test_the_code_version_changes_with_a_source_that_decides_numbers(copied: Path, place: str) -> None:
+    before = code_version(compose())
+    file = sorted((copied / place).glob("*.py"))[0] if (copied / place).is_dir() else copied / place
+    file.write_text(file.read_text() + "# changed\n")
+    assert code_version(compose()) != before
+
+
+def test_the_code_version_changes_with_a_new_or_renamed_source(copied: Path) -> None:
+    versions = [code_version(compose())]
+    new = copied / "model" / "extra.py"
+    new.write_text("")
+    versions.append(code_version(compose()))
+    new.rename(new.with_name("other.py"))
+    versions.append(code_version(compose()))
+    assert len(set(versions)) == 3
+
+
+@pytest.mark.parametrize(
+    "file", ["commands/ui.py", "cli.py", "tracking/store.py", "evaluation/canvas.py", "model/notes.txt"]
+)
+def test_the_code_version_stays_with_what_decides_no_number(copied: Path, file: str) -> None:
+    before = code_version(compose())
+    (copied / file).parent.mkdir(parents=True, exist_ok=True)
+    (copied / file).write_text("# changed\n")
+    assert code_version(compose()) == before
+
+
+def test_code_that_is_held_stays_what_was_imported(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.gate.fingerprint._held", {})
+    before = code_version(compose())
+    hold_sources(compose())
+    source = copied / "model" / "muon.py"
+    source.write_text(source.read_text() + "# edited while a sweep runs\n")
+    assert code_version(compose()) == before
+    monkeypatch.setattr("hcr.gate.fingerprint._held", {})
+    assert code_version(compose()) != before
+
+
+def test_the_code_version_changes_with_a_library_s_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_version(compose())
+    monkeypatch.setattr(module, "version", lambda name: "0.0.0")
+    assert code_version(compose()) != before

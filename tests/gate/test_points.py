@@ -1,0 +1,146 @@
+"""The points of a sweep: as many as asked for, each once, frozen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcr.config import ConfigError
+from hcr.gate.compose import Checked, Composer
+from hcr.gate.points import Space
+from hcr.gate.run_config import to_dict
+
+
+def check(*overrides: str, config_dir: Path | None = None) -> Checked:
+    return Composer(config_dir).check(list(overrides), multirun=True)
+
+
+def labels(*overrides: str) -> list[str]:
+    return [" ".join(run.overrides) for run in check(*overrides).runs]
+
+
+def test_a_grid_is_every_point_with_every_seed_which_comes_last() -> None:
+    assert labels("seed=0,1", "model.depth=1,2") == [
+        "model.depth=1 seed=0",
+        "model.depth=1 seed=1",
+        "model.depth=2 seed=0",
+        "model.depth=2 seed=1",
+    ]
+    runs = check("seed=0,1", "model.depth=1,2").runs
+    assert [run.point for run in runs] == [(("model.depth", "1"),)] * 2 + [(("model.depth", "2"),)] * 2
+    assert [(run.cfg.seed, to_dict(run.cfg)["model"]["depth"]) for run in runs] == [(0, 1), (1, 1), (0, 2), (1, 2)]
+
+
+def test_around_is_the_base_and_each_axis_by_itself() -> None:
+    found = labels("model.depth=1,2,3", "optimizer.learning_rate=0.001,0.01", "sweep.design=around", "seed=0,1")
+    assert found == [
+        "seed=0",
+        "seed=1",
+        "model.depth=1 seed=0",
+        "model.depth=1 seed=1",
+        "model.depth=2 seed=0",  # the base again; `hcr.sweep.identity` makes them one
+        "model.depth=2 seed=1",
+        "model.depth=3 seed=0",
+        "model.depth=3 seed=1",
+        "optimizer.learning_rate=0.001 seed=0",
+        "optimizer.learning_rate=0.001 seed=1",
+        "optimizer.learning_rate=0.01 seed=0",
+        "optimizer.learning_rate=0.01 seed=1",
+    ]
+
+
+def test_around_composes_each_choice_of_a_group() -> None:
+    runs = check("model=cnn,mlp", "optimizer=adam,sgd", "sweep.design=around").runs
+    assert [(run.cfg.model.name, run.cfg.optimizer.name) for run in runs] == [
+        ("cnn", "adam"),
+        ("cnn", "adam"),
+        ("mlp", "adam"),
+        ("cnn", "adam"),
+        ("cnn", "sgd"),
+    ]
+
+
+def test_a_sample_is_of_points_and_the_same_for_the_same_seed() -> None:
+    some = labels("model.depth=1,2,3", "model.filters=8,16,32", "sweep.sample=4", "seed=5,6")
+    points = [label.rpartition(" ")[0] for label in some]
+    assert len(points) == 8
+    assert len(set(points)) == 4
+    assert some == labels("model.depth=1,2,3", "model.filters=8,16,32", "sweep.sample=4", "seed=5,6")
+    with pytest.raises(ConfigError, match=r"sweep.sample: expected at most 2, the points of the grid; got 3"):
+        check("model.depth=1,2", "sweep.sample=3")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=1,2", "sweep.sampler=tpe", "sweep.n_trials=3"], "seed: a search tries each point with one seed"),
+        (["model.depth=1,9", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),
+        (["model.depth=int(interval(1,9))", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),
+        (["seed=range(0,200000)"], "seed: expected at most 100,000 values"),
+        (["model.depth=1,2", "launcher.workers=1,2"], "launcher.workers: expected one value"),
+        (["model=cnn,mlp", "model.depth=1,2"], "model.depth: unknown key"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(overrides: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check(*overrides)
+    assert str(error.value).startswith(told)
+
+
+def test_a_space_is_frozen(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    (folder / "model").mkdir(parents=True)
+    mine = folder / "model" / "mine.yaml"
+    mine.write_text("defaults:\n  - cnn\n  - _self_\nfilters: 4\n")
+    space = check("model=mine,mlp", "optimizer.learning_rate=0.1,0.2", config_dir=folder).space
+    assert space is not None
+    kept = space.to_json()
+    mine.write_text("defaults:\n  - cnn\n  - _self_\nfilters: 99\n")
+    for there in (space, Space.from_json(kept)):
+        run = there.run({"model": "mine", "optimizer.learning_rate": 0.2, "seed": 7})
+        values: dict[str, Any] = to_dict(run.cfg)
+        assert (values["model"]["filters"], values["optimizer"]["learning_rate"], values["seed"]) == (4, 0.2, 7)
+        assert run.overrides == ("model=mine", "optimizer.learning_rate=0.2", "seed=7")
+
+
+def test_interpolations_follow_the_point(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "tied.yaml").write_text("defaults:\n  - cnn\n  - _self_\nfilters: ${training.batch_size}\n")
+    runs = check("model=tied", "training.batch_size=16,32", config_dir=folder).runs
+    assert [to_dict(run.cfg)["model"]["filters"] for run in runs] == [16, 32]
+
+
+def test_threads_that_are_chosen_are_known_from_those_that_are_not() -> None:
+    for overrides, is_own in (
+        (["seed=0,1"], False),
+        (["seed=0,1", "training.threads=1"], True),
+        (["training.threads=1,2"], True),
+    ):
+        space = check(*overrides).space
+        assert space is not None
+        assert space.has_own_threads is is_own
+
+
+def test_the_base_of_a_search_is_what_the_base_config_chooses_whatever_is_listed_first() -> None:
+    search = ("sweep.sampler=random", "sweep.n_trials=2")
+    checked = check("model=mlp,cnn", "training=default,small", *search)
+    assert checked.space is not None
+    assert checked.space.base_values() == {"model": "cnn", "training": "small"}
+    assert checked.configs[0].model.name == "cnn"
+    assert Space.from_json(json.loads(json.dumps(checked.space.to_json()))).base_values() == checked.space.base_values()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("model.depth=range(1,4,0)",), "model.depth: expected a step other than 0"),
+        (("model.depth=1,2", "sweep.pruner=median"), "sweep.pruner: a grid makes each of its runs whole"),
+    ],
+    ids=str,
+)
+def test_what_a_grid_would_ignore_is_refused(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check(*words)
+    assert str(error.value).startswith(told)
