@@ -22,6 +22,7 @@ from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.compose import Checked, Composer
+from hcr.gate.descriptions import key_help
 from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
@@ -51,6 +52,10 @@ def train(argv: Sequence[str]) -> int:
     composer = Composer(config_dir, flags.config_name or CONFIG_NAME, _config_of_finished)
     if unknown:
         raise composer.unknown_flag(unknown[0], given, FLAGS)
+    if flags.help and (named := [word for word in flags.overrides if "=" not in word and word[:1] != "~"]):
+        overrides = [word for word in flags.overrides if word not in named]
+        print(key_help(named, composer.loader.keys_of(composer.compose(overrides))))
+        return 0
     checked = _pass_the_gate(flags, composer)
     asked = [_as_asked(cfg, flags.overrides, checked.overrides) for cfg in checked.configs]
     if checked.configs and (problem := unusable_keras_json()):

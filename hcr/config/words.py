@@ -94,6 +94,16 @@ def accepts(hint: Any, value: object) -> bool:
     return True
 
 
+def bounds(hint: Any) -> str:
+    """The range of an annotation alone, such as `1 to 64` or `in [0, 1)`; nothing where it has none."""
+    plain, metadata = unpacked(hint)
+    arms = get_args(plain) if get_origin(plain) in (Union, UnionType) else ()
+    if get_origin(plain) is tuple:
+        return bounds(get_args(plain)[0])
+    own = _range(plain, metadata).strip().removeprefix("of ").removeprefix("from ")
+    return own or next((found for arm in arms if (found := bounds(arm))), "")
+
+
 def parts(hint: Any) -> Iterator[Any]:
     """The alternatives of an annotation, without ranges."""
     plain, _ = unpacked(hint)
@@ -118,18 +128,15 @@ def _either(union: Any) -> str:
 def _range(kind: type, metadata: list[Any]) -> str:
     low = next((item for item in metadata if isinstance(item, Ge | Gt)), None)
     high = next((item for item in metadata if isinstance(item, Le | Lt)), None)
-    if low is None and high is None:
+    if low is None:
         return ""
-    if low is not None and high is not None:
-        least, most = getattr(low, "ge", None) or getattr(low, "gt", 0), getattr(high, "le", getattr(high, "lt", None))
-        if kind is int:
-            return f" from {least} to {most}"
-        return f" in {'[' if isinstance(low, Ge) else '('}{least:g}, {most:g}{']' if isinstance(high, Le) else ')'}"
-    if isinstance(low, Gt):
-        return f" over {low.gt:g}"
-    if isinstance(low, Ge):
-        return f" of {low.ge:g} or more"
-    return f" under {high.lt:g}" if isinstance(high, Lt) else f" of {high.le:g} or less"  # type: ignore[union-attr]
+    least: Any = low.ge if isinstance(low, Ge) else low.gt
+    if high is None:
+        return f" of {least:g} or more" if isinstance(low, Ge) else f" over {least:g}"
+    most: Any = high.le if isinstance(high, Le) else high.lt
+    if kind is int:
+        return f" from {least} to {most}"
+    return f" in {'[' if isinstance(low, Ge) else '('}{least:g}, {most:g}{']' if isinstance(high, Le) else ')'}"
 
 
 def _looks_like(hint: Any, value: object) -> bool:

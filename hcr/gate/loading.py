@@ -97,7 +97,7 @@ class Loader:
         """The keys that a composed config has."""
         values = {str(name): whole._get_node(name) for name in whole if name != "hydra"}
         plain = {
-            name: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+            name: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
             for name, node in values.items()
         }
         chosen = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}

@@ -1,0 +1,146 @@
+"""JSON Schemas of configs, which editors read: completion, descriptions and ranges while a YAML file is written.
+
+    python -m hcr.gate.schema [FOLDER]
+
+writes them, and the comments of the YAML files, into a folder laid out like `conf/`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hcr.config.errors import ConfigError
+from hcr.config.settings import Settings, choose, fields_of, is_group
+from hcr.config.words import Expected
+from hcr.gate.descriptions import commented, comments_of, group_of, is_global, kind_of, own_names
+from hcr.gate.run_config import CHOICES, MONITORS, RunConfig, config_hints
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+FILE = "schema.json"
+MODELINE = "# yaml-language-server: $schema="
+PACKAGE = "# @package "
+INTERPOLATION = {"type": "string", "pattern": r"\$\{", "description": "an interpolation, such as ${model.depth}"}
+# What Hydra reads in a file beside its settings. None is ever absent: a file may set some of its keys alone.
+OF_HYDRA = {"defaults": {"type": "array", "description": "the files that this one builds on, for Hydra"}}
+
+
+def schema_of(what: str | None = None) -> dict[str, Any]:
+    """The JSON Schema (draft 7) of a whole config, of a group's files, or of one part.
+
+    Args:
+        what: None, GROUP, or GROUP/NAME.
+
+    Raises:
+        ConfigError: there is no such group, or no such part.
+    """
+    head = {"$schema": DRAFT, "title": f"hcr: {what or 'config'}"}
+    if what is None:
+        return head | _whole()
+    group, _, name = what.partition("/")
+    choose(config_groups(), group, key="schema")
+    if not name:
+        return head | _group(group)
+    if group not in CHOICES:
+        raise ConfigError(f"schema: {group} has one kind of settings; write hcr schema {group}")
+    _, table = CHOICES[group]
+    return head | _settings(choose(table, name, key=f"schema: {group}"))
+
+
+def config_groups() -> dict[str, Any]:
+    """The groups of settings of a config, each with its class."""
+    return {name: hint for name, hint in config_hints().items() if is_group(hint)}
+
+
+def write(root: Path) -> None:
+    """Write the schemas of our own parts, the line that names each, and the comments of the YAML files.
+
+    Args:
+        root: a folder laid out like `conf/`.
+    """
+    places: dict[Path, str | None] = {root: None} | {root / group: group for group in config_groups()}
+    for folder, what in places.items():
+        text = json.dumps(schema_of(what), indent=1, ensure_ascii=False)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    for file in sorted(root.rglob("*.yaml")):
+        text, group = file.read_text(encoding="utf-8"), group_of(file, root)
+        whole = is_global(text) or not group
+        text = _with_modeline(text, f"../{FILE}" if whole and group else FILE)
+        if not is_global(text):
+            text = commented(text, comments_of(group, _values(file)))
+        file.write_text(text, encoding="utf-8")
+
+
+def _with_modeline(text: str, schema: str) -> str:
+    """The line that editors read comes behind `# @package`: Hydra stops reading its header at another comment."""
+    lines = [line for line in text.splitlines() if not line.startswith(MODELINE)]
+    lines.insert(int(lines[0].startswith(PACKAGE)), MODELINE + schema)
+    return "\n".join(lines) + "\n"
+
+
+def _values(file: Path) -> dict[str, Any]:
+    """The settings in a file and in those of its group that it builds on."""
+    raw = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(raw, dict)
+    merged: dict[str, Any] = {}
+    for entry in raw.get("defaults") or []:
+        if isinstance(entry, str) and entry != "_self_":
+            merged |= _values(file.with_name(f"{entry}.yaml"))
+    return merged | {str(key): value for key, value in raw.items()}
+
+
+def _whole() -> dict[str, Any]:
+    values = {name: field for name, field in fields_of(RunConfig).items() if not is_group(field.annotation)}
+    own = RunConfig.model_json_schema(by_alias=True)["properties"]
+    properties = {name: _property(own[name], field) for name, field in values.items()}
+    properties["monitor"] |= {"enum": list(MONITORS)}
+    properties |= {group: _group(group) for group in config_groups()}
+    properties |= OF_HYDRA | {"hydra": {"type": "object", "description": "Hydra's own settings"}}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _group(group: str) -> dict[str, Any]:
+    """Any file of a group: of parts, the one that it names, and as long as it names none, the keys of all."""
+    if group not in CHOICES:
+        kind = kind_of(group, {})
+        assert kind is not None
+        return _settings(kind)
+    selector, table = CHOICES[group]
+    parts = {name: _settings(table[name]) for name in own_names(group)}
+    every: dict[str, Any] = {}
+    for part in parts.values():
+        every |= {key: {"description": value.get("description", "")} for key, value in part["properties"].items()}
+    named = {selector: every[selector] | {"anyOf": [{"enum": list(parts)}, {"type": "string"}]}}
+    rules = [
+        {"if": {"properties": {selector: {"const": name}}, "required": [selector]}, "then": part}
+        for name, part in parts.items()
+    ]
+    return {"type": "object", "properties": every | named, "allOf": rules}
+
+
+def _settings(kind: type[Settings]) -> dict[str, Any]:
+    made = kind.model_json_schema(by_alias=True)["properties"]
+    properties = {name: _property(made[name], field) for name, field in fields_of(kind).items()}
+    about = (kind.__doc__ or "").strip().partition("\n")[0]
+    return {
+        "type": "object",
+        "description": about,
+        "properties": properties | OF_HYDRA,
+        "additionalProperties": False,
+    }
+
+
+def _property(made: Mapping[str, Any], field: Any) -> dict[str, Any]:
+    """A value, or an interpolation; what its type and range do not say is in its description."""
+    value = {key: item for key, item in made.items() if key not in ("title", "default", "description")}
+    said = [made.get("description", "")]
+    said += [f"expects {item.what}" for item in field.metadata if isinstance(item, Expected)]
+    return {"description": "; ".join(filter(None, said)), "anyOf": [value, INTERPOLATION]}
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(str(files("hcr.conf"))))
