@@ -95,13 +95,11 @@ class Loader:
 
     def keys_of(self, whole: DictConfig) -> Keys:
         """The keys that a composed config has."""
-        values = {str(name): whole._get_node(name) for name in whole if name != "hydra"}
-        plain = {
-            name: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
-            for name, node in values.items()
-        }
+        plain = OmegaConf.to_container(whole, resolve=False)
+        assert isinstance(plain, dict)
+        values = {str(name): value for name, value in plain.items() if name != "hydra"}
         chosen = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
-        return Keys(plain, config_hints(), CHOICES, chosen, self._kinds_of, self.names_of)
+        return Keys(values, config_hints(), CHOICES, chosen, self._kinds_of, self.names_of)
 
     def names_of(self, group: str) -> list[str]:
         """The names of a group's files."""
