@@ -1,8 +1,10 @@
 """The README says what is true: its commands run, its errors are ours, its tables are complete."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +18,14 @@ from hcr.gate.run_config import to_dict
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
-COMMANDS = sorted({line.split("  #")[0].strip() for line in README.splitlines() if re.match(r"hcr train .*  #", line)})
-REFUSALS = re.findall(r"^\$ (hcr train .*)\n(hcr: .*)$", README, flags=re.MULTILINE)
+DOCUMENTS = "\n".join(
+    (PROJECT / name).read_text()
+    for name in ("README.md", "conf/README.md", "hcr/README.md", "hcr/sweep/README.md", "hcr/tracking/README.md")
+)
+COMMANDS = sorted(
+    {line.split("  #")[0].strip() for line in DOCUMENTS.splitlines() if re.match(r"hcr train .*  #", line)}
+)
+REFUSALS = re.findall(r"^\$ (hcr train .*)\n(hcr: .*)$", DOCUMENTS, flags=re.MULTILINE)
 
 
 def test_the_readme_has_commands_and_refusals_to_check() -> None:
@@ -28,7 +36,7 @@ def test_the_readme_has_commands_and_refusals_to_check() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_passes_the_gate(command: str) -> None:
     _, _, *words = shlex.split(command)
-    overrides = [word for word in words if word not in ("-m", "--cfg", "job")]
+    overrides = [word for word in words if word not in ("-m", "--cfg", "job", "--help", "model.depth")]
     composer = Composer(config_of_run=lambda _: OmegaConf.create(to_dict(compose())))
     checked = composer.check(overrides, multirun="-m" in words)
     is_sweep = "-m" in words or any(word.startswith("sweep=") for word in words)
@@ -57,7 +65,7 @@ OTHER_FOLDERS = ("__pycache__", "hydra")
 
 
 def test_the_readme_lists_every_choice_of_every_group() -> None:
-    table = {row[1]: row[2] for row in re.findall(r"^(\| (`[a-z`, ]+`) \| (.*) \|)$", README, flags=re.MULTILINE)}
+    table = {row[1]: row[2] for row in re.findall(r"^(\| (`[a-z`, ]+`) \| (.*) \|)$", DOCUMENTS, flags=re.MULTILINE)}
     listed = {group.strip("` "): text for groups, text in table.items() for group in groups.split(",")}
     for folder in sorted(
         path for path in (PROJECT / "conf").iterdir() if path.is_dir() and path.name not in OTHER_FOLDERS
@@ -71,6 +79,64 @@ def test_the_yaml_shown_is_the_yaml_there_is() -> None:
     real = (PROJECT / "conf" / "model" / "cnn.yaml").read_text()
     assert len(shown) == 5
     assert [line for line in shown if f"\n{line}" not in real] == []
+
+
+def test_the_part_that_is_shown_is_a_real_one() -> None:
+    section = README.split("## Add data, or a part")[1]
+    shown = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
+    assert shown == (PROJECT / "hcr/model/schedules/exponential.py").read_text()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 250
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\(([\w/.]+)\)", README))
+def test_what_the_readme_links_to_is_there(name: str) -> None:
+    assert (PROJECT / name).exists()
+
+
+def test_a_new_architecture_is_two_files(tmp_path: Path) -> None:
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "hcr", tmp_path / "hcr", ignore=ignore)
+    shutil.copytree(PROJECT / "conf", tmp_path / "hcr" / "conf", ignore=ignore)
+    (tmp_path / "hcr" / "model" / "architectures" / "toy.py").write_text(TOY)
+    (tmp_path / "hcr" / "conf" / "model" / "toy.yaml").write_text("name: toy\nunits: 3\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for words, told in (
+        (["train", "model=toy", "model.units=7", "check_only=true"], f"{65 * 7 + 8 * 10:,}"),
+        (["train", "model=toy", "model.units=0"], "model.units: expected an integer of 1 or more, got 0"),
+        (["train", "model=toy", "--help", "model.units"], "width of the one layer"),
+        (["schema", "model/toy"], "width of the one layer"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "hcr", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert told in done.stdout + done.stderr
+
+
+TOY = '''
+"""A toy."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hcr.config.settings import Count
+from hcr.model.architectures import Architecture
+
+
+class Toy(Architecture):
+    """One dense layer."""
+
+    units: Annotated[Count, Field(description="width of the one layer")]
+
+    def build(self, x):
+        from keras import layers
+
+        return layers.Dense(self.units, activation="relu")(layers.Flatten()(x))
+'''
 
 
 def test_no_address_of_a_package_index_is_in_a_lock_file() -> None:
@@ -91,7 +157,7 @@ def test_the_real_data_stays_outside_the_project() -> None:
 
 
 def test_the_model_of_one_s_own_of_the_readme_is_a_model(hcr: Hcr, tmp_path: Path) -> None:
-    section = README.split("## Add a model of your own")[1].split("\n## ")[0]
+    section = README.split("A package of your own")[1].split("\n## ")[0]
     (module,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     (entry_points,) = re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)
     (group, name, value) = re.findall(r'entry-points\."([\w.]+)"\]\n(\w+) = "(.*)"', entry_points)[0]
