@@ -23,9 +23,9 @@ from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.machine import this_machine, user_name
 from hcr.model import with_keras_layers
+from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import Journal
-from hcr.tracking.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.training import Scores, TrainingState
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 

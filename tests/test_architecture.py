@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "hcr"
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
     "hcr.environment": -1,
+    "hcr.sources": -1,
     "hcr": 0,
     "hcr.console": 0,
     "hcr.config": 0,
@@ -44,6 +45,7 @@ FLOORS = {
 }
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
+    ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
     ("hcr.evaluation.leaderboard", "hcr.evaluation.statistics"),
 }
