@@ -25,7 +25,10 @@ FLOORS = {
     "hcr.model": 1,
     "hcr.evaluation.metrics": 1,
     "hcr.evaluation.statistics": 1,
-    "hcr.evaluation.leaderboard": 1,
+    "hcr.evaluation.labels": 1,
+    "hcr.evaluation.ranking": 1,
+    "hcr.evaluation.table": 1,
+    "hcr.evaluation.verdict": 1,
     "hcr.evaluation": 2,
     "hcr.training": 2,
     "hcr.tracking": 2,
@@ -47,7 +50,12 @@ FLOORS = {
 SAME_FLOOR = {
     ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
-    ("hcr.evaluation.leaderboard", "hcr.evaluation.statistics"),
+    ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
+    ("hcr.evaluation.table", "hcr.evaluation.labels"),
+    ("hcr.evaluation.table", "hcr.evaluation.ranking"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.labels"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.ranking"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.statistics"),
 }
 
 KNOWS = {

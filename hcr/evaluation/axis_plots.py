@@ -30,14 +30,8 @@ from hcr.evaluation.canvas import (
     widest,
     write_header,
 )
-from hcr.evaluation.leaderboard import (
-    Leaderboard,
-    LeaderboardRow,
-    format_value,
-    number_format,
-    short_labels,
-    short_names,
-)
+from hcr.evaluation.labels import format_value, number_format, short_labels, short_names
+from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 from hcr.evaluation.scores import finished_rows, in_order, is_number, means_of, score_range
 
 MOST_LEVELS = 16  # values of an axis that a map or a scale of categories has room for

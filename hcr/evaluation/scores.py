@@ -6,7 +6,8 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.evaluation.leaderboard import Leaderboard, LeaderboardRow, format_value
+from hcr.evaluation.labels import format_value
+from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 
 
 def finished_rows(board: Leaderboard) -> list[LeaderboardRow]:

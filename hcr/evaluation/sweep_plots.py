@@ -31,14 +31,8 @@ from hcr.evaluation.canvas import (
     widest,
     write_header,
 )
-from hcr.evaluation.leaderboard import (
-    Leaderboard,
-    PointScores,
-    format_value,
-    number_format,
-    short_labels,
-    short_names,
-)
+from hcr.evaluation.labels import format_value, number_format, short_labels, short_names
+from hcr.evaluation.ranking import Leaderboard, PointScores
 from hcr.evaluation.scores import finished_rows, in_order, means_of, score_range
 from hcr.evaluation.statistics import mean_interval
 

@@ -12,7 +12,9 @@ from hcr.config.points import Space
 from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.console import say
-from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
+from hcr.evaluation.labels import counted
+from hcr.evaluation.table import TABLE_WIDTH, format_table
+from hcr.evaluation.verdict import verdict
 from hcr.importing import refusal_of
 from hcr.output import leaving_without_output, of_disk
 from hcr.sweep.identity import Fingerprints, fold
@@ -154,7 +156,7 @@ def print_result(result: SweepResult, again: str) -> None:
         print(f"{result.board.monitor}, {direction} is better, by point")
         print(format_table(result.board, MOST_SHOWN, width=get_terminal_size((TABLE_WIDTH, 24)).columns))
         print()
-        for line in result.board.verdict:
+        for line in verdict(result.board):
             say(mixed + line)
     for line in result.confirmed.lines() if result.confirmed is not None else []:
         say(mixed + line)

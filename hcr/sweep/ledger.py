@@ -20,7 +20,7 @@ from hcr.config import RunConfig
 from hcr.config.errors import HcrError
 from hcr.config.points import SEED
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import counted, short_names
+from hcr.evaluation.labels import counted, short_names
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial
@@ -293,7 +293,7 @@ class Ledger:
             if last["status"] == "FINISHED":
                 run.state, run.outcome = "finished", outcome_of(run.folder, self._plan.monitor)
             elif last["status"] == "KILLED" and "hcr.pruned" in tags:
-                run.state, run.why = "pruned", tags["hcr.pruned"].partition(" of ")[0]
+                run.state, run.why = "pruned", f"after epoch {max(self.history(run), default=0)}"
             elif last["status"] == "FAILED" and not last.get("died") and last["time_ms"] >= retried_ms:
                 run.state, run.why = "failed", tags.get("hcr.error", "")
 

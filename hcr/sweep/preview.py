@@ -16,7 +16,7 @@ from hcr.config.gate import to_dict
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.leaderboard import counted, format_value
+from hcr.evaluation.labels import counted, format_value
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, with_threads

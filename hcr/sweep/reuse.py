@@ -8,7 +8,7 @@ from hcr.config import RunConfig
 from hcr.config.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET, code_version
 from hcr.config.gate import as_param, flatten, to_dict
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import counted
+from hcr.evaluation.labels import counted
 from hcr.sweep.plan import Plan, place_of
 from hcr.tracking.events import read_events
 from hcr.tracking.status import finished_runs

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.leaderboard import number_format
+from hcr.evaluation.labels import number_format
 
 if TYPE_CHECKING:
     from hcr.sweep.ledger import Run

@@ -18,7 +18,8 @@ from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.drawing import is_drawn
-from hcr.evaluation.leaderboard import Leaderboard, counted
+from hcr.evaluation.labels import counted
+from hcr.evaluation.ranking import Leaderboard
 from hcr.output import leaving_without_output
 from hcr.sweep.confirm import Confirmation, confirmation, plan_confirmation
 from hcr.sweep.dispatch import Dispatcher

@@ -16,7 +16,7 @@ from hcr.evaluation.axis_plots import (
     parallel_info,
 )
 from hcr.evaluation.canvas import save_figure
-from hcr.evaluation.leaderboard import PointScores, leaderboard
+from hcr.evaluation.ranking import PointScores, rank
 from hcr.evaluation.sweep_plots import draw_effects, draw_leaderboard, effects_info, leaderboard_info
 
 
@@ -27,7 +27,7 @@ def point(values, *scores, num_planned=None):
 
 
 def board_of(*points, higher_is_better=True):
-    return leaderboard(points, monitor="val/accuracy", higher_is_better=higher_is_better)
+    return rank(points, monitor="val/accuracy", higher_is_better=higher_is_better)
 
 
 def grid(axes, score, n=1, most=None):

@@ -253,6 +253,7 @@ class Driver:
             raise
         except Exception as error:
             told = one_line(getattr(error, "cause", None) or error)
+            # Ray hands on the node's traceback as text only: which module is missing stands in its last such line.
             missing = [line for line in str(error).splitlines() if "ModuleNotFoundError" in line]
             return f"node {name} cannot run hcr ({missing[-1].strip() if missing else told}); install it there"
         return difference(self._order.here, there, precisions=self._order.precisions)

@@ -255,6 +255,6 @@ def _slurm(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def _words(told: str) -> str:
-    """Slurm's own words, in a line."""
+    """Slurm's own words, in a line, without the names of its programs in front of them."""
     lines = [line.partition("error:")[2].strip() or line.strip() for line in told.splitlines() if line.strip()]
     return "; ".join(lines) or "it does not say why"
