@@ -1,6 +1,7 @@
 """The house: imports only go down, and nothing heavy is imported before a config is accepted."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hcr"
+README = PACKAGE.parent / "README.md"
 
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
@@ -58,19 +60,21 @@ SAME_FLOOR = {
     ("hcr.evaluation.verdict", "hcr.evaluation.statistics"),
 }
 
+# Who imports a library, for its types too. Of a folder: all in it.
 KNOWS = {
-    "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},
+    "mlflow": {
+        f"hcr.tracking.{name}" for name in ("comparison", "keras_model", "replay", "store", "stores", "suspicion")
+    },
     "tensorflow": {"hcr.training", "hcr.model"},
     "keras": {
         "hcr.training",
         "hcr.model",
         "hcr.drawing",
         "hcr.recording",
-        "hcr.runner",
         "hcr.scoring",
         "hcr.tracking.keras_model",
     },
-    "matplotlib": {"hcr.evaluation"},
+    "matplotlib": {"hcr.drawing", "hcr.evaluation"},
     "hydra": {
         "hcr.config.as_written",
         "hcr.config.axes",
@@ -78,6 +82,7 @@ KNOWS = {
         "hcr.config.explaining",
         "hcr.config.hydra_node",
         "hcr.config.loading",
+        "hcr.config.points",
         "hcr.config.remedies",
         "hcr.launch",
     },
@@ -103,13 +108,13 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(file: Path) -> set[str]:
-    """Every module that `file` imports, inside functions too; what only type checkers read does not count."""
+def imports(file: Path, *, types: bool = False) -> set[str]:
+    """Every module that `file` imports, inside functions too; with `types`, also for type checkers, and by its name."""
     tree = ast.parse(file.read_text())
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not types
         for inner in ast.walk(node)
     }
     names = set()
@@ -121,6 +126,8 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("hcr")}
+        elif types and isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names.add(ast.unparse(node.args[0]).removeprefix("f").strip("'\""))
     return names
 
 
@@ -141,10 +148,16 @@ def test_imports_only_go_down(module: str) -> None:
 
 @pytest.mark.parametrize("library", sorted(KNOWS))
 def test_a_library_is_known_only_in_its_rooms(library: str) -> None:
-    users = {module for module, file in modules().items() for name in imports(file) if name.split(".")[0] == library}
-    strangers = {m for m in users if not any(f"{m}.".startswith(f"{known}.") for known in KNOWS[library])}
-    assert users, f"nothing imports {library} any more: take it off the list"
-    assert strangers == set()
+    every = {module: imports(file, types=True) for module, file in modules().items()}
+    users = {module for module, names in every.items() if library in {name.split(".")[0] for name in names}}
+    known = {room: {user for user in users if f"{user}.".startswith(f"{room}.")} for room in KNOWS[library]}
+    assert users - set().union(*known.values()) == set()
+    assert [room for room, inside in known.items() if not inside] == [], "imports it no more: take it off the list"
+
+
+def test_the_readme_names_the_modules_that_import_mlflow() -> None:
+    (told,) = re.findall(r"only modules that import\s+MLflow, or are typed by it: ([\w\s,]+)\n", README.read_text())
+    assert {f"hcr.tracking.{name}" for name in re.split(r",\s+", told.strip())} == KNOWS["mlflow"]
 
 
 def test_no_module_is_called_utils() -> None:
