@@ -31,7 +31,7 @@ from hcr.evaluation.canvas import (
     widest,
     write_header,
 )
-from hcr.evaluation.labels import format_value, number_format, short_labels, short_names
+from hcr.evaluation.labels import format_value, number_format, short_names
 from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 from hcr.evaluation.scores import finished_rows, in_order, is_number, means_of, score_range
 
@@ -76,7 +76,6 @@ class Parallel:
     high: float
     monitor: str
     higher_is_better: bool
-    best: str
     left_out: tuple[str, ...]
 
 
@@ -101,7 +100,6 @@ def parallel_info(board: Leaderboard) -> Parallel | None:
         high=high,
         monitor=board.monitor,
         higher_is_better=board.higher_is_better,
-        best=short_labels(rows)[0],
         left_out=tuple(names[axis] for axis in axes if axis not in kept),
     )
 

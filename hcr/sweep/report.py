@@ -71,8 +71,8 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
     journal.artifact_written(PLAN)
 
 
-def tell_progress(journal: Journal, ledger: Ledger, run: Run | None = None) -> None:
-    """How far the sweep is, its confirmation apart; `run` is what has just ended."""
+def tell_progress(journal: Journal, ledger: Ledger) -> None:
+    """Record how far the sweep is, its confirmation apart."""
     states = [other.state for other in ledger.candidates]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
