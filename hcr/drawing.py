@@ -213,7 +213,7 @@ def _saved_kernel(path: Path) -> NDArray[np.float32] | None:
 
 
 def _augmentation(cfg: RunConfig, splits: Splits) -> "Figure | None":
-    """What augmentation does to some training images; None where there is none."""
+    """A picture of augmented training images; None where nothing is augmented."""
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation
     from hcr.model import build_augmentation
 

@@ -1,4 +1,4 @@
-"""What the end of a run needs, looked for before or during its first epoch: packages, and room on the disk.
+"""Checks of what the end of a run needs, before or during its first epoch: packages, and room on the disk.
 
 The packages that only the end uses take seconds to import, so a thread imports them beside training, some seconds after
 its start: Python runs one thread at a time, and the first steps are held up otherwise. One that cannot be imported

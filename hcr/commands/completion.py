@@ -82,7 +82,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 
 def answer_bash(line: str, breaks: str) -> list[str]:
-    """What bash's COMPREPLY shall be.
+    """The value for bash's COMPREPLY.
 
     Args:
         line: the command line up to the cursor.

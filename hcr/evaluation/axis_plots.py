@@ -80,7 +80,7 @@ class Parallel:
 
 
 def parallel_info(board: Leaderboard) -> Parallel | None:
-    """Where each point stands on each axis; None where no axis has two values among the finished points."""
+    """The position of each point on each axis; None where no axis has two values among the finished points."""
     rows = finished_rows(board)
     axes = _varying(rows, board.axes)
     if not axes:
@@ -271,7 +271,7 @@ def draw_heat(info: Heat) -> Figure:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the scores' variance each axis explains, most first.
+    """The share of the scores' variance that each axis explains, most first.
 
     Attributes:
         names: A axes.
@@ -287,7 +287,7 @@ class Importance:
 
 
 def importance_info(board: Leaderboard, importances: Mapping[str, float] | None = None) -> Importance | None:
-    """What each axis alone explains of the variance of the points' means: eta squared, between-level over total.
+    """The variance of the points' means that each axis explains alone: eta squared, between-level over total.
 
     It adds up to at most 1 on a full grid; what is left are interactions and noise. An axis with L values over P
     points explains (L - 1) / (P - 1) of pure noise, so many values seem to matter.

@@ -149,7 +149,7 @@ class ClassBalance:
 
 
 def class_balance_info(labels_by_split: Mapping[str, Labels], class_names: Sequence[str]) -> ClassBalance:
-    """How many images of each of K classes each split has; labels are integers in [0, K)."""
+    """Count the images of each of K classes in each split; labels are integers in [0, K)."""
     counts = [np.bincount(labels, minlength=len(class_names)) for labels in labels_by_split.values()]
     return ClassBalance(tuple(labels_by_split), tuple(picture_names(class_names)), np.stack(counts))
 

@@ -146,7 +146,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """What changing one thing at a time does; `low` and `high` are where every panel's axis ends."""
+    """The effects of changing one thing at a time; `low` and `high` are the ends of every panel's axis."""
 
     panels: tuple[Effect, ...]
     base_mean: float

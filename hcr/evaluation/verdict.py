@@ -25,7 +25,7 @@ def verdict(board: Leaderboard) -> list[str]:
 
 
 def winner_bias(num_points: int, n: int) -> float:
-    """How much too good the best mean is on average where all points are equal.
+    """The selection bias of the best mean: how much too good it is on average where all points are equal.
 
     Args:
         num_points: at least 1.

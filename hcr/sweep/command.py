@@ -127,7 +127,7 @@ def _id_of(plan: Plan, *, is_anew: bool) -> str:
 
 
 def _name(space: Space, overrides: Sequence[str]) -> str:
-    """What makes the sweep the one it is: the words that say what varies, and how it is searched."""
+    """The words that make the sweep the one it is: what varies, and how it is searched."""
     keys = {"sweep", "sweep.sampler", *(axis.key for axis in space.axes)}
     words = [word for word in overrides if word.partition("=")[0].lstrip("+~") in keys]
     return " ".join(map(override_without_secrets, words)) or "multirun"

@@ -19,7 +19,7 @@ CONFIRMED = 2  # points: the winner, and who came next
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What came of the best points on fresh seeds.
+    """The result of the best points on fresh seeds.
 
     Attributes:
         board: of the fresh runs alone.

@@ -1,4 +1,4 @@
-"""What a sweep tells of itself in its own run: its plan, how far it is, and its leaderboard when it has run."""
+"""The record of a sweep in its own run: its plan, how far it is, and its leaderboard when it has run."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def tell_end(
     importances: Mapping[str, float] | None,
     num_left: int,
 ) -> None:
-    """What the sweep came to, and its status: FINISHED only where nothing is missing."""
+    """Record the result of the sweep, and its status: FINISHED only where nothing is missing."""
     lines = confirmed.lines() if confirmed is not None else []
     if board is not None:
         runs = [*ledger.candidates, *confirming]
@@ -292,7 +292,7 @@ def _has_told(folder: Path, told: Event) -> bool:
 
 
 def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], lines: Sequence[str]) -> None:
-    """What MLflow shows above the sweep's own run: what can be said, and where the runs are that it did not make."""
+    """The description of the sweep's own run in MLflow: the verdict, and where the runs are that it did not make."""
     mixed = "Mixed code: " if plan.is_mixed else ""
     told = [f"{mixed}{line}" for line in [*verdict(board), *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
@@ -305,7 +305,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
 
 
 def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
-    """Which child is the best of the best point, by its key and by its id in MLflow."""
+    """Record the best run of the best point, by its key and by its id in MLflow."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)

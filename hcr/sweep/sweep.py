@@ -42,7 +42,7 @@ SOME_IMAGES = 1000  # training images that models are built for, to see that the
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         plan: as it was carried out.
@@ -170,7 +170,7 @@ def run_sweep(
 
 
 def sweep_folder(plan: Plan) -> Path:
-    """Where a sweep keeps its plan and the folders of its trials."""
+    """The folder of a sweep's plan and of its trials."""
     return output_root() / "sweeps" / plan.id
 
 
@@ -202,7 +202,7 @@ def check_models(
 
 
 def parts_of(cfg: RunConfig) -> str:
-    """What a model and its optimizer are built from: equal texts, equal models."""
+    """The settings that a model and its optimizer are built from: equal texts, equal models."""
     training = replace(cfg.training, threads=1)  # which build nothing
     parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
@@ -263,7 +263,7 @@ def _with_code(plan: Plan, code: dict[str, str], sweep: SweepConfig, *, is_left:
 
 
 def _call(local: Local, uploader: Uploader, log: Path, function: Callable[..., Any], *arguments: object) -> Any:
-    """What `function` returns, in a process of its own that a stop signal ends."""
+    """Call `function` in a process of its own, which a stop signal ends."""
     return local.call(function, *arguments, log=log, meanwhile=partial(_check_signals, uploader))
 
 

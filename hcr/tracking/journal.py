@@ -176,7 +176,7 @@ class Journal:
         self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
 
     def artifact(self, path: str) -> Path:
-        """Where to write the artifact called `path`; `artifact_written` hands it over."""
+        """The place to write the artifact called `path`; `artifact_written` hands it over."""
         stopping.check()
         target = self.artifacts / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ class Scores:
 
     @property
     def judged_by(self) -> str:
-        """Which images a run is judged by, and its pictures are of: "test" where it was scored, else "val"."""
+        """The images that a run is judged by, and its pictures are of: "test" where it was scored, else "val"."""
         return "val" if self.test is None else "test"
 
     @property

@@ -52,7 +52,7 @@ BUSY_S = 15.0  # for a run's lock, while it is uploaded
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the controller asks for first; see `RayConfig`.
+    """The controller's first request; see `RayConfig`.
 
     Attributes:
         here: the controller's facts.
@@ -481,12 +481,12 @@ def alive_nodes() -> dict[str, dict[str, Any]]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """What a message calls a node."""
+    """The name of a node in messages."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
 def shown(order: Order) -> str:
-    """What a message calls the cluster."""
+    """The name of the cluster in messages."""
     return order.address or "this machine"
 
 
