@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
 from hcr.data.splitting import Splits, load_splits
-from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.evaluation.metrics import evaluate
 from hcr.gate import RunConfig, parse_config
 from hcr.tracking.events import ARTIFACTS, Event, read_events
 from hcr.tracking.journal import Journal, add_events
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-    from hcr.training import TrainingState
+    from hcr.training import Scores
 
 AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
 CONFIG, MODEL, PLOTS = "config/config.yaml", "model/data/model.keras", "plots"
@@ -31,7 +31,7 @@ PARTS = {"val": "validation", "test": "test"}  # what predictions are of, in a p
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run's pictures are drawn from.
+    """The numbers and images that a run's pictures are drawn from.
 
     Attributes:
         cfg: its config.
@@ -84,24 +84,15 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
         yield "augmentation", augmentation
 
 
-def record_pictures(
-    journal: Journal,
-    cfg: RunConfig,
-    splits: Splits,
-    model: "keras.Model",
-    state: "TrainingState",
-    evaluations: Mapping[str, Evaluation | None],
-    probabilities: Mapping[str, NDArray[np.float32]],
-) -> None:
+def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "keras.Model", scores: "Scores") -> None:
     """Draw the pictures of a run that is about to end: of test where it was scored, else of validation."""
-    shown = "val" if evaluations["test"] is None else "test"
     run = RunRecord(
         cfg=cfg,
-        history=state.history,
-        best_epoch=state.best_epoch,
-        shown=shown,
-        probabilities=probabilities[shown],
-        labels={"val": splits.val, "test": splits.test}[shown].labels,
+        history=scores.state.history,
+        best_epoch=scores.state.best_epoch,
+        shown=scores.judged_by,
+        probabilities=scores.probabilities[scores.judged_by],
+        labels={"val": splits.val, "test": splits.test}[scores.judged_by].labels,
         kernel=first_kernel(model),
         splits=splits,
     )
@@ -223,7 +214,7 @@ def _saved_kernel(path: Path) -> NDArray[np.float32] | None:
 
 
 def _augmentation(cfg: RunConfig, splits: Splits) -> "Figure | None":
-    """What augmentation does to some training images; None where there is none."""
+    """A picture of augmented training images; None where nothing is augmented."""
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation
 
     augment = cfg.augmentation.build()

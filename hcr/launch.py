@@ -288,6 +288,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
+        # argparse gives an error's text alone, and names flags of Hydra's that hcr does not have.
         found = re.fullmatch(r"ambiguous option: (\S+) could match (.*)", message)
         if found is not None:
             fitting = [flag for flag in found[2].split(", ") if flag in FLAGS]

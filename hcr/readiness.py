@@ -1,4 +1,4 @@
-"""What the end of a run needs, looked for before or during its first epoch: packages, and room on the disk.
+"""Checks of what the end of a run needs, before or during its first epoch: packages, and room on the disk.
 
 The packages that only the end uses take seconds to import, so a thread imports them beside training, some seconds after
 its start: Python runs one thread at a time, and the first steps are held up otherwise. One that cannot be imported
@@ -10,12 +10,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from hcr import stopping
 from hcr.config import HcrError, TrackingError
 from hcr.importing import import_needed
 from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
+
+if TYPE_CHECKING:  # they bring TensorFlow with them
+    from hcr.training.loop import OnSteps, StepsDone
 
 # The libraries first, so that what is broken is named by its own name.
 TO_SAVE = ("hcr.tracking.keras_model",)
@@ -63,6 +66,16 @@ class EndOfRun:
             self._thread.join()
         elif self._thread.is_alive():
             stopping.leave_threads()
+
+    def checked(self, on_steps: "OnSteps | None") -> "OnSteps":
+        """`on_steps` for `fit`, which calls `check` before each call of the caller's own."""
+
+        def check_first(now: "StepsDone") -> None:
+            self.check()
+            if on_steps is not None:
+                on_steps(now)
+
+        return check_first
 
     def check(self) -> None:
         """Raise HcrError if something cannot be imported, as far as is known by now."""

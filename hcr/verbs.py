@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 
-# In the order of help, each said when it has verbs.
-GROUPS = ("run", "look", "decide", "use", "keep", "shell")
+GROUPS = ("run", "look", "keep", "shell")  # in the order of help
 
 FILES = "files"  # in `Verb.options`: the value is a path
 
@@ -153,14 +152,14 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def help_text(verbs: Mapping[str, Verb] = VERBS) -> str:
-    """What `hcr --help` prints: the verbs by group, at most 100 columns."""
-    usages = {name: f"{name} {verb.usage}".rstrip() for name, verb in verbs.items()}
+def help_text() -> str:
+    """The text of `hcr --help`: the verbs by group, at most 100 columns."""
+    usages = {name: f"{name} {verb.usage}".rstrip() for name, verb in VERBS.items()}
     width = max(len(usage) for usage in usages.values())
     lines = ["hcr: YAML in, one honest MLflow run out.", ""]
     for group in GROUPS:
-        rows = [name for name, verb in verbs.items() if verb.group == group]
-        lines += [group] * bool(rows) + [f"  {usages[name]:<{width}}   {verbs[name].summary}" for name in rows]
+        rows = [name for name, verb in VERBS.items() if verb.group == group]
+        lines += [group, *(f"  {usages[name]:<{width}}   {VERBS[name].summary}" for name in rows)]
     lines += [
         "",
         "  hcr train                                  the bundled digits: no download, seconds",

@@ -1,6 +1,7 @@
 """The house: imports only go down, and nothing heavy is imported before a config is accepted."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hcr"
+README = PACKAGE.parent / "README.md"
 
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
     "hcr.environment": -1,
+    "hcr.sources": -1,
     "hcr": 0,
     "hcr.console": 0,
     "hcr.config": 0,
@@ -25,7 +28,10 @@ FLOORS = {
     "hcr.model": 1,
     "hcr.evaluation.metrics": 1,
     "hcr.evaluation.statistics": 1,
-    "hcr.evaluation.leaderboard": 1,
+    "hcr.evaluation.labels": 1,
+    "hcr.evaluation.ranking": 1,
+    "hcr.evaluation.table": 1,
+    "hcr.evaluation.verdict": 1,
     "hcr.machine": 1,
     "hcr.gate": 2,
     "hcr.evaluation": 3,
@@ -46,23 +52,31 @@ FLOORS = {
 }
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
+    ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
-    ("hcr.evaluation.leaderboard", "hcr.evaluation.statistics"),
+    ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
+    ("hcr.evaluation.table", "hcr.evaluation.labels"),
+    ("hcr.evaluation.table", "hcr.evaluation.ranking"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.labels"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.ranking"),
+    ("hcr.evaluation.verdict", "hcr.evaluation.statistics"),
 }
 
+# Who imports a library, for its types too. Of a folder: all in it.
 KNOWS = {
-    "mlflow": {"hcr.tracking.store", "hcr.tracking.replay", "hcr.tracking.keras_model"},
+    "mlflow": {
+        f"hcr.tracking.{name}" for name in ("comparison", "keras_model", "replay", "store", "stores", "suspicion")
+    },
     "tensorflow": {"hcr.training", "hcr.model"},
     "keras": {
         "hcr.training",
         "hcr.model",
         "hcr.drawing",
         "hcr.recording",
-        "hcr.runner",
         "hcr.scoring",
         "hcr.tracking.keras_model",
     },
-    "matplotlib": {"hcr.evaluation"},
+    "matplotlib": {"hcr.drawing", "hcr.evaluation"},
     "hydra": {
         "hcr.gate.as_written",
         "hcr.gate.axes",
@@ -70,6 +84,7 @@ KNOWS = {
         "hcr.gate.explaining",
         "hcr.gate.hydra_node",
         "hcr.gate.loading",
+        "hcr.gate.points",
         "hcr.gate.remedies",
         "hcr.launch",
     },
@@ -97,13 +112,13 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def imports(file: Path) -> set[str]:
-    """Every module that `file` imports, inside functions too; what only type checkers read does not count."""
+def imports(file: Path, *, types: bool = False) -> set[str]:
+    """Every module that `file` imports, inside functions too; with `types`, also for type checkers, and by its name."""
     tree = ast.parse(file.read_text())
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not types
         for inner in ast.walk(node)
     }
     names = set()
@@ -115,6 +130,8 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("hcr")}
+        elif types and isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names.add(ast.unparse(node.args[0]).removeprefix("f").strip("'\""))
     return names
 
 
@@ -135,10 +152,16 @@ def test_imports_only_go_down(module: str) -> None:
 
 @pytest.mark.parametrize("library", sorted(KNOWS))
 def test_a_library_is_known_only_in_its_rooms(library: str) -> None:
-    users = {module for module, file in modules().items() for name in imports(file) if name.split(".")[0] == library}
-    strangers = {m for m in users if not any(f"{m}.".startswith(f"{known}.") for known in KNOWS[library])}
-    assert users, f"nothing imports {library} any more: take it off the list"
-    assert strangers == set()
+    every = {module: imports(file, types=True) for module, file in modules().items()}
+    users = {module for module, names in every.items() if library in {name.split(".")[0] for name in names}}
+    known = {room: {user for user in users if f"{user}.".startswith(f"{room}.")} for room in KNOWS[library]}
+    assert users - set().union(*known.values()) == set()
+    assert [room for room, inside in known.items() if not inside] == [], "imports it no more: take it off the list"
+
+
+def test_the_readme_names_the_modules_that_import_mlflow() -> None:
+    (told,) = re.findall(r"only modules that import\s+MLflow, or are typed by it: ([\w\s,]+)\n", README.read_text())
+    assert {f"hcr.tracking.{name}" for name in re.split(r",\s+", told.strip())} == KNOWS["mlflow"]
 
 
 def test_no_module_is_called_utils() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from conftest import Hcr
 from hcr import __version__
 from hcr.cli import main
 from hcr.tracking.journal import Journal
-from hcr.verbs import GROUPS, VERBS, help_text
+from hcr.verbs import GROUPS, VERBS
 
 # A learning rate at which the very first steps overflow.
 NAN = ("optimizer.learning_rate=1e35", "schedule=constant", "training=smoke")
@@ -39,15 +38,9 @@ def test_help_groups_the_verbs_and_fits_a_terminal(capsys: pytest.CaptureFixture
     assert [line for line in printed.splitlines() if len(line) > 100] == []
 
 
-def test_a_verb_is_one_row_and_a_group_without_verbs_is_not_shown() -> None:
-    row = replace(VERBS["ui"], group="decide", usage="RUN...", summary="which of these is better")
-    assert "\ndecide\n  compare RUN...   which of these is better\n" in help_text({"compare": row})
-    assert "\nlook\n" not in help_text({"compare": row})
-
-
-def test_every_row_of_the_table_is_whole() -> None:
+def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
+    assert {verb.group for verb in VERBS.values()} == set(GROUPS)
     for name, verb in VERBS.items():
-        assert verb.group in GROUPS
         assert all(f"hcr {name}" in example for example in verb.examples), name
         assert callable(verb.load())
 

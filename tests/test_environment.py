@@ -41,10 +41,10 @@ from hcr.environment import (
 )
 from hcr.gate.compose import compose
 from hcr.gate.fingerprint import code_sources, code_version
+from hcr.sources import git_commit, git_patch
 from hcr.sweep.plan import changed_code, told_changes
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
-from hcr.tracking.sources import git_commit, git_patch
 from hcr.tracking.store import open_store
 
 EXAMPLES = int(os.environ.get("HCR_FUZZ_EXAMPLES", "100"))

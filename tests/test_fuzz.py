@@ -31,8 +31,10 @@ from hcr.data.formats.arrays import Arrays
 from hcr.data.loading import load_dataset
 from hcr.evaluation.canvas import SMALL, new_figure, save_figure, shorten, text_width, write_header
 from hcr.evaluation.fonts import can_draw, picture_names
-from hcr.evaluation.leaderboard import PointScores, format_table, leaderboard, write_csv
 from hcr.evaluation.metrics import classification_report_text, evaluate
+from hcr.evaluation.ranking import PointScores, rank
+from hcr.evaluation.table import format_table, write_csv
+from hcr.evaluation.verdict import verdict
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.compose import Composer, compose
 from hcr.gate.run_config import flatten, parse_resolved, to_dict, to_yaml
@@ -581,11 +583,11 @@ def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
         )
         for k, name in enumerate(names)
     ]
-    board = leaderboard(points, monitor="val/loss", higher_is_better=False)
+    board = rank(points, monitor="val/loss", higher_is_better=False)
     told = format_table(board, width=width)
     assert max(map(num_columns, told.splitlines())) <= max(100, width)
-    assert all(len(line.splitlines()) == 1 for line in board.verdict)
-    assert all(printable(line) == line for line in [*told.splitlines(), *board.verdict])
+    assert all(len(line.splitlines()) == 1 for line in verdict(board))
+    assert all(printable(line) == line for line in [*told.splitlines(), *verdict(board)])
     if all(map(is_recordable, names)):
         write_csv(board, tmp_path / "board.csv")
         with (tmp_path / "board.csv").open(newline="", encoding="utf-8") as file:

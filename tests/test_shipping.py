@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from hcr.config import DataError
-from hcr.data import loading
 from hcr.data.loading import hold_dataset, load_dataset
 from hcr.data.shipping import ARRAYS, read_dataset, write_dataset
 from hcr.data.splitting import data_digests
@@ -16,7 +15,7 @@ CLASSES = ["dataset=letters", "dataset.image_shape=[4,4,1]", "dataset.num_classe
 
 
 def test_a_data_set_that_was_sent_is_the_one_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_held", [])
+    monkeypatch.setattr("hcr.data.loading._held", [])
     pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
     file = tmp_path / "data.npz"
     np.savez(file, x=pixels, y=np.arange(40) % 2, group=np.arange(40) // 4)

@@ -229,7 +229,8 @@ elif at == "journal":
 else:
     with hcr.importing.without_greetings():
         import hcr.runner
-    before(hcr.runner, at)
+    owner, _, step = at.rpartition(".")
+    before(getattr(hcr.runner, owner) if owner else hcr.runner, step)
 """
 MAIN = "from hcr.cli import main; sys.exit(main())"
 NOTHING = "hcr: interrupted; nothing had begun\n"
@@ -239,11 +240,11 @@ MOMENTS = {
     "import": None,
     "load_splits": None,
     "build": None,
-    "record_start": None,
+    "Recorder.start": None,
     "fit": (0, RESUMES),
     "journal": (2, RESUMES),
-    "evaluate": (3, RESUMES),
-    "record_artifacts": (3, RESUMES),
+    "score": (3, RESUMES),
+    "Recorder.artifacts": (3, RESUMES),
     "end": (3, FINISHED),
     "upload": (3, FINISHED + "; `hcr sync` uploads the rest of it"),
 }

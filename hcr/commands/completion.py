@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hcr.config.errors import ConfigError
 from hcr.config.tracking import output_root
 from hcr.gate.loading import user_config_dir
 from hcr.tracking.status import run_labels
-from hcr.verbs import FILES, VERBS, Verb
+from hcr.verbs import FILES, VERBS
 
 # Both ask the `hcr` that is typed, so that the one of another environment answers for itself. An answer ends in a
 # space where the word is complete.
@@ -60,12 +60,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def candidates(words: Sequence[str], verbs: Mapping[str, Verb] = VERBS) -> list[str]:
+def candidates(words: Sequence[str]) -> list[str]:
     """Every way to go on with the last of `words`, the words behind `hcr`; the last may be empty."""
     *before, current = words or [""]
     if not before:
-        return _matching([*verbs, "--help", "--version"], current)
-    verb = verbs.get(before[0])
+        return _matching([*VERBS, "--help", "--version"], current)
+    verb = VERBS.get(before[0])
     if verb is None:
         return []
     offered = verb.options.get(before[-1], ())
@@ -82,7 +82,7 @@ def candidates(words: Sequence[str], verbs: Mapping[str, Verb] = VERBS) -> list[
 
 
 def answer_bash(line: str, breaks: str) -> list[str]:
-    """What bash's COMPREPLY shall be.
+    """The value for bash's COMPREPLY.
 
     Args:
         line: the command line up to the cursor.

@@ -5,6 +5,7 @@ Numbers first (`*_info`), ink second (`draw_*`). Only points with a finished run
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -23,25 +24,20 @@ from hcr.evaluation.canvas import (
     SMALL,
     TEXT,
     TITLE,
-    add_axes,
     new_figure,
+    new_plot,
     shorten,
     text_width,
     widest,
     write_header,
 )
-from hcr.evaluation.leaderboard import (
-    Leaderboard,
-    LeaderboardRow,
-    format_value,
-    number_format,
-    short_labels,
-    short_names,
-)
+from hcr.evaluation.labels import format_value, number_format, short_names
+from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 from hcr.evaluation.scores import finished_rows, in_order, is_number, means_of, score_range
 
 MOST_LEVELS = 16  # values of an axis that a map or a scale of categories has room for
 MOST_AXES = 8  # side by side
+GAP = 0.055  # between the ticks of a scale, of its length
 LOG_FROM = 30  # the largest value over the smallest, from which a linear scale hides the small ones
 _SCORES = LinearSegmentedColormap.from_list("scores", ["#d9e2ea", "#8db8dc", FIRST, "#06294a"])
 
@@ -53,13 +49,11 @@ class Scale:
     Attributes:
         ticks: where what is written, from 0 to 1.
         is_log: numbers that span more than a factor LOG_FROM.
-        is_numeric: otherwise categories, evenly spaced.
     """
 
     name: str
     ticks: tuple[tuple[float, str], ...]
     is_log: bool
-    is_numeric: bool
 
 
 @dataclass(frozen=True)
@@ -82,12 +76,11 @@ class Parallel:
     high: float
     monitor: str
     higher_is_better: bool
-    best: str
     left_out: tuple[str, ...]
 
 
 def parallel_info(board: Leaderboard) -> Parallel | None:
-    """Where each point stands on each axis; None where no axis has two values among the finished points."""
+    """The position of each point on each axis; None where no axis has two values among the finished points."""
     rows = finished_rows(board)
     axes = _varying(rows, board.axes)
     if not axes:
@@ -107,7 +100,6 @@ def parallel_info(board: Leaderboard) -> Parallel | None:
         high=high,
         monitor=board.monitor,
         higher_is_better=board.higher_is_better,
-        best=short_labels(rows)[0],
         left_out=tuple(names[axis] for axis in axes if axis not in kept),
     )
 
@@ -123,7 +115,9 @@ def draw_parallel(info: Parallel) -> Figure:
     write_header(figure, f"{info.monitor} along {count - 1} {'axis' if count == 2 else 'axes'}", _cut(note, width))
     right = int(text_width("≤ 0.00000", SMALL)) + 12
     inner = width - 2 * MARGIN - 50 - right
-    axes = add_axes(figure, MARGIN + 50, HEADER + 34, inner, height)
+    # Scales, ticks and names are drawn as lines and texts of one axes, which no layout of Matplotlib's knows.
+    page = HEADER + 34 + height + bottom
+    axes = figure.add_axes(((MARGIN + 50) / width, bottom / page, inner / width, height / page))
     axes.axis("off")
     places = np.arange(count)
     step = inner / (count - 1)
@@ -136,7 +130,7 @@ def draw_parallel(info: Parallel) -> Figure:
         axes.plot(places, line, color=_SCORES(good), linewidth=1.3, alpha=0.85)
     axes.plot(places, lines[0], color=SECOND, linewidth=2.6)
     names = [scale.name + (", log" if scale.is_log else "") for scale in info.scales]
-    is_staggered = widest(names, SMALL) > step - 12
+    is_staggered = 1.5 * widest(names, SMALL) > step - 12  # the first name begins at its axis, the others are centred
     for place, scale in enumerate([*info.scales, _score_scale(info)]):
         axes.plot([place, place], [-0.028, 1.028], color=INK, linewidth=0.9, zorder=5)
         room = 0.62 * step if place < count - 1 else right + MARGIN
@@ -178,7 +172,7 @@ def _score_scale(info: Parallel) -> Scale:
         ticks[0] = (0.0, f"≤ {ticks[0][1]}")
     if info.scores.max() > info.high:
         ticks[-1] = (1.0, f"≥ {ticks[-1][1]}")
-    return Scale(info.monitor, tuple(ticks), False, True)
+    return Scale(info.monitor, tuple(ticks), False)
 
 
 @dataclass(frozen=True)
@@ -204,11 +198,8 @@ class Heat:
     higher_is_better: bool
 
 
-def heat_info(board: Leaderboard, axes: tuple[str, str] | None = None) -> Heat | None:
-    """The map of two axes, averaged over the others.
-
-    Args:
-        axes: which two, rows first; None: the two that explain most among those with up to MOST_LEVELS values.
+def heat_info(board: Leaderboard) -> Heat | None:
+    """The map of two axes, averaged over the others: the two that explain most, of those with up to MOST_LEVELS values.
 
     Returns:
         None where there are not two such axes with at least two values each.
@@ -216,11 +207,8 @@ def heat_info(board: Leaderboard, axes: tuple[str, str] | None = None) -> Heat |
     rows = finished_rows(board)
     varying = _varying(rows, board.axes)
     able = [axis for axis in varying if len(_levels(rows, axis)) <= MOST_LEVELS]
-    if axes is None:
-        best = sorted(able, key=lambda axis: -_explained(rows, axis))[:2]
-        able = [axis for axis in able if axis in best]
-    else:
-        able = [axis for axis in axes if axis in able]
+    best = sorted(able, key=lambda axis: -_explained(rows, axis))[:2]
+    able = [axis for axis in able if axis in best]
     if len(able) != 2:
         return None
     names = short_names(varying)
@@ -249,22 +237,16 @@ def draw_heat(info: Heat) -> Figure:
     """A cell a pair of values with its mean written in, the darker the better; no point, no cell."""
     (row_name, row_values), (column_name, column_values) = info.rows, info.columns
     ys = [shorten(value, SMALL, 200) for value in row_values]
-    left = MARGIN + 40 + int(widest(ys, SMALL))
-    cell = max(
-        min(140, (1200 - left - MARGIN) // len(column_values)), min(280, (900 - left - MARGIN) // len(column_values))
-    )
     xs = [shorten(value, SMALL, 160) for value in column_values]
+    width = 900 if len(xs) <= 8 else 1200
+    cell = (width - 2 * MARGIN - 40 - int(widest(ys, SMALL))) // len(xs)  # about what a cell has
     is_turned = widest(xs, SMALL) > cell - 8
-    below = (int(widest(xs, SMALL)) if is_turned else 16) + 52
-    row_height = min(56, cell)
-    side, height = cell * len(xs), row_height * len(ys)
+    height = HEADER + 56 * len(ys) + 2 * MARGIN + 36 + (int(widest(xs, SMALL)) if is_turned else 16)
+    figure, (axes,) = new_plot(width, height)
     title, note = f"{info.monitor} by {row_name} and {column_name}", "The darker the better."
     if info.others:
         note += f" Averaged over {', '.join(info.others)}."
-    width = max(900, left + side + MARGIN)
-    figure = new_figure(width, HEADER + height + below)
     write_header(figure, _cut(title, width, TITLE), _cut(note, width))
-    axes = add_axes(figure, left, HEADER, side, height)
     axes.grid(False)
     shares = np.clip((info.means - info.low) / (info.high - info.low), 0, 1)
     goodness = shares if info.higher_is_better else 1 - shares
@@ -276,13 +258,12 @@ def draw_heat(info: Heat) -> Figure:
     for place in zip(*np.nonzero(info.counts), strict=True):
         color = PAPER if goodness[place] > 0.5 else INK
         size = min(SMALL, SMALL * (cell - 6) / room)
-        axes.text(
-            place[1], place[0], show(info.means[place]), size=size, color=color, ha="center", va="center_baseline"
-        )
+        where: dict[str, Any] = {"ha": "center", "va": "center_baseline", "clip_on": True}
+        axes.text(place[1], place[0], show(info.means[place]), size=size, color=color, **where)
     axes.set_xticks(range(len(xs)), xs, rotation=90 if is_turned else 0, parse_math=False)
     axes.set_yticks(range(len(ys)), ys, parse_math=False)
-    axes.set_xlabel(shorten(column_name, TEXT, max(side, 300)), size=TEXT, color=MUTED, parse_math=False)
-    axes.set_ylabel(shorten(row_name, TEXT, max(height, 120)), size=TEXT, color=MUTED, parse_math=False)
+    axes.set_xlabel(shorten(column_name, TEXT, width - 300), size=TEXT, color=MUTED, parse_math=False)
+    axes.set_ylabel(shorten(row_name, TEXT, height - HEADER - MARGIN), size=TEXT, color=MUTED, parse_math=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
@@ -290,23 +271,23 @@ def draw_heat(info: Heat) -> Figure:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the scores' variance each axis explains, most first.
+    """The share of the scores' variance that each axis explains, most first.
 
     Attributes:
         names: A axes.
         shares: (A,), in [0, 1].
-        by_luck: (A,), what an axis with so many values would explain on average if it did nothing; None where the
+        by_chance: (A,), what an axis with so many values would explain on average if it did nothing; None where the
             importances were given.
     """
 
     names: tuple[str, ...]
     shares: NDArray[np.float64]
-    by_luck: NDArray[np.float64] | None
+    by_chance: NDArray[np.float64] | None
     monitor: str
 
 
 def importance_info(board: Leaderboard, importances: Mapping[str, float] | None = None) -> Importance | None:
-    """What each axis alone explains of the variance of the points' means: eta squared, between-level over total.
+    """The variance of the points' means that each axis explains alone: eta squared, between-level over total.
 
     It adds up to at most 1 on a full grid; what is left are interactions and noise. An axis with L values over P
     points explains (L - 1) / (P - 1) of pure noise, so many values seem to matter.
@@ -324,9 +305,9 @@ def importance_info(board: Leaderboard, importances: Mapping[str, float] | None 
     if importances is None:
         axes = _varying(rows, board.axes)
         found = {axis: _explained(rows, axis) for axis in axes}
-        luck = {axis: (len(_levels(rows, axis)) - 1) / (len(rows) - 1) for axis in axes}
+        chance = {axis: (len(_levels(rows, axis)) - 1) / (len(rows) - 1) for axis in axes}
     else:
-        found, luck = dict(importances), {}
+        found, chance = dict(importances), {}
     if not found:
         return None
     ordered = sorted(found, key=lambda axis: -found[axis])
@@ -334,26 +315,27 @@ def importance_info(board: Leaderboard, importances: Mapping[str, float] | None 
     return Importance(
         names=tuple(names[axis] for axis in ordered),
         shares=np.array([found[axis] for axis in ordered], dtype=np.float64),
-        by_luck=np.array([luck[axis] for axis in ordered]) if luck else None,
+        by_chance=np.array([chance[axis] for axis in ordered]) if chance else None,
         monitor=board.monitor,
     )
 
 
 def draw_importance(info: Importance) -> Figure:
-    """A bar an axis; the dashed mark is what luck alone would give."""
+    """A bar an axis; the dashed mark is what chance alone would give."""
     names = [shorten(name, SMALL, 300) for name in info.names]
-    left = MARGIN + 14 + int(widest(names, SMALL))
-    height = 34 * len(names)
-    figure = new_figure(900, HEADER + height + 70)
-    note = "" if info.by_luck is None else "Each axis alone, over the means of points. Dashed: what luck would give."
-    write_header(figure, f"What explains {info.monitor}", note)
-    axes = add_axes(figure, left, HEADER, 900 - left - 90, height)
+    figure, (axes,) = new_plot(900, HEADER + 34 * len(names) + 70)
+    note = (
+        ""
+        if info.by_chance is None
+        else "Variance of the points' means that each axis explains alone. Dashed: expected by chance."
+    )
+    write_header(figure, f"Importance of each axis for {info.monitor}", note)
     axes.grid(False, axis="y")
     places = np.arange(len(names))
     axes.barh(places, info.shares, 0.62, color=FIRST, alpha=0.8)
-    if info.by_luck is not None:
-        axes.vlines(info.by_luck, places - 0.42, places + 0.42, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
-    ends = info.shares if info.by_luck is None else np.maximum(info.shares, info.by_luck)
+    if info.by_chance is not None:
+        axes.vlines(info.by_chance, places - 0.42, places + 0.42, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
+    ends = info.shares if info.by_chance is None else np.maximum(info.shares, info.by_chance)
     for place, (share, end) in enumerate(zip(info.shares, ends, strict=True)):
         axes.annotate(
             f"{share:.0%}",
@@ -366,8 +348,8 @@ def draw_importance(info: Importance) -> Figure:
         )
     axes.set(xlim=(0, max(0.01, 1.1 * float(ends.max()))), ylim=(len(names) - 0.4, -0.6))
     axes.set_yticks(places, names, parse_math=False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-    axes.set_xlabel("importance" if info.by_luck is None else "share of variance", size=TEXT, color=MUTED)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
+    axes.set_xlabel("importance" if info.by_chance is None else "share of variance", size=TEXT, color=MUTED)
     return figure
 
 
@@ -405,19 +387,19 @@ def _scale(name: str, rows: Sequence[LeaderboardRow], axis: str) -> tuple[Scale,
         stretched = np.log(numbers) if is_log else numbers
         positions = (stretched - stretched.min()) / (stretched.max() - stretched.min())
         places = {float(at): f"{number:.4g}" for at, number in zip(positions, numbers, strict=True)}
-        return Scale(name, _thin(places), is_log, True), positions
+        return Scale(name, _thin(places), is_log), positions
     levels = _levels(rows, axis)
     at = {text: place / (len(levels) - 1) for place, text in enumerate(levels)}
     ticks = _thin({place: text for text, place in at.items()})
-    return Scale(name, ticks, False, False), np.array([at[_text(row, axis)] for row in rows])
+    return Scale(name, ticks, False), np.array([at[_text(row, axis)] for row in rows])
 
 
-def _thin(places: Mapping[float, str], gap: float = 0.055) -> tuple[tuple[float, str], ...]:
-    """The ticks that stand at least `gap` apart, both ends among them."""
+def _thin(places: Mapping[float, str]) -> tuple[tuple[float, str], ...]:
+    """The ticks that stand at least GAP apart, both ends among them."""
     ticks = sorted(places.items())
     kept = ticks[:1]
     for tick in ticks[1:-1]:
-        if tick[0] - kept[-1][0] >= gap and 1 - tick[0] >= gap:
+        if tick[0] - kept[-1][0] >= GAP and 1 - tick[0] >= GAP:
             kept.append(tick)
     return (*kept, *ticks[1:][-1:])
 

@@ -1,4 +1,4 @@
-"""What every picture shares: a page measured in pixels, one palette, sizes of text, and the PNG.
+"""A page for every picture: its size in pixels, its axes, one palette, sizes of text, and the PNG.
 
 Only Matplotlib's objects, never pyplot, which keeps figures of its own. Draw and save inside `default_style`.
 """
@@ -29,6 +29,7 @@ DPI = 128  # a power of two, so that a whole number of pixels is exact in inches
 SMALL, TEXT, TITLE = 7.5, 9.0, 10.5  # points: 13, 16 and 19 pixels
 MARGIN = 24  # pixels around a page
 HEADER = 76  # pixels from the top to the first thing below title and note
+SHORT_HEADER = 52  # the same below a title without a note
 DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
 ABOVE: dict[str, Any] = {"loc": "left", "size": TEXT, "color": INK, "pad": 8}  # the title of one axes of several
 
@@ -59,20 +60,41 @@ def new_figure(width: int, height: int) -> Figure:
     return Page(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
 
 
-def add_axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
-    """Axes at a place in pixels, counted from the page's top left; light grid, no box."""
-    page_width, page_height = figure.get_size_inches() * DPI
-    bottom = page_height - top - height
-    axes = figure.add_axes(
-        (left / page_width, bottom / page_height, width / page_width, height / page_height), facecolor=PAPER
-    )
-    axes.set_axisbelow(True)
-    axes.grid(True, color=LINE, linewidth=0.6)
-    axes.tick_params(length=0, pad=5, labelsize=SMALL, labelcolor=INK)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(LINE)
-    return axes
+def new_plot(
+    width: int,
+    height: int,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    header: int = HEADER,
+    filled: float = 1.0,
+    **grid: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A page with axes below its header, laid out by Matplotlib so that no label is cut or covers another axes.
+
+    Args:
+        width, height: of the page, in pixels.
+        rows, columns: of axes.
+        header: pixels above them.
+        filled: the part of the page's width that they take.
+        grid: what else `Figure.subplots` takes.
+
+    Returns:
+        The page, and its axes row by row: a light grid, no box.
+    """
+    figure = new_figure(width, height)
+    left, bottom = MARGIN / width, MARGIN / height
+    room = (left, bottom, filled - 2 * left, 1 - bottom - header / height)
+    figure.set_layout_engine("constrained", rect=room, w_pad=0.0, h_pad=0.0, wspace=0.05, hspace=0.08)
+    axes = figure.subplots(rows, columns, squeeze=False, **grid).ravel().tolist()
+    for one in axes:
+        one.set_axisbelow(True)
+        one.grid(True, color=LINE, linewidth=0.6)
+        one.tick_params(length=0, pad=5, labelsize=SMALL, labelcolor=INK)
+        for side, spine in one.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(LINE)
+    return figure, axes
 
 
 def write_header(figure: Figure, title: str, note: str = "") -> None:

@@ -17,19 +17,17 @@ from numpy.typing import NDArray
 from hcr.evaluation.canvas import (
     ABOVE,
     DASHED,
-    DPI,
     FIRST,
     HEADER,
     INK,
     LINE,
-    MARGIN,
     MISTAKE,
     MUTED,
     PAPER,
+    SHORT_HEADER,
     SMALL,
     TEXT,
-    add_axes,
-    new_figure,
+    new_plot,
     shorten,
     text_width,
     widest,
@@ -47,7 +45,7 @@ DARKEST_FROM = 0.05  # the least share of a class that is drawn in the darkest c
 
 @dataclass(frozen=True)
 class Confusion:
-    """Who is taken for whom.
+    """Confusion matrix: which class is predicted as which.
 
     Attributes:
         class_names: K names, as pictures call them.
@@ -83,26 +81,26 @@ _SHARES = LinearSegmentedColormap.from_list("shares", [PAPER, "#f3c19c", "#dd7a3
 def draw_confusion(info: Confusion) -> Figure:
     """Colour shows mistakes only, so that the diagonal, which is grey, does not drown them."""
     num_classes = len(info.class_names)
-    cell = min(110, max(1, (780 if num_classes <= 15 else 900) // num_classes))
-    side = cell * num_classes if num_classes <= 900 else 900
     names = [shorten(name, SMALL, 120) for name in info.class_names]
     labels = int(widest(names, SMALL))
-    left = MARGIN + 34 + labels
+    cell = min(110, max(1, (780 if num_classes <= 15 else 900) // num_classes))
     turned = labels > cell
-    width = left + side + (130 if info.num_wrong else MARGIN)  # room for the scale of colours
-    figure = new_figure(max(900, width), HEADER + side + (labels if turned else 20) + 54)
+    side = min(900, cell * num_classes)
+    drawn = side + labels + 90 + 100 * (info.num_wrong > 0)  # with the scale of colours
+    width = max(900, drawn)
+    figure, (axes,) = new_plot(width, HEADER + side + (labels if turned else 20) + 60, filled=drawn / width)
     write_header(
         figure,
-        f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} wrong of {info.num_images:,}",
-        "Colour: share of the actual class that was taken for another. Grey: right." if info.num_wrong else "",
+        f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} of {info.num_images:,} misclassified",
+        "Colour: share of the actual class predicted as another. Grey: correct." if info.num_wrong else "",
     )
-    axes = add_axes(figure, left, HEADER, side, side)
     axes.grid(False)
+    axes.set_anchor("NW")
     highest = max(float(info.mistaken_share.max()), DARKEST_FROM)
-    image = axes.imshow(info.mistaken_share, cmap=_SHARES, vmin=0, vmax=highest, aspect="auto")
+    image = axes.imshow(info.mistaken_share, cmap=_SHARES, vmin=0, vmax=highest)
     every = np.arange(num_classes)
     diagonal = np.where(np.eye(num_classes, dtype=bool)[..., np.newaxis], [0.89, 0.9, 0.91, 1.0], 0.0)
-    axes.imshow(diagonal, aspect="auto", interpolation="nearest")
+    axes.imshow(diagonal, interpolation="nearest")
     if num_classes <= MOST_LABELS:
         edges = np.arange(num_classes + 1) - 0.5
         axes.hlines(edges, -0.5, num_classes - 0.5, color=LINE, linewidth=0.6, clip_on=False)
@@ -119,8 +117,10 @@ def draw_confusion(info: Confusion) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     if info.num_wrong:
-        scale = add_axes(figure, left + side + 28, HEADER, 14, min(side, 300))
-        bar = figure.colorbar(image, cax=scale, format=FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
+        percent = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
+        length = min(1.0, 300 / side)
+        bar = figure.colorbar(image, shrink=length, aspect=length * side / 14, anchor=(0, 1), pad=0.03, format=percent)
+        bar.ax.tick_params(length=0, labelsize=SMALL, labelcolor=INK)
         bar.outline.set_visible(False)
         bar.locator = MaxNLocator(5, steps=[1, 2, 5, 10])
     return figure
@@ -131,7 +131,7 @@ def _write_counts(axes: Axes, info: Confusion, cell: int, highest: float) -> Non
     for row, column in zip(*np.nonzero(info.counts), strict=True):
         color = PAPER if info.mistaken_share[row, column] > 0.6 * highest else INK
         count = str(info.counts[row, column])
-        axes.text(column, row, count, size=size, color=color, ha="center", va="center_baseline")
+        axes.text(column, row, count, size=size, color=color, ha="center", va="center_baseline", clip_on=True)
 
 
 @dataclass(frozen=True)
@@ -149,27 +149,26 @@ class ClassBalance:
 
 
 def class_balance_info(labels_by_split: Mapping[str, Labels], class_names: Sequence[str]) -> ClassBalance:
-    """How many images of each of K classes each split has; labels are integers in [0, K)."""
+    """Count the images of each of K classes in each split; labels are integers in [0, K)."""
     counts = [np.bincount(labels, minlength=len(class_names)) for labels in labels_by_split.values()]
     return ClassBalance(tuple(labels_by_split), tuple(picture_names(class_names)), np.stack(counts))
 
 
 def draw_class_balance(info: ClassBalance) -> Figure:
     """A row of bars a split, each on its own axis: a test set a tenth of the training set stays readable."""
-    num_classes, height, gap = len(info.class_names), 130, 52
+    num_classes = len(info.class_names)
     names = [shorten(name, SMALL, 120) for name in info.class_names]
-    slot = 890 / num_classes
-    turned = widest(names, SMALL) > slot - 1
+    turned = widest(names, SMALL) > 890 / num_classes - 1
     labels = int(widest(names, SMALL)) if turned else 18
-    figure = new_figure(1000, 88 + len(info.splits) * (height + gap) - gap + labels + 28)
-    write_header(figure, "Images of each class (log scale)" if info.is_log else "Images of each class")
+    height = SHORT_HEADER + 182 * len(info.splits) + labels
+    figure, every = new_plot(1000, height, rows=len(info.splits), header=SHORT_HEADER, sharex=True)
+    write_header(figure, "Images per class (log scale)" if info.is_log else "Images per class")
     shown = np.arange(num_classes)[:: -(-num_classes // MOST_LABELS)]
-    for i, (split, counts) in enumerate(zip(info.splits, info.counts, strict=True)):
-        axes = add_axes(figure, 86, 88 + i * (height + gap), 890, height)
-        axes.grid(False, axis="x")
-        # Thick lines, not bars: one artist instead of one a class.
-        width = 0.72 * slot * 72 / DPI
-        axes.vlines(np.arange(num_classes), 0.01, np.maximum(counts, 0.01), color=FIRST, linewidth=width, alpha=0.85)
+    # One outline of all bars, and not a patch for each of what may be thousands.
+    edges = (np.arange(num_classes)[:, np.newaxis] + [-0.36, 0.36]).ravel()
+    for axes, split, counts in zip(every, info.splits, info.counts, strict=True):
+        heights = np.column_stack([counts, np.zeros(num_classes)]).ravel()[:-1]
+        axes.stairs(np.maximum(heights, 0.01), edges, baseline=0.01, fill=True, color=FIRST, alpha=0.85)
         few, many = (f"{counts[k]:,} ({names[k]})" for k in (counts.argmin(), counts.argmax()))
         title = f"{split}: {counts.sum():,} images, from {few} to {many}"
         axes.set_title(title, **ABOVE, parse_math=False)
@@ -182,10 +181,10 @@ def draw_class_balance(info: ClassBalance) -> Figure:
             axes.set_ylim(0, top * 1.08)
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.grid(False, axis="x")
         axes.set_xlim(-0.6, num_classes - 0.4)
-        axes.set_xticks([])
         for k in np.flatnonzero(counts == 0)[:MOST_LABELS]:
-            axes.text(float(k), 1.2 if info.is_log else 0, "0", size=SMALL, color=MISTAKE, ha="center")
+            axes.text(float(k), 1.2 if info.is_log else 0, "0", size=SMALL, color=MISTAKE, ha="center", clip_on=True)
     axes.set_xticks(shown, [names[k] for k in shown], rotation=90 if turned else 0, parse_math=False)
     return figure
 
@@ -227,15 +226,13 @@ def draw_class_f1(info: ClassF1) -> Figure:
     scores = info.scores[:MOST_LABELS]
     row = int(np.clip(560 / len(scores), 18, 34))
     names = [shorten(score.name, SMALL, 150) for score in scores]
-    left = MARGIN + 12 + int(widest(names, SMALL))
-    figure = new_figure(900, HEADER + 22 + row * len(scores) + 62)
-    note = "Worst first; dashed: mean of all classes"
+    figure, (axes,) = new_plot(900, HEADER + row * len(scores) + 94)
+    note = "Worst first; dashed: macro average"
     if len(scores) < len(info.scores):
         note += f"; only the worst {len(scores)} of {len(info.scores)}"
     if info.absent:
-        note += f"; no images, so 0 in the mean: {', '.join(info.absent)}"
-    write_header(figure, f"F1 of each class, mean {info.macro_f1:.4f}", shorten(note, SMALL, 850))
-    axes = add_axes(figure, left, HEADER + 22, 900 - left - 190, row * len(scores))
+        note += f"; no images, so 0 in the average: {', '.join(info.absent)}"
+    write_header(figure, f"F1 per class, macro average {info.macro_f1:.4f}", shorten(note, SMALL, 850))
     rows = np.arange(len(scores))
     values = [score.f1 for score in scores]
     dot = min(6, row / 4)
@@ -248,11 +245,14 @@ def draw_class_f1(info: ClassF1) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     start = f" (the axis starts at {info.axis_floor:g})" if info.axis_floor > 0 else ""
     axes.set_xlabel(f"F1{start}", size=TEXT, color=MUTED)
-    place: dict[str, Any] = {"size": SMALL, "ha": "right", "va": "center_baseline"}
-    place["transform"] = axes.get_yaxis_transform()  # x in parts of the axes, y in rows
-    for x, title in ((1.11, "F1"), (1.25, "images")):
-        axes.text(x, -0.5 - 14 / row, title, color=MUTED, **place)
-    for y, score in enumerate(scores):
-        axes.text(1.11, y, f"{score.f1:.4f}", color=INK, **place)
-        axes.text(1.25, y, f"{score.support:,}", color=MUTED, **place)
+    for points, title, texts, color in (
+        (48, "F1", [f"{score.f1:.4f}" for score in scores], INK),
+        (84, "images", [f"{score.support:,}" for score in scores], MUTED),
+    ):
+        # Right of the axes, whatever its width: x in parts of it, y in rows, and so many points further.
+        column: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        column |= {"xytext": (points, 0), "size": SMALL, "ha": "right", "va": "center_baseline"}
+        axes.annotate(title, (1, -0.5 - 14 / row), color=MUTED, **column)
+        for y, text in enumerate(texts):
+            axes.annotate(text, (1, y), color=color, **column)
     return figure

@@ -40,19 +40,20 @@ Images = NDArray[np.uint8]
 
 PAGE = 1000  # pixels across
 MOST_CLASSES = 100  # rows of samples on one page
+PER_CLASS = 10  # images in such a row
+NUM_PREDICTIONS, NUM_MISTAKES = 40, 24  # images on a page
 MOST_FILTERS = 64
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images of each class: `rows[k]` is (n, H, W, C), n up to `per_class`, of the class `class_names[k]`."""
+    """Images of each class: `rows[k]` is (n, H, W, C), n up to PER_CLASS, of the class `class_names[k]`."""
 
     class_names: tuple[str, ...]
     rows: tuple[Images, ...]
-    per_class: int
 
 
-def samples_info(images: Images, labels: Labels, class_names: Sequence[str], per_class: int = 10) -> Samples:
+def samples_info(images: Images, labels: Labels, class_names: Sequence[str]) -> Samples:
     """Images of each class, evenly spaced through the class, so the choice depends on nothing but the data.
 
     Args:
@@ -63,9 +64,9 @@ def samples_info(images: Images, labels: Labels, class_names: Sequence[str], per
     rows = []
     for k in range(len(class_names)):
         own = np.flatnonzero(labels == k)
-        places = np.linspace(0, len(own) - 1, min(per_class, len(own)))
+        places = np.linspace(0, len(own) - 1, min(PER_CLASS, len(own)))
         rows.append(images[own[np.rint(places).astype(int)]])
-    return Samples(tuple(picture_names(class_names)), tuple(rows), per_class)
+    return Samples(tuple(picture_names(class_names)), tuple(rows))
 
 
 def draw_samples(info: Samples) -> Figure:
@@ -75,17 +76,17 @@ def draw_samples(info: Samples) -> Figure:
     blocks, most = (1, PAGE) if len(rows) <= 15 else (2, 1200)
     label = int(widest(names, TEXT)) + 12
     block_width = (most - MARGIN * (blocks + 1)) // blocks
-    step = (block_width - label) // info.per_class
+    step = (block_width - label) // PER_CLASS
     tiles = _enlarge(np.concatenate(rows), min(step - 4, 90))
     height, width = tiles.shape[1:3]
     step, down = width + 4, height + 4
     deep = -(-len(rows) // blocks)
-    page_width = max(900, MARGIN + blocks * (label + step * info.per_class + MARGIN))
+    page_width = max(900, MARGIN + blocks * (label + step * PER_CLASS + MARGIN))
     page = _Page(page_width, HEADER - 12 + deep * down + MARGIN)
     places, start = [], 0
     for k, row in enumerate(rows):
         block, line = divmod(k, deep)
-        left = MARGIN + block * (label + step * info.per_class + MARGIN)
+        left = MARGIN + block * (label + step * PER_CLASS + MARGIN)
         top = HEADER - 12 + line * down
         for i in range(len(row)):
             page.paste(tiles[start + i], left + label + i * step, top)
@@ -106,7 +107,7 @@ def draw_samples(info: Samples) -> Figure:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Some images and what the model says of them; M images, in the order in which they are drawn.
+    """Some images and the model's predictions of them; M images, in the order in which they are drawn.
 
     Attributes:
         index: (M,), which images of the set.
@@ -128,15 +129,9 @@ class Predictions:
 
 
 def predictions_info(
-    images: Images,
-    labels: Labels,
-    probabilities: Probabilities,
-    class_names: Sequence[str],
-    *,
-    count: int = 40,
-    seed: int = 0,
+    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
-    """`count` random images, each once, in the order of the set.
+    """NUM_PREDICTIONS random images, each once, in the order of the set; the same ones for sets of one size.
 
     Args:
         images: (N, H, W, C), 0..255, C 1 or 3.
@@ -144,18 +139,18 @@ def predictions_info(
         probabilities: (N, K), rows sum to 1.
         class_names: K names.
     """
-    random = np.random.default_rng(seed)
-    chosen = random.choice(len(labels), min(count, len(labels)), replace=False)
+    random = np.random.default_rng(0)
+    chosen = random.choice(len(labels), min(NUM_PREDICTIONS, len(labels)), replace=False)
     return _predictions(images, labels, probabilities, class_names, np.sort(chosen))
 
 
 def mistakes_info(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str], count: int = 24
+    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
-    """The surest mistakes: wrong, by falling probability of the predicted class; arguments as above."""
+    """The NUM_MISTAKES most confident mistakes: by falling probability of the predicted class; arguments as above."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    surest = np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")
-    return _predictions(images, labels, probabilities, class_names, wrong[surest[:count]])
+    by_confidence = np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")
+    return _predictions(images, labels, probabilities, class_names, wrong[by_confidence[:NUM_MISTAKES]])
 
 
 def _predictions(
@@ -181,12 +176,12 @@ def draw_predictions(info: Predictions) -> Figure:
 
 
 def draw_mistakes(info: Predictions) -> Figure:
-    """The surest mistakes, or a page that says there is none."""
+    """The most confident mistakes, or a page that says there is none."""
     if info.num_wrong == 0:
         figure = new_figure(900, 100)
-        write_header(figure, "No mistakes", f"All {info.num_images:,} images are classified as labelled.")
+        write_header(figure, "No mistakes", f"All {info.num_images:,} images are classified correctly.")
         return figure
-    return _draw_captioned(info, f"The {len(info.index)} surest of {info.num_wrong:,} mistakes", columns=6)
+    return _draw_captioned(info, f"The {len(info.index)} most confident of {info.num_wrong:,} mistakes", columns=6)
 
 
 def _draw_captioned(info: Predictions, title: str, columns: int) -> Figure:
@@ -201,7 +196,7 @@ def _draw_captioned(info: Predictions, title: str, columns: int) -> Figure:
     for (left, top), tile, right in zip(places, tiles, info.right, strict=True):
         page.paste(tile, left + (cell - width) // 2, top, LINE if right else MISTAKE, 1 if right else 3)
     figure, axes = page.draw()
-    note = f"actual → predicted, and confidence; {info.num_wrong:,} of {info.num_images:,} are wrong"
+    note = f"actual → predicted, and confidence; {info.num_wrong:,} of {info.num_images:,} are misclassified"
     write_header(figure, title, note)
     for (left, top), caption, right, confidence in zip(places, captions, info.right, info.confidence, strict=True):
         x, y = left + cell / 2, top + height + 22
@@ -228,7 +223,7 @@ def _percent(confidence: float) -> str:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a first convolution multiplies by.
+    """Filters of a first convolution.
 
     Attributes:
         values: (n, h, w), n up to 64; the mean over input channels where there are several.
@@ -309,7 +304,7 @@ def draw_augmentation(info: Augmentation) -> Figure:
         for j in range(variants):
             page.paste(augmented[i * variants + j], first + j * (width + 6), top)
     figure, axes = page.draw()
-    write_header(figure, "What augmentation makes of training images")
+    write_header(figure, "Training images, augmented")
     for left, text in ((MARGIN, "original"), (first, "augmented")):
         _write(axes, left, HEADER - 6, text, color=MUTED, size=SMALL, va="bottom")
     return figure

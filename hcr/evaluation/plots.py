@@ -16,21 +16,20 @@ from hcr.evaluation.canvas import (
     ABOVE,
     DASHED,
     FIRST,
-    HEADER,
     INK,
     MISTAKE,
     MUTED,
     PAPER,
     SECOND,
+    SHORT_HEADER,
     SMALL,
     TEXT,
-    add_axes,
-    new_figure,
-    text_width,
+    new_plot,
     write_header,
 )
 from hcr.evaluation.metrics import Labels, Probabilities, expected_calibration_error, reliability_bins
 
+NUM_BINS = 15
 FEW_IMAGES = 20  # below this a bin's accuracy is mostly chance: a standard error of up to 0.11
 
 
@@ -87,13 +86,11 @@ def curves_info(history: Sequence[Mapping[str, float]], best_epoch: int, monitor
 
 def draw_curves(info: Curves) -> Figure:
     """Loss at the left, accuracy at the right, the best epoch marked in both."""
-    figure = new_figure(1000, 440)
+    figure, (loss_axes, accuracy_axes) = new_plot(1000, 420, columns=2, header=SHORT_HEADER)
     best = info.values[info.monitor][info.best_epoch - 1]
     write_header(figure, f"Best epoch {info.best_epoch} of {info.num_epochs}, by {info.monitor} = {best:.4f}")
-    for left, metric in ((78, "loss"), (588, "accuracy")):
-        axes = add_axes(figure, left, HEADER + 10, 388, 290)
+    for axes, metric in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         _draw_epochs(axes, info, metric)
-    loss_axes, accuracy_axes = figure.axes
     if info.loss_is_log:
         loss_axes.set_yscale("log")
         loss_axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
@@ -122,7 +119,7 @@ def _draw_epochs(axes: Axes, info: Curves, metric: str) -> None:
         curve = info.values[f"{split}/{metric}"]
         axes.plot(epochs, curve, color=color, linewidth=1.4, marker=marker, markersize=3.2, label=split)
     chosen = info.values[f"val/{metric}"][info.best_epoch - 1]
-    axes.plot(info.best_epoch, chosen, "o", color=FIRST, markersize=7, mfc=PAPER, markeredgewidth=1.4)
+    axes.plot(info.best_epoch, chosen, "o", color=FIRST, markersize=7, mfc=PAPER, markeredgewidth=1.4, clip_on=False)
     pad = max(0.5, 0.02 * info.num_epochs)
     axes.set_xlim(max(0.1, 1 - pad), info.num_epochs + pad)
     axes.margins(y=0.08)
@@ -148,8 +145,8 @@ class Reliability:
     ece: float
 
 
-def reliability_info(probabilities: Probabilities, labels: Labels, num_bins: int = 15) -> Reliability:
-    """Bins of equal width over [0, 1], those without images left out.
+def reliability_info(probabilities: Probabilities, labels: Labels) -> Reliability:
+    """NUM_BINS bins of equal width over [0, 1], those without images left out.
 
     Args:
         probabilities: (N, K), rows sum to 1.
@@ -158,12 +155,12 @@ def reliability_info(probabilities: Probabilities, labels: Labels, num_bins: int
     Raises:
         ValueError: N = 0.
     """
-    ece = expected_calibration_error(probabilities, labels, num_bins)
-    bins = reliability_bins(probabilities, labels, num_bins)
+    ece = expected_calibration_error(probabilities, labels, NUM_BINS)
+    bins = reliability_bins(probabilities, labels, NUM_BINS)
     there = np.flatnonzero(bins[:, 0])
     return Reliability(
-        low=there / num_bins,
-        width=1 / num_bins,
+        low=there / NUM_BINS,
+        width=1 / NUM_BINS,
         images=bins[there, 0].astype(np.int64),
         confidence=bins[there, 1],
         accuracy=bins[there, 2],
@@ -173,13 +170,12 @@ def reliability_info(probabilities: Probabilities, labels: Labels, num_bins: int
 
 def draw_reliability(info: Reliability) -> Figure:
     """Above, accuracy at each bin's mean confidence; below, how many images that is."""
-    figure = new_figure(900, 708)
+    figure, (axes, below) = new_plot(900, 708, rows=2, sharex=True, height_ratios=(3.5, 1))
     write_header(
         figure,
-        f"Calibration error (ECE) {info.ece:.4f}",
-        f"Below the diagonal: surer than right. Hollow: fewer than {FEW_IMAGES} images, mostly chance.",
+        f"Expected calibration error (ECE) {info.ece:.4f}",
+        f"Below the diagonal: overconfident. Hollow: fewer than {FEW_IMAGES} images, mostly chance.",
     )
-    axes = add_axes(figure, 92, HEADER + 8, 778, 410)
     axes.plot([0, 1], [0, 1], **DASHED)
     axes.vlines(info.confidence, info.accuracy, info.confidence, color=MISTAKE, linewidth=1.6, alpha=0.6)
     enough = info.images >= FEW_IMAGES
@@ -187,17 +183,13 @@ def draw_reliability(info: Reliability) -> Figure:
     axes.plot(info.confidence[enough], info.accuracy[enough], "o", color=FIRST, markersize=6)
     axes.plot(info.confidence[~enough], info.accuracy[~enough], "o", color=FIRST, markersize=6, mfc=PAPER)
     axes.set(xlim=(0, 1.01), ylim=(-0.03, 1.03), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-    axes.tick_params(labelbottom=False)
     axes.set_ylabel("accuracy", size=TEXT, color=MUTED)
-    below = add_axes(figure, 92, HEADER + 438, 778, 120)
-    below.bar(info.low, info.images, info.width * 0.9, align="edge", color=FIRST, alpha=0.75)
-    below.set(xlim=(0, 1.01), xticks=np.linspace(0, 1, 6), yscale="log", ylim=(0.7, info.images.max() * 4))
+    bars = below.bar(info.low, info.images, info.width * 0.9, align="edge", color=FIRST, alpha=0.75)
+    below.bar_label(bars, [f"{images:,}" for images in info.images], size=SMALL, color=INK, padding=1)
+    below.set(yscale="log", ylim=(0.7, info.images.max() * 4))
     below.yaxis.set_minor_locator(NullLocator())
     below.yaxis.set_major_locator(LogLocator(numticks=4))
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     below.set_ylabel("images (log)", size=SMALL, color=MUTED)
     below.set_xlabel("confidence: probability of the predicted class", size=TEXT, color=MUTED)
-    if info.width * 778 > text_width(f"{info.images.max():,}", SMALL):
-        for middle, images in zip(info.low + info.width * 0.45, info.images, strict=True):
-            below.text(middle, images * 1.2, f"{images:,}", size=SMALL, color=INK, ha="center")
     return figure

@@ -6,7 +6,8 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from hcr.evaluation.leaderboard import Leaderboard, LeaderboardRow, format_value
+from hcr.evaluation.labels import format_value
+from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 
 
 def finished_rows(board: Leaderboard) -> list[LeaderboardRow]:
@@ -34,7 +35,7 @@ def is_number(value: object) -> bool:
 
 
 def score_range(scores: Sequence[float], higher_is_better: bool, pad: float = 0.06) -> tuple[float, float]:
-    """Where an axis of scores ends: scores five times as far from the best as the median is do not squeeze the rest."""
+    """The ends of an axis of scores: scores five times as far from the best as the median do not squeeze the rest."""
     low, high = min(scores), max(scores)
     best = high if higher_is_better else low
     reach = 5 * abs(best - float(np.median(scores)))

@@ -1,4 +1,4 @@
-"""What can be said of a measured fraction, and of two handfuls of scores."""
+"""Intervals of a measured fraction and of a mean, and permutation tests of two samples."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,16 +8,16 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+CONFIDENCE = 0.95  # of every interval
 MOST_ARRANGEMENTS = 20_000  # up to this a permutation test counts every one; beyond, so many are drawn
 
 
-def proportion_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval in which the true proportion lies with `confidence`, given what was counted.
+def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The interval in which the true proportion lies with CONFIDENCE, given the counts.
 
     Args:
         successes: 0..trials.
         trials: 1 or more.
-        confidence: in (0, 1).
 
     Returns:
         Lower and upper end, fractions in [0, 1].
@@ -27,11 +27,11 @@ def proportion_interval(successes: int, trials: int, confidence: float = 0.95) -
     """
     from scipy.stats import binomtest  # half a second, which a sweep need not wait for before it begins
 
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(scores: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
     """Student's interval for the mean that `scores` were drawn around; None for fewer than two of them.
 
     Source:
@@ -43,7 +43,7 @@ def mean_interval(scores: Sequence[float], confidence: float = 0.95) -> tuple[fl
     mean, error = float(np.mean(scores)), float(np.std(scores, ddof=1)) / n**0.5
     from scipy.stats import t
 
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * error
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
     return mean - half, mean + half
 
 

@@ -24,25 +24,19 @@ from hcr.evaluation.canvas import (
     SECOND,
     SMALL,
     TEXT,
-    add_axes,
-    new_figure,
+    new_plot,
     shorten,
     text_width,
     widest,
     write_header,
 )
-from hcr.evaluation.leaderboard import (
-    Leaderboard,
-    PointScores,
-    format_value,
-    number_format,
-    short_labels,
-    short_names,
-)
+from hcr.evaluation.labels import format_value, number_format, short_labels, short_names
+from hcr.evaluation.ranking import Leaderboard, PointScores
 from hcr.evaluation.scores import finished_rows, in_order, means_of, score_range
 from hcr.evaluation.statistics import mean_interval
 
 MOST_ROWS = 25  # points of one leaderboard
+MOST_LINES = 3  # of a label
 
 
 @dataclass(frozen=True)
@@ -73,12 +67,12 @@ class LeaderboardDots:
     num_left_out: int
 
 
-def leaderboard_info(board: Leaderboard, most: int = MOST_ROWS) -> LeaderboardDots | None:
-    """The first `most` points; None where no point has a finished run."""
+def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
+    """The first MOST_ROWS points; None where no point has a finished run."""
     rows = finished_rows(board)
     if not rows:
         return None
-    shown = rows[:most]
+    shown = rows[:MOST_ROWS]
     scores = tuple(tuple(row.scores[seed] for seed in sorted(row.scores)) for row in shown)
     low, high = score_range([score for own in scores for score in own], board.higher_is_better)
     low, high = _widen(low, high, [row.interval for row in shown])
@@ -101,19 +95,16 @@ def draw_leaderboard(info: LeaderboardDots) -> Figure:
     """A row a point: small dots are seeds, the large one their mean, the bar its interval; blue: tied with the best."""
     most = 560  # pixels for labels, of 1100
     lines = [_break(f"{rank}  {label}", most) for rank, label in enumerate(info.labels, 1)]
-    left = MARGIN + 14 + int(widest([line for own in lines for line in own], SMALL))
     step = 12 + 17 * max(map(len, lines))
-    height = step * len(lines)
-    figure = new_figure(1100, HEADER + height + 74)
-    notes = ["Dots: seeds. Large: mean, with its 95 % interval."]
+    figure, (axes,) = new_plot(1100, HEADER + step * len(lines) + 74)
+    notes = ["Small dots: seeds. Large dots: means. Bars: 95 % confidence intervals."]
     if info.was_tested:
-        notes.append("Blue: cannot be told from the best.")
+        notes.append("Blue: not significantly different from the best.")
     if info.is_incomplete:
         notes.append("Runs are missing.")
     if info.num_left_out:
         notes.append(f"{info.num_left_out} more {'point is' if info.num_left_out == 1 else 'points are'} not shown.")
     write_header(figure, f"{info.monitor} of {len(lines) + info.num_left_out} points", " ".join(notes))
-    axes = add_axes(figure, left, HEADER, 1100 - left - MARGIN - 10, height)
     axes.grid(False, axis="y")
     show = number_format([info.low, info.high])
     for place, (own, mean, interval, is_tied) in enumerate(
@@ -155,7 +146,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """What changing one thing at a time does; `low` and `high` are where every panel's axis ends."""
+    """The effects of changing one thing at a time; `low` and `high` are the ends of every panel's axis."""
 
     panels: tuple[Effect, ...]
     base_mean: float
@@ -210,33 +201,29 @@ def effects_info(
 def draw_effects(info: Effects) -> Figure:
     """A panel an axis, all on one scale; the base is amber, and the dashed line its mean."""
     across = min(len(info.panels), 4)
+    down = -(-len(info.panels) // across)
     page = 900 if across < 4 else 1200
-    pitch = (page - 2 * MARGIN - 50) // across
-    side, height = pitch - 30, 190
-    slots = [side / len(panel.values) for panel in info.panels]
-    widths = [widest([shorten(value, SMALL, 110) for value in panel.values], SMALL) for panel in info.panels]
-    is_turned = [width > slot - 6 for width, slot in zip(widths, slots, strict=True)]
-    tops, end = [], HEADER + 24
-    for first in range(0, len(info.panels), across):
-        tops.append(end)
-        row = zip(widths[first : first + across], is_turned[first : first + across], strict=True)
-        end += height + 62 + max(int(wide) if turned else 14 for wide, turned in row)
-    figure = new_figure(page, end - 20)
-    note = "One value changed at a time. Amber and dashed: the base. Bars: 95 % intervals of the mean."
+    side = (page - 2 * MARGIN - 60) // across - 20  # about what a panel has
+    values = [[shorten(value, SMALL, 110) for value in panel.values] for panel in info.panels]
+    is_turned = [widest(texts, SMALL) > side / len(texts) - 6 for texts in values]
+    turned = [int(widest(texts, SMALL)) for texts, turns in zip(values, is_turned, strict=True) if turns]
+    height = HEADER + down * (250 + max(turned, default=14))
+    figure, panels = new_plot(page, height, down, across, sharey=True)
+    note = "One value changed at a time. Amber and dashed: the base. Bars: 95 % confidence intervals of the mean."
     if info.num_unfinished:
         note += f" Without a finished run: {info.num_unfinished}."
-    write_header(figure, f"{info.monitor} around the base", note)
-    for place, panel in enumerate(info.panels):
-        row_place, column = divmod(place, across)
-        axes = add_axes(figure, MARGIN + 50 + column * pitch, tops[row_place], side, height)
-        _draw_effect(axes, info, panel, is_turned[place], slots[place])
+    write_header(figure, f"Effect of each value on {info.monitor}", note)
+    for axes, panel, texts, turns in zip(panels, info.panels, values, is_turned, strict=False):
+        _draw_effect(axes, info, panel)
         axes.set_title(shorten(panel.name, TEXT, side), parse_math=False, **ABOVE)
-        if column:
-            axes.tick_params(labelleft=False)
+        every = -(-16 * len(texts) // side) if turns else 1
+        axes.set_xticks(range(0, len(texts), every), texts[::every], rotation=90 if turns else 0, parse_math=False)
+    for axes in panels[len(info.panels) :]:
+        axes.remove()
     return figure
 
 
-def _draw_effect(axes: Axes, info: Effects, panel: Effect, is_turned: bool, slot: float) -> None:
+def _draw_effect(axes: Axes, info: Effects, panel: Effect) -> None:
     places = np.arange(len(panel.values))
     axes.axhline(info.base_mean, **DASHED)
     axes.plot(places, panel.means, color=FIRST, linewidth=1, alpha=0.35)
@@ -248,10 +235,6 @@ def _draw_effect(axes: Axes, info: Effects, panel: Effect, is_turned: bool, slot
         # What lies beyond the axis is hollow, at its end.
         axes.plot(place, inside, "o", color=color, markersize=6, mfc=color if inside == mean else PAPER, clip_on=False)
     axes.set(xlim=(-0.5, len(places) - 0.5), ylim=(info.low, info.high))
-    every = -(-16 // int(max(1, slot))) if is_turned else 1
-    shown = places[::every]
-    texts = [shorten(panel.values[k], SMALL, 110) for k in shown]
-    axes.set_xticks(shown, texts, rotation=90 if is_turned else 0, parse_math=False)
     axes.grid(False, axis="x")
     _number_axis(axes.yaxis, 6)
 
@@ -266,11 +249,11 @@ def _widen(low: float, high: float, intervals: Sequence[tuple[float, float] | No
     )
 
 
-def _break(text: str, width: float, most: int = 3) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken at spaces; what does not fit into `most` lines is cut."""
+def _break(text: str, width: float) -> list[str]:
+    """`text` in lines of at most `width` pixels, broken at spaces; what does not fit into MOST_LINES is cut."""
     words = text.split(" ")
     lines: list[str] = []
-    while words and len(lines) < most - 1:
+    while words and len(lines) < MOST_LINES - 1:
         fits = max((k for k in range(1, len(words) + 1) if text_width(" ".join(words[:k]), SMALL) <= width), default=1)
         lines.append(shorten(" ".join(words[:fits]), SMALL, width))
         words = words[fits:]

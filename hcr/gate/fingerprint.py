@@ -9,6 +9,7 @@ from typing import Any
 from hcr.config.parts import extra_metrics, sources_of
 from hcr.environment import deciding_settings
 from hcr.gate.run_config import FROM, RUN_GROUPS, RunConfig, to_dict
+from hcr.sources import own_sources, package_sources
 
 # The folders and modules whose code changes numbers, and the libraries that do. Pictures change none.
 DECIDING_SOURCES = (
@@ -52,47 +53,22 @@ def code_sources(cfg: RunConfig) -> dict[str, str]:
 
     Variables of the shell that decide numbers are among it where they are set: their values by their names.
     """
-    digests = dict(_held.get("hcr") or _own_digests())
+    sources = own_sources(_is_deciding)
     for name, files in extension_sources(cfg).items():
-        digests |= _held.get(name) or _package_digests(name, files)
+        sources |= package_sources(name, files)
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in sources.items()}
     return digests | {name: version(name) for name in DECIDING_PACKAGES} | deciding_settings()
 
 
-_held: dict[str, dict[str, str]] = {}  # digests by package
-
-
-def hold_sources(cfg: RunConfig) -> None:
-    """From now on, in this process and its forks, the code of a run such as `cfg` is what its files hold now.
-
-    It has been imported, and what is written into the files later is not what runs.
-    """
-    _held.setdefault("hcr", _own_digests())
-    for name, files in extension_sources(cfg).items():
-        _held.setdefault(name, _package_digests(name, files))
-
-
-def _own_digests() -> dict[str, str]:
-    package = Path(__file__).parents[1]
-    places = [package / name for name in DECIDING_SOURCES]
-    files = (file for place in places for file in ([place] if place.is_file() else place.rglob("*.py")))
-    return {file.relative_to(package.parent).as_posix(): _file_digest(file) for file in files}
-
-
-def _package_digests(name: str, files: list[Path]) -> dict[str, str]:
-    return {
-        "/".join(file.parts[file.parts.index(name) :] if name in file.parts else file.parts[-1:]): _file_digest(file)
-        for file in files
-    }
+def _is_deciding(path: str) -> bool:
+    places = [f"hcr/{place}" for place in DECIDING_SOURCES]
+    return path.endswith(".py") and any(path == place or path.startswith(f"{place}/") for place in places)
 
 
 def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:
     """The Python files of the installed packages that take part in a run of `cfg`, by package."""
     kinds = [type(getattr(cfg, group)) for group in RUN_GROUPS]
     return sources_of([*kinds, *extra_metrics().values()])
-
-
-def _file_digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digest(value: Any) -> str:

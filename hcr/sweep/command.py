@@ -10,7 +10,9 @@ from hcr.config import ConfigError
 from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import how_to_see, output_root, tracking_uri
 from hcr.console import say
-from hcr.evaluation.leaderboard import TABLE_WIDTH, counted, format_table
+from hcr.evaluation.labels import counted
+from hcr.evaluation.table import TABLE_WIDTH, format_table
+from hcr.evaluation.verdict import verdict
 from hcr.gate import RunConfig
 from hcr.gate.compose import Checked
 from hcr.gate.points import Space
@@ -126,7 +128,7 @@ def _id_of(plan: Plan, *, is_anew: bool) -> str:
 
 
 def _name(space: Space, overrides: Sequence[str]) -> str:
-    """What makes the sweep the one it is: the words that say what varies, and how it is searched."""
+    """The words that make the sweep the one it is: what varies, and how it is searched."""
     keys = {"sweep", "sweep.sampler", *(axis.key for axis in space.axes)}
     words = [word for word in overrides if word.partition("=")[0].lstrip("+~") in keys]
     return " ".join(map(override_without_secrets, words)) or "multirun"
@@ -155,7 +157,7 @@ def print_result(result: SweepResult, again: str) -> None:
         print(f"{result.board.monitor}, {direction} is better, by point")
         print(format_table(result.board, MOST_SHOWN, width=get_terminal_size((TABLE_WIDTH, 24)).columns))
         print()
-        for line in result.board.verdict:
+        for line in verdict(result.board):
             say(mixed + line)
     for line in result.confirmed.lines() if result.confirmed is not None else []:
         say(mixed + line)

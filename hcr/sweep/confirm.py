@@ -6,7 +6,9 @@ from statistics import mean, stdev
 
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
-from hcr.evaluation.leaderboard import Leaderboard, number_format
+from hcr.evaluation.labels import number_format
+from hcr.evaluation.ranking import Leaderboard
+from hcr.evaluation.verdict import verdict
 from hcr.gate.points import SEED, Space
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
@@ -17,7 +19,7 @@ CONFIRMED = 2  # points: the winner, and who came next
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What came of the best points on fresh seeds.
+    """The result of the best points on fresh seeds.
 
     Attributes:
         board: of the fresh runs alone.
@@ -37,7 +39,7 @@ class Confirmation:
         for row in self.board.rows:
             assert row.mean is not None and row.sd is not None, "of a board that is whole"
             told.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
-        told += self.board.verdict[:1]
+        told += verdict(self.board)[:1]
         if self.test:
             spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
             told.append(

@@ -66,11 +66,11 @@ class Dispatcher:
         self._died_after: dict[int, int] = {}  # by run, the epoch that its process died behind
         self._begun_s = begun_s
 
-    def make(self, waiting: Iterable[Run], on_ended: Callable[[Run], None], source: Source | None = None) -> None:
+    def make(self, waiting: Iterable[Run], on_ended: Callable[[], None], source: Source | None = None) -> None:
         """Make `waiting`, then what `source` has, until there is no more or time is up.
 
         Args:
-            on_ended: called with each run that has ended.
+            on_ended: called after each run that has ended.
             source: where further runs come from; None: nowhere.
 
         Raises:
@@ -126,7 +126,7 @@ class Dispatcher:
         epochs = run.planned.config["training"]["epochs"]
         self._screen.started(run.planned.number, run.planned.label, epochs=epochs)
 
-    def _hear(self, event: Event, source: Source | None, queue: deque[Run], on_ended: Callable[[Run], None]) -> None:
+    def _hear(self, event: Event, source: Source | None, queue: deque[Run], on_ended: Callable[[], None]) -> None:
         trial = self._trials[event.folder]
         number = trial.run.planned.number
         if isinstance(event, Began):
@@ -148,7 +148,7 @@ class Dispatcher:
             self._show(event.folder, trial.run)
             if source is not None:
                 source.ended(trial.run)
-            on_ended(trial.run)
+            on_ended()
 
     def _tries_again(self, event: Ended, trial: _Trial) -> bool:
         """Whether a trial whose process was lost is made again: once, and once more each time that it got further."""

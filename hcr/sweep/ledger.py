@@ -1,4 +1,4 @@
-"""Where every run of a sweep stands, read from the journals: nothing else says so, and nobody else asks.
+"""The state of every run of a sweep, read from the journals: nothing else says so, and nobody else asks.
 
 A run's own journal says what became of it. What it cannot say is in the journal of its trial, in the trial's folder:
 
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from hcr.config.errors import HcrError
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import counted, short_names
+from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
 from hcr.gate.points import SEED
 from hcr.sweep.identity import Fingerprints
@@ -38,7 +38,7 @@ State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run came to.
+    """The result of a finished run.
 
     Attributes:
         key: the run's.
@@ -123,7 +123,7 @@ class Ledger:
                 self._own[number] = header
 
     def stand(self, planned: PlannedRun) -> Run:
-        """Where a planned run stands before the sweep goes on; known from here on.
+        """The state of a planned run before the sweep goes on; known from here on.
 
         Its trial's word comes first, then that of the run that it began, then a finished run of the same fingerprint,
         whoever made it.
@@ -195,7 +195,7 @@ class Ledger:
         return self.trial(planned)
 
     def look(self, run: Run) -> None:
-        """What the journals say of `run`, whose process has ended."""
+        """Read the journals of `run`, whose process has ended."""
         self._read(run)
         if run.state == "new":  # nothing of it is there: it begins under another key
             run.key = None
@@ -217,7 +217,7 @@ class Ledger:
         return self._folder / TRIALS / f"{planned.number + 1:04d}"
 
     def asked(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """What a search has asked for, in order: values as Optuna keeps them, and what it notes with each."""
+        """The points that a search has asked for, in order: values as Optuna keeps them, and the notes with each."""
         found: list[tuple[dict[str, Any], dict[str, Any]]] = []
         while events := _events(self._folder / TRIALS / f"{len(found) + 1:04d}"):
             if events[0]["event"] != ASKED:
@@ -235,7 +235,7 @@ class Ledger:
         append_event(folder, ASKED, params=dict(params), notes=dict(notes))
 
     def note(self, run: Run, notes: Mapping[str, Any]) -> None:
-        """What the pruner notes with a trial."""
+        """Record the pruner's notes with a trial."""
         append_event(self.trial(run.planned), NOTED, notes=dict(notes))
 
     def history(self, run: Run) -> dict[int, float]:
@@ -293,7 +293,7 @@ class Ledger:
             if last["status"] == "FINISHED":
                 run.state, run.outcome = "finished", outcome_of(run.folder, self._plan.monitor)
             elif last["status"] == "KILLED" and "hcr.pruned" in tags:
-                run.state, run.why = "pruned", tags["hcr.pruned"].partition(" of ")[0]
+                run.state, run.why = "pruned", f"after epoch {max(self.history(run), default=0)}"
             elif last["status"] == "FAILED" and not last.get("died") and last["time_ms"] >= retried_ms:
                 run.state, run.why = "failed", tags.get("hcr.error", "")
 
@@ -310,20 +310,20 @@ def new_key() -> str:
 
 
 def number_tag(planned: PlannedRun) -> str:
-    """What tells the runs of a sweep from one another, however it grows."""
+    """The tag that tells the runs of a sweep from one another, however it grows."""
     number = f"{planned.number + 1}"
     return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
 
 
 def short_name(planned: PlannedRun, plan: Plan) -> str:
-    """What a table of MLflow's has room for: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
+    """A name short enough for MLflow's table: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
     names = short_names([*plan.axes, SEED])
     words = [word.partition("=") for word in planned.overrides]
     return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:
-    """What the finished run in `folder` came to, read from its journal.
+    """The result of the finished run in `folder`, read from its journal.
 
     Raises:
         KeyError, TrackingError: the journal does not say, or is damaged.
@@ -366,7 +366,7 @@ def counts(ledger: Ledger, num_left: int, *, is_search: bool) -> str:
 
 
 def _events(trial: Path) -> list[Event]:
-    """What the journal of a trial says; nothing where it has none."""
+    """The events in the journal of a trial; none where there is no journal."""
     try:
         return [event for event, _ in read_events(trial)]
     except FileNotFoundError:

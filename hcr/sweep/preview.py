@@ -15,7 +15,7 @@ from hcr.config import ConfigError, HcrError
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.leaderboard import counted, format_value
+from hcr.evaluation.labels import counted, format_value
 from hcr.gate import RunConfig
 from hcr.gate.run_config import to_dict
 from hcr.sweep.identity import Fingerprints, check_data

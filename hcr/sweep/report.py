@@ -1,4 +1,4 @@
-"""What a sweep tells of itself in its own run: its plan, how far it is, and its leaderboard when it has run."""
+"""The record of a sweep in its own run: its plan, how far it is, and its leaderboard when it has run."""
 
 import json
 import shutil
@@ -13,7 +13,10 @@ from hcr.config.errors import one_line
 from hcr.config.secrets import redact, without_secrets
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import Leaderboard, PointScores, counted, format_table, leaderboard, write_csv
+from hcr.evaluation.labels import counted
+from hcr.evaluation.ranking import Leaderboard, PointScores, rank
+from hcr.evaluation.table import format_table, write_csv
+from hcr.evaluation.verdict import verdict
 from hcr.sweep.ledger import Ledger, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan
 from hcr.tracking.events import DESCRIPTION, JOURNAL, Event, first_event, read_events
@@ -68,8 +71,8 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
     journal.artifact_written(PLAN)
 
 
-def tell_progress(journal: Journal, ledger: Ledger, run: Run | None = None) -> None:
-    """How far the sweep is, its confirmation apart; `run` is what has just ended."""
+def tell_progress(journal: Journal, ledger: Ledger) -> None:
+    """Record how far the sweep is, its confirmation apart."""
     states = [other.state for other in ledger.candidates]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
@@ -90,7 +93,7 @@ def tell_end(
     importances: Mapping[str, float] | None,
     num_left: int,
 ) -> None:
-    """What the sweep came to, and its status: FINISHED only where nothing is missing."""
+    """Record the result of the sweep, and its status: FINISHED only where nothing is missing."""
     lines = confirmed.lines() if confirmed is not None else []
     if board is not None:
         runs = [*ledger.candidates, *confirming]
@@ -151,7 +154,7 @@ def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Lead
     points = points_of(runs)
     if not any(point.scores for point in points):
         return None
-    return leaderboard(
+    return rank(
         points,
         monitor=plan.monitor,
         higher_is_better=plan.higher_is_better,
@@ -175,8 +178,7 @@ def record_board(
     write_csv(board, journal.artifact("leaderboard.csv"))
     journal.artifact_written("leaderboard.csv")
     _write_runs(journal, runs)
-    verdict = "\n".join(board.verdict) + "\n"
-    journal.artifact("verdict.txt").write_text(verdict, encoding="utf-8")
+    journal.artifact("verdict.txt").write_text("\n".join(verdict(board)) + "\n", encoding="utf-8")
     journal.artifact_written("verdict.txt")
     _record_pictures(journal, plan, board, runs, importances)
 
@@ -290,9 +292,9 @@ def _has_told(folder: Path, told: Event) -> bool:
 
 
 def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], lines: Sequence[str]) -> None:
-    """What MLflow shows above the sweep's own run: what can be said, and where the runs are that it did not make."""
+    """The description of the sweep's own run in MLflow: the verdict, and where the runs are that it did not make."""
     mixed = "Mixed code: " if plan.is_mixed else ""
-    told = [f"{mixed}{line}" for line in [*board.verdict, *lines]]
+    told = [f"{mixed}{line}" for line in [*verdict(board), *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
     text = "\n\n".join(markdown(redact(line)) for line in told)
@@ -303,7 +305,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
 
 
 def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
-    """Which child is the best of the best point, by its key and by its id in MLflow."""
+    """Record the best run of the best point, by its key and by its id in MLflow."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hcr.config.tracking import output_root
-from hcr.evaluation.leaderboard import counted
+from hcr.evaluation.labels import counted
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET, code_version
 from hcr.gate.run_config import as_param, flatten, to_dict

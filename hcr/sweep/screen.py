@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live screen on a terminal, a line for each thing that happens elsewhere."""
+"""The display of a running sweep: a live screen on a terminal, a line for each thing that happens elsewhere."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.leaderboard import number_format
+from hcr.evaluation.labels import number_format
 
 if TYPE_CHECKING:
     from hcr.sweep.ledger import Run
@@ -88,7 +88,7 @@ class SweepScreen:
                 self._console.bell()
 
     def show_known(self, runs: Iterable["Run"]) -> None:
-        """What is known of a sweep that goes on."""
+        """Show what is known of a sweep that goes on."""
         for run in runs:
             if run.outcome is not None:
                 self.reused(run.planned.number, run.planned.label, run.outcome.value)

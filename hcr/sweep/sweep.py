@@ -17,7 +17,8 @@ from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
 from hcr.drawing import is_drawn
-from hcr.evaluation.leaderboard import Leaderboard, counted
+from hcr.evaluation.labels import counted
+from hcr.evaluation.ranking import Leaderboard
 from hcr.gate import RunConfig
 from hcr.gate.run_config import to_dict
 from hcr.output import leaving_without_output
@@ -42,7 +43,7 @@ SOME_IMAGES = 1000  # training images that models are built for, to see that the
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         plan: as it was carried out.
@@ -170,7 +171,7 @@ def run_sweep(
 
 
 def sweep_folder(plan: Plan) -> Path:
-    """Where a sweep keeps its plan and the folders of its trials."""
+    """The folder of a sweep's plan and of its trials."""
     return output_root() / "sweeps" / plan.id
 
 
@@ -202,7 +203,7 @@ def check_models(
 
 
 def parts_of(cfg: RunConfig) -> str:
-    """What a model and its optimizer are built from: equal texts, equal models."""
+    """The settings that a model and its optimizer are built from: equal texts, equal models."""
     training = cfg.training.replace(threads=1)  # which build nothing
     parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
@@ -263,7 +264,7 @@ def _with_code(plan: Plan, code: dict[str, str], sweep: SweepConfig, *, is_left:
 
 
 def _call(local: Local, uploader: Uploader, log: Path, function: Callable[..., Any], *arguments: object) -> Any:
-    """What `function` returns, in a process of its own that a stop signal ends."""
+    """Call `function` in a process of its own, which a stop signal ends."""
     return local.call(function, *arguments, log=log, meanwhile=partial(_check_signals, uploader))
 
 

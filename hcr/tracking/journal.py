@@ -39,7 +39,9 @@ class Journal:
         uri: the store that the run belongs to.
         experiment: the MLflow experiment.
         parent: the key of the run under which this one is nested.
-        on_event: called after each event is on disk.
+
+    Attributes:
+        on_event: called after each event is on disk, where it is set.
     """
 
     def __init__(
@@ -49,13 +51,12 @@ class Journal:
         uri: str,
         experiment: str,
         parent: str | None = None,
-        on_event: Callable[[], None] | None = None,
     ) -> None:
         self.key = secrets.choice("abcdef") + secrets.token_hex(6)[1:]  # a number, such as 12e45, would be no text
         self.parent = parent
         self.uri = uri
         self.folder = root / "runs" / self.key
-        self.on_event = on_event
+        self.on_event: Callable[[], None] | None = None
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self.header |= {"host": this_host(), "boot": this_boot(), "root": str(root)}
         self.root = root
@@ -175,7 +176,7 @@ class Journal:
         self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
 
     def artifact(self, path: str) -> Path:
-        """Where to write the artifact called `path`; `artifact_written` hands it over."""
+        """The place to write the artifact called `path`; `artifact_written` hands it over."""
         stopping.check()
         target = self.artifacts / path
         target.parent.mkdir(parents=True, exist_ok=True)

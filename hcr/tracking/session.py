@@ -15,9 +15,7 @@ from hcr.tracking.uploader import Uploader
 
 
 @contextmanager
-def recorded(
-    tracking: TrackingConfig, parent: str | None = None, *, uploader: Uploader | None = None
-) -> Iterator[Journal]:
+def recorded(tracking: TrackingConfig, *, uploader: Uploader | None = None) -> Iterator[Journal]:
     """A journal, not begun, that is uploaded to MLflow while it is written.
 
     Leaving the `with` ends the run, as `Journal` says, and waits for its upload; where the store did not take all of
@@ -25,14 +23,13 @@ def recorded(
 
     Args:
         tracking: the store and the experiment.
-        parent: the key of the run under which this one is nested.
         uploader: uploads the run before those that it has beside it, such as the runs of a sweep; None: one of its own.
 
     Raises:
         ConfigError: MLFLOW_TRACKING_URI names no store.
     """
     uri = tracking_uri(tracking.uri)
-    journal = Journal(output_root(), uri=uri, experiment=tracking.experiment_name, parent=parent)
+    journal = Journal(output_root(), uri=uri, experiment=tracking.experiment_name)
     carrier = uploader or Uploader(uri, tracking.timeout_s)
     carrier.carry(journal)
     try:

@@ -2,6 +2,7 @@
 
 from hcr.training.loop import EpochMetrics, TrainingState, fit
 from hcr.training.predict import predict_probabilities
+from hcr.training.scores import Scores, score
 from hcr.training.threads import configure_threads
 
-__all__ = ["EpochMetrics", "TrainingState", "configure_threads", "fit", "predict_probabilities"]
+__all__ = ["EpochMetrics", "Scores", "TrainingState", "configure_threads", "fit", "predict_probabilities", "score"]

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from hcr.gate.compose import Composer, compose
 from hcr.gate.run_config import flatten
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import run_labels
-from hcr.verbs import VERBS
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
@@ -191,10 +189,9 @@ def test_a_verb_that_takes_a_run_is_offered_the_runs_on_disk(tmp_path: Path, mon
     (root / "runs" / "empty").mkdir()
     (root / "runs" / "empty" / "journal.jsonl").touch()
     assert run_labels(root) == [(keys[1], "second"), (keys[0], "first try")]
-    verbs = {"show": replace(VERBS["ui"], words="run")}
-    assert candidates(["show", ""], verbs) == ["latest", "best", "second", "first try", keys[1], keys[0]]
-    assert candidates(["show", "--p"], verbs) == ["--port"]
-    assert keys[0] in candidates(["show", "latest", keys[0][:4]], verbs)
+    assert candidates(["plots", ""]) == ["latest", "best", "second", "first try", keys[1], keys[0]]
+    assert candidates(["sync", "--c"]) == ["--check"]
+    assert keys[0] in candidates(["sync", "latest", keys[0][:4]])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from hcr.evaluation.pictures import (
+    NUM_MISTAKES,
+    NUM_PREDICTIONS,
+    PER_CLASS,
     augmentation_info,
     draw_augmentation,
     draw_mistakes,
@@ -32,16 +35,16 @@ def random_probabilities(num_images=100):
 
 def test_each_sample_belongs_to_the_class_of_its_row():
     images, labels = labelled_images()
-    info = samples_info(images, labels, NAMES, per_class=7)
+    info = samples_info(images, labels, NAMES)
     assert info.class_names == NAMES
     for k, row in enumerate(info.rows):
-        assert row.shape == (7, 5, 4, 1)
+        assert row.shape == (PER_CLASS, 5, 4, 1)
         assert (row[:, 0, 0, 0] == k).all()
 
 
 def test_no_sample_is_shown_twice_and_they_reach_through_the_whole_class():
     images, labels = labelled_images()
-    info = samples_info(images, labels, NAMES, per_class=7)
+    info = samples_info(images, labels, NAMES)
     for k, row in enumerate(info.rows):
         places = row[:, 0, 1, 0].tolist()
         own = np.flatnonzero(labels == k)
@@ -50,18 +53,18 @@ def test_no_sample_is_shown_twice_and_they_reach_through_the_whole_class():
 
 
 def test_a_class_with_few_images_shows_all_and_one_with_none_shows_none():
-    labels = np.array([0, 0, 2, 2, 2, 2])
-    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
-    info = samples_info(images, labels, ("a", "b", "c"), per_class=3)
-    assert [len(row) for row in info.rows] == [2, 0, 3]
+    labels = np.array([0, 0, *[2] * 20])
+    images = np.arange(22, dtype=np.uint8).reshape(22, 1, 1, 1)
+    info = samples_info(images, labels, ("a", "b", "c"))
+    assert [len(row) for row in info.rows] == [2, 0, PER_CLASS]
     assert info.rows[0].ravel().tolist() == [0, 1]
 
 
 def test_a_prediction_is_shown_with_its_own_image_label_and_confidence():
     images, labels = labelled_images()
     probabilities = random_probabilities()
-    info = predictions_info(images, labels, probabilities, NAMES, count=30)
-    assert len(set(info.index.tolist())) == 30
+    info = predictions_info(images, labels, probabilities, NAMES)
+    assert len(set(info.index.tolist())) == NUM_PREDICTIONS
     for m, n in enumerate(info.index):
         assert info.images[m, 0, 1, 0] == n
         assert info.actual[m] == NAMES[labels[n]]
@@ -70,39 +73,35 @@ def test_a_prediction_is_shown_with_its_own_image_label_and_confidence():
         assert info.confidence[m] == probabilities[n].max()
 
 
-def test_the_same_seed_draws_the_same_predictions_and_another_draws_others():
+def test_two_models_are_shown_on_the_same_images_in_the_order_of_the_set():
     images, labels = labelled_images()
-    probabilities = random_probabilities()
-
-    def drawn(seed):
-        return predictions_info(images, labels, probabilities, NAMES, count=30, seed=seed).index.tolist()
-
-    assert drawn(0) == drawn(0)
-    assert drawn(0) != drawn(1)
+    one, other = (predictions_info(images, labels, p, NAMES) for p in (random_probabilities(), np.eye(4)[labels]))
+    assert one.index.tolist() == other.index.tolist() == sorted(one.index)
+    assert one.index.tolist() != list(range(NUM_PREDICTIONS))
 
 
 def test_fewer_images_than_asked_for_are_all_shown():
     images, labels = labelled_images(6)
-    info = predictions_info(images, labels, random_probabilities(6), NAMES, count=40)
+    info = predictions_info(images, labels, random_probabilities(6), NAMES)
     assert info.index.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_mistakes_are_wrong_and_ordered_by_confidence():
     images, labels = labelled_images()
-    info = mistakes_info(images, labels, random_probabilities(), NAMES, count=24)
+    info = mistakes_info(images, labels, random_probabilities(), NAMES)
     assert not info.right.any()
     assert all(actual != predicted for actual, predicted in zip(info.actual, info.predicted, strict=True))
     assert (np.diff(info.confidence) <= 0).all()
 
 
-def test_no_mistake_that_is_left_out_is_surer_than_one_that_is_shown():
+def test_no_mistake_that_is_left_out_is_more_confident_than_one_that_is_shown():
     images, labels = labelled_images()
     probabilities = random_probabilities()
-    info = mistakes_info(images, labels, probabilities, NAMES, count=10)
+    info = mistakes_info(images, labels, probabilities, NAMES)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     left_out = np.setdiff1d(wrong, info.index)
     assert (info.num_wrong, info.num_images) == (len(wrong), 100)
-    assert len(info.index) == 10
+    assert len(info.index) == NUM_MISTAKES
     assert probabilities[left_out].max() <= info.confidence.min()
 
 
@@ -111,7 +110,7 @@ def test_without_mistakes_there_is_nothing_to_show_and_the_page_says_so():
     info = mistakes_info(images, labels, np.eye(len(NAMES))[labels], NAMES)
     assert (info.num_wrong, len(info.index)) == (0, 0)
     texts = [text.get_text() for text in draw_mistakes(info).texts]
-    assert texts == ["No mistakes", "All 100 images are classified as labelled."]
+    assert texts == ["No mistakes", "All 100 images are classified correctly."]
 
 
 def test_filters_are_the_mean_over_input_channels():

@@ -85,10 +85,10 @@ def test_an_accuracy_that_rises_steadily_is_shown_whole():
 
 def test_reliability_leaves_out_empty_bins_and_counts_every_image():
     probabilities = np.array([[0.55, 0.45], [0.95, 0.05], [0.05, 0.95], [1.0, 0.0]])
-    info = reliability_info(probabilities, np.array([1, 0, 1, 1]), num_bins=10)
+    info = reliability_info(probabilities, np.array([1, 0, 1, 1]))
     assert info.images.tolist() == [1, 3]
-    assert info.low.tolist() == pytest.approx([0.5, 0.9])
-    assert info.width == pytest.approx(0.1)
+    assert info.low.tolist() == pytest.approx([8 / 15, 14 / 15])
+    assert info.width == pytest.approx(1 / 15)
     assert info.confidence.tolist() == pytest.approx([0.55, (0.95 + 0.95 + 1.0) / 3])
     assert info.accuracy.tolist() == pytest.approx([0.0, 2 / 3])
 

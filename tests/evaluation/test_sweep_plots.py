@@ -16,8 +16,8 @@ from hcr.evaluation.axis_plots import (
     parallel_info,
 )
 from hcr.evaluation.canvas import save_figure
-from hcr.evaluation.leaderboard import PointScores, leaderboard
-from hcr.evaluation.sweep_plots import draw_effects, draw_leaderboard, effects_info, leaderboard_info
+from hcr.evaluation.ranking import PointScores, rank
+from hcr.evaluation.sweep_plots import MOST_ROWS, draw_effects, draw_leaderboard, effects_info, leaderboard_info
 
 
 def point(values, *scores, num_planned=None):
@@ -27,7 +27,7 @@ def point(values, *scores, num_planned=None):
 
 
 def board_of(*points, higher_is_better=True):
-    return leaderboard(points, monitor="val/accuracy", higher_is_better=higher_is_better)
+    return rank(points, monitor="val/accuracy", higher_is_better=higher_is_better)
 
 
 def grid(axes, score, n=1, most=None):
@@ -47,13 +47,13 @@ def noisy(n_seed=0):
 
 def test_the_leaderboard_has_every_seed_best_first_and_counts_what_it_leaves_out():
     points = [point({"a": k}, k, k + 1.0, k + 2.0) for k in range(30)]
-    info = leaderboard_info(board_of(*points, point({"a": 99}, num_planned=3)), most=4)
-    assert info.labels == ("a=29", "a=28", "a=27", "a=26")
+    info = leaderboard_info(board_of(*points, point({"a": 99}, num_planned=3)))
+    assert info.labels[:4] == ("a=29", "a=28", "a=27", "a=26")
     assert info.scores[0] == (29, 30, 31)
-    assert info.means.tolist() == [30, 29, 28, 27]
-    assert info.num_left_out == 26
+    assert info.means[:4].tolist() == [30, 29, 28, 27]
+    assert info.num_left_out == 30 - MOST_ROWS
     assert info.is_incomplete and not info.was_tested
-    assert leaderboard_info(board_of(*points)).means.shape == (25,)
+    assert leaderboard_info(board_of(*points)).means.shape == (MOST_ROWS,)
 
 
 def test_tied_points_are_those_of_the_board():
@@ -88,10 +88,8 @@ def test_parallel_axes_hold_numbers_in_proportion_and_categories_evenly_spaced()
     board = board_of(*(point({"n": n, "text": t, "flag": f}, -k) for k, (n, t, f) in enumerate(values)))
     info = parallel_info(board)
     assert info.positions.tolist() == [[0, 1, 1], [0.25, 0, 0], [1, 0.5, 1]]
-    assert [scale.is_numeric for scale in info.scales] == [True, False, False]
     assert info.scales[1].ticks == ((0, "a"), (0.5, "b"), (1, "c"))
     assert info.heights.tolist() == [1, 0.5, 0]
-    assert info.best == "n=1 text=c flag=true"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,6 @@ def test_an_axis_with_a_value_that_is_no_number_or_missing_has_categories():
     board = board_of(point({"limit": None}, 3), point({"limit": 100}, 2), point({}, 1))
     scale = parallel_info(board).scales[0]
     assert [text for _, text in scale.ticks] == ["100", "null", "–"]
-    assert not scale.is_numeric
 
 
 def test_axes_that_do_not_vary_are_left_out_and_of_too_many_those_that_explain_least():
@@ -123,13 +120,12 @@ def test_a_map_has_the_mean_of_each_cell_averaged_over_the_other_axes():
     board = grid(
         {"x": [1, 2], "y": ["a", "b", "c"], "z": [0, 1]}, lambda v, seed: 10 * v["x"] + "abc".index(v["y"]) + v["z"]
     )
-    info = heat_info(board, ("x", "y"))
+    info = heat_info(board)  # x and y explain more than z
     assert info.rows == ("x", ("1", "2"))
     assert info.columns == ("y", ("a", "b", "c"))
     assert info.means.tolist() == [[10.5, 11.5, 12.5], [20.5, 21.5, 22.5]]
     assert info.counts.tolist() == [[2, 2, 2]] * 2
     assert info.others == ("z",)
-    assert (heat_info(board).rows[0], heat_info(board).columns[0]) == ("x", "y")  # they explain more than z
 
 
 def test_numbers_are_in_order_of_size_on_a_map():
@@ -147,7 +143,6 @@ def test_a_pair_without_a_point_is_counted_zero_and_not_nan():
 def test_one_axis_or_too_many_values_make_no_map():
     assert heat_info(grid({"x": [1, 2], "y": [3]}, noisy())) is None
     assert heat_info(grid({"x": range(20), "y": [1, 2]}, noisy())) is None
-    assert heat_info(grid({"x": [1, 2], "y": [3, 4]}, noisy()), ("x", "nothing")) is None
 
 
 def test_importance_is_worked_by_hand():
@@ -155,7 +150,7 @@ def test_importance_is_worked_by_hand():
     info = importance_info(grid({"y": [0, 1], "x": [0, 4]}, lambda v, seed: v["x"] + v["y"]))
     assert info.names == ("x", "y")
     assert info.shares == pytest.approx([16 / 17, 1 / 17])
-    assert info.by_luck == pytest.approx([1 / 3, 1 / 3])
+    assert info.by_chance == pytest.approx([1 / 3, 1 / 3])
 
 
 def test_shares_on_a_full_grid_add_up_to_at_most_1_and_to_1_without_interactions():
@@ -165,11 +160,11 @@ def test_shares_on_a_full_grid_add_up_to_at_most_1_and_to_1_without_interactions
     assert importance_info(additive).shares.sum() == pytest.approx(1)
 
 
-def test_noise_explains_on_average_what_luck_is_said_to():
+def test_noise_explains_on_average_what_chance_is_said_to():
     axes = {"a": [1, 2, 3, 4], "b": [0, 1], "c": [0, 1]}
     found = [importance_info(grid(axes, noisy(k))) for k in range(200)]
     share = np.mean([info.shares[info.names.index("a")] for info in found])
-    assert found[0].by_luck[found[0].names.index("a")] == pytest.approx(3 / 15)
+    assert found[0].by_chance[found[0].names.index("a")] == pytest.approx(3 / 15)
     assert share == pytest.approx(3 / 15, abs=0.03)
 
 
@@ -179,7 +174,7 @@ def test_equal_scores_are_explained_by_nothing():
 
 def test_importances_that_are_given_are_taken_as_they_are():
     info = importance_info(grid({"a": [1, 2]}, noisy()), {"m.a": 0.2, "m.b": 0.8})
-    assert (info.names, info.shares.tolist(), info.by_luck) == (("b", "a"), [0.8, 0.2], None)
+    assert (info.names, info.shares.tolist(), info.by_chance) == (("b", "a"), [0.8, 0.2], None)
     assert importance_info(grid({"a": [1, 2]}, noisy()), {}) is None
 
 

@@ -8,8 +8,9 @@ import pytest
 import hcr
 from hcr.gate import fingerprint as module
 from hcr.gate.compose import compose
-from hcr.gate.fingerprint import code_version, deciding_config, fingerprint, hold_sources
+from hcr.gate.fingerprint import code_version, deciding_config, extension_sources, fingerprint
 from hcr.gate.run_config import RunConfig
+from hcr.sources import snapshot_sources
 
 DIGESTS = {"dataset_digest": "d" * 64, "split_digest": "s" * 64, "code": "c" * 64}
 
@@ -91,7 +92,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the package, whose code version `code_version` then gives."""
     package = tmp_path / "hcr"
     shutil.copytree(Path(hcr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(module, "__file__", str(package / "config" / "fingerprint.py"))
+    monkeypatch.setattr("hcr.sources.PACKAGE", package)
     return package
 
 
@@ -131,14 +132,14 @@ def test_the_code_version_stays_with_what_decides_no_number(copied: Path, file: 
     assert code_version(compose()) == before
 
 
-def test_code_that_is_held_stays_what_was_imported(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hcr.gate.fingerprint._held", {})
+def test_code_of_a_snapshot_stays_what_was_imported(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.sources._snapshot", None)
     before = code_version(compose())
-    hold_sources(compose())
+    snapshot_sources(extension_sources(compose()))
     source = copied / "model" / "muon.py"
     source.write_text(source.read_text() + "# edited while a sweep runs\n")
     assert code_version(compose()) == before
-    monkeypatch.setattr("hcr.gate.fingerprint._held", {})
+    monkeypatch.setattr("hcr.sources._snapshot", None)
     assert code_version(compose()) != before
 
 

@@ -14,7 +14,7 @@ from hcr.sweep.plan import Plan
 from hcr.tracking.events import last_event, read_events
 from hcr.tracking.journal import Journal
 
-METRICS = {"best/val_loss": 0.25, "best/val_accuracy": 0.9, "model/params": 7.0}
+METRICS = {"train/loss": 0.5, "val/loss": 0.25, "best/val_loss": 0.25, "best/val_accuracy": 0.9, "model/params": 7.0}
 DIED = "its process died"
 
 
@@ -49,7 +49,7 @@ def begin(plan: Plan, ledger: Ledger, run: Run) -> Journal:
 def end(journal: Journal, status: str, tags: dict[str, str] | None = None) -> None:
     if tags:
         journal.tags(tags)
-    if status == "FINISHED":
+    if status != "FAILED":
         journal.metrics(METRICS, step=3)
     journal.end(status)  # type: ignore[arg-type]
     journal.release()

@@ -22,12 +22,13 @@ if {at!r} == "mid-epoch":
     real = ProgressDisplay.on_steps
     ProgressDisplay.on_steps = lambda self, now: at_that_moment() if now.epoch == 3 else real(self, now)
 else:
-    setattr(hcr.runner, {at!r}, at_that_moment)
+    owner, _, step = {at!r}.rpartition(".")
+    setattr(getattr(hcr.runner, owner) if owner else hcr.runner, step, at_that_moment)
 """
 COMMAND = ("train", "training.epochs=4", "model.filters=4")
 WAYS = {"SIGINT": ("KILLED", 130), "SIGTERM": ("KILLED", 130), "SIGKILL": ("FAILED", -9), "error": ("FAILED", 1)}
-MOMENTS = {"load_splits": None, "fit": 0, "mid-epoch": 2, "evaluate": 4, "record_artifacts": 4}
-IN_CI = [("SIGTERM", "mid-epoch"), ("SIGINT", "record_artifacts"), ("SIGKILL", "evaluate"), ("error", "fit")]
+MOMENTS = {"load_splits": None, "fit": 0, "mid-epoch": 2, "score": 4, "Recorder.artifacts": 4}
+IN_CI = [("SIGTERM", "mid-epoch"), ("SIGINT", "Recorder.artifacts"), ("SIGKILL", "score"), ("error", "fit")]
 IN_CI += [("SIGTERM", "load_splits")]
 
 

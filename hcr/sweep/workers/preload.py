@@ -1,4 +1,4 @@
-"""What the process that trials are forked from has in memory: imported there once, with the data set read.
+"""The memory of the process that trials are forked from: all that a trial imports, and the data set.
 
 `multiprocessing`'s forkserver imports this module before it forks anything. A fork takes hundredths of a second where a
 fresh process takes ten, and is as clean: what a trial leaves behind goes with it. Nothing of TensorFlow may run here,
@@ -36,17 +36,17 @@ def preload(config: Path | None) -> None:
         import_module(name)
     from hcr.config import HcrError
     from hcr.data.loading import load_dataset
-    from hcr.gate.fingerprint import hold_sources
+    from hcr.gate.fingerprint import extension_sources
+    from hcr.sources import snapshot_sources
     from hcr.sweep.trial import read_config
-    from hcr.tracking import sources
     from hcr.tracking.store import warm_up
 
-    sources.hold_sources()
+    snapshot_sources({})
     warm_up()
     if config is not None:
         with contextlib.suppress(HcrError):
             cfg = read_config(config.parent)
-            hold_sources(cfg)
+            snapshot_sources(extension_sources(cfg))
             load_dataset(cfg.dataset)
     gc.collect()
     gc.freeze()  # what is here is every trial's: no garbage of its own to look through

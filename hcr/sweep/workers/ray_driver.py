@@ -52,7 +52,7 @@ BUSY_S = 15.0  # for a run's lock, while it is uploaded
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the controller asks for first; see `RayConfig`.
+    """The controller's first request; see `RayConfig`.
 
     Attributes:
         here: the controller's facts.
@@ -253,6 +253,7 @@ class Driver:
             raise
         except Exception as error:
             told = one_line(getattr(error, "cause", None) or error)
+            # Ray hands on the node's traceback as text only: which module is missing stands in its last such line.
             missing = [line for line in str(error).splitlines() if "ModuleNotFoundError" in line]
             return f"node {name} cannot run hcr ({missing[-1].strip() if missing else told}); install it there"
         return difference(self._order.here, there, precisions=self._order.precisions)
@@ -480,12 +481,12 @@ def alive_nodes() -> dict[str, dict[str, Any]]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """What a message calls a node."""
+    """The name of a node in messages."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
 def shown(order: Order) -> str:
-    """What a message calls the cluster."""
+    """The name of the cluster in messages."""
     return order.address or "this machine"
 
 

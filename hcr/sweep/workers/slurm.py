@@ -187,7 +187,7 @@ class Slurm:
             raise WorkersLost(f"launcher=slurm: Slurm does not answer ({_words(told.stderr)})")
 
     def _look(self, folder: Path, job: _Job) -> Iterator[Event]:
-        """What a job has done since the last look."""
+        """The events of a job since the last look."""
         task = read_task(folder)
         state = self._alive.get(job.job.job_id)
         if not job.has_begun and (state == "RUNNING" or (task.run / JOURNAL).exists()):
@@ -239,7 +239,7 @@ def run_job(folder: str) -> int:
 
 
 def _result(job: "submitit.Job[int]") -> int | None:
-    """What `run_job` returned; None where the job was killed, or the file is not here yet."""
+    """The return value of `run_job`; None where the job was killed, or the file is not here yet."""
     if not job.paths.result_pickle.exists():
         return None
     try:
@@ -256,6 +256,6 @@ def _slurm(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def _words(told: str) -> str:
-    """Slurm's own words, in a line."""
+    """Slurm's own words, in a line, without the names of its programs in front of them."""
     lines = [line.partition("error:")[2].strip() or line.strip() for line in told.splitlines() if line.strip()]
     return "; ".join(lines) or "it does not say why"

@@ -1,0 +1,61 @@
+"""Labels of points, values and numbers, as tables, sentences and pictures show them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from math import floor, log10
+from typing import Protocol
+
+from hcr.config.text import printable
+
+
+class Labelled(Protocol):
+    """A point, or a row of a leaderboard."""
+
+    @property
+    def label(self) -> str:
+        """All of its overrides, such as "model.depth=3 model.filters=16"."""
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """Its value of each axis."""
+
+
+def format_value(value: object) -> str:
+    """A swept value as YAML would show it: `true`, `null`, `0.001`, `[16,32]`, and text as it is."""
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    )
+
+
+def number_format(means: Sequence[float]) -> Callable[[float], str]:
+    """Four decimals for what is about 1, fewer for larger numbers and more for smaller ones."""
+    largest = max(map(abs, means), default=1.0)
+    if largest and not 1e-4 <= largest < 1e6:
+        return "{:.3e}".format
+    size = floor(log10(largest)) if largest else 0
+    decimals = max(0, 4 - size if size >= 0 else 3 - size)
+    return f"{{:.{decimals}f}}".format
+
+
+def short_labels(points: Sequence[Labelled]) -> list[str]:
+    """A label a point that names only what differs, such as "depth=3 filters=16"."""
+    axes = list(dict.fromkeys(axis for point in points for axis in point.values))
+    there = {axis: {format_value(point.values.get(axis)) for point in points} for axis in axes}
+    differing = [axis for axis in axes if len(there[axis]) > 1]
+    names = short_names(differing)
+    return [
+        printable(" ".join(f"{names[a]}={format_value(point.values[a])}" for a in differing if a in point.values))
+        or printable(point.label)
+        for point in points
+    ]
+
+
+def short_names(axes: Sequence[str]) -> dict[str, str]:
+    """Each axis without its groups ("model.depth" is "depth"), where no other axis is then called the same."""
+    last = [axis.rpartition(".")[2] for axis in axes]
+    return {axis: name if last.count(name) == 1 else axis for axis, name in zip(axes, last, strict=True)}
+
+
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,210 @@
+"""The ranking of a sweep's points: their order, and which of them cannot be told from the best.
+
+A point is one combination of the swept values, run with several seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from hcr.evaluation.statistics import holm, mean_interval, permutation_p
+
+ALPHA = 0.05  # how often the point that is truly the best may be missing among the tied ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointScores:
+    """The runs of one point of a sweep.
+
+    Attributes:
+        label: such as "model.depth=3 model.filters=16".
+        values: by axis, such as {"model.depth": 3}: numbers, booleans, text, or lists of them.
+        scores: by seed, the monitored validation metric of each finished run; finite.
+        num_planned: seeds that were planned.
+        num_failed, num_pruned: runs of those that failed, or that the sweep itself gave up.
+        num_params: the model's parameters; None: not known.
+        train_s: mean time of training, in seconds; None: not known.
+    """
+
+    label: str
+    values: Mapping[str, object]
+    scores: Mapping[int, float]
+    num_planned: int
+    num_failed: int = 0
+    num_pruned: int = 0
+    num_params: int | None = None
+    train_s: float | None = None
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the sweep gave up every run of it: nothing is missing then, and nothing can be compared."""
+        return not self.scores and self.num_pruned > 0 and self.num_pruned >= self.num_planned
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardRow:
+    """One point, and how it stands against the best.
+
+    Attributes:
+        rank: from 1.
+        label, values, scores, num_params, train_s, num_failed, num_pruned: the point's.
+        n: finished runs.
+        mean: None for n = 0.
+        sd: of single runs, with n - 1; None for n < 2.
+        interval: Student's, 95 %, of the mean; None for n < 2.
+        p_adjusted: two-sided, against the best, after Holm; None for the best, and where nothing was tested.
+        is_tied: cannot be told from the best, which is tied with itself; None where nothing was tested.
+        num_missing: runs that are planned, or that other points have, and that did not finish.
+    """
+
+    rank: int
+    label: str
+    values: Mapping[str, object]
+    scores: Mapping[int, float]
+    n: int
+    mean: float | None
+    sd: float | None
+    interval: tuple[float, float] | None
+    p_adjusted: float | None
+    is_tied: bool | None
+    num_params: int | None
+    train_s: float | None
+    num_failed: int
+    num_pruned: int
+    num_missing: int
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether runs of it are missing."""
+        return self.num_missing > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """A sweep's points in order.
+
+    Attributes:
+        rows: best mean first; points without a finished run last.
+        monitor: the metric's public name.
+        higher_is_better: whether 1 is its best end.
+        axes: every axis, in order of first appearance.
+        allow_incomplete: points were tested although runs are missing.
+    """
+
+    rows: tuple[LeaderboardRow, ...]
+    monitor: str
+    higher_is_better: bool
+    axes: tuple[str, ...]
+    allow_incomplete: bool
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether runs of some point are missing."""
+        return any(row.is_incomplete for row in self.rows)
+
+
+def rank(
+    points: Sequence[PointScores],
+    *,
+    monitor: str,
+    higher_is_better: bool,
+    allow_incomplete: bool = False,
+) -> Leaderboard:
+    """Order the points of a sweep, and test each of them against the best.
+
+    The test is of independent samples, though points mostly share their seeds. A test of pairs (flipping the signs
+    of each seed's difference) has 2**n arrangements against binomial(2 n, n), and so needs 6 seeds to tell two
+    points apart where this one needs 4, 9 against 6 for 12 points: beyond what a sweep can pay. What points share by
+    their seed, such as the validation images, makes this test err on the careful side: too many are called tied.
+    (Source: for both tests, Ernst 2004, "Permutation Methods: A Basis for Exact Inference".)
+
+    As the best is chosen by the same scores, Holm's promise is not for all points at once: with 12 equal points and
+    6 seeds, drawn again and again, the one that is called best by definition was left out in 1.6 % of the draws, and
+    any at all in 13 %. Whatever point is the best is in the tied set as ALPHA says; not all that are as good are.
+
+    Equal means are put in order of parameters, then of `points`.
+
+    Args:
+        points: at least one.
+        monitor: the metric's public name, such as "val/accuracy".
+        higher_is_better: False for a loss.
+        allow_incomplete: test although runs are missing.
+
+    Returns:
+        Without `allow_incomplete`, nothing is tested while a point has fewer scores than it should, or other seeds
+        than others: which runs are missing is seldom chance. Nor is it with one seed each.
+
+    Raises:
+        ValueError: no points, or a score that is not finite.
+    """
+    if not points:
+        raise ValueError("a leaderboard needs at least one point, got none")
+    for point in points:
+        for seed, score in point.scores.items():
+            if not isfinite(score):
+                raise ValueError(f"{point.label} seed={seed}: expected a finite {monitor}, got {score}")
+    sign = -1.0 if higher_is_better else 1.0
+    ordered = sorted((point for point in points if point.scores), key=lambda point: _place(point, sign))
+    ordered += [point for point in points if not point.scores]
+    missing = _count_missing(ordered)
+    compared = [point for point in ordered if point.scores]
+    is_tested = (
+        len(compared) > 1
+        and (allow_incomplete or not any(missing))
+        and max(len(point.scores) for point in compared) > 1
+    )
+    p_adjusted: list[float | None] = [None] * len(ordered)
+    if is_tested:
+        best = _by_seed(compared[0])
+        p_adjusted[1 : len(compared)] = holm([permutation_p(best, _by_seed(point)) for point in compared[1:]])
+    rows = tuple(
+        _row(place + 1, point, p, num_missing, is_tested)
+        for place, (point, p, num_missing) in enumerate(zip(ordered, p_adjusted, missing, strict=True))
+    )
+    axes = tuple(dict.fromkeys(axis for point in points for axis in point.values))
+    return Leaderboard(
+        rows=rows,
+        monitor=monitor,
+        higher_is_better=higher_is_better,
+        axes=axes,
+        allow_incomplete=allow_incomplete,
+    )
+
+
+def _place(point: PointScores, sign: float) -> tuple[float, float]:
+    params = float("inf") if point.num_params is None else point.num_params
+    return sign * float(np.mean(_by_seed(point))), params
+
+
+def _by_seed(point: PointScores) -> list[float]:
+    # In order of seeds: a sum, and so a p drawn by chance, then does not depend on which run ended first.
+    return [point.scores[seed] for seed in sorted(point.scores)]
+
+
+def _count_missing(points: Sequence[PointScores]) -> list[int]:
+    seeds = {seed for point in points for seed in point.scores}
+    expected = max(len(seeds), *(point.num_planned for point in points), 0)
+    return [0 if point.is_pruned else expected - len(point.scores) for point in points]
+
+
+def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_tested: bool) -> LeaderboardRow:
+    scores = _by_seed(point)
+    return LeaderboardRow(
+        rank=rank,
+        label=point.label,
+        values=point.values,
+        scores=point.scores,
+        n=len(scores),
+        mean=float(np.mean(scores)) if scores else None,
+        sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+        interval=mean_interval(scores),
+        p_adjusted=p,
+        is_tied=(p is None or p > ALPHA) if is_tested and scores else None,
+        num_params=point.num_params,
+        train_s=point.train_s,
+        num_failed=point.num_failed,
+        num_pruned=point.num_pruned,
+        num_missing=num_missing,
+    )

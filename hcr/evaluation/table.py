@@ -1,0 +1,66 @@
+"""The leaderboard as a table: for a terminal, and as CSV."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hcr.config.text import csv_line, printable
+from hcr.console import num_columns, pad, wrap
+from hcr.evaluation.labels import counted, format_value, number_format, short_labels
+from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
+
+TABLE_WIDTH = 100  # columns of a terminal
+
+
+def format_table(board: Leaderboard, limit: int | None = None, *, width: int = TABLE_WIDTH) -> str:
+    """The leaderboard for a terminal: aligned, at most `width` columns, the first `limit` rows (None: all)."""
+    rows = board.rows[:limit]
+    show = number_format([row.mean for row in board.rows if row.mean is not None])
+    columns = [
+        ["", *(f"{'=' if row.is_tied else ' '}{row.rank:>{len(str(len(rows)))}}" for row in rows)],
+        ["n", *(str(row.n) for row in rows)],
+        ["mean", *("" if row.mean is None else show(row.mean) for row in rows)],
+        ["± sd", *("" if row.sd is None else f"±{show(row.sd)}" for row in rows)],
+        ["95 % interval", *("" if row.interval is None else " to ".join(map(show, row.interval)) for row in rows)],
+        ["params", *("" if row.num_params is None else f"{row.num_params:,}" for row in rows)],
+        ["", *("incomplete" if row.is_incomplete else "" if row.n else "pruned" for row in rows)],
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    labels = _wrap(rows, min(width, TABLE_WIDTH) - sum(widths) - 2 * len(widths))
+    label_width = max(num_columns(line) for label in [["point"], *labels] for line in label)
+    lines = []
+    for cells, label in zip(zip(*columns, strict=True), [["point"], *labels], strict=True):
+        mark, *numbers, note = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        lines.append("  ".join([mark, pad(label[0], label_width), *numbers, note.strip()]).rstrip())
+        lines += [f"{'':{len(mark)}}  {more}" for more in label[1:]]
+    left_out = board.rows[len(rows) :]
+    if left_out:
+        tied = sum(bool(row.is_tied) for row in left_out)
+        lines.append(f"and {counted(len(left_out), 'more point')}" + (f", {tied} of them tied (=)" if tied else ""))
+    if any(row.is_tied for row in rows[1:]):
+        lines.append("= cannot be told from the best")
+    return "\n".join(lines)
+
+
+def write_csv(board: Leaderboard, path: Path) -> None:
+    """One row a point, in order: rank, point, a column an axis, and what was measured; empty where there is nothing.
+
+    Lists and booleans are written as JSON.
+    """
+    measured = ["n", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best", "num_params", "train_s"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"]))
+        for row in board.rows:
+            values = [format_value(row.values[axis]) if axis in row.values else None for axis in board.axes]
+            low, high = row.interval or (None, None)
+            tied = None if row.is_tied is None else format_value(row.is_tied)
+            numbers = [row.n, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
+            ends = [row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
+            file.write(csv_line([row.rank, row.label, *values, *numbers, *ends]))
+
+
+def _wrap(rows: Sequence[LeaderboardRow], width: int) -> list[list[str]]:
+    """Each label in lines of at most `width`: whole if all fit, else what differs, over several lines if need be."""
+    labels = [printable(row.label) for row in rows]
+    if max(map(num_columns, labels), default=0) > width:
+        labels = short_labels(rows)
+    return [wrap(label, max(10, width)) for label in labels]

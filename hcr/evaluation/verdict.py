@@ -1,0 +1,134 @@
+"""The verdict on a sweep: sentences on which points can be told from the best, and how far its score flatters it."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+
+from hcr.config.text import printable
+from hcr.evaluation.labels import counted
+from hcr.evaluation.ranking import ALPHA, Leaderboard, LeaderboardRow
+from hcr.evaluation.statistics import smallest_n, smallest_p
+
+MOST_NAMED = 8  # points that one sentence names
+
+
+def verdict(board: Leaderboard) -> list[str]:
+    """The sentences to print below `board`.
+
+    While runs are missing, they say which, and nothing of the best; with `allow_incomplete` each begins with
+    "Incomplete".
+    """
+    is_withheld = board.is_incomplete and not board.allow_incomplete
+    lines = _withheld(board.rows) if is_withheld else _compared(board.rows, board.monitor)
+    return [printable(f"Incomplete: {line}" if board.is_incomplete else line) for line in lines]
+
+
+def winner_bias(num_points: int, n: int) -> float:
+    """The selection bias of the best mean: how much too good it is on average where all points are equal.
+
+    Args:
+        num_points: at least 1.
+        n: runs of each point, at least 1.
+
+    Returns:
+        In standard deviations of a single run, at least 0; 0.94 for 12 points of 3 runs.
+
+    Source:
+        The mean of the largest of K standard normal draws, David and Nagaraja 2003, "Order Statistics", over sqrt(n).
+    """
+    from scipy.integrate import quad  # half a second, which a sweep need not wait for before it begins
+    from scipy.special import ndtr
+
+    above = quad(lambda x: 1 - ndtr(x) ** num_points, 0, np.inf)[0]
+    below = quad(lambda x: ndtr(x) ** num_points, -np.inf, 0)[0]
+    return max(0.0, float(above - below)) / sqrt(n)
+
+
+def _withheld(rows: Sequence[LeaderboardRow]) -> list[str]:
+    short = [row for row in rows if row.is_incomplete]
+    total = sum(row.num_missing for row in short)
+    ends = [
+        f"{row.label}: {row.num_missing} of {row.n + row.num_missing}"
+        + (f", {row.num_failed} failed" if row.num_failed else "")
+        + (f", {row.num_pruned} pruned" if row.num_pruned else "")
+        for row in short
+    ]
+    what = f"{counted(total, 'run')} of {counted(len(short), 'point')} {'is' if total == 1 else 'are'} missing"
+    return [f"the statistics are withheld, {what}.", f"missing are {_name(ends)}."]
+
+
+def _compared(rows: Sequence[LeaderboardRow], monitor: str) -> list[str]:
+    compared = [row for row in rows if row.n]
+    lines = []
+    pruned = sum(row.n == 0 and row.num_pruned > 0 for row in rows)
+    if pruned:
+        lines.append(f"{counted(pruned, 'point')} had all runs pruned and cannot be compared.")
+    if len(compared) < 2:
+        what = "one point has finished runs" if compared else "no point has a finished run"
+        return [*lines, f"{what.capitalize()}: there is nothing to compare."]
+    best = compared[0]
+    ns = sorted({row.n for row in compared})
+    seeds = f"{counted(ns[0], 'seed')} each" if len(ns) == 1 else f"{ns[0]} to {ns[-1]} seeds each"
+    if best.is_tied is None:
+        lines.append("One seed each: nothing can be said about seed noise, nor of any point that it is the better one.")
+        lines.append(_fewest(len(compared)))
+    else:
+        smallest = min(smallest_p(best.n, row.n) for row in compared[1:])
+        if smallest * (len(compared) - 1) > ALPHA:
+            adjusted = min(1.0, smallest * (len(compared) - 1))
+            lines.append(
+                f"With {seeds} no point can be told from the best, {best.label}, however far apart they are: the "
+                f"smallest two-sided permutation p is {smallest:#.2g}"
+                + (
+                    f", {adjusted:#.2g} after adjustment for {len(compared) - 1} comparisons."
+                    if len(compared) > 2
+                    else "."
+                )
+            )
+            lines.append(_fewest(len(compared)))
+        else:
+            lines += _tied_lines(compared, monitor, seeds)
+    lines.append(_bias_line(compared))
+    return lines
+
+
+def _tied_lines(compared: Sequence[LeaderboardRow], monitor: str, seeds: str) -> list[str]:
+    best, tied = compared[0], [row for row in compared if row.is_tied]
+    how = f"{monitor}, {seeds}, permutation tests against the best, Holm-adjusted, alpha {ALPHA:g}"
+    if len(tied) == 1:
+        return [f"{best.label} can be told from all of the {counted(len(compared) - 1, 'other point')} ({how})."]
+    lines = [
+        f"{len(tied)} of {len(compared)} points cannot be told from the best ({how}): "
+        f"{_name([f'{best.label}, the best', *(row.label for row in tied[1:])])}."
+    ]
+    sizes = {row.label: row.num_params for row in tied if row.num_params is not None}
+    if len(set(sizes.values())) > 1:
+        smallest = min(sizes, key=lambda label: sizes[label] or 0)
+        against = f", the best has {best.num_params:,}" if best.num_params and smallest != best.label else ""
+        lines.append(f"The smallest model of these is {smallest}: {sizes[smallest]:,} parameters{against}.")
+    return lines
+
+
+def _fewest(num_points: int) -> str:
+    fewest = smallest_n(num_points - 1, ALPHA)
+    if fewest is None:
+        return f"No number of seeds could tell {num_points} points apart by the arrangements that are drawn."
+    return f"{fewest} seeds each are the fewest that could tell any of {num_points} points from the best."
+
+
+def _bias_line(compared: Sequence[LeaderboardRow]) -> str:
+    best = compared[0]
+    bias = winner_bias(len(compared), best.n)
+    spread = [(row.n - 1, row.sd) for row in compared if row.sd is not None]
+    pooled = (sum(d * sd**2 for d, sd in spread) / sum(d for d, _ in spread)) ** 0.5 if spread else 0.0
+    here = f", here {pooled * bias:.2g}," if pooled else ""
+    return (
+        f"The score of the best flatters it: of {len(compared)} equal points with {counted(best.n, 'seed')} each the "
+        f"best mean is on average {bias:.2f} standard deviations of a run{here} too good. Judge it by new seeds."
+    )
+
+
+def _name(labels: Sequence[str]) -> str:
+    more = len(labels) - MOST_NAMED
+    return "; ".join(labels[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,94 @@
+"""The order of points, and which are tied with the best."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from boards import board_of, point, random_points, tied
+
+from hcr.evaluation.verdict import verdict
+
+
+def test_rows_are_ordered_by_their_mean_and_those_without_a_run_come_last():
+    points = [point("a", 1.0, 3.0), point("none", num_planned=2), point("b", 4.0, 2.0)]
+    assert [row.label for row in board_of(*points).rows] == ["b", "a", "none"]
+    assert [row.label for row in board_of(*points, higher_is_better=False).rows] == ["a", "b", "none"]
+    assert [row.rank for row in board_of(*points).rows] == [1, 2, 3]
+
+
+def test_of_equal_means_the_smaller_model_comes_first():
+    board = board_of(point("large", 1.0, 2.0, num_params=9), point("small", 2.0, 1.0, num_params=5))
+    assert [row.label for row in board.rows] == ["small", "large"]
+
+
+def test_a_row_is_worked_by_hand():
+    row = board_of(point("a", 1.0, 2.0, 3.0, num_params=7, train_s=1.5, num_failed=1), point("b", 0, 0, 0)).rows[0]
+    assert (row.n, row.mean, row.sd) == (3, 2.0, 1.0)
+    # t with 2 degrees of freedom at 0.975 is 4.3027, over the square root of 3.
+    assert row.interval == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+    assert (row.num_params, row.train_s, row.num_failed, row.num_pruned) == (7, 1.5, 1, 0)
+
+
+def test_relabelling_and_reordering_points_only_permutes_the_rows():
+    points = random_points()
+    rows = {row.label: (row.mean, row.p_adjusted, row.is_tied) for row in board_of(*points).rows}
+    for order in list(permutations(points))[::17]:
+        assert {row.label: (row.mean, row.p_adjusted, row.is_tied) for row in board_of(*order).rows} == rows
+
+
+@pytest.mark.parametrize("constant", [1.0, -1000.0, 1e-9])
+@pytest.mark.parametrize("n", [6, 12])
+def test_adding_a_constant_to_every_score_changes_no_p(constant, n):
+    points = random_points(n=n, effect=0.4)
+    moved = [point(p.label, *(score + constant for score in p.scores.values())) for p in points]
+    before, after = (board_of(*some) for some in (points, moved))
+    assert [row.p_adjusted for row in before.rows] == [row.p_adjusted for row in after.rows]
+    assert len({row.p_adjusted for row in before.rows}) > 2
+
+
+def test_a_loss_and_its_negative_give_the_same_tied_points():
+    points = random_points(effect=0.7)
+    negative = [point(p.label, *(-score for score in p.scores.values()), num_params=p.num_params) for p in points]
+    assert tied(board_of(*points)) == tied(board_of(*negative, higher_is_better=False))
+    assert 1 < len(tied(board_of(*points))) < 5
+
+
+def test_the_order_in_which_runs_finished_changes_nothing():
+    points = random_points(n=12, effect=0.4)
+    later = [point(p.label, *reversed(p.scores.values()), seeds=list(p.scores)[::-1]) for p in points]
+    assert [row.p_adjusted for row in board_of(*points).rows] == [row.p_adjusted for row in board_of(*later).rows]
+
+
+def test_half_pruned_is_incomplete_as_only_the_lucky_half_is_left():
+    assert board_of(point("a", 1, 2), point("b", 3, num_planned=2, num_pruned=1)).rows[0].num_missing == 1
+
+
+def test_scores_that_are_not_finite_and_no_points_are_refused():
+    with pytest.raises(ValueError, match="a seed=1: expected a finite val/accuracy, got nan"):
+        board_of(point("a", 1.0, float("nan")))
+    with pytest.raises(ValueError, match="at least one point"):
+        board_of()
+
+
+def test_all_scores_the_same_are_all_tied():
+    board = board_of(*(point(f"p{k}", 1.0, 1.0, 1.0, 1.0) for k in range(2)))
+    assert board.rows[1].p_adjusted == 1
+    assert tied(board) == ["p0", "p1"]
+    assert "nan" not in " ".join(verdict(board))
+
+
+def test_the_true_best_is_among_the_tied_in_at_least_95_of_100_sweeps_of_equal_points():
+    random = np.random.default_rng(0)
+    missed = {(2, 5): 0, (5, 6): 0}
+    for (num_points, n), _ in missed.items():
+        for _ in range(400):
+            points = [point(f"p{k}", *random.normal(size=n)) for k in range(num_points)]
+            missed[num_points, n] += "p0" not in tied(board_of(*points))
+    assert all(0 < number <= 0.05 * 400 for number in missed.values()), missed
+
+
+def test_a_point_that_is_much_worse_is_not_tied():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        points = [point(f"p{k}", *random.normal(loc=-10 * (k == 3), size=6)) for k in range(4)]
+        assert "p3" not in tied(board_of(*points))
