@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hcr"
-README = PACKAGE.parent / "README.md"
+README = PACKAGE / "README.md"
 
 # Rooms that share a floor do not import one another. The longest prefix that fits says where a module lives.
 FLOORS = {
