@@ -27,6 +27,7 @@ look
 keep
   sync [RUN...]            upload what MLflow has not received, or has lost
 shell
+  schema [GROUP[/NAME]]    print the JSON Schema that editors check YAML files with
   completion bash|zsh      print what makes the Tab key complete verbs, choices and keys
 """
 
@@ -46,7 +47,7 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "plots", "data", "ui", "sync", "completion"]
+    assert list(VERBS) == ["train", "plots", "data", "ui", "sync", "schema", "completion"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +67,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err
-        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, plots, sync, train, ui)\n"
+        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, plots, schema, sync, train, ui)\n"
     )
 
 
