@@ -30,6 +30,7 @@ KEPT = ("HCR_DATA_DIR", "HCR_FUZZ_EXAMPLES", "PYTHONPATH", "PYTHONHOME")
 
 DATA_DIR = Path(os.environ.get("HCR_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, processes would be started that leave it alone
 for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
     del os.environ[name]
 os.environ["LANG"] = "C.UTF-8"

@@ -66,8 +66,8 @@ def test_a_program_that_calls_it_keeps_its_environment(monkeypatch: pytest.Monke
 def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     assert (
-        capsys.readouterr().err
-        == "hcr: verb: no 'trian' here; did you mean 'train'? (one of completion, data, plots, schema, sync, train, ui)\n"
+        capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'?"
+        " (one of completion, data, plots, schema, sync, train, ui)\n"
     )
 
 

@@ -64,7 +64,7 @@ def serving(command: list[str], folder: Path, **env: str) -> Iterator["subproces
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def test_without_a_run_there_is_one_line_that_says_how_to_make_one(hcr: Hcr) -> None:
@@ -119,7 +119,7 @@ def test_a_store_that_may_only_be_read_is_shown(recorded: tuple[Path, str]) -> N
             with urllib.request.urlopen(f"{address}/ajax-api/2.0/mlflow/runs/get?run_id={recorded[1]}") as answer:
                 assert json.load(answer)["run"]["info"]["status"] == "FINISHED"
             server.send_signal(signal.SIGINT)
-            assert server.wait(timeout=30) == 0
+            assert server.wait(timeout=120) == 0
         assert {path: path.read_bytes() for path in (place / "output").rglob("*") if path.is_file()} == before
     finally:
         shutil.rmtree(place)
@@ -173,7 +173,7 @@ def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_b
         with urllib.request.urlopen(f"{address}/", timeout=30) as answer:
             assert answer.status == 200
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=30) == 0
+        assert server.wait(timeout=120) == 0
     with socket.socket() as probe:
         probe.settimeout(1)
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived `hcr ui`"
@@ -205,7 +205,7 @@ def pages(swept: Path) -> Iterator[str]:
         assert server.stdout.readline() == f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
         yield f"http://127.0.0.1:{port}/#"
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=30) == 0
+        assert server.wait(timeout=120) == 0
 
 
 @pytest.fixture(scope="module")

@@ -52,8 +52,14 @@ def numbers(state: TrainingState) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in state.history]
 
 
-def test_real_digits_are_learned(splits: Splits) -> None:
-    _, state = train(splits)
+@pytest.fixture(scope="module")
+def plain(splits: Splits) -> tuple[Any, TrainingState]:
+    """A model that was trained as CFG says, and where its training ended. To be read only."""
+    return train(splits)
+
+
+def test_real_digits_are_learned(plain: tuple[Any, TrainingState]) -> None:
+    _, state = plain
     assert [row["train/loss"] for row in state.history] == sorted(
         (row["train/loss"] for row in state.history), reverse=True
     )
@@ -66,8 +72,10 @@ def test_the_public_metrics_are_there_for_every_epoch(splits: Splits) -> None:
     assert [set(row) for row in state.history] == [names, names]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(splits: Splits) -> None:
-    (first, a), (again, b), (other, _) = train(splits), train(splits), train(splits, CFG.replace(seed=1))
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(
+    splits: Splits, plain: tuple[Any, TrainingState]
+) -> None:
+    (first, a), (again, b), (other, _) = plain, train(splits), train(splits, CFG.replace(seed=1))
     assert numbers(a) == numbers(b)
     assert all(np.array_equal(x, y) for x, y in zip(first.get_weights(), again.get_weights(), strict=True))
     assert not all(np.array_equal(x, y) for x, y in zip(first.get_weights(), other.get_weights(), strict=True))
@@ -108,10 +116,10 @@ def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Spl
     assert all(np.array_equal(x, y) for x, y in zip(whole.get_weights(), resumed.get_weights(), strict=True))
 
 
-def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits) -> None:
+def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits, plain: tuple[Any, TrainingState]) -> None:
     model, state = train(splits, with_training(average_decay=0.9))
-    plain, _ = train(splits)
-    assert not all(np.array_equal(x, y) for x, y in zip(plain.get_weights(), model.get_weights(), strict=True))
+    other, without = plain
+    assert not all(np.array_equal(x, y) for x, y in zip(other.get_weights(), model.get_weights(), strict=True))
     assert all(np.array_equal(x, y) for x, y in zip(model.get_weights(), state.best_weights, strict=True))
     if state.best_epoch == state.epoch:
         assert all(np.array_equal(x, y) for x, y in zip(state.average, state.best_weights, strict=True))
@@ -119,7 +127,6 @@ def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits) -> 
     assert (probabilities.argmax(axis=1) == splits.val.labels).mean() == pytest.approx(state.best["val/accuracy"])
     assert np.array_equal(probabilities, state.best_probabilities)
     # The weights that are trained on are the model's own: training goes the same way with an average and without.
-    _, without = train(splits)
     assert [row["train/loss"] for row in state.history] == [row["train/loss"] for row in without.history]
 
 
@@ -191,10 +198,11 @@ def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrid
     assert ended == []
 
 
-def test_label_smoothing_raises_the_training_loss_and_not_what_validation_measures(splits: Splits) -> None:
-    _, plain = train(splits)
+def test_label_smoothing_raises_the_training_loss_and_not_what_validation_measures(
+    splits: Splits, plain: tuple[Any, TrainingState]
+) -> None:
     _, smooth = train(splits, with_training(label_smoothing=0.3))
-    assert smooth.history[-1]["train/loss"] > plain.history[-1]["train/loss"] + 0.5
+    assert smooth.history[-1]["train/loss"] > plain[1].history[-1]["train/loss"] + 0.5
 
 
 def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_rest(splits: Splits) -> None:
