@@ -135,7 +135,7 @@ def run_sweep(
                 screen.show_known(ledger.all)
                 for run_folder, is_missing in ledger.left_to_upload():
                     uploader.finish(run_folder, is_lost=is_missing)
-                dispatcher.make([run for run in ledger.candidates if run.state == "interrupted"], tell, source)
+                dispatcher.run([run for run in ledger.candidates if run.state == "interrupted"], tell, source)
                 tell()
                 board = board_of(plan, ledger.candidates, allow_incomplete=sweep.allow_incomplete)
 
@@ -143,7 +143,7 @@ def run_sweep(
                 if not confirming and not num_left():
                     confirming = plan_confirmation(ledger, plan, sweep)
                 screen.total = total + len(confirming)
-                dispatcher.make([run for run in confirming if run.is_left], tell)
+                dispatcher.run([run for run in confirming if run.is_left], tell)
 
                 # What is added to runs that have ended. One that is being uploaded cannot be added to.
                 uploader.drain()

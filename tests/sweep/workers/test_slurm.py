@@ -146,7 +146,7 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
     assert again.returncode == 0, stderr
     told += stdout
     assert told.startswith("0 reused, 2 resumed, 0 to run\n")
-    assert told.count("it is tried once more") == 1
+    assert told.count("retrying it") == 1
     assert sorted(trained(tmp_path)) == sorted(before)  # the same runs
     assert all(steps == list(range(1, 61)) for steps in trained(tmp_path).values())
     after = {json.loads(path.read_text())["id"] for path in tmp_path.glob("output/sweeps/*/trials/*/slurm.json")}
