@@ -35,18 +35,18 @@ class Confirmation:
         """Sentences to print; quote only these figures."""
         best = self.board.rows[0]
         show = number_format([row.mean for row in self.board.rows if row.mean is not None])
-        told = [f"On {best.n} fresh seeds alone, {self.board.monitor}:"]
+        lines = [f"On {best.n} fresh seeds alone, {self.board.monitor}:"]
         for row in self.board.rows:
             assert row.mean is not None and row.sd is not None, "the board is complete"
-            told.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
-        told += verdict(self.board)[:1]
+            lines.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
+        lines += verdict(self.board)[:1]
         if self.test:
             spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
-            told.append(
+            lines.append(
                 f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"
                 " once each); quote this, not the scores it was selected on."
             )
-        return list(map(printable, told))
+        return list(map(printable, lines))
 
 
 def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_seeds: int) -> list[PlannedRun]:

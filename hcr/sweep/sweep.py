@@ -27,7 +27,7 @@ from hcr.sweep.dispatch import Dispatcher
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs, new_key
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, write_plan
-from hcr.sweep.report import begin_run, board_of, tell_best, tell_end, tell_means, tell_progress
+from hcr.sweep.report import begin_run, board_of, record_best, record_end, record_means, record_progress
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import source_of
 from hcr.sweep.tasks import build_models, draw_runs, score_run
@@ -127,7 +127,7 @@ def run_sweep(
             if source.note:
                 print(f"note: {source.note}", flush=True)
             begin_run(journal, plan, folder)
-            tell = partial(tell_progress, journal, ledger)
+            tell = partial(record_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:
                 # The runs: those that were interrupted first, then what the grid or the search asks for.
@@ -152,7 +152,7 @@ def run_sweep(
                 for run in ledger.candidates:
                     _score_missing(run, score)
                 uploader.drain()
-                tell_means(ledger.candidates, board, plan, uploader)
+                record_means(ledger.candidates, board, plan, uploader)
                 uploader.drain()
                 if board is not None:
                     _draw_best(local, folder, board, ledger.all, uploader)
@@ -165,8 +165,8 @@ def run_sweep(
 
             # What it came to, in the sweep's own run.
             if board is not None:
-                tell_best(journal, board, ledger.candidates, uploader)
-            tell_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
+                record_best(journal, board, ledger.candidates, uploader)
+            record_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
         return SweepResult(plan, ledger.all, board, confirmed, num_left(), plan.parents[-1], folder)
 
 

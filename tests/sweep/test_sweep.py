@@ -371,7 +371,7 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     path.write_text(json.dumps(plan))
     done = hcr(*grid)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "it began with other code than now: hcr/model/muon.py, keras changed since" in done.stderr
+    assert "the code changed since this sweep started: hcr/model/muon.py, keras;" in done.stderr
     asked = hcr(*grid, "check_only=true")
     assert (asked.returncode, asked.stderr) == (1, done.stderr)
     done = hcr(*grid, "sweep.allow_code_change=true")
@@ -387,7 +387,7 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     assert hcr(*grid).returncode == 0
     done = hcr(*grid, "sweep.confirm=2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "it began with other code than now: keras changed since" in done.stderr
+    assert "the code changed since this sweep started: keras;" in done.stderr
 
 
 def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> None:
