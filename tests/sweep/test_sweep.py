@@ -330,7 +330,7 @@ def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
     command += ("sweep.sampler=random", "sweep.n_trials=8")
     done = hcr(*command)
     assert done.returncode == 0, done.stderr
-    assert "cannot be: model.depth: block" in done.stdout
+    assert "is invalid: model.depth: block" in done.stdout
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
     assert len(made.children) < 8
@@ -504,7 +504,7 @@ def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(tmp_path: Pa
         sweep.client.delete_run(run.info.run_id)
     again = run_hcr(*command, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("was deleted in MLflow; it gets a new one") == 1
+    assert again.stdout.count("was deleted in MLflow; its new one is") == 1
     assert "1 reused, 0 resumed, 1 to run" in again.stdout
     sweep = Sweep(tmp_path)
     key = sweep.parent.data.tags["hcr.key"]
