@@ -67,7 +67,7 @@ class Run:
         state: "new" and "interrupted" are still to be run; "refused" is an invalid point of a search.
         outcome: the result of a finished run, else None.
         why: one line: why it failed or was refused, or after which epoch it was pruned.
-        key: of its MLflow run; None if it has not started.
+        key: the key of the run; None if it has not started.
         is_retry: True if it failed before and is to be retried.
     """
 
