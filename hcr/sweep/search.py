@@ -251,7 +251,7 @@ class Search:
 
 
 def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
-    """The epochs after which the pruner may stop a run: rungs for asha and hyperband, else every epoch."""
+    """The epochs after which the pruner may prune a run: rungs for asha and hyperband, else every epoch."""
     first = max(1, sweep.pruner_warmup)
     if sweep.pruner == "none":
         return []

@@ -275,7 +275,7 @@ def _call(local: Local, uploader: Uploader, log: Path, function: Callable[..., A
 
 
 def _check_signals(uploader: Uploader) -> None:
-    """Raise if a stop signal arrived or the uploader failed."""
+    """Raise if a stop signal arrived or MLflow cannot be imported."""
     stopping.check()
     uploader.check()
 

@@ -61,7 +61,7 @@ class WorkersLost(HcrError):
 
 
 class Workers(Protocol):
-    """Run trials: on this machine, or on a cluster.
+    """A backend that runs trials, on this machine or on a cluster.
 
     Attributes:
         slots: trials at a time; may change with the size of a cluster.

@@ -218,7 +218,7 @@ def run_job(folder: str) -> int:
 
     settle_environment()
     trial = Path(folder)
-    stopping.handle(signal.SIGTERM, signal.SIGUSR2)  # submitit sends SIGUSR2 before the time limit
+    stopping.handle(signal.SIGTERM, signal.SIGUSR2)  # Slurm sends SIGUSR2 before the time limit
     waits = read_task(trial).waits
 
     def report(epoch: int, value: float) -> bool:
