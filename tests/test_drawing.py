@@ -41,7 +41,7 @@ def test_a_sweep_reuses_a_single_run_draws_its_best_and_plots_draws_any_other_as
     assert pictures(at_once).keys() == PIXELS | OTHERS
 
     preview = hcr("train", "-m", "model.depth=1,2", *SMALL[:-1], "training.threads=2", "check_only=true")
-    line = "not reused 1 finished run trained with training.threads=1, and this sweep has 2"
+    line = "not reused 1 finished run trained with training.threads=1; this sweep uses 2"
     assert line in " ".join(preview.stdout.split())
 
     sweep = hcr("train", "-m", "model.depth=1,2", "model.filters=4", *SMALL[:1], *SMALL[2:])

@@ -1,1 +1,1 @@
-"""Sweeps: a frozen plan, trial processes, adaptive search, and what they come to."""
+"""Sweeps: a frozen plan, trial processes, adaptive search, and the leaderboard."""

@@ -1,4 +1,4 @@
-"""`hcr train -m`: from what the gate accepted to what is printed at the end."""
+"""`hcr train -m`: plan a sweep, then run it or print the plan."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,14 +28,14 @@ from hcr.tracking.status import earlier_uris, is_delivered
 
 
 def train_many(checked: Checked, overrides: Sequence[str]) -> int:
-    """Run a sweep, or print what it would be; 1 where one of its runs failed.
+    """Run a sweep, or print its plan (`check_only`); returns 1 if a run failed, else 0.
 
     Args:
-        checked: what the gate accepted.
-        overrides: the command line's.
+        checked: the composed and checked configs.
+        overrides: from the command line.
 
     Raises:
-        HcrError: in one line, what is to be changed.
+        HcrError: one line that says what to change.
         SystemExit: standard output cannot be written any more.
     """
     again = "the same command" + (" without resume=never" if checked.configs[0].resume == "never" else "")
@@ -56,7 +56,7 @@ def _train_many(checked: Checked, overrides: list[str], again: str) -> int:
     if base.check_only:
         from hcr.sweep.preview import print_plan
 
-        with stopping.recording():  # it has processes to end and a folder to remove
+        with stopping.recording():  # a stop signal must end processes and remove a folder
             print_plan(plan, space.sweep, samples, fingerprints)
         return 0
     try:
@@ -74,24 +74,24 @@ def _train_many(checked: Checked, overrides: list[str], again: str) -> int:
 
 
 def plan_of(checked: Checked, overrides: Sequence[str], fingerprints: Fingerprints) -> tuple[Plan, list[RunConfig]]:
-    """The plan, frozen now, with runs of the same numbers in it once; and configs whose models stand for all.
+    """The frozen plan, without duplicate runs, and sample configs whose models are built as a check.
 
     Raises:
-        ConfigError: bounds that the plan exceeds.
+        ConfigError: the plan exceeds a bound.
         DataError: the data cannot be read.
     """
     space, base = checked.space, checked.configs[0]
     assert space is not None
     if base.new_run:
-        raise ConfigError("new_run: is for a single run; expected false, and resume=never for a sweep to begin anew")
+        raise ConfigError("new_run: expected false for a sweep, got true; resume=never starts a sweep over")
     runs, num_same = fold(checked.runs, fingerprints, around=space.sweep.design == "around")
-    fingerprints.read(checked.configs)  # of a search, whose runs are not known yet
+    fingerprints.read(checked.configs)  # for a search, whose runs are not known yet
     if num_same:
-        print(f"note: {counted(num_same, 'combination')} left out, with the same numbers as another", flush=True)
+        print(f"note: {counted(num_same, 'combination')} skipped as duplicates", flush=True)
     own = max(cfg.training.num_threads for cfg in checked.configs) if space.has_own_threads else None
 
     def planned(threads: int | None) -> Plan:
-        """The plan with so many threads for each run; None: as many as fit."""
+        """The plan with `threads` threads for each run; None: as many as fit."""
         num_runs = len(runs) or space.sweep.n_trials or 1
         workers, chosen = workers_and_threads(space.launcher, num_runs=num_runs, own_threads=threads)
         plan = partial(
@@ -107,20 +107,20 @@ def plan_of(checked: Checked, overrides: Sequence[str], fingerprints: Fingerprin
         )
         found = plan(uri=tracking_uri(base.tracking.uri))
         if not sweep_folder(found).exists():
-            # The store is part of a sweep's id: in an output root that was moved, a sweep has the id of its old place.
+            # The store is part of a sweep's id. In an output root that was moved, a sweep keeps the id of its old path.
             before = (plan(uri=uri) for uri in earlier_uris(output_root(), found.uri))
             found = next((replace(found, id=old.id) for old in before if sweep_folder(old).exists()), found)
         return replace(found, id=_id_of(found, is_anew=base.resume == "never"))
 
     plan = planned(own)
     there = read_plan(sweep_folder(plan))
-    if there is not None and there.threads != plan.threads:  # the numbers depend on them, so they stay
+    if there is not None and there.threads != plan.threads:  # results depend on them: keep those of the first command
         plan = planned(there.threads)
     return plan, [run.cfg for run in runs] or checked.configs
 
 
 def _id_of(plan: Plan, *, is_anew: bool) -> str:
-    """The sweep's id: a further one where it is to begin anew, else that of the last time it did."""
+    """The sweep's id: a new one if `is_anew`, else the newest that exists."""
     ids = [plan.id]
     while sweep_folder(replace(plan, id=ids[-1])).exists():
         ids.append(f"{plan.id}-{len(ids) + 1}")
@@ -128,18 +128,18 @@ def _id_of(plan: Plan, *, is_anew: bool) -> str:
 
 
 def _name(space: Space, overrides: Sequence[str]) -> str:
-    """The words that make the sweep the one it is: what varies, and how it is searched."""
+    """The sweep's name in MLflow: the overrides that set its axes and its sampler."""
     keys = {"sweep", "sweep.sampler", *(axis.key for axis in space.axes)}
     words = [word for word in overrides if word.partition("=")[0].lstrip("+~") in keys]
     return " ".join(map(override_without_secrets, words)) or "multirun"
 
 
 def _what_is_kept(plan: Plan, again: str) -> str:
-    """The line for a stop signal: what is kept, and the command that resumes it."""
+    """The line that a stop signal prints: what is kept, and the command that resumes it."""
     folder = sweep_folder(plan)
     there = read_plan(folder)
     if there is None:
-        return "interrupted; no run of the sweep had begun"
+        return "interrupted; no run of the sweep had started"
     run = output_root() / "runs" / "".join(there.parents[-1:])
     if last_event(run).get("status") == "FINISHED":
         rest = "" if is_delivered(run) else "; `hcr sync` uploads the rest of it"
@@ -149,7 +149,11 @@ def _what_is_kept(plan: Plan, again: str) -> str:
 
 
 def print_result(result: SweepResult, again: str) -> None:
-    """The leaderboard, what can be said of it, and where everything is; `again` is the command that goes on."""
+    """Print the leaderboard, the verdict, and where the results are.
+
+    Args:
+        again: the command that resumes the sweep.
+    """
     print()
     mixed = "Mixed code: " if result.plan.is_mixed else ""
     if result.board is not None:
@@ -163,11 +167,11 @@ def print_result(result: SweepResult, again: str) -> None:
         say(mixed + line)
     if result.num_failed:
         say(
-            f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true tries them again,"
-            " sweep.allow_incomplete=true compares what there is"
+            f"{result.num_failed} of {len(result.runs)} runs failed; sweep.retry_failed=true retries them,"
+            " sweep.allow_incomplete=true compares the others"
         )
     if result.num_left:
         are = "is" if result.num_left == 1 else "are"
-        say(f"{counted(result.num_left, 'run')} {are} left; {again} goes on")
+        say(f"{counted(result.num_left, 'run')} {are} left; {again} resumes the sweep")
     say(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
     say(how_to_see(result.plan.uri))

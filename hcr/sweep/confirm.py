@@ -1,4 +1,4 @@
-"""Confirming a winner: the best points of a sweep once more, on seeds that had no part in choosing them."""
+"""Confirmation of a sweep's winner: the best points are trained again on fresh seeds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 from hcr.sweep.report import board_of
 
-CONFIRMED = 2  # points: the winner, and who came next
+CONFIRMED = 2  # points: the winner and the runner-up
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Confirmation:
     """The result of the best points on fresh seeds.
 
     Attributes:
-        board: of the fresh runs alone.
-        runs: these.
-        test: test accuracy of each of the winner's, in order of seeds; scored once each.
+        board: the leaderboard of the fresh runs alone.
+        runs: the fresh runs.
+        test: test accuracy of each fresh run of the winner, in order of seeds; scored once each.
     """
 
     board: Leaderboard
@@ -32,25 +32,25 @@ class Confirmation:
     test: tuple[float, ...]
 
     def lines(self) -> list[str]:
-        """Sentences to print: only these figures are to be quoted."""
+        """Sentences to print; quote only these figures."""
         best = self.board.rows[0]
         show = number_format([row.mean for row in self.board.rows if row.mean is not None])
-        told = [f"On {best.n} fresh seeds alone, {self.board.monitor}:"]
+        lines = [f"On {best.n} fresh seeds alone, {self.board.monitor}:"]
         for row in self.board.rows:
-            assert row.mean is not None and row.sd is not None, "of a board that is whole"
-            told.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
-        told += verdict(self.board)[:1]
+            assert row.mean is not None and row.sd is not None, "the board is complete"
+            lines.append(f"  {row.label}: mean {show(row.mean)}, sd {show(row.sd)}, n = {row.n}")
+        lines += verdict(self.board)[:1]
         if self.test:
             spread = f", sd {stdev(self.test):.4f}" if len(self.test) > 1 else ""
-            told.append(
+            lines.append(
                 f"{best.label}: test accuracy {mean(self.test):.4f}{spread} (n = {len(self.test)} fresh seeds, scored"
-                " once each); quote these, not the scores that it was chosen by."
+                " once each); quote this, not the scores it was selected on."
             )
-        return list(map(printable, told))
+        return list(map(printable, lines))
 
 
 def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_seeds: int) -> list[PlannedRun]:
-    """The best points of `board` that have finished runs, with `num_seeds` seeds that no run of the sweep has had."""
+    """The best points of `board` that have finished runs, each with `num_seeds` seeds that the sweep has not used."""
     space = Space.from_json(plan.space)
     fresh = range(max(run.planned.seed for run in runs) + 1, max(run.planned.seed for run in runs) + 1 + num_seeds)
     found: list[PlannedRun] = []
@@ -74,9 +74,9 @@ def confirming_runs(plan: Plan, board: Leaderboard, runs: Sequence[Run], num_see
 
 
 def plan_confirmation(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Run]:
-    """The runs that confirm the best points, in the ledger from here on; all others have been made.
+    """Plan the runs that confirm the best points and add them to the ledger, once all other runs are done.
 
-    None where a point lacks runs that failed: the best of what is left need not be the best.
+    Empty if runs are missing, unless `sweep.allow_incomplete`: the best of the remaining ones need not be the best.
     """
     if sweep.confirm is None:
         return []
@@ -87,18 +87,18 @@ def plan_confirmation(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Ru
 
 
 def confirmation(plan: Plan, runs: Sequence[Run], score: Callable[[Run], float]) -> Confirmation | None:
-    """Compare the fresh runs, and score the winner's on test; None as long as not all of them have finished.
+    """Compare the fresh runs, and score those of the winner on test; None unless all of them have finished.
 
     Args:
-        score: scores a run, and returns its test accuracy.
+        score: scores a run and returns its test accuracy.
 
     Raises:
-        HcrError: test cannot be scored.
+        HcrError: a run cannot be scored on test.
     """
     if not runs or any(run.outcome is None for run in runs):
         return None
     board = board_of(plan, runs, allow_incomplete=False)
-    assert board is not None, "all of them have finished"
+    assert board is not None, "all runs have finished"
     winner = board.rows[0].label
     test = tuple(score(run) for run in runs if run.planned.point_label == winner)
     return Confirmation(board, list(runs), test)

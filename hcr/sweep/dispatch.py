@@ -1,4 +1,4 @@
-"""Trials handed to workers, and what is heard of them, until there is none left to make."""
+"""The Dispatcher: hands trials to workers and handles their events, until no run is left."""
 
 import contextlib
 import os
@@ -20,16 +20,18 @@ from hcr.tracking.events import JOURNAL
 from hcr.tracking.uploader import Uploader
 
 POLL_S = 0.2
-GRACE_S = 20.0  # for a trial to journal that it was stopped
+GRACE_S = 20.0  # time that a stopped trial has to write its journal
 
 
 @dataclass
 class _Trial:
-    """A trial that a worker has.
+    """A trial that was handed to a worker.
 
     Attributes:
-        began: when its process was there, by `time.monotonic`; None: not yet.
-        epoch: its last one that was heard of.
+        began: when its process started, by `time.monotonic`; None: not yet.
+        epoch: the last epoch that it reported.
+        timed_out: True once it was stopped by `sweep.trial_timeout`.
+        is_followed: True once the uploader follows its run.
     """
 
     run: Run
@@ -40,15 +42,15 @@ class _Trial:
 
 
 class Dispatcher:
-    """Makes the runs of a sweep.
+    """Runs the trials of a sweep.
 
     Args:
-        ledger: knows where each of them stands.
-        workers: make them.
-        uploader: carries them to the store.
-        screen: shows them.
-        sweep: their bounds, as this command gives them.
-        begun_s: when the sweep began, by `time.monotonic`.
+        ledger: the state of every run.
+        workers: run the trials.
+        uploader: uploads the runs to the store.
+        screen: displays them.
+        sweep: time limits, from this command.
+        begun_s: when this command started the sweep, by `time.monotonic`.
     """
 
     def __init__(
@@ -63,38 +65,38 @@ class Dispatcher:
         self._ledger, self._workers, self._uploader, self._screen = ledger, workers, uploader, screen
         self._sweep = sweep
         self._trials: dict[Path, _Trial] = {}
-        self._died_after: dict[int, int] = {}  # by run, the epoch that its process died behind
+        self._died_after: dict[int, int] = {}  # by run number: the last epoch reported before its process was lost
         self._begun_s = begun_s
 
-    def make(self, waiting: Iterable[Run], on_ended: Callable[[], None], source: Source | None = None) -> None:
-        """Make `waiting`, then what `source` has, until there is no more or time is up.
+    def run(self, waiting: Iterable[Run], on_ended: Callable[[], None], source: Source | None = None) -> None:
+        """Run `waiting`, then the runs of `source`, until none is left or `sweep.max_time` is over.
 
         Args:
-            on_ended: called after each run that has ended.
-            source: where further runs come from; None: nowhere.
+            on_ended: called after each run that ended.
+            source: yields further runs; None: there are none.
 
         Raises:
-            KeyboardInterrupt: after every trial has been told, and has journalled where it stands.
-            HcrError: no trial can run any more; as above.
+            KeyboardInterrupt: a stop signal; every trial was stopped and has written its journal.
+            HcrError: no trial can run any more; every trial was stopped likewise.
         """
         queue = deque(waiting)
-        with stopping.deferred():  # what is started is known of, and what has ended is heard
+        with stopping.deferred():  # a signal must not come between starting a trial and recording it
             try:
-                while self._fill(source, queue) or self._trials:
+                while self._fill_slots(source, queue) or self._trials:
                     stopping.check()
                     self._uploader.check()
                     for event in self._workers.events(POLL_S):
-                        self._hear(event, source, queue, on_ended)
-                    self._look()
+                        self._handle(event, source, queue, on_ended)
+                    self._check_trials()
                     self._screen.tick()
                 stopping.check()
             except BaseException:
                 stopping.begin_cleanup()
-                self._stop()
+                self._stop_all()
                 raise
 
-    def _fill(self, source: Source | None, queue: deque[Run]) -> bool:
-        """Start as many trials as there is room for; whether there may be more behind them."""
+    def _fill_slots(self, source: Source | None, queue: deque[Run]) -> bool:
+        """Start a trial in every free slot; False if there is none left to start."""
         while len(self._trials) < self._workers.slots:
             run = self._next(source, queue) if self._has_time() else None
             if run is None:
@@ -102,7 +104,7 @@ class Dispatcher:
             if run.is_left:
                 self._start(run, source)
                 continue
-            if source is not None:  # a search asked for what is known
+            if source is not None:  # a search proposed a run whose result is known already
                 source.ended(run)
             if run.outcome is not None:
                 self._screen.reused(run.planned.number, run.planned.label, run.outcome.value)
@@ -126,7 +128,7 @@ class Dispatcher:
         epochs = run.planned.config["training"]["epochs"]
         self._screen.started(run.planned.number, run.planned.label, epochs=epochs)
 
-    def _hear(self, event: Event, source: Source | None, queue: deque[Run], on_ended: Callable[[], None]) -> None:
+    def _handle(self, event: Event, source: Source | None, queue: deque[Run], on_ended: Callable[[], None]) -> None:
         trial = self._trials[event.folder]
         number = trial.run.planned.number
         if isinstance(event, Began):
@@ -139,19 +141,19 @@ class Dispatcher:
         else:
             del self._trials[event.folder]
             self._ledger.look(trial.run)
-            if trial.run.is_left and not trial.timed_out and self._tries_again(event, trial):
+            if trial.run.is_left and not trial.timed_out and self._should_retry(event, trial):
                 queue.appendleft(trial.run)
                 return
             if trial.run.is_left:
-                self._ledger.fail(trial.run, self._why(event, trial))
+                self._ledger.fail(trial.run, self._failure(event, trial))
             self._upload(trial.run)
             self._show(event.folder, trial.run)
             if source is not None:
                 source.ended(trial.run)
             on_ended()
 
-    def _tries_again(self, event: Ended, trial: _Trial) -> bool:
-        """Whether a trial whose process was lost is made again: once, and once more each time that it got further."""
+    def _should_retry(self, event: Ended, trial: _Trial) -> bool:
+        """True if a trial whose process was lost is retried: once, and again whenever it got further than before."""
         number = trial.run.planned.number
         if not (event.code < 0 or event.code == stopping.INTERRUPTED):
             return False
@@ -159,10 +161,10 @@ class Dispatcher:
             return False
         self._died_after[number] = trial.epoch
         by = f"killed by signal {-event.code}" if event.code < 0 else "interrupted"
-        self._screen.note(f"run {number + 1} was {by}; it is tried once more")
+        self._screen.note(f"run {number + 1} was {by}; retrying it")
         return True
 
-    def _why(self, event: Ended, trial: _Trial) -> str:
+    def _failure(self, event: Ended, trial: _Trial) -> str:
         if trial.timed_out:
             return f"took longer than sweep.trial_timeout={self._sweep.trial_timeout}"
         if event.code < 0:
@@ -176,13 +178,13 @@ class Dispatcher:
         elif run.state == "pruned":
             self._screen.pruned(number, run.why)
         else:
-            told = next((path for path in (folder / ERROR, folder / OUTPUT) if path.exists()), None)
-            self._screen.failed(number, run.why, told)
-            if told is not None and os.environ.get("HCR_TRACEBACK") == "1":
-                print(told.read_text(errors="replace", encoding="utf-8"), file=sys.stderr, flush=True)
+            log = next((path for path in (folder / ERROR, folder / OUTPUT) if path.exists()), None)
+            self._screen.failed(number, run.why, log)
+            if log is not None and os.environ.get("HCR_TRACEBACK") == "1":
+                print(log.read_text(errors="replace", encoding="utf-8"), file=sys.stderr, flush=True)
 
-    def _look(self) -> None:
-        """Upload what has begun, and end what takes too long."""
+    def _check_trials(self) -> None:
+        """Follow the runs that have started, for upload, and stop trials that exceed `sweep.trial_timeout`."""
         limit, now = self._sweep.trial_timeout_s, time.monotonic()
         for folder, trial in self._trials.items():
             run = trial.run.folder
@@ -192,7 +194,7 @@ class Dispatcher:
             took = 0.0 if limit is None or trial.began is None else now - trial.began
             if limit is not None and took > limit + GRACE_S:
                 self._workers.stop(folder, at_once=True)
-            elif limit is not None and took > limit and not trial.timed_out:  # once: it is journalling what it was told
+            elif limit is not None and took > limit and not trial.timed_out:  # once: then it writes its journal
                 trial.timed_out = True
                 self._workers.stop(folder)
 
@@ -200,8 +202,8 @@ class Dispatcher:
         if run.folder is not None and (run.folder / JOURNAL).exists():
             self._uploader.finish(run.folder)
 
-    def _stop(self) -> None:
-        """Tell every trial to stop, and give it time to journal that."""
+    def _stop_all(self) -> None:
+        """Stop every trial, and wait at most GRACE_S until they have written their journals."""
         with contextlib.suppress(WorkersLost):
             deadline = time.monotonic() + GRACE_S
             for folder in self._trials:
@@ -213,4 +215,4 @@ class Dispatcher:
                         self._upload(trial.run)
                     elif isinstance(event, Epoch):
                         self._workers.answer(event.folder, go_on=True)
-        self._workers.close()  # at once: what still runs would be forked while the others are uploaded
+        self._workers.close()  # at once: otherwise waiting trials would still be forked while others are uploaded

@@ -1,6 +1,6 @@
-"""Which runs of a sweep are the same run: their fingerprints, and the data that these depend on.
+"""Fingerprints of the runs of a sweep: runs with equal fingerprints are the same run.
 
-Configs alone cannot tell: two files may hold one data set, and one file may hold other data than yesterday.
+Configs are not enough: two files may hold the same data set, and the data in a file may change.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from hcr.sweep.plan import Plan, place_of
 
 
 class Fingerprints:
-    """Fingerprints of the runs of a sweep; what several runs share is read and digested once.
+    """Fingerprints of the runs of a sweep; data that several runs share is read and digested once.
 
     Attributes:
         data: source and digest of every data set seen so far, by `place_of` (see `Plan.data`).
@@ -27,7 +27,7 @@ class Fingerprints:
         self._code: dict[str, str] = {}
 
     def of(self, cfg: RunConfig) -> str:
-        """The fingerprint that a run of `cfg` in a sweep will have.
+        """The fingerprint of a run of `cfg` in a sweep.
 
         Raises:
             DataError: its data cannot be read.
@@ -40,10 +40,10 @@ class Fingerprints:
         return fingerprint(cfg, dataset_digest=data.dataset, split_digest=data.split, code=self._code[kinds])
 
     def read(self, configs: Iterable[RunConfig]) -> None:
-        """Digest the data of all `configs`, one data set after the other: only the last one read is in memory.
+        """Digest the data of all `configs`, grouped by data set: only the last one read stays in memory.
 
         Raises:
-            DataError: a data set that cannot be read.
+            DataError: a data set cannot be read.
         """
         for cfg in sorted(configs, key=lambda cfg: repr(cfg.dataset)):
             self._data_of(cfg)
@@ -57,14 +57,14 @@ class Fingerprints:
 
 
 def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool) -> tuple[list[AskedRun], int]:
-    """The first of all runs that have one fingerprint, and how many others were left out.
+    """Remove duplicates: the first run of each fingerprint, and the number of runs that were removed.
 
     Args:
-        around: whether the sweep's design is `around`. Every axis that has the base's own value asks for the base
-            config again there: that is left out without being counted.
+        around: True for `sweep.design=around`. There every axis that contains the base's own value repeats the base
+            config; these repeats are not counted.
 
     Raises:
-        DataError: a data set that cannot be read.
+        DataError: a data set cannot be read.
     """
     fingerprints.read(run.cfg for run in runs)
     first: dict[str, AskedRun] = {}
@@ -77,13 +77,13 @@ def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool) 
 
 
 def check_data(before: Mapping[str, Mapping[str, str]], plan: Plan) -> None:
-    """Refuse to go on with a sweep whose data changed since it began: one leaderboard is of one data set.
+    """Refuse to resume a sweep whose data changed since it started: a leaderboard never mixes old and new data.
 
     Args:
-        before: the data that it began with, as in `Plan.data`.
+        before: the data at its start, as in `Plan.data`.
 
     Raises:
-        ConfigError: names the files.
+        ConfigError: the data changed; names the files.
     """
     changed = sorted({now["source"] for place, now in plan.data.items() if _differs(before.get(place), now)})
     if changed:

@@ -1,12 +1,12 @@
-"""The state of every run of a sweep, read from the journals: nothing else says so, and nobody else asks.
+"""The ledger: the state of every run of a sweep, read from the journals, its only source.
 
-A run's own journal says what became of it. What it cannot say is in the journal of its trial, in the trial's folder:
+A run's own journal records its result. Events that it cannot record are in the trial's journal, in the trial's folder:
 
-    asked      a search asked for this point: its values as Optuna keeps them, and what the sampler notes with them
-    noted      what the pruner notes with them after an epoch
-    refused    the gate does not take the point
-    failed     the run has failed, and could not write that down itself
-    retry      the run has failed before, and is made again
+    asked      a search proposed this point: its values as Optuna stores them, and the sampler's notes
+    noted      the pruner's notes after an epoch
+    refused    the point is invalid: the gate refused its config
+    failed     the run failed and could not record that itself
+    retry      the run failed before and is retried
 """
 
 import contextlib
@@ -42,11 +42,11 @@ class Outcome:
 
     Attributes:
         key: the run's.
-        value: the monitored validation metric of the epoch that was kept.
-        val_accuracy, val_loss: there.
-        epochs: that were trained.
-        train_s: seconds of its epochs.
-        num_params: of its model.
+        value: the monitored validation metric, at the best epoch.
+        val_accuracy, val_loss: at the same epoch.
+        epochs: number of epochs trained.
+        train_s: seconds of training, summed over its epochs.
+        num_params: parameters of its model.
     """
 
     key: str
@@ -60,16 +60,15 @@ class Outcome:
 
 @dataclass
 class Run:
-    """A planned run, and where it stands.
+    """A planned run and its state.
 
     Attributes:
-        planned: what the plan says.
-        state: "new" and "interrupted" are still to be made; "refused" is a point that a search asked for and the gate
-            does not take.
-        outcome: of one that has finished.
-        why: of one that failed or was refused, in a line; of one that was pruned, after which epoch.
-        key: of the run that it is, or resumes; None where it has not begun.
-        is_retry: whether it has failed before, and is to be made again.
+        planned: its entry in the plan.
+        state: "new" and "interrupted" are still to be run; "refused" is an invalid point of a search.
+        outcome: the result of a finished run, else None.
+        why: one line: why it failed or was refused, or after which epoch it was pruned.
+        key: the key of the run; None if it has not started.
+        is_retry: True if it failed before and is to be retried.
     """
 
     planned: PlannedRun
@@ -81,27 +80,27 @@ class Run:
 
     @property
     def is_left(self) -> bool:
-        """Whether it is still to be made."""
+        """True if it is still to be run."""
         return self.state in ("new", "interrupted")
 
     @property
     def folder(self) -> Path | None:
-        """The run's folder; None where it has not begun."""
+        """The run's folder; None if it has not started."""
         return None if self.key is None else output_root() / "runs" / self.key
 
 
 class Ledger:
-    """The runs of a sweep.
+    """The runs of a sweep and their states.
 
     Args:
-        plan: what they are of.
-        folder: the sweep's.
+        plan: the sweep's plan.
+        folder: the sweep's folder.
         fingerprints: of the runs.
         deleted: keys of runs that were deleted in MLflow.
-        retry_failed: whether runs that failed are to be made again.
+        retry_failed: True to retry failed runs.
 
     Attributes:
-        runs: every run that is known of, by number.
+        runs: every known run, by number.
     """
 
     def __init__(
@@ -111,22 +110,22 @@ class Ledger:
         self._plan, self._folder, self._fingerprints, self._retries = plan, folder, fingerprints, retry_failed
         root = output_root()
         self._finished = finished_runs(root, uri=plan.uri, experiment=plan.experiment, without=deleted)
-        self._own: dict[str, Event] = {}  # what each run of this sweep began with, by its number
-        self._taken_away: set[str] = set()  # numbers of those that were deleted
+        self._own: dict[str, Event] = {}  # the first event of each run of this sweep, by number tag
+        self._deleted_numbers: set[str] = set()  # number tags of runs that were deleted in MLflow
         for header in sorted(map(first_event, run_folders(root)), key=lambda header: int(header.get("time_ms", 0))):
             number = header.get("tags", {}).get(NUMBER_TAG)
             if number is None or header.get("parent") not in plan.parents:
                 continue
             if header["key"] in deleted:
-                self._taken_away.add(number)
+                self._deleted_numbers.add(number)
             else:
                 self._own[number] = header
 
     def stand(self, planned: PlannedRun) -> Run:
-        """The state of a planned run before the sweep goes on; known from here on.
+        """Add a planned run to the ledger, in the state that earlier commands left it in.
 
-        Its trial's word comes first, then that of the run that it began, then a finished run of the same fingerprint,
-        whoever made it.
+        Its trial's journal is read first, then its own run's, then those of finished runs with the same fingerprint,
+        in any sweep.
 
         Raises:
             DataError: its data cannot be read.
@@ -144,31 +143,31 @@ class Ledger:
         if not run.is_left:
             return run
         cfg = planned.cfg
-        mark = self._fingerprints.of(cfg)
+        fingerprint = self._fingerprints.of(cfg)
         if not (cfg.new_run or cfg.resume == "never"):
-            with contextlib.suppress(KeyError, OSError, HcrError):  # it has been taken away: made anew
-                if mark in self._finished:
-                    run.outcome, run.state = outcome_of(self._finished[mark], self._plan.monitor), "reused"
+            with contextlib.suppress(KeyError, OSError, HcrError):  # its folder is gone: train it again
+                if fingerprint in self._finished:
+                    run.outcome, run.state = outcome_of(self._finished[fingerprint], self._plan.monitor), "reused"
                     run.key = run.outcome.key
                     return run
-        # It goes on where it is the same run still, nested where it will be seen.
-        is_same = header is not None and header["tags"].get("hcr.fingerprint") == mark
+        # It resumes only with the same fingerprint, and under a parent run that still exists.
+        is_same = header is not None and header["tags"].get("hcr.fingerprint") == fingerprint
         if header is None or not is_same or header["parent"] != self._plan.parents[-1]:
             run.state, run.key = "new", None
         return run
 
     def refuse(self, planned: PlannedRun, why: str) -> Run:
-        """A point that a search asked for cannot be; known from here on."""
+        """Add an invalid point of a search to the ledger, with the reason."""
         run = self.runs[planned.number] = Run(planned, "refused", why=why)
         if not any(event["event"] == REFUSED for event in _events(self.trial(planned))):
             append_event(self.trial(planned), REFUSED, **{WHY: why})
         return run
 
     def write_trial(self, run: Run, *, waits: bool) -> Path:
-        """Write what a worker needs to make `run`; the trial's folder.
+        """Write the task of `run` for a worker; returns the trial's folder.
 
         Args:
-            waits: whether it waits after each epoch for the word to go on.
+            waits: True if the trial waits after each epoch for the pruner's decision.
         """
         planned, plan = run.planned, self._plan
         run.key = run.key or new_key()
@@ -189,21 +188,21 @@ class Ledger:
             waits=waits,
         )
         write_trial(self.trial(planned), task, planned.cfg)
-        if run.is_retry:  # not sooner: a retry that never begins changes nothing
+        if run.is_retry:  # recorded only now, so that a retry that never starts changes nothing
             run.is_retry = False
             append_event(self.trial(planned), RETRY)
         return self.trial(planned)
 
     def look(self, run: Run) -> None:
-        """Read the journals of `run`, whose process has ended."""
+        """Update the state of `run` from its journals, after its process ended."""
         self._read(run)
-        if run.state == "new":  # nothing of it is there: it begins under another key
+        if run.state == "new":  # it left no journal: start it under a new key
             run.key = None
         if run.outcome is not None and run.folder is not None:
-            self._finished[self._fingerprints.of(run.planned.cfg)] = run.folder  # a search may come to the point again
+            self._finished[self._fingerprints.of(run.planned.cfg)] = run.folder  # a search may propose the point again
 
     def fail(self, run: Run, why: str) -> None:
-        """`run` has failed, and could not write that down itself."""
+        """Record that `run` failed, where it could not do so itself."""
         append_event(self.trial(run.planned), FAILED, **{WHY: why})
         if run.folder is not None:
             with contextlib.suppress(OSError, HcrError), lock_run(run.folder):
@@ -211,13 +210,13 @@ class Ledger:
         self._read(run)
 
     def trial(self, planned: PlannedRun) -> Path:
-        """The folder of the trial of a planned run."""
+        """The trial folder of a planned run."""
         if planned.phase == "confirm":
             return self._folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}"
         return self._folder / TRIALS / f"{planned.number + 1:04d}"
 
     def asked(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """The points that a search has asked for, in order: values as Optuna keeps them, and the notes with each."""
+        """The points that a search has proposed, in order: values as Optuna stores them, and its notes on each."""
         found: list[tuple[dict[str, Any], dict[str, Any]]] = []
         while events := _events(self._folder / TRIALS / f"{len(found) + 1:04d}"):
             if events[0]["event"] != ASKED:
@@ -229,13 +228,13 @@ class Ledger:
         return found
 
     def ask(self, number: int, params: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        """A search asks for a point: its trial begins."""
+        """Record a point that a search proposed, as the first event of its trial."""
         folder = self._folder / TRIALS / f"{number + 1:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         append_event(folder, ASKED, params=dict(params), notes=dict(notes))
 
     def note(self, run: Run, notes: Mapping[str, Any]) -> None:
-        """Record the pruner's notes with a trial."""
+        """Record the pruner's notes on a trial."""
         append_event(self.trial(run.planned), NOTED, notes=dict(notes))
 
     def history(self, run: Run) -> dict[int, float]:
@@ -249,24 +248,24 @@ class Ledger:
 
     @property
     def all(self) -> list[Run]:
-        """Every run that is known of, by number."""
+        """Every known run, in order of numbers."""
         return [self.runs[number] for number in sorted(self.runs)]
 
     @property
     def candidates(self) -> list[Run]:
-        """Those that the leaderboard is made of: without the runs that confirm its best points."""
+        """The runs that the leaderboard compares: all but those that confirm its best points."""
         return [run for run in self.all if run.planned.phase != "confirm"]
 
     def new_configs(self) -> list[RunConfig]:
-        """The configs of runs that have never begun."""
+        """The configs of runs that have never started."""
         return [run.planned.cfg for run in self.all if run.state == "new"]
 
     def num_made_again(self) -> int:
-        """Runs that are made again as theirs were deleted in MLflow."""
-        return sum(run.state == "new" and number_tag(run.planned) in self._taken_away for run in self.all)
+        """Number of runs that are trained again because they were deleted in MLflow."""
+        return sum(run.state == "new" and number_tag(run.planned) in self._deleted_numbers for run in self.all)
 
     def left_to_upload(self) -> Iterable[tuple[Path, bool]]:
-        """Runs of the sweep that have ended and that the store has not as a whole; whether it has lost them."""
+        """Ended runs that the store does not have completely: the folder, and True if the store lost the run."""
         lost = set(lost_runs(output_root(), self._plan.uri))
         for header in self._own.values():
             folder = output_root() / "runs" / header["key"]
@@ -274,7 +273,7 @@ class Ledger:
                 yield folder, folder in lost
 
     def _read(self, run: Run) -> None:
-        """Set state, outcome and why of `run` by the journals."""
+        """Set state, outcome and why of `run` from the journals."""
         run.state, run.outcome, run.why = "new", None, ""
         retried_ms = 0
         for event in _events(self.trial(run.planned)):
@@ -299,24 +298,24 @@ class Ledger:
 
 
 def deleted_runs(uri: str) -> frozenset[str]:
-    """The keys of runs that were deleted in the store at `uri`; none where it does not answer."""
+    """The keys of runs that were deleted in the store at `uri`; empty if it does not answer."""
     root = output_root()
     return deleted_keys(root, uri, ask(uri, LONGEST_WAIT_S)) if run_folders(root) else frozenset()
 
 
 def new_key() -> str:
-    """A key for a run: hex digits that are no number, such as 12e45, which would be no text in YAML."""
+    """A new run key: hex digits that begin with a letter, as YAML would read a key such as 12e45 as a number."""
     return secrets.choice("abcdef") + secrets.token_hex(6)[1:]
 
 
 def number_tag(planned: PlannedRun) -> str:
-    """The tag that tells the runs of a sweep from one another, however it grows."""
+    """The value of NUMBER_TAG, unique in the sweep: the number, or the point and seed of a confirming run."""
     number = f"{planned.number + 1}"
     return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
 
 
 def short_name(planned: PlannedRun, plan: Plan) -> str:
-    """A name short enough for MLflow's table: `depth=3 seed=1` for `model.depth=3 seed=1`, where that is clear."""
+    """A short name for MLflow's table: `depth=3 seed=1` for `model.depth=3 seed=1`, unless it would be ambiguous."""
     names = short_names([*plan.axes, SEED])
     words = [word.partition("=") for word in planned.overrides]
     return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
@@ -326,7 +325,7 @@ def outcome_of(folder: Path, monitor: str) -> Outcome:
     """The result of the finished run in `folder`, read from its journal.
 
     Raises:
-        KeyError, TrackingError: the journal does not say, or is damaged.
+        KeyError, TrackingError: the journal lacks the result or is damaged.
     """
     last: dict[str, float] = {}
     epochs, train_s, key = 0, 0.0, ""
@@ -350,23 +349,23 @@ def outcome_of(folder: Path, monitor: str) -> Outcome:
 
 
 def counts(ledger: Ledger, num_left: int, *, is_search: bool) -> str:
-    """`9 reused, 1 resumed, 2 to run` (of a search, to try), and what failed before."""
+    """`9 reused, 1 resumed, 2 to run` (for a search, `to try`), and runs pruned or failed before."""
     states = [run.state for run in ledger.all]
     resumed = states.count("interrupted")
     reused = states.count("reused") + states.count("finished")
-    # A search's points are not known yet: one that it comes to again is not run a second time.
-    told = f"{reused} reused, {resumed} resumed, {num_left - resumed} {'to try' if is_search else 'to run'}"
+    # "To try": a search does not run a point that it proposes again.
+    line = f"{reused} reused, {resumed} resumed, {num_left - resumed} {'to try' if is_search else 'to run'}"
     if pruned := states.count("pruned"):
-        told += f", {pruned} pruned before"
+        line += f", {pruned} pruned before"
     if failed := states.count("failed"):
-        told += f", {failed} failed before (sweep.retry_failed=true tries them again)"
+        line += f", {failed} failed before (sweep.retry_failed=true retries them)"
     if again := ledger.num_made_again():
-        told += f"\nnote: made again, as deleted in MLflow: {counted(again, 'run')}"
-    return told
+        line += f"\nnote: {counted(again, 'run')} deleted in MLflow will be trained again"
+    return line
 
 
 def _events(trial: Path) -> list[Event]:
-    """The events in the journal of a trial; none where there is no journal."""
+    """The events in the journal of a trial; empty if there is no journal."""
     try:
         return [event for event, _ in read_events(trial)]
     except FileNotFoundError:
@@ -374,7 +373,7 @@ def _events(trial: Path) -> list[Event]:
 
 
 def _tags(folder: Path) -> dict[str, str]:
-    """The tags of a run as they are now."""
+    """The current tags of a run."""
     tags: dict[str, str] = {}
     for event, _ in read_events(folder):
         if event["event"] == "run":

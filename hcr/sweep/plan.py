@@ -1,11 +1,11 @@
-"""The plan of a sweep: every run it is of, frozen before the first one starts.
+"""The plan of a sweep: all its runs, frozen before the first one starts.
 
     <output root>/sweeps/<id>/
-        plan.json          what is below
+        plan.json          the `Plan`
         trials/<number>/   a trial (see `trial`)
         lock               held by the controller
 
-The id is a digest of what is planned, not of when or by which code: the same command finds its sweep again.
+The id is a digest of what is planned, independent of time and code, so the same command finds its sweep again.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ T = TypeVar("T")
 PLAN, TRIALS = "plan.json", "trials"
 ID_LENGTH = 12  # hex digits: enough to tell the sweeps of one output root apart
 PLACE_LENGTH = 12  # hex digits: enough to tell the data sets of one sweep apart
-NO_PLACE = ("class_names", "url", "sha256")  # settings of a data set that choose no images
+NO_PLACE = ("class_names", "url", "sha256")  # settings of a data set that do not select images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class PlannedRun:
     """One run of a sweep.
 
     Attributes:
-        number: from 0; its place in the plan.
-        overrides: what differs from the base config, as one would write it.
+        number: its position in the plan, from 0.
+        overrides: its differences from the base config, as Hydra overrides.
         values: by axis, without the seed.
         point: the number of its point, from 0.
         seed: the run's.
         config: the resolved config, as plain values.
-        phase: "grid" or "search"; "confirm" for a run that confirms a winner.
+        phase: "grid", "search", or "confirm" for a run that confirms a winner.
     """
 
     number: int
@@ -57,12 +57,12 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """What stands for it on a screen and in MLflow."""
+        """Its name on the screen and in MLflow: all overrides."""
         return " ".join(self.overrides) or "the base config"
 
     @property
     def point_label(self) -> str:
-        """What stands for its point."""
+        """The name of its point: the overrides without the seed."""
         return " ".join(word for word in self.overrides if not word.startswith(f"{SEED}=")) or "the base config"
 
     @property
@@ -73,27 +73,27 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep, frozen.
+    """A frozen sweep.
 
     Attributes:
-        id: the digest of the rest, without `code` and what only decides how fast it goes.
-        name: what MLflow shows.
+        id: a digest of the rest, without `code` and settings that only affect speed.
+        name: shown in MLflow.
         command: the overrides of the command line.
-        fixed: those that all runs have in common.
-        axes: what varies, the seed left out.
-        base: what the base config has there.
-        runs: all of a grid; of a search none, as its runs come one after another.
+        fixed: the overrides that all runs share.
+        axes: the keys that vary, without the seed.
+        base: their values in the base config.
+        runs: all runs of a grid; empty for a search, which proposes its runs one at a time.
         space: the base config and its axes (see `Space.to_json`).
-        monitor: the metric that points are compared by, higher or lower being better.
-        seed: of a search and of a sample.
+        monitor: the metric that points are compared by.
+        seed: of the search or the sample.
         uri, experiment: the store.
         workers: runs at a time; None: as many as the launcher has room for.
-        threads: of each.
-        code: SHA-256 by file of the sources that decide numbers, and versions by library.
-        data: of each data set, by `place_of`, the "source" it was read from and the "digest" of its images and labels.
-        sweep: how points are chosen, as plain values.
-        is_mixed: whether it went on although the code had changed.
-        parents: keys of the sweep's own run: the last one, and before it those that were deleted in MLflow.
+        threads: of each run.
+        code: SHA-256 by file of the sources that affect results, and versions by library.
+        data: for each data set, by `place_of`: the "source" it was read from and the "digest" of its images and labels.
+        sweep: the sweep's config, as plain values.
+        is_mixed: True if it was resumed after the code changed.
+        parents: keys of the parent run: the current one last, after those that were deleted in MLflow.
     """
 
     id: str
@@ -118,12 +118,12 @@ class Plan:
 
     @property
     def higher_is_better(self) -> bool:
-        """The direction of the monitored metric."""
+        """True if higher values of the monitored metric are better."""
         return MONITORS[self.monitor]
 
     @property
     def is_search(self) -> bool:
-        """Whether its points are chosen one after another."""
+        """True if its points are proposed one at a time, by a sampler."""
         return bool(self.sweep["sampler"] != "grid")
 
 
@@ -142,11 +142,11 @@ def make_plan(
     """Freeze a sweep.
 
     Args:
-        runs: of a grid; of a search none.
-        space: what the command line spans.
-        base: a config of the sweep, for what its runs have in common.
+        runs: all runs of a grid; empty for a search.
+        space: the space that the command line spans.
+        base: a config of the sweep, for the settings that its runs share.
         workers, threads: runs at a time, and threads of each.
-        data: as for Plan.
+        data: see `Plan.data`.
     """
     sweep = space.sweep
     points: dict[tuple[tuple[str, str], ...], int] = {}
@@ -200,8 +200,8 @@ def make_plan(
 def frozen_config(cfg: RunConfig, space: Space, threads: int) -> dict[str, Any]:
     """The resolved config of one run of a sweep.
 
-    Its threads are the sweep's, where they are no axis. Whether to begin anew is asked of the sweep as a whole: each of
-    its runs goes on where it was interrupted.
+    It gets the sweep's threads, unless threads are an axis. `resume=never` starts the sweep over, not each run: an
+    interrupted run of the new sweep still resumes.
     """
     config = to_dict(cfg)
     if cfg.resume == "never":
@@ -210,12 +210,12 @@ def frozen_config(cfg: RunConfig, space: Space, threads: int) -> dict[str, Any]:
 
 
 def with_threads(config: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """A resolved config with so many threads."""
+    """A copy of a resolved config with `threads` threads."""
     return {**config, "training": {**config["training"], "threads": threads}}
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
-    """Write `plan.json` whole or not at all."""
+    """Write `plan.json` atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / (PLAN + ".new")
     with new.open("w", encoding="utf-8") as file:
@@ -226,10 +226,10 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan in a sweep's folder, of an earlier version too; None where there is none.
+    """The plan in a sweep's folder, including plans of earlier versions; None if there is none.
 
     Raises:
-        ConfigError: it is damaged.
+        ConfigError: the plan is damaged.
     """
     try:
         values = json.loads((folder / PLAN).read_text(encoding="utf-8"))
@@ -243,34 +243,34 @@ def read_plan(folder: Path) -> Plan | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / PLAN}: expected the plan of a sweep ({one_line(error)})") from error
     if not plan.parents:
-        with contextlib.suppress(OSError):  # where earlier versions kept it
+        with contextlib.suppress(OSError):  # earlier versions kept it here
             parent = (folder / "parent.txt").read_text(encoding="utf-8").strip()
             return replace(plan, parents=(parent,))
     return plan
 
 
 def _known(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A `kind` of these values, without those that only earlier versions had."""
+    """A `kind` made of `values`, without fields that only earlier versions had."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in values.items() if name in names})
 
 
 def changed_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The sources and libraries that differ between then and now, those that came or went among them."""
+    """The sources and libraries that were changed, added or removed."""
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 def told_changes(changed: Sequence[str]) -> str:
-    """Why a sweep whose code changed does not go on by itself."""
+    """The message that refuses to resume a sweep whose code changed."""
     shown = ", ".join(changed[:10]) + (f" and {len(changed) - 10} more" if len(changed) > 10 else "")
     return (
-        f"sweep: it began with other code than now: {shown} changed since, and results would be mixed;"
-        " sweep.allow_code_change=true goes on and says so, resume=never begins anew"
+        f"sweep: the code changed since this sweep started: {shown};"
+        " sweep.allow_code_change=true resumes and marks the results as mixed, resume=never starts over"
     )
 
 
 def place_of(dataset: DataFormat) -> str:
-    """What stands for a data set, whatever its files hold: a digest of the settings that say which images it has."""
+    """An id of a data set's location: a digest of the settings that select its images, not of the images."""
     return digest({key: value for key, value in vars(dataset).items() if key not in NO_PLACE})[:PLACE_LENGTH]
 
 
@@ -280,16 +280,16 @@ def digest(value: Any) -> str:
 
 
 def _in_order(axis: dict[str, Any]) -> dict[str, Any]:
-    """An axis whose choices stand in one order, however they were shuffled."""
+    """An axis with its choices sorted."""
     return {**axis, "choices": sorted(map(repr, axis["choices"]))}
 
 
 def _kinds(cfg: RunConfig) -> tuple[type, ...]:
-    """What says which installed packages take part in a run."""
+    """The classes of a run's parts, which tell which installed packages it uses."""
     return tuple(type(getattr(cfg, group)) for group in RUN_GROUPS)
 
 
 def _identity(cfg: RunConfig, space: Space) -> dict[str, Any]:
-    """What decides a run, and where its data lies; without the number of threads where the machine chooses it."""
+    """The settings that decide a run's results, and its data's location; without threads chosen by the machine."""
     values = deciding_config(cfg) | {"place": place_of(cfg.dataset)}
     return values if space.has_own_threads else with_threads(values, 0)

@@ -1,4 +1,4 @@
-"""`check_only=true` for a sweep: what it would be, what of it is there already, and about how long the rest takes."""
+"""`check_only=true` (a dry run) of a sweep: its plan, the runs it can reuse, and estimates of disk and time."""
 
 import contextlib
 import tempfile
@@ -29,10 +29,10 @@ from hcr.sweep.tasks import time_epochs
 from hcr.sweep.workers.local import CallFailed, Local
 
 MOST_MODELS = 12  # in the table
-MOST_CALIBRATED = 4  # models whose speed is measured; others are taken to be like the nearest in parameters
+MOST_CALIBRATED = 4  # models whose speed is measured; the others get that of the one nearest in parameters
 BYTES_BESIDE_MODEL = 1_500_000  # pictures, predictions and sources of one run
 BESIDE_TRAINING_S = 3.0  # building, tracing, reports and pictures of one run on one core
-COPIES = 2  # the run's own folder, and the store
+COPIES = 2  # in the run's folder and in the store
 
 
 def print_plan(
@@ -42,14 +42,14 @@ def print_plan(
     fingerprints: Fingerprints,
     console: PlainConsole | None = None,
 ) -> None:
-    """Print what the sweep would be; nothing is recorded and nothing is trained but for some steps to time them.
+    """Print the plan of a sweep. Nothing is recorded; training is limited to a few steps for timing.
 
     Args:
-        configs: one a run of a grid; of a search, some at the edges of what it searches.
-        fingerprints: of the runs; what they have read of the data is not read again.
+        configs: of a grid, all its configs; of a search, some at the edges of the search space.
+        fingerprints: of the runs; they cache the digests of the data.
 
     Raises:
-        DataError, ConfigError: as the sweep would.
+        DataError, ConfigError: as the sweep would raise.
     """
     there = read_plan(sweep_folder(plan))
     if there is not None:
@@ -57,17 +57,17 @@ def print_plan(
         plan = replace(plan, runs=there.runs, parents=there.parents)
     console = console or PlainConsole()
     left: list[Run] = []
-    with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # the sweep's own may be another process', at work
+    with tempfile.TemporaryDirectory(prefix="hcr-check-") as name:  # another process may be using the sweep's folder
         scratch = Path(name)
-        with contextlib.closing(Local(scratch, 1, cfg=configs[0])) as here:
-            told = f"{sweep.n_trials} trials by {sweep.sampler}"
+        with contextlib.closing(Local(scratch, 1, cfg=configs[0])) as local:
+            summary = f"{sweep.n_trials} trials by {sweep.sampler}"
             if not plan.is_search:
                 deleted = deleted_runs(plan.uri)
                 ledger = Ledger(plan, sweep_folder(plan), fingerprints, deleted=deleted, retry_failed=False)
                 left = [run for run in map(ledger.stand, plan.runs) if run.is_left]
-                told = counts(ledger, len(left), is_search=False)
-            sizes = check_models(here, scratch, plan, configs, stopping.check)
-            speeds = _calibrate(here, scratch, plan, configs, sizes)
+                summary = counts(ledger, len(left), is_search=False)
+            sizes = check_models(local, scratch, plan, configs, stopping.check)
+            speeds = _calibrate(local, scratch, plan, configs, sizes)
     _print_axes(plan, console)
     _print_models(configs, sizes, speeds, console)
     runs = [run.planned.cfg for run in left]
@@ -82,8 +82,8 @@ def print_plan(
     )
     rows = [
         ("sweep", plan.id),
-        ("runs", told if plan.is_search else f"{size}: {told}"),
-        ("at a time", f"{plan.workers or 'as many as there is room for'}, with {counted(plan.threads, 'thread')} each"),
+        ("runs", summary if plan.is_search else f"{size}: {summary}"),
+        ("at a time", f"{plan.workers or 'as many as fit'}, with {counted(plan.threads, 'thread')} each"),
         ("compared by", f"{plan.monitor} ({'higher' if plan.higher_is_better else 'lower'} is better)"),
     ]
     if sweep.pruner != "none":
@@ -105,7 +105,7 @@ def print_plan(
     changed = [] if there is None or sweep.allow_code_change else changed_code(there.code, plan.code)
     if changed and (plan.is_search or left):
         raise ConfigError(told_changes(changed))
-    console.print("the plan is good; nothing was trained (check_only=true)")
+    console.print("the plan is valid; nothing was trained (check_only=true)")
 
 
 def _print_axes(plan: Plan, console: PlainConsole) -> None:
@@ -116,7 +116,7 @@ def _print_axes(plan: Plan, console: PlainConsole) -> None:
         elif axis["step"] is not None:
             values = f"{axis['low']:g} to {axis['high']:g} in steps of {axis['step']:g}"
         else:
-            values = f"{axis['low']:g} to {axis['high']:g}" + (", by logarithm" if axis["log"] else "")
+            values = f"{axis['low']:g} to {axis['high']:g}" + (", log scale" if axis["log"] else "")
         axes.add_row(printable(axis["key"]), printable(values))
     console.print_table(axes)
 
@@ -126,7 +126,7 @@ def _print_models(
 ) -> None:
     different = {parts_of(cfg): cfg for cfg in configs}
     models = Table("model")
-    for name in ("parameters", "s an epoch", "epochs"):
+    for name in ("parameters", "s/epoch", "epochs"):
         models.add_column(name, justify="right")
     shown = sorted(different.items(), key=lambda row: sizes[row[0]])
     base = to_dict(configs[0])["model"]
@@ -142,9 +142,9 @@ def _print_models(
 
 
 def _calibrate(
-    here: Local, scratch: Path, plan: Plan, configs: Sequence[RunConfig], sizes: dict[str, int]
+    local: Local, scratch: Path, plan: Plan, configs: Sequence[RunConfig], sizes: dict[str, int]
 ) -> dict[str, float]:
-    """Seconds of an epoch, by model: some are measured, others taken to be as long as the nearest in parameters."""
+    """Seconds per epoch, by model: measured for some; the others get that of the one nearest in parameters."""
     different = {parts_of(cfg): cfg for cfg in configs}
     by_size = sorted(different, key=lambda parts: sizes[parts])
     step = max(1, (len(by_size) - 1) / (MOST_CALIBRATED - 1)) if len(by_size) > 1 else 1
@@ -155,7 +155,7 @@ def _calibrate(
         cfg = to_dict(different[parts])
         values.append(cfg if plan.threads == cfg["training"]["threads"] else with_threads(cfg, plan.threads))
     try:
-        found = here.call(time_epochs, values, log=scratch / "calibrate.txt", meanwhile=stopping.check)
+        found = local.call(time_epochs, values, log=scratch / "calibrate.txt", meanwhile=stopping.check)
     except CallFailed as error:
         raise HcrError(f"models cannot be timed: {error}") from error
     measured = dict(zip(measured, found, strict=True))
@@ -164,5 +164,5 @@ def _calibrate(
 
 
 def _listed(values: Sequence[object], most: int = 12) -> str:
-    told = ", ".join(map(str, values[:most]))
-    return told if len(values) <= most else f"{told} and {len(values) - most} more"
+    shown = ", ".join(map(str, values[:most]))
+    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

@@ -1,4 +1,4 @@
-"""The record of a sweep in its own run: its plan, how far it is, and its leaderboard when it has run."""
+"""The parent run of a sweep: its plan, its progress, and its leaderboard at the end."""
 
 import json
 import shutil
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from hcr.sweep.confirm import Confirmation
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
-REUSED_BY = "hcr.reused_by"  # and a sweep's key: a run's number in a sweep that did not make it
+REUSED_BY = "hcr.reused_by"  # tag hcr.reused_by.<key of a parent run>: a run's number in a sweep that reuses it
 
 
 def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
-    """Open the sweep's own run, or go on with it.
+    """Start or resume the parent run.
 
     Args:
         folder: the sweep's, with its plan.
 
     Raises:
-        ConfigError: another process uploads it.
+        ConfigError: another process is uploading it.
     """
     own = plan.parents[-1]
     there = output_root() / "runs" / own
@@ -48,10 +48,10 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
             journal.resume(there, reopen=True)
         except BlockingIOError:
             raise ConfigError(
-                f"another process delivers the run {own} of this sweep; expected it to end first"
+                f"another process is uploading this sweep's parent run {own}; wait until it has finished"
             ) from None
     else:
-        shutil.rmtree(there, ignore_errors=True)  # where it was killed as it began
+        shutil.rmtree(there, ignore_errors=True)  # left by a kill before its first event
         journal.begin(name=redact(plan.name), tags={"hcr.sweep": own, "hcr.sweep_id": plan.id}, key=own)
     journal.params(
         {
@@ -66,13 +66,13 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
     )
     workers = {} if plan.workers is None else {"hcr.workers": str(plan.workers)}
     journal.tags(workers | ({"hcr.mixed_code": "true"} if plan.is_mixed else {}))
-    told = without_secrets(json.loads((folder / PLAN).read_text(encoding="utf-8")))
-    journal.artifact(PLAN).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    shown = without_secrets(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    journal.artifact(PLAN).write_text(json.dumps(shown, indent=1), encoding="utf-8")
     journal.artifact_written(PLAN)
 
 
-def tell_progress(journal: Journal, ledger: Ledger) -> None:
-    """Record how far the sweep is, its confirmation apart."""
+def record_progress(journal: Journal, ledger: Ledger) -> None:
+    """Record the sweep's progress, without its confirmation."""
     states = [other.state for other in ledger.candidates]
     done = {name: states.count(name) for name in ("finished", "reused", "pruned", "failed")}
     values = {
@@ -83,7 +83,7 @@ def tell_progress(journal: Journal, ledger: Ledger) -> None:
     journal.metrics(values, step=sum(done.values()))
 
 
-def tell_end(
+def record_end(
     journal: Journal,
     plan: Plan,
     board: Leaderboard | None,
@@ -93,7 +93,7 @@ def tell_end(
     importances: Mapping[str, float] | None,
     num_left: int,
 ) -> None:
-    """Record the result of the sweep, and its status: FINISHED only where nothing is missing."""
+    """Record the result of the sweep and its status: FINISHED only if no run is missing."""
     lines = confirmed.lines() if confirmed is not None else []
     if board is not None:
         runs = [*ledger.candidates, *confirming]
@@ -106,12 +106,12 @@ def tell_end(
         journal.tags({"hcr.error": f"{failed} of {len(ledger.candidates)} runs failed"})
         journal.end("FAILED")
     elif num_left:
-        journal.tags({"hcr.error": f"not all of it was run: {counted(num_left, 'run')} left"})
+        journal.tags({"hcr.error": f"incomplete: {counted(num_left, 'run')} left"})
         journal.end("KILLED")
 
 
 def _has_begun(run: Path) -> bool:
-    """Whether a run has its first event, whole."""
+    """True if the run's journal has a complete first event."""
     try:
         return b"\n" in (run / JOURNAL).read_bytes()
     except FileNotFoundError:
@@ -119,16 +119,16 @@ def _has_begun(run: Path) -> bool:
 
 
 def points_of(runs: Iterable[Run]) -> list[PointScores]:
-    """The runs by point, in order of the plan; values that a search tried more than once are one point.
+    """The scores of each point, in order of the plan, without refused points.
 
-    What the gate refuses is no point.
+    A search may propose the same values twice: they count as one point, with the run that finished.
     """
     by_point: dict[str, list[Run]] = {}
     for run in sorted((run for run in runs if run.state != "refused"), key=lambda run: run.planned.number):
         mates = by_point.setdefault(run.planned.point_label, [])
         if run.planned.phase != "search" or not mates:
             mates.append(run)
-        elif mates[0].outcome is None:  # given up or failed then, and tried again
+        elif mates[0].outcome is None:  # the earlier one was pruned or failed
             mates[0] = run
     points = []
     for of_point in by_point.values():
@@ -150,7 +150,7 @@ def points_of(runs: Iterable[Run]) -> list[PointScores]:
 
 
 def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Leaderboard | None:
-    """The leaderboard; None where no run has finished."""
+    """The leaderboard; None if no run has finished."""
     points = points_of(runs)
     if not any(point.scores for point in points):
         return None
@@ -165,8 +165,8 @@ def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Lead
 def record_board(
     journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], importances: Mapping[str, float] | None
 ) -> None:
-    """Tell the sweep's own run of its points: numbers, `leaderboard.csv`, `runs.csv` and pictures."""
-    metric = f"point/mean_{plan.monitor.replace('/', '_')}"  # another name than the children's, which are sorted by it
+    """Record the points in the parent run: metrics, `leaderboard.csv`, `runs.csv`, the verdict and pictures."""
+    metric = f"point/mean_{plan.monitor.replace('/', '_')}"  # not the children's name: MLflow sorts those
     numbers: dict[str, int] = {}
     for run in runs:
         numbers.setdefault(run.planned.point_label, run.planned.point + 1)
@@ -184,7 +184,7 @@ def record_board(
 
 
 def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines: Sequence[str]) -> None:
-    """Tell the sweep's own run what the best points came to on fresh seeds."""
+    """Record the results of the best points on fresh seeds in the parent run."""
     write_csv(board, journal.artifact("confirmation.csv"))
     journal.artifact_written("confirmation.csv")
     journal.artifact("confirmation.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -196,7 +196,7 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
 
 
 def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
-    """Every run of the sweep in one table, those of other sweeps that it uses among them."""
+    """Write `runs.csv`: every run of the sweep, including reused ones of other sweeps."""
     with journal.artifact("runs.csv").open("w", newline="", encoding="utf-8") as file:
         file.write(
             csv_line(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
@@ -235,7 +235,7 @@ def _record_pictures(
 
 
 def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, list[tuple[object, PointScores]]]]:
-    """The base point, and by axis the points that differ from it there."""
+    """The base point, and for each axis the points that differ from it there."""
     points = points_of(runs)
     base = next(point for point in points if not point.values)
     effects: dict[str, list[tuple[object, PointScores]]] = {}
@@ -245,8 +245,11 @@ def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, lis
     return replace(base, values=plan.base), effects
 
 
-def tell_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, uploader: Uploader) -> None:
-    """Each run of the sweep hears what its point came to, so that sorting MLflow's table gives the leaderboard."""
+def record_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, uploader: Uploader) -> None:
+    """Record each point's mean in its runs, so that sorting MLflow's table gives the leaderboard.
+
+    A reused run of another sweep keeps its own mean, and gets a tag instead.
+    """
     if board is None:
         return
     for row in board.rows:
@@ -262,55 +265,55 @@ def tell_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, uploa
             assert run.outcome is not None
             folder = output_root() / "runs" / run.outcome.key
             if (first := first_event(folder)).get("parent") == plan.parents[-1]:
-                _tell(folder, {"event": "metrics", "step": 0, "values": means}, uploader)
-            elif first:  # of an older sweep, whose mean it has: it is found by this
-                _tell(
+                _append(folder, {"event": "metrics", "step": 0, "values": means}, uploader)
+            elif first:  # of another sweep or command: the tag finds it
+                _append(
                     folder,
                     {"event": "tags", "values": {f"{REUSED_BY}.{plan.parents[-1]}": number_tag(run.planned)}},
                     uploader,
                 )
 
 
-def _tell(folder: Path, event: Event, uploader: Uploader) -> None:
-    """Tell a run that has ended something, unless it knows."""
-    if _has_told(folder, event):
+def _append(folder: Path, event: Event, uploader: Uploader) -> None:
+    """Append `event` to the journal of an ended run, unless it is there already."""
+    if _is_recorded(folder, event):
         return
     try:
         with lock_ended_run(folder):
             add_events(folder, [event])
     except (OSError, HcrError) as error:
-        print(f"note: run {folder.name} is not told what it is part of ({one_line(error)})", flush=True)
+        print(f"note: run {folder.name} was not marked as part of this sweep ({one_line(error)})", flush=True)
     uploader.finish(folder)
 
 
-def _has_told(folder: Path, told: Event) -> bool:
+def _is_recorded(folder: Path, wanted: Event) -> bool:
     last: dict[str, Any] = {}
     for event, _ in read_events(folder):
-        if event["event"] == told["event"]:
+        if event["event"] == wanted["event"]:
             last |= event["values"]
-    return all(last.get(name) == value for name, value in told["values"].items())
+    return all(last.get(name) == value for name, value in wanted["values"].items())
 
 
 def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Run], lines: Sequence[str]) -> None:
-    """The description of the sweep's own run in MLflow: the verdict, and where the runs are that it did not make."""
+    """Write the parent run's description in MLflow: the verdict, the leaderboard, and how to find reused runs."""
     mixed = "Mixed code: " if plan.is_mixed else ""
-    told = [f"{mixed}{line}" for line in [*verdict(board), *lines]]
+    sentences = [f"{mixed}{line}" for line in [*verdict(board), *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
-    text = "\n\n".join(markdown(redact(line)) for line in told)
+    text = "\n\n".join(markdown(redact(line)) for line in sentences)
     text += f"\n\n```\n{redact(format_table(board, MOST_SHOWN))}\n```\n"
     if older:
-        text += f"\n{counted(older, 'run')} made before it: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
+        text += f"\n{counted(older, 'reused run')}: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"
     journal.tags({DESCRIPTION: text})
 
 
-def tell_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
-    """Record the best run of the best point, by its key and by its id in MLflow."""
+def record_best(journal: Journal, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
+    """Record the best run of the best point in the parent run, by its key and its MLflow run id."""
     mates = [run for run in runs if run.planned.point_label == board.rows[0].label and run.outcome is not None]
     pick = max if board.higher_is_better else min
     best = pick(mates, key=lambda run: run.outcome.value if run.outcome is not None else 0.0)
     assert best.outcome is not None
-    # The store is asked first: what was noted on upload may be of a database that is gone.
+    # Ask the store first: the id noted at upload may belong to a database that no longer exists.
     run_id = uploader.find(journal.uri, str(journal.header["experiment"]), best.outcome.key)
     run_id = run_id or read_position(output_root() / "runs" / best.outcome.key).get("run_id")
     tags = {"hcr.best_point": board.rows[0].label} | ({"hcr.best_key": best.outcome.key} if best.outcome.key else {})

@@ -1,4 +1,4 @@
-"""How many runs at a time, and how many threads each: what this machine has, and never more."""
+"""Number of workers, and of threads for each, within the cores and memory of this machine."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from hcr.config import ConfigError
 from hcr.config.launcher import LauncherConfig
 from hcr.config.training import available_cores
 
-RUN_BYTES = 1_200_000_000  # of a run beside what it shares with the others: TensorFlow, a model, a data set
+RUN_BYTES = 1_200_000_000  # memory of one run, beyond what it shares with the others: TensorFlow, model, data set
 
 
 def workers_and_threads(
@@ -17,18 +17,18 @@ def workers_and_threads(
     cores: int | None = None,
     free: int | None = None,
 ) -> tuple[int | None, int]:
-    """Runs at a time, None where the launcher decides that; and threads of each.
+    """Runs at a time (None: the launcher decides), and threads of each.
 
-    Small models train faster one thread each, side by side, than one after another with all threads.
+    Small models train faster side by side with one thread each than one after another with all threads.
 
     Args:
-        num_runs: more than these are of no use.
-        own_threads: what the config says, None where it leaves it to the machine.
-        cores: this process may use; None: as the machine says.
-        free: bytes of memory; None: as the machine says.
+        num_runs: upper bound for the workers.
+        own_threads: `training.threads`; None: chosen here.
+        cores: cores that this process may use; None: detected.
+        free: free memory in bytes; None: detected.
 
     Raises:
-        ConfigError: more than the machine has cores.
+        ConfigError: workers times threads exceeds the cores.
     """
     asked = launcher.workers
     if not launcher.is_here:
@@ -48,7 +48,7 @@ def workers_and_threads(
 
 
 def free_memory() -> int:
-    """Bytes that programs could have now; a large number where nobody says."""
+    """Available memory in bytes; a huge number if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

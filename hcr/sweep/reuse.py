@@ -1,4 +1,4 @@
-"""Why a finished run that looks like one of a sweep's is not reused: other threads, other data, or other code."""
+"""Reasons not to reuse finished runs with a sweep's settings: other threads, other data, or other code."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,33 +17,33 @@ THREADS = "training.threads"
 
 
 def why_not_reused(plan: Plan, configs: Sequence[RunConfig]) -> list[str]:
-    """A line for each reason for which finished runs are not reused.
+    """One line for each reason not to reuse finished runs, with their number.
 
     Args:
-        plan: names the store and the experiment that runs are reused from.
-        configs: of the runs that are to be trained.
+        plan: gives the store and the experiment that runs are reused from.
+        configs: of the runs still to be trained.
     """
     wanted = {_settings({key: as_param(v) for key, v in flatten(to_dict(cfg)).items()}): cfg for cfg in configs}
     if not wanted:
         return []
     reasons: Counter[str] = Counter()
     for folder in finished_runs(output_root(), uri=plan.uri, experiment=plan.experiment).values():
-        header, params = _told(folder)
+        header, params = _tags_and_params(folder)
         cfg = wanted.get(_settings(params))
         if cfg is None:
             continue
         data = plan.data.get(place_of(cfg.dataset), {}).get("digest")
         if params.get(THREADS) != str(cfg.training.threads):
-            reasons[f"trained with {THREADS}={params.get(THREADS)}, and this sweep has {cfg.training.threads}"] += 1
+            reasons[f"trained with {THREADS}={params.get(THREADS)}; this sweep uses {cfg.training.threads}"] += 1
         elif data is not None and header.get("hcr.dataset_digest") != data:
             reasons["trained on other data"] += 1
         elif header.get("hcr.code") != code_version(cfg):
-            reasons["trained by other code"] += 1
+            reasons["trained with other code"] += 1
     return [f"{counted(number, 'finished run')} {reason}" for reason, number in sorted(reasons.items())]
 
 
-def _told(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The tags that the run in `folder` began with, and its params."""
+def _tags_and_params(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The initial tags and the params of the run in `folder`."""
     tags: dict[str, str] = {}
     params: dict[str, str] = {}
     for event, _ in read_events(folder):
@@ -55,7 +55,7 @@ def _told(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
 
 
 def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """The params that decide a run's numbers, threads apart."""
+    """The params that decide a run's results, except threads."""
     places = {f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET} | {THREADS}
     return frozenset(
         (key, value) for key, value in params.items() if key.partition(".")[0] not in NOT_DECIDING and key not in places

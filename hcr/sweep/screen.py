@@ -1,4 +1,4 @@
-"""The display of a running sweep: a live screen on a terminal, a line for each thing that happens elsewhere."""
+"""The display of a running sweep: a live screen on a terminal, else one line per event."""
 
 import sys
 import time
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hcr.sweep.ledger import Run
 
 TOP, MOST_RUNNING = 5, 8  # rows of the live screen
-EVERY = 10  # finished runs between two lines on how far it is, where there is no terminal
-PER_SECOND = 4  # times that the live screen is drawn
+EVERY = 10  # finished runs between two progress lines, without a terminal
+PER_SECOND = 4  # redraws of the live screen
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Running:
 
 
 class SweepScreen:
-    """Shows which runs are best, which are running, and when the sweep will be done.
+    """Shows the best runs, the running ones, and the expected end of the sweep.
 
     Args:
-        total: runs in the plan, those of before included; None: not known.
+        total: runs in the plan, including finished ones; None: unknown.
         monitor: the metric that runs are compared by.
         higher_is_better: its direction.
-        console: where to; standard output by default.
-        clock: seconds that only go up.
+        console: standard output by default.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SweepScreen:
                 self._console.bell()
 
     def show_known(self, runs: Iterable["Run"]) -> None:
-        """Show what is known of a sweep that goes on."""
+        """Show the runs that a resumed sweep has already."""
         for run in runs:
             if run.outcome is not None:
                 self.reused(run.planned.number, run.planned.label, run.outcome.value)
@@ -96,27 +96,27 @@ class SweepScreen:
                 self.known(run.planned.number, run.state)
 
     def reused(self, number: int, label: str, value: float) -> None:
-        """A run that has finished before, in this sweep or another."""
+        """Show a run that finished before, in this sweep or another."""
         self._done[number] = (value, label)
 
     def known(self, number: int, state: str) -> None:
-        """A run that was pruned or that failed before, and is not tried again."""
+        """Count a run that was pruned or failed before and is not retried."""
         (self._pruned if state == "pruned" else self._failed).add(number)
 
     def started(self, number: int, label: str, *, epochs: int) -> None:
-        """A run begins, or goes on."""
+        """Show a run that starts or resumes."""
         self._labels[number] = label
         self._running[number] = Running(label, epochs, self._clock())
         self._most_at_once = max(self._most_at_once, len(self._running))
         self._line(f"{self._name(number)} started: {label}")
 
     def epoch(self, number: int, epoch: int, value: float) -> None:
-        """A run has trained an epoch, after which the monitored metric is `value`."""
+        """Show the monitored metric of a run after an epoch."""
         if number in self._running:
             self._running[number].epoch, self._running[number].value = epoch, value
 
     def finished(self, number: int, value: float) -> None:
-        """A run has finished, with the monitored metric `value`."""
+        """Show a finished run and its monitored metric."""
         run = self._end(number)
         took = self._clock() - run.started
         self._took.append(took)
@@ -129,40 +129,40 @@ class SweepScreen:
             self._console.print(self._header())
 
     def pruned(self, number: int, when: str) -> None:
-        """A run was given up, such as `after epoch 3`."""
+        """Show a pruned run; `when` is such as `after epoch 3`."""
         run = self._end(number)
         self._took.append(self._clock() - run.started)
         self._pruned.add(number)
         self._line(f"{self._name(number)} pruned {when}: {run.label}")
 
     def failed(self, number: int, why: str, log: Path | None) -> None:
-        """A run has failed; printed at once, and it stays. `log` has more on it."""
+        """Print that a run failed, with the path of its log; the line stays on the screen."""
         run = self._end(number)
         self._failed.add(number)
         where = f"; see {log}" if log is not None else ""
-        told = f"{self._name(number)} failed: {why}{where}: {run.label}"
+        line = f"{self._name(number)} failed: {why}{where}: {run.label}"
         if self._console.is_interactive:
-            self.note(told)
+            self.note(line)
         else:
-            print(printable(f"hcr: {told}"), file=sys.stderr, flush=True)
+            print(printable(f"hcr: {line}"), file=sys.stderr, flush=True)
 
     def refused(self, number: int, why: str) -> None:
-        """A point that a search asked for cannot be."""
-        self.note(f"{self._name(number)} cannot be: {why}")
+        """Print that a point of a search is invalid."""
+        self.note(f"{self._name(number)} is invalid: {why}")
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         self._console.print(printable(text))
 
     def tick(self) -> None:
-        """Draw, if it is time to."""
+        """Redraw the live screen, at most PER_SECOND times a second."""
         now = self._clock()
         if self._console.is_interactive and now - self._drawn >= 1 / PER_SECOND:
             self._drawn = now
             self._live.update(self.frame(), refresh=True)
 
     def frame(self) -> Group:
-        """The live screen as it stands."""
+        """The current content of the live screen."""
         width = min(self._console.width, 100)
         rows = Table.grid(padding=(0, 2))
         rows.add_column(justify="right", no_wrap=True)
@@ -181,7 +181,7 @@ class SweepScreen:
             rows.add_row("", "", Text(f"and {more} more"))
         parts: list[Text | Table] = [Text(self._header(), overflow="ellipsis", no_wrap=True)]
         if self.total:
-            bar = Table.grid()  # a bar by itself ends without its line's end
+            bar = Table.grid()  # alone, a ProgressBar does not end its line
             bar.add_row(ProgressBar(total=self.total, completed=self._num_over, width=min(60, width)))
             parts.append(bar)
         return Group(*parts, rows)
@@ -191,7 +191,7 @@ class SweepScreen:
         return len(self._done) + len(self._pruned) + len(self._failed)
 
     def left_s(self) -> float | None:
-        """Seconds until the last run will have ended, at the pace so far; None as long as none has."""
+        """Estimated seconds until the last run ends; None before the first one has ended."""
         if not self._took or self.total is None:
             return None
         mean = sum(self._took) / len(self._took)
@@ -225,7 +225,7 @@ class SweepScreen:
 
 
 def _short(label: str) -> str:
-    """A label without the groups of its keys: "depth=3" for "model.depth=3"."""
+    """A label without config groups: "depth=3" for "model.depth=3"."""
     words = [word for word in printable(label).split(" ") if word]
     return " ".join(
         f"{key.rpartition('.')[2]}{equals}{value}" for key, equals, value in (w.partition("=") for w in words)
@@ -233,7 +233,7 @@ def _short(label: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as one says them: `12 s`, `8 min`, `3 h 20 min`."""
+    """A duration for humans: `12 s`, `8 min`, `3 h 20 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

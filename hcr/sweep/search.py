@@ -1,7 +1,7 @@
-"""Where the next run of a sweep comes from: a grid's list, or Optuna, which learns from the runs before.
+"""The source of a sweep's runs: the list of a grid, or a search by Optuna.
 
-Optuna's study is in memory alone, and made anew from the ledger when a controller starts. Its sampler is made anew for
-each trial, seeded by the trial's number, so a search that was killed goes on with the points it would have tried.
+Optuna's study is in memory only, and is rebuilt from the ledger when a controller starts. Its sampler is rebuilt for
+each trial, seeded by the trial's number, so a search that was killed resumes with the points it would have tried.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.sweep import SweepConfig
@@ -20,43 +20,40 @@ from hcr.gate.points import Space, search_samples
 from hcr.sweep.ledger import Ledger, Run
 from hcr.sweep.plan import Plan, PlannedRun, frozen_config
 
-if TYPE_CHECKING:
-    pass
-
-DIGITS = 6  # significant, of a real number that is searched
-REDUCTION = 3  # asha, hyperband: one run in so many goes on from rung to rung; Li et al. 2018 recommend 3 or 4
+DIGITS = 6  # significant digits of a real number that is searched
+REDUCTION = 3  # asha, hyperband: one run in REDUCTION is promoted to the next rung; Li et al. 2018 recommend 3 or 4
 FEWEST_FOR_IMPORTANCE = 4  # finished trials
 
 
 class Source(Protocol):
-    """Where runs come from.
+    """A source of runs.
 
     Attributes:
-        note: a sentence that the user should read; empty where there is none.
-        prunes: whether a run of it waits after each epoch for the word to go on.
+        note: a sentence for the user, or empty.
+        prunes: True if each run waits after every epoch for the pruner's decision.
     """
 
     note: str
     prunes: bool
 
     def next(self) -> Run | None:
-        """The next run; None where there is no more. One that is known already is in its own state."""
+        """The next run; None if there is none left. A search may return a run that has ended already."""
 
     def goes_on(self, run: Run, epoch: int, value: float) -> bool:
-        """Whether a run goes on after an epoch, in which the monitored metric was `value`."""
+        """Report the monitored metric after an epoch; False prunes the run."""
 
     def ended(self, run: Run) -> None:
-        """The run has finished, failed, been pruned or been refused."""
+        """Report a run that finished, failed, was pruned or was refused."""
 
     def num_to_ask(self) -> int:
-        """Runs that have not been asked for yet."""
+        """Number of runs still to be proposed."""
 
     def importances(self) -> dict[str, float] | None:
-        """How much of the differences between runs each axis explains, in 0..1; None where it cannot be said."""
+        """The share of variance that each axis explains, in [0, 1]; None if it cannot be estimated."""
 
 
 def source_of(plan: Plan, sweep: SweepConfig, ledger: Ledger) -> Source:
-    """Where the runs of a plan come from; those known by now are in the ledger when this returns.
+    """The source of a plan's runs; all known runs are in the ledger when this returns.
 
     Raises:
         ConfigError: the sampler is not installed.
@@ -65,7 +62,7 @@ def source_of(plan: Plan, sweep: SweepConfig, ledger: Ledger) -> Source:
 
 
 class Grid:
-    """The runs of a plan, one after another."""
+    """The runs of a grid, in order of the plan."""
 
     note = ""
     prunes = False
@@ -75,32 +72,32 @@ class Grid:
         self._runs = iter([run for run in runs if run.state == "new"])
 
     def next(self) -> Run | None:
-        """The next one that has not begun."""
+        """The next run that has not started."""
         return next(self._runs, None)
 
     def goes_on(self, run: Run, epoch: int, value: float) -> bool:
-        """A grid makes each of its runs whole."""
+        """Always True: a grid does not prune."""
         return True
 
     def ended(self, run: Run) -> None:
-        """A grid learns nothing."""
+        """Do nothing: a grid does not learn from results."""
 
     def num_to_ask(self) -> int:
-        """All of them are in the plan."""
+        """Always 0: all runs are in the plan."""
         return 0
 
     def importances(self) -> dict[str, float] | None:
-        """A grid's axes are compared by its own pictures."""
+        """Always None: for a grid, the plots compute them from the leaderboard."""
         return None
 
 
 class Search:
-    """A search, begun or gone on with.
+    """A search by Optuna, new or resumed.
 
     Args:
-        plan: what is searched.
-        sweep: sampler, pruner and number of trials, as this command gives them.
-        ledger: knows what was asked for, and what came of it.
+        plan: gives the search space, the direction and the seed.
+        sweep: sampler, pruner and number of trials, from this command.
+        ledger: has the points proposed so far, and their results.
 
     Raises:
         ConfigError: the sampler is not installed.
@@ -116,10 +113,10 @@ class Search:
         self._distributions = {axis.key: _distribution(axis) for axis in self._space.axes}
         self._trials: dict[int, optuna.trial.Trial] = {}
         self._noted: dict[int, dict[str, Any]] = {}
-        sampler = _sampler(sweep.sampler, plan.seed)  # what is not installed is told before anything runs
+        sampler = _sampler(sweep.sampler, plan.seed)  # before anything runs: it may not be installed
         with quiet():
             self._study = optuna.create_study(
-                study_name=plan.id,  # from which hyperband takes its brackets
+                study_name=plan.id,  # hyperband derives its brackets from it
                 direction="maximize" if plan.higher_is_better else "minimize",
                 sampler=sampler,
                 pruner=_pruner(sweep, max(run.cfg.training.epochs for run in search_samples(self._space))),
@@ -128,15 +125,15 @@ class Search:
         self.note = ""
         if outside:
             found = ", ".join(f"{axis.key}={plan.base.get(axis.key)}" for axis in outside)
-            self.note = f"the base config is not tried: {found} lies outside of what is searched"
+            self.note = f"the base config is not tried: {found} is outside the search space"
         asked = ledger.asked()
         if not asked and not outside:
-            self._study.enqueue_trial({axis.key: _inside(axis, plan.base[axis.key]) for axis in self._space.axes})
+            self._study.enqueue_trial({axis.key: _to_optuna(axis, plan.base[axis.key]) for axis in self._space.axes})
         for number, (params, notes) in enumerate(asked):
-            self._take_up(number, params, notes)
+            self._restore(number, params, notes)
 
     def next(self) -> Run | None:
-        """The next trial; None where `n_trials` have been asked for."""
+        """The next trial; None once `n_trials` have been proposed."""
         number = len(self._trials)
         if not self.num_to_ask():
             return None
@@ -149,7 +146,7 @@ class Search:
         return self._run(number, trial.params)
 
     def goes_on(self, run: Run, epoch: int, value: float) -> bool:
-        """Whether the pruner lets a run go on; one that tells of an epoch again is weighed again."""
+        """Report an epoch to the pruner; False prunes the run. An epoch that is reported again is judged again."""
         number = run.planned.number
         trial = self._trials[number]
         with quiet():
@@ -162,7 +159,7 @@ class Search:
         return not is_pruned
 
     def ended(self, run: Run) -> None:
-        """Tell Optuna what came of a trial."""
+        """Report the result of a trial to Optuna."""
         import optuna
 
         trial = self._trials[run.planned.number]
@@ -174,11 +171,11 @@ class Search:
                 self._study.tell(trial, state=states.PRUNED if run.state == "pruned" else states.FAIL)
 
     def num_to_ask(self) -> int:
-        """Of `n_trials`, those that have not been asked for yet."""
+        """Number of the `n_trials` still to be proposed."""
         return max(0, (self._sweep.n_trials or 0) - len(self._trials))
 
     def importances(self) -> dict[str, float] | None:
-        """By fANOVA, where there are enough finished trials."""
+        """Importances by fANOVA; None if too few trials have finished."""
         import optuna
 
         done = self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
@@ -189,19 +186,19 @@ class Search:
                 evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._plan.seed % 2**32)
                 found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
                 return {name: float(share) for name, share in found.items()}
-            except (ValueError, RuntimeError):  # such as trials that all came to the same
+            except (ValueError, RuntimeError):  # such as when all trials have the same value
                 return None
 
     def _notes(self, number: int) -> dict[str, Any]:
-        """What sampler and pruner keep of their state in a trial."""
+        """The state that sampler and pruner store in a trial (Optuna's system attributes)."""
         return dict(self._study.get_trials(deepcopy=False)[number].system_attrs)
 
-    def _take_up(self, number: int, params: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        """Have a trial in the study that an earlier controller asked for, and its run in the ledger."""
+    def _restore(self, number: int, params: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Restore a trial of an earlier command in the study, and its run in the ledger."""
         import optuna
 
         run = self._run(number, params)
-        if run.state == "new":  # asked for, and killed before it had begun
+        if run.state == "new":  # proposed, but the command was killed before it started
             run.state = "interrupted"
         history = self._ledger.history(run)
         states = optuna.trial.TrialState
@@ -227,13 +224,13 @@ class Search:
         self._noted[number] = dict(notes)
 
     def _run(self, number: int, params: Mapping[str, Any]) -> Run:
-        """The run of a trial, and where it stands."""
+        """The run of a trial, with its state."""
         values = {
-            axis.key: _outside(axis, params[axis.key], self._plan.base.get(axis.key)) for axis in self._space.axes
+            axis.key: _from_optuna(axis, params[axis.key], self._plan.base.get(axis.key)) for axis in self._space.axes
         }
         try:
             asked = self._space.run(values)
-        except ConfigError as error:  # a combination at whose edges nothing was wrong
+        except ConfigError as error:  # invalid, although the edges of the space are valid
             overrides = tuple(f"{key}={written(value)}" for key, value in values.items())
             return self._ledger.refuse(self._planned(number, values, overrides, self._plan.seed, {}), one_line(error))
         config = frozen_config(asked.cfg, self._space, self._plan.threads)
@@ -254,7 +251,7 @@ class Search:
 
 
 def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
-    """The epochs after which the pruner may give up a run; every one of them but for asha and hyperband."""
+    """The epochs after which the pruner may prune a run: rungs for asha and hyperband, else every epoch."""
     first = max(1, sweep.pruner_warmup)
     if sweep.pruner == "none":
         return []
@@ -269,7 +266,7 @@ def rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings that some of Optuna's parts are experimental."""
+    """Suppress the warnings that some of Optuna's parts are experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -322,25 +319,25 @@ def _distribution(axis: Axis) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if axis.kind == "choice":
-        return CategoricalDistribution([_inside(axis, choice) for choice in axis.choices])
+        return CategoricalDistribution([_to_optuna(axis, choice) for choice in axis.choices])
     assert axis.low is not None and axis.high is not None
     if axis.kind == "int":
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
     return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
 
 
-def _inside(axis: Axis, value: Any) -> Any:
-    """A value as Optuna keeps it: choices as JSON, which takes lists, and tells 1 from true and from "1"."""
+def _to_optuna(axis: Axis, value: Any) -> Any:
+    """A config value as Optuna stores it: choices as JSON, which allows lists and distinguishes 1, true and "1"."""
     return json.dumps(value) if axis.kind == "choice" else value
 
 
-def _outside(axis: Axis, value: Any, base: Any) -> Any:
-    """A value as a config has it; what the base config has stays as exact as it is."""
+def _from_optuna(axis: Axis, value: Any, base: Any) -> Any:
+    """Optuna's value as a config has it, rounded to DIGITS unless it is the base config's own value."""
     if axis.kind == "choice":
         return json.loads(value)
     if axis.kind == "float" and axis.step is not None:
         return float(f"{value:.12g}")
-    if axis.kind == "float" and value != base:  # as many digits as one reads and types again
+    if axis.kind == "float" and value != base:  # few enough digits to read and type
         assert axis.low is not None and axis.high is not None
         return min(max(float(f"{value:.{DIGITS}g}"), axis.low), axis.high)
     return value

@@ -1,4 +1,4 @@
-"""One sweep, from a frozen plan to its leaderboard: `run_sweep` is its story."""
+"""One sweep, from a frozen plan to its leaderboard; read `run_sweep` first."""
 
 import contextlib
 import fcntl
@@ -27,7 +27,7 @@ from hcr.sweep.dispatch import Dispatcher
 from hcr.sweep.identity import Fingerprints, check_data
 from hcr.sweep.ledger import Ledger, Run, counts, deleted_runs, new_key
 from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, write_plan
-from hcr.sweep.report import begin_run, board_of, tell_best, tell_end, tell_means, tell_progress
+from hcr.sweep.report import begin_run, board_of, record_best, record_end, record_means, record_progress
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import source_of
 from hcr.sweep.tasks import build_models, draw_runs, score_run
@@ -38,7 +38,7 @@ from hcr.tracking.status import test_accuracy
 from hcr.tracking.uploader import Uploader
 
 LOCK = "lock"
-SOME_IMAGES = 1000  # training images that models are built for, to see that they can be
+SOME_IMAGES = 1000  # training images assumed when a model is built as a check
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class SweepResult:
     """The result of a sweep.
 
     Attributes:
-        plan: as it was carried out.
-        runs: every run that is known of.
-        board: None where no run has finished.
-        confirmed: the best points on fresh seeds, where that was asked for.
-        num_left: runs that the same command would still make.
-        key: of the sweep's own run; its folder.
+        plan: as executed.
+        runs: every known run.
+        board: the leaderboard; None if no run has finished.
+        confirmed: the best points on fresh seeds; None without `sweep.confirm`, or if runs are missing.
+        num_left: runs that the same command would still train.
+        key: of the parent run.
         folder: the sweep's.
     """
 
@@ -65,7 +65,7 @@ class SweepResult:
 
     @property
     def num_failed(self) -> int:
-        """Runs that failed."""
+        """Number of failed runs."""
         return sum(run.state == "failed" for run in self.runs)
 
 
@@ -79,40 +79,40 @@ def run_sweep(
     *,
     again: str = "the same command",
 ) -> SweepResult:
-    """Make the runs that are missing, under one parent run, and tell what they came to.
+    """Train the missing runs under one parent run, and record the leaderboard.
 
     Args:
-        plan: as this command would carry it out; what an earlier command began is kept (see `_resumed`).
-        sweep: the bounds, as this command gives them.
+        plan: of this command; an earlier command's plan takes precedence (see `_resumed`).
+        sweep: settings of this command, such as time limits.
         launcher: where the trials run.
         tracking: the store.
-        samples: configs such as the runs will have: of a grid all of them, of a search some at its edges.
-        fingerprints: of the runs; what they have read of the data is not read again.
+        samples: configs of the runs: of a grid all, of a search some at the edges of its space.
+        fingerprints: of the runs; they cache the digests of the data.
         again: the command that resumes the sweep, in words.
 
     Raises:
         SystemExit: standard output cannot be written any more; every run is journalled, as after an interruption.
         ConfigError: the code or the data has changed, a model cannot be built, the launcher has no room for a trial, or
-            another process runs this sweep.
-        HcrError: models cannot be built here at all, no trial can run any more, or a run cannot be scored.
-        KeyboardInterrupt: with every run journalled; the same command resumes the sweep.
+            another process is running this sweep.
+        HcrError: the process that builds models failed, no trial can run any more, or a run cannot be scored.
+        KeyboardInterrupt: a stop signal; every run is journalled, and the same command resumes the sweep.
     """
     folder, begun_s = sweep_folder(plan), time.monotonic()
     with _locked(folder), contextlib.ExitStack() as stack:
-        # What there is: the plan that was begun, and where each of its runs stands.
+        # Load what exists: the plan of an earlier command, and the state of each run.
         code, deleted = plan.code, deleted_runs(plan.uri)
         plan = _resumed(folder, plan, deleted)
         ledger = Ledger(plan, folder, fingerprints, deleted=deleted, retry_failed=sweep.retry_failed)
         source = source_of(plan, sweep, ledger)
 
         def num_left() -> int:
-            """Runs that the same command would still make, those that confirm the best points among them."""
+            """Runs that the same command would still train, including those that confirm the best points."""
             return source.num_to_ask() + sum(run.is_left for run in ledger.all)
 
-        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # in the ledger from here on
+        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # adds them to the ledger
         plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
 
-        # What it needs: models that can be built, a place for trials to run, a thread that uploads.
+        # Check that models can be built; start the workers and the uploader's thread.
         local = stack.enter_context(contextlib.closing(Local(folder / "local", plan.workers or 1, cfg=samples[0])))
         uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow while Keras is imported
         configs = [*ledger.new_configs(), *(samples if plan.is_search else [])]
@@ -127,65 +127,71 @@ def run_sweep(
             if source.note:
                 print(f"note: {source.note}", flush=True)
             begin_run(journal, plan, folder)
-            tell = partial(tell_progress, journal, ledger)
+            on_ended = partial(record_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:
-                # The runs: those that were interrupted first, then what the grid or the search asks for.
+                # Train: interrupted runs first, then those of the grid or the search.
                 dispatcher = Dispatcher(ledger, workers, uploader, screen, sweep, begun_s)
                 screen.show_known(ledger.all)
                 for run_folder, is_missing in ledger.left_to_upload():
                     uploader.finish(run_folder, is_lost=is_missing)
-                dispatcher.make([run for run in ledger.candidates if run.state == "interrupted"], tell, source)
-                tell()
+                dispatcher.run([run for run in ledger.candidates if run.state == "interrupted"], on_ended, source)
+                on_ended()
                 board = board_of(plan, ledger.candidates, allow_incomplete=sweep.allow_incomplete)
 
-                # The best points once more, on fresh seeds, where that was asked for and nothing is missing.
+                # Confirm the best points on fresh seeds, with `sweep.confirm` and if no run is missing.
                 if not confirming and not num_left():
                     confirming = plan_confirmation(ledger, plan, sweep)
                 screen.total = total + len(confirming)
-                dispatcher.make([run for run in confirming if run.is_left], tell)
+                dispatcher.run([run for run in confirming if run.is_left], on_ended)
 
-                # What is added to runs that have ended. One that is being uploaded cannot be added to.
+                # Add to ended runs. Drain first: a run that is being uploaded cannot be changed.
                 uploader.drain()
                 score = partial(_score, local, folder, uploader)
                 confirmed = confirmation(plan, confirming, score)
                 for run in ledger.candidates:
                     _score_missing(run, score)
                 uploader.drain()
-                tell_means(ledger.candidates, board, plan, uploader)
+                record_means(ledger.candidates, board, plan, uploader)
                 uploader.drain()
                 if board is not None:
                     _draw_best(local, folder, board, ledger.all, uploader)
                 uploader.drain()
-            if uploader.num_left:  # within the time that the store was given
-                told = f"{counted(uploader.num_left, 'run')} not in MLflow as a whole yet; nothing is lost"
-                print(f"hcr: {told}, `hcr sync` delivers it", file=sys.stderr)
+            if uploader.num_left:  # after `tracking.timeout_s`
+                runs = counted(uploader.num_left, "run")
+                print(
+                    f"hcr: {runs} not fully uploaded to MLflow yet; nothing is lost, `hcr sync` uploads the rest",
+                    file=sys.stderr,
+                )
             if sweep.confirm is not None and not confirming and not num_left():
-                print("nothing is confirmed as long as runs are missing", flush=True)  # such as failed ones
+                print("the best points were not confirmed: runs are missing", flush=True)  # such as failed ones
 
-            # What it came to, in the sweep's own run.
+            # Record the result in the parent run.
             if board is not None:
-                tell_best(journal, board, ledger.candidates, uploader)
-            tell_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
+                record_best(journal, board, ledger.candidates, uploader)
+            record_end(journal, plan, board, ledger, confirming, confirmed, source.importances(), num_left())
         return SweepResult(plan, ledger.all, board, confirmed, num_left(), plan.parents[-1], folder)
 
 
 def sweep_folder(plan: Plan) -> Path:
-    """The folder of a sweep's plan and of its trials."""
+    """The folder of a sweep's plan and trials."""
     return output_root() / "sweeps" / plan.id
 
 
 def check_models(
     local: Local, folder: Path, plan: Plan, configs: Sequence[RunConfig], meanwhile: Callable[[], None]
 ) -> dict[str, int]:
-    """Build the model and the optimizer of every config once, in a process of its own.
+    """Build each distinct model and optimizer once, in a separate process.
+
+    Args:
+        meanwhile: called while it waits; may raise to cancel.
 
     Returns:
-        How many parameters each model has, by `parts_of`.
+        The number of parameters of each model, by `parts_of`.
 
     Raises:
-        ConfigError: one that cannot be built; names its combination.
-        HcrError: none can be built here.
+        ConfigError: a model cannot be built; names its combination.
+        HcrError: the process failed.
     """
     different = {parts_of(cfg): cfg for cfg in configs}
     if not different:
@@ -203,32 +209,32 @@ def check_models(
 
 
 def parts_of(cfg: RunConfig) -> str:
-    """The settings that a model and its optimizer are built from: equal texts, equal models."""
-    training = cfg.training.replace(threads=1)  # which build nothing
+    """The settings that a model and its optimizer are built from, as text: equal texts, equal models."""
+    training = cfg.training.replace(threads=1)  # threads do not affect the model
     parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
     return repr(parts)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the sweep's lock: one process runs a sweep.
+    """Hold the sweep's lock: only one process may run a sweep.
 
     Raises:
-        ConfigError: another one runs this sweep.
+        ConfigError: another process is running this sweep.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the store's address in it may hold a password
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the store's URI in the plan may contain a password
     with (folder / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"another process runs this sweep ({folder}); expected it to end first") from None
+            raise ConfigError(f"another process is running this sweep ({folder}); wait until it has ended") from None
         yield
 
 
 def _resumed(folder: Path, plan: Plan, deleted: frozenset[str]) -> Plan:
-    """`plan`, with what an earlier command began: its runs, in its order, its code and data, and the sweep's own run.
+    """`plan` with the runs, code, data and parent run of an earlier command's plan, if there is one.
 
-    Where that run was deleted in MLflow, the sweep gets a new one: runs would be nested under what nobody sees.
+    If the parent run was deleted in MLflow, the sweep gets a new one, as runs nested under the old one would be hidden.
 
     Raises:
         ConfigError: the data has changed since.
@@ -240,7 +246,7 @@ def _resumed(folder: Path, plan: Plan, deleted: frozenset[str]) -> Plan:
     parents = begun.parents or (new_key(),)
     if parents[-1] in deleted:
         key = new_key()
-        print(f"note: the sweep's own run {parents[-1]} was deleted in MLflow; it gets a new one, {key}", flush=True)
+        print(f"note: the sweep's parent run {parents[-1]} was deleted in MLflow; its new one is {key}", flush=True)
         parents = (*parents, key)
     return replace(
         plan, parents=parents, runs=begun.runs, code=begun.code, is_mixed=begun.is_mixed, data=begun.data or plan.data
@@ -248,12 +254,12 @@ def _resumed(folder: Path, plan: Plan, deleted: frozenset[str]) -> Plan:
 
 
 def _with_code(plan: Plan, code: dict[str, str], sweep: SweepConfig, *, is_left: bool) -> Plan:
-    """The plan, marked as of mixed code where what is left will be run by other code, `code`, than what there is.
+    """The plan, marked as mixed if the remaining runs will use other code, `code`, than the earlier ones.
 
-    Where nothing is left it stays the plan of the code that made it.
+    If no run is left, the plan stays as it is.
 
     Raises:
-        ConfigError: mixing was not asked for.
+        ConfigError: the code changed, without `sweep.allow_code_change`.
     """
     changed = changed_code(plan.code, code)
     if not changed or not is_left:
@@ -264,18 +270,18 @@ def _with_code(plan: Plan, code: dict[str, str], sweep: SweepConfig, *, is_left:
 
 
 def _call(local: Local, uploader: Uploader, log: Path, function: Callable[..., Any], *arguments: object) -> Any:
-    """Call `function` in a process of its own, which a stop signal ends."""
+    """Call `function` in a separate process; a stop signal ends it."""
     return local.call(function, *arguments, log=log, meanwhile=partial(_check_signals, uploader))
 
 
 def _check_signals(uploader: Uploader) -> None:
-    """Raise what ends a sweep while it waits."""
+    """Raise if a stop signal arrived or MLflow cannot be imported."""
     stopping.check()
     uploader.check()
 
 
 def _score(local: Local, folder: Path, uploader: Uploader, run: Run) -> float:
-    """Score a finished run on test, and upload that; its test accuracy.
+    """Score a finished run on test and upload the result; returns its test accuracy.
 
     Raises:
         HcrError: it cannot be scored.
@@ -290,14 +296,14 @@ def _score(local: Local, folder: Path, uploader: Uploader, run: Run) -> float:
 
 
 def _score_missing(run: Run, score: Callable[[Run], float]) -> None:
-    """Score on test what `score_test=true` asks for and a reused run lacks; it is counted as any look at test."""
+    """Score a reused run on test if `score_test=true` and it has no score; it counts as a look at test."""
     is_asked = run.outcome is not None and run.planned.cfg.score_test
     if is_asked and run.folder is not None and test_accuracy(run.folder) is None:
         score(run)
 
 
 def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
-    """Draw the runs of the best point that have no pictures yet, and upload them; `hcr plots` draws others."""
+    """Draw and upload missing pictures of the best point's runs; `hcr plots` draws those of other runs."""
     label = board.rows[0].label
     best = [run.folder for run in runs if run.outcome is not None and run.planned.point_label == label]
     undrawn = [run for run in best if run is not None and run.is_dir() and not is_drawn(run)]
@@ -306,6 +312,6 @@ def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Ru
     try:
         _call(local, uploader, folder / "draw.txt", draw_runs, undrawn)
     except CallFailed as error:
-        print(f"note: the best runs are not drawn ({error}); `hcr plots RUN` draws one", flush=True)
+        print(f"note: the best runs could not be drawn ({error}); `hcr plots RUN` draws one", flush=True)
     for run in undrawn:
         uploader.finish(run)

@@ -1,4 +1,4 @@
-"""What a sweep does in processes of their own beside its trials: build models, time them, score and draw runs."""
+"""Functions that a sweep calls in separate processes: build models, time them, score and draw runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ CALIBRATION_STEPS = 32
 
 
 def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[list[int], str]:
-    """Build the model and the optimizer of each config, until one cannot be built.
+    """Build the model and the optimizer of each config, up to the first that fails.
 
     Returns:
-        How many parameters each model has, and why the one behind them cannot be built; empty where all can.
+        The number of parameters of each model built, and why the next one failed (empty if none did).
     """
     from hcr.training.build import build
 
@@ -22,14 +22,14 @@ def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[lis
     for values in configs:
         try:
             model, _ = build(parse_resolved(values), num_train)
-        except Exception as error:  # Keras has many ways to refuse
+        except Exception as error:  # Keras raises many kinds
             return counts, one_line(error)
         counts.append(int(model.count_params()))
     return counts, ""
 
 
 def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
-    """Seconds that an epoch of each config takes, from some of its steps and one validation."""
+    """Seconds per epoch of each config, estimated from CALIBRATION_STEPS steps and one validation."""
     from hcr.data.splitting import load_splits
     from hcr.training import configure_threads, fit
     from hcr.training.build import build
@@ -45,7 +45,7 @@ def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
         state = fit(
             model, optimizer, splits.train, splits.val, some, cfg.augmentation, monitor=cfg.monitor, seed=cfg.seed
         )
-        warm = state.history[1]  # nothing is traced any more
+        warm = state.history[1]  # the first epoch includes tracing
         images = min(len(splits.train), CALIBRATION_STEPS * cfg.training.batch_size)
         validation_s = max(0.0, warm["time/epoch_s"] - images / warm["time/images_per_s"])
         steps = steps_per_epoch(len(splits.train), cfg.training)
@@ -55,7 +55,7 @@ def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def score_run(folder: Path) -> float:
-    """Score a finished run on its sealed test images; its test accuracy."""
+    """Score a finished run on its sealed test images; returns its test accuracy."""
     from hcr.scoring import score_test
 
     return score_test(folder)

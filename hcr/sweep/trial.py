@@ -1,10 +1,10 @@
-"""A trial: one run of a sweep, as a folder that any worker can carry out.
+"""A trial: one run of a sweep, as a folder that any worker can execute.
 
-task.json       what to do, beside the config (see `Task`)
+task.json       the task, beside the config (see `Task`)
 config.yaml     the frozen config
-journal.jsonl   what the run's own journal cannot say: what a search asked for, and a process that died (see `ledger`)
-output.txt      what its process printed
-error.txt       the traceback, where it failed
+journal.jsonl   events that the run's own journal cannot record, such as a process that died (see `ledger`)
+output.txt      the output of its process
+error.txt       the traceback, if it failed
 """
 
 import json
@@ -26,31 +26,31 @@ from hcr.tracking.events import last_event
 from hcr.tracking.journal import Journal, append_event
 
 TASK, CONFIG, ERROR, OUTPUT = "task.json", "config.yaml", "error.txt", "output.txt"
-DATASETS = "datasets"  # in an output root that is not the controller's: data sets that were sent, by digest
+DATASETS = "datasets"  # on a remote node, in its output root: data sets that the controller sent, by digest
 FAILED, WHY = "failed", "why"  # an event of a trial's journal
 
-Tell = Callable[[int, float], bool]
+Report = Callable[[int, float], bool]
 
 
 class Pruned(Exception):
-    """The search gave this run up."""
+    """The search pruned this run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker needs to know beside the config.
+    """All that a worker needs beside the config.
 
     Attributes:
-        key: the run's, a new one or that of the run which is resumed.
+        key: the run's: a new one, or that of the run to resume.
         root: the controller's output root.
         uri, experiment: the store.
-        parent: the key of the sweep's own run.
-        name: what MLflow shows.
-        overrides: for the record.
+        parent: the key of the parent run.
+        name: shown in MLflow.
+        overrides: recorded with the run.
         tags: of the run.
-        dataset_digest: of the data that the sweep planned with; None: not known.
-        monitor: the metric that the controller hears of.
-        waits: whether the run waits after each epoch for the word to go on.
+        dataset_digest: of the data at planning time; None: unknown.
+        monitor: the metric reported to the controller.
+        waits: True if the run waits after each epoch for the pruner's decision.
     """
 
     key: str
@@ -72,14 +72,14 @@ class Task:
 
 
 def write_trial(folder: Path, task: Task, cfg: RunConfig) -> None:
-    """Write all that a worker needs.
+    """Write the task and the config for a worker.
 
     Raises:
         TrackingError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ERROR).unlink(missing_ok=True)  # of an earlier try
+        (folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt
         (folder / CONFIG).write_text(to_yaml(cfg), encoding="utf-8")
         new = folder / (TASK + ".new")
         new.write_text(json.dumps(asdict(task)), encoding="utf-8")
@@ -100,13 +100,13 @@ def read_config(folder: Path) -> RunConfig:
     return parse_config(raw)
 
 
-def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
-    """Carry out the trial in `folder`, in this process; the exit code for it.
+def run_trial(folder: Path, report: Report, *, root: Path | None = None) -> int:
+    """Run the trial in `folder` in this process; returns the exit code.
 
     Args:
-        tell: called with each epoch, counted from 1, and the monitored metric after it; whether to go on. Where the
-            task says that the run `waits`, it returns when the controller has answered.
-        root: the output root on this machine, where it is not the controller's; data sets that were sent are there too.
+        report: called after each epoch with its number, from 1, and the monitored metric; returns False to prune. If
+            the task `waits`, it blocks until the controller answers.
+        root: the output root on this machine if it differs from the controller's; it also has the data sets sent.
     """
     settle_streams()
     task = read_task(folder)
@@ -114,29 +114,29 @@ def run_trial(folder: Path, tell: Tell, *, root: Path | None = None) -> int:
     journal = Journal(Path(root or task.root), uri=task.uri, experiment=task.experiment, parent=task.parent)
     journal.take_key(task.key)
     journal.header["root"] = task.root
-    if root is not None:  # the run's folder is the controller's, whose lock tells whether the run is alive
+    if root is not None:  # the controller has the run's folder; its lock there shows whether the run is alive
         journal.header |= {"host": None, "boot": None}
     try:
         with stopping.recording():
             cfg = read_config(folder)
             if root is not None and task.dataset_digest is not None:
-                _hold_sent(cfg, root / DATASETS / task.dataset_digest)
-            _train(cfg, task, journal, tell)
+                _use_sent_dataset(cfg, root / DATASETS / task.dataset_digest)
+            _train(cfg, task, journal, report)
     except KeyboardInterrupt:
         return stopping.INTERRUPTED
-    except Exception as error:  # whatever it is, it costs this trial alone
+    except Exception as error:  # any error fails this trial only
         if stopping.is_requested():
             return stopping.INTERRUPTED
         (folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
-        if last_event(journal.folder).get("event") != "end":  # the run cannot say so itself
-            told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
-            append_event(folder, FAILED, **{WHY: told})
+        if last_event(journal.folder).get("event") != "end":  # the run could not record it itself
+            why = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
+            append_event(folder, FAILED, **{WHY: why})
         return 1
     return 0
 
 
-def _hold_sent(cfg: RunConfig, folder: Path) -> None:
-    """Learn from the data set in `folder`, where it was sent here."""
+def _use_sent_dataset(cfg: RunConfig, folder: Path) -> None:
+    """Use the data set in `folder`, if the controller sent it."""
     from hcr.data.loading import hold_dataset
     from hcr.data.shipping import read_dataset
 
@@ -144,13 +144,13 @@ def _hold_sent(cfg: RunConfig, folder: Path) -> None:
         hold_dataset(cfg.dataset, read_dataset(folder))
 
 
-def _train(cfg: RunConfig, task: Task, journal: Journal, tell: Tell) -> None:
+def _train(cfg: RunConfig, task: Task, journal: Journal, report: Report) -> None:
     from hcr.runner import run
     from hcr.training import TrainingState
 
     def on_epoch(state: TrainingState) -> None:
-        goes_on = tell(state.epoch, state.history[-1][cfg.monitor])
-        if not goes_on and state.epoch < cfg.training.epochs:
+        continues = report(state.epoch, state.history[-1][cfg.monitor])
+        if not continues and state.epoch < cfg.training.epochs:
             raise Pruned(f"after epoch {state.epoch} of {cfg.training.epochs}")
 
     with journal:

@@ -145,7 +145,7 @@ def test_n_trials_is_the_total(tmp_path: Path) -> None:
 
 def test_a_base_config_outside_of_what_is_searched_is_said(tmp_path: Path) -> None:
     search = Opened(tmp_path, base={**BASE, "model.depth": 9})
-    assert search.source.note == "the base config is not tried: model.depth=9 lies outside of what is searched"
+    assert search.source.note == "the base config is not tried: model.depth=9 is outside the search space"
     first = search.source.next()
     assert first is not None and first.planned.values != BASE
 

@@ -256,8 +256,8 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
         strict=True,
     ):  # fmt: skip
         assert told in line
-    assert "run 4 was killed by signal 9; it is tried once more" in done.stdout
-    assert "run 5 was killed by signal 9; it is tried once more" in done.stdout
+    assert "run 4 was killed by signal 9; retrying it" in done.stdout
+    assert "run 5 was killed by signal 9; retrying it" in done.stdout
     assert "3 of 5 runs failed" in done.stdout
     made = Sweep(tmp_path)
     by_name = {run.data.tags["mlflow.runName"].rpartition("=")[2]: run for run in made.children}
@@ -330,7 +330,7 @@ def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
     command += ("sweep.sampler=random", "sweep.n_trials=8")
     done = hcr(*command)
     assert done.returncode == 0, done.stderr
-    assert "cannot be: model.depth: block" in done.stdout
+    assert "is invalid: model.depth: block" in done.stdout
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
     assert len(made.children) < 8
@@ -364,14 +364,14 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     grid = ("train", "-m", "seed=0,1,2", *SMALL)
     done = hcr(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
-    assert "3 runs are left; the same command goes on" in done.stdout
+    assert "3 runs are left; the same command resumes the sweep" in done.stdout
     (path,) = tmp_path.glob("output/sweeps/*/plan.json")
     plan = json.loads(path.read_text())
     plan["code"] |= {"hcr/model/muon.py": "0" * 64, "keras": "3.0.0"}
     path.write_text(json.dumps(plan))
     done = hcr(*grid)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "it began with other code than now: hcr/model/muon.py, keras changed since" in done.stderr
+    assert "the code changed since this sweep started: hcr/model/muon.py, keras;" in done.stderr
     asked = hcr(*grid, "check_only=true")
     assert (asked.returncode, asked.stderr) == (1, done.stderr)
     done = hcr(*grid, "sweep.allow_code_change=true")
@@ -387,7 +387,7 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     assert hcr(*grid).returncode == 0
     done = hcr(*grid, "sweep.confirm=2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "it began with other code than now: keras changed since" in done.stderr
+    assert "the code changed since this sweep started: keras;" in done.stderr
 
 
 def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> No
     assert hcr(*grid).returncode == 0
     done = hcr(*grid, "resume=never", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
-    assert "2 runs are left; the same command without resume=never goes on" in done.stdout
+    assert "2 runs are left; the same command without resume=never resumes the sweep" in done.stdout
     done = hcr(*grid)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
@@ -428,7 +428,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     assert hcr(*command[:-1]).returncode == 0
     done = hcr(*command, "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
-    assert "4 runs are left; the same command goes on" in done.stdout
+    assert "4 runs are left; the same command resumes the sweep" in done.stdout
     assert Sweep(tmp_path).parent.info.status == "KILLED"
     assert not any("test/accuracy" in run.data.metrics for run in Sweep(tmp_path).children)
     done = hcr(*command)
@@ -504,7 +504,7 @@ def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(tmp_path: Pa
         sweep.client.delete_run(run.info.run_id)
     again = run_hcr(*command, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("was deleted in MLflow; it gets a new one") == 1
+    assert again.stdout.count("was deleted in MLflow; its new one is") == 1
     assert "1 reused, 0 resumed, 1 to run" in again.stdout
     sweep = Sweep(tmp_path)
     key = sweep.parent.data.tags["hcr.key"]

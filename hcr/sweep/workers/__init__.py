@@ -1,7 +1,7 @@
-"""Where the trials of a sweep run: what its story asks of any such place, and the events that it hears.
+"""Workers, which run the trials of a sweep: their protocol and their events.
 
-A trial is a folder (see `hcr.sweep.trial`). A place turns it into a run's folder, `<output root>/runs/<key>` on the
-controller's disk, by way of `run_trial` in a process of its own wherever that is.
+A trial is a folder (see `hcr.sweep.trial`). Workers call `run_trial` on it in a separate process, on any machine; the
+result is the run's folder, `<output root>/runs/<key>` on the controller's disk.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,24 @@ from hcr.gate import RunConfig
 if TYPE_CHECKING:
     from hcr.sweep.workers.local import Local
 
-LOST = -9  # the exit code of a trial whose process, worker or node was lost: it is tried once more
+LOST = -9  # the exit code of a trial whose process, worker or node was lost: it is retried
 
 
 @dataclass(frozen=True)
 class Began:
-    """The process of the trial in `folder` is there."""
+    """The process of the trial in `folder` has started."""
 
     folder: Path
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The trial in `folder` has trained an epoch, counted from 1, after which the monitored metric is `value`."""
+    """The trial in `folder` has trained an epoch.
+
+    Attributes:
+        epoch: from 1.
+        value: the monitored metric after it.
+    """
 
     folder: Path
     epoch: int
@@ -38,9 +43,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """The process of the trial in `folder` is gone, and all that it wrote is on the controller's disk.
+    """The process of the trial in `folder` has ended, and all its files are on the controller's disk.
 
-    `code` is as of `subprocess`: negative for a signal, `stopping.INTERRUPTED` where it was told to stop.
+    Attributes:
+        code: as in `subprocess`, negative for a signal; `stopping.INTERRUPTED` if it was stopped.
     """
 
     folder: Path
@@ -51,51 +57,51 @@ Event = Began | Epoch | Ended
 
 
 class WorkersLost(HcrError):
-    """The place is gone for good, and no trial can run: the sweep stops, and the same command resumes it."""
+    """No trial can run any more: the sweep stops, and the same command resumes it."""
 
 
 class Workers(Protocol):
-    """A place where trials run.
+    """A backend that runs trials, on this machine or on a cluster.
 
     Attributes:
-        slots: trials that it takes at a time; may change while a cluster does.
+        slots: trials at a time; may change with the size of a cluster.
     """
 
     slots: int
 
     def start(self, folder: Path) -> None:
-        """Begin the trial in `folder`, or go on with it; returns at once."""
+        """Start or resume the trial in `folder`; returns at once."""
 
     def events(self, timeout_s: float) -> list[Event]:
-        """What has happened since the last call, after waiting at most `timeout_s` seconds for something.
+        """The events since the last call; waits at most `timeout_s` seconds for the first one.
 
         Raises:
             WorkersLost: no trial can run any more.
         """
 
     def answer(self, folder: Path, *, go_on: bool) -> None:
-        """What a trial that waits after its epoch hears: to go on, or to end as pruned."""
+        """Answer a trial that waits after its epoch: train on, or end as pruned."""
 
     def stop(self, folder: Path, *, at_once: bool = False) -> None:
-        """Have a trial stop: it writes down where it stands. With `at_once` it is killed."""
+        """Stop a trial, which then writes its journal; with `at_once`, kill it."""
 
     def close(self) -> None:
-        """Kill what runs, and let go of the place."""
+        """Kill running trials and release all resources."""
 
 
 def workers_of(
     launcher: LauncherConfig, here: "Local", folder: Path, configs: Sequence[RunConfig], threads: int
 ) -> Workers:
-    """The place that a launcher stands for.
+    """The workers of a launcher.
 
     Args:
-        here: processes of this machine.
+        here: processes of this machine, for `launcher=local`.
         folder: the sweep's.
-        configs: of runs, as many as there are kinds of.
+        configs: sample configs of the runs.
         threads: of each trial.
 
     Raises:
-        ConfigError: it is not there, or has no room for a trial.
+        ConfigError: the cluster cannot be reached, or has no room for a trial.
     """
     if launcher.is_here:
         return here

@@ -1,4 +1,4 @@
-"""Whether another machine gives the numbers that this one would: its code, its libraries, its CPU."""
+"""Comparison of two machines: their code, libraries and CPU have to match for equal results."""
 
 import platform
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from hcr.gate.run_config import RunConfig
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides numbers on a machine, beside the config.
+    """All that affects results on a machine, beside the config.
 
     Attributes:
         name: of the machine.
         versions: of Python (major and minor) and of libraries, by name.
-        sources: SHA-256 of each source file by its path.
-        settings: variables of the shell, by name.
-        has_bfloat16: whether the CPU has it.
+        sources: SHA-256 of each source file, by path.
+        settings: environment variables, by name.
+        has_bfloat16: True if the CPU supports bfloat16.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Facts:
 
 
 def facts(name: str, configs: Sequence[RunConfig]) -> Facts:
-    """The facts of this machine, for runs such as `configs`."""
+    """The facts of this machine, for runs of `configs`."""
     versions = {"Python": ".".join(platform.python_version_tuple()[:2]), "hcr": __version__}
     digests: dict[str, str] = {}
     for cfg in configs:
@@ -47,7 +47,7 @@ def facts(name: str, configs: Sequence[RunConfig]) -> Facts:
 
 
 def difference(here: Facts, there: Facts, *, precisions: Sequence[str]) -> str | None:
-    """Why the machine `there` would give other numbers than this one, and what to do about it; None: it would not.
+    """The first difference that would change results on the machine `there`, and its remedy; None if there is none.
 
     Args:
         precisions: the `training.precision` of the runs.

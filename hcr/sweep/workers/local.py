@@ -1,4 +1,4 @@
-"""Trials as processes of this machine, forked from one that has imported everything (see `preload`)."""
+"""Trials as processes of this machine, forked from a server that has imported everything (see `preload`)."""
 
 import contextlib
 import ctypes
@@ -28,33 +28,33 @@ from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.sweep.workers.preload import ORDER
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
-MOST_DEATHS = 3  # times that the process which trials are forked from may die before the sweep gives up
-LOST_SERVER = 255  # what multiprocessing says of a child whose forkserver has died
-DIES_WITHIN_S = 5.0  # a process of half a gigabyte, from its killing to its end
-LOOK_S = 0.02  # between two looks whether everything is imported
+MOST_DEATHS = 3  # deaths of the fork server before the sweep stops
+LOST_SERVER = 255  # multiprocessing's exit code of a child whose fork server has died
+DIES_WITHIN_S = 5.0  # from the kill to the end of a process of half a gigabyte
+POLL_S = 0.02  # between two checks of a process
 
 
 class CallFailed(HcrError):
-    """What was called in a process of its own has failed."""
+    """A function that was called in a separate process has failed."""
 
 
 @dataclass
 class Child:
-    """A process that was forked."""
+    """A forked process."""
 
     process: ForkServerProcess
     connection: Connection | None
-    heard: list[Any] = field(default_factory=list)  # of a call
+    results: list[Any] = field(default_factory=list)  # of a call
 
 
 class Local:
     """Forks trials, `slots` at a time.
 
     Args:
-        folder: for what the process that they are forked from reads and prints.
+        folder: for the fork server's files.
         slots: see `Workers`.
-        cfg: whose data set is read once, for every trial; None: each reads its own.
-        root: the output root on this machine, where it is not the controller's.
+        cfg: its data set is read once, for all trials; None: each trial reads its own.
+        root: the output root on this machine if it differs from the controller's.
     """
 
     def __init__(self, folder: Path, slots: int, *, cfg: RunConfig | None = None, root: Path | None = None) -> None:
@@ -62,35 +62,35 @@ class Local:
         self._folder, self._cfg, self._root = folder, cfg, root
         self._log, self._ready = folder / "forkserver.txt", folder / "forkserver.ready"
         self._children: dict[Path, Child] = {}
-        self._waiting: deque[Path] = deque()  # for everything to be imported
-        self._stopped: list[Path] = []  # while they waited
-        self._begun: list[Path] = []  # and nobody has heard of it yet
-        self._server: int | None = None  # its process id
-        self._deaths = 0
-        self._is_guest = False  # whether this process had started a forkserver for something else
+        self._waiting: deque[Path] = deque()  # for the fork server
+        self._stopped: list[Path] = []  # while they waited; not reported yet
+        self._forked: list[Path] = []  # not reported yet
+        self._server: int | None = None  # process id of the fork server
+        self._deaths = 0  # of the fork server
+        self._is_guest = False  # another part of this process has started multiprocessing's forkserver already
 
     def start(self, folder: Path) -> None:
-        """Fork the trial in `folder`, as soon as everything is imported."""
+        """Fork the trial in `folder` as soon as the fork server is ready."""
         self._waiting.append(folder)
-        self._begin_server()
-        self._begun += self._fork_waiting()
+        self._start_server()
+        self._forked += self._fork_waiting()
 
     def events(self, timeout_s: float) -> list[Event]:
         """See `Workers`."""
         found: list[Event] = [Ended(folder, stopping.INTERRUPTED) for folder in self._stopped]
-        found += [Began(folder) for folder in (*self._begun, *self._fork_waiting())]
+        found += [Began(folder) for folder in (*self._forked, *self._fork_waiting())]
         self._stopped.clear()
-        self._begun.clear()
+        self._forked.clear()
         if found:
             return found
-        ready = wait(list(self._handles()), LOOK_S if self._waiting else timeout_s)
+        ready = wait(list(self._handles()), POLL_S if self._waiting else timeout_s)
         for folder, child in list(self._children.items()):
             if child.connection in ready:
-                found += self._hear(folder, child)
+                found += self._receive(folder, child)
             if child.process.sentinel in ready:
                 child.process.join()
-                while child.connection is not None:  # what it said last
-                    found += self._hear(folder, child)
+                while child.connection is not None:  # its last messages
+                    found += self._receive(folder, child)
                 del self._children[folder]
                 code = int(child.process.exitcode or 0)
                 if code == LOST_SERVER and self._has_died(DIES_WITHIN_S):
@@ -115,36 +115,36 @@ class Local:
             process.kill() if at_once else process.terminate()
 
     def call(self, function: Callable[..., Any], *arguments: Any, log: Path, meanwhile: Callable[[], None]) -> Any:
-        """What `function` returns, called in a process of its own.
+        """Call `function` in a separate process and return its result.
 
         Args:
-            function: of a module, and its arguments, which can be pickled.
-            log: a file for what it prints.
-            meanwhile: called while it runs; may raise to give up.
+            function: defined in a module; it and its arguments must be picklable.
+            log: a file for its output.
+            meanwhile: called while it runs; may raise to cancel.
 
         Raises:
-            CallFailed: it raised an error, or its process ended without a word.
+            CallFailed: the function raised an error, or its process died.
         """
-        self._begin_server()
+        self._start_server()
         while not self._is_ready():
             meanwhile()
-            time.sleep(LOOK_S)
-        child = self._fork(_call, function, arguments, log)
+            time.sleep(POLL_S)
+        child = self._fork(_call_main, function, arguments, log)
         try:
             while child.process.is_alive():
                 meanwhile()
-                if child.connection is not None and child.connection.poll(LOOK_S):
-                    self._hear(log, child)
+                if child.connection is not None and child.connection.poll(POLL_S):
+                    self._receive(log, child)
             while child.connection is not None:
-                self._hear(log, child)
+                self._receive(log, child)
         finally:
             if child.process.is_alive():
                 child.process.kill()
             child.process.join()
-        if not child.heard:
-            raise CallFailed(_last_line(log) or f"its process ended with {child.process.exitcode}")
-        is_good, value = child.heard[0]
-        if not is_good:
+        if not child.results:
+            raise CallFailed(_last_line(log) or f"its process ended with exit code {child.process.exitcode}")
+        succeeded, value = child.results[0]
+        if not succeeded:
             raise CallFailed(value)
         return value
 
@@ -165,25 +165,25 @@ class Local:
             if child.connection is not None:
                 yield child.connection
 
-    def _hear(self, folder: Path, child: Child) -> list[Event]:
+    def _receive(self, folder: Path, child: Child) -> list[Event]:
         assert child.connection is not None
         try:
-            told = child.connection.recv()
+            message = child.connection.recv()
         except (EOFError, OSError):
             child.connection.close()
             child.connection = None
             return []
-        if told[0] == "epoch":
-            return [Epoch(folder, told[1], told[2])]
-        child.heard.append(told[1:])
+        if message[0] == "epoch":
+            return [Epoch(folder, message[1], message[2])]
+        child.results.append(message[1:])
         return []
 
     def _fork_waiting(self) -> list[Path]:
-        """Fork what waits, if everything is imported by now; the folders of these."""
+        """Fork the waiting trials if the fork server is ready; returns their folders."""
         forked = []
         while self._waiting and self._is_ready():
             folder = self._waiting.popleft()
-            self._children[folder] = self._fork(_trial, folder, self._root)
+            self._children[folder] = self._fork(_trial_main, folder, self._root)
             forked.append(folder)
         return forked
 
@@ -194,8 +194,8 @@ class Local:
             process.start()
         return Child(process, ours)
 
-    def _begin_server(self) -> None:
-        """Start the process that all are forked from, where there is none.
+    def _start_server(self) -> None:
+        """Start the fork server, unless it runs.
 
         Raises:
             WorkersLost: it has died too often.
@@ -203,9 +203,9 @@ class Local:
         if self._server is not None:
             return
         if self._deaths >= MOST_DEATHS:
-            raise WorkersLost(f"the process that runs are forked from died {self._deaths} times; see {self._log}")
+            raise WorkersLost(f"the fork server of the trials died {self._deaths} times; see {self._log}")
         if forkserver._forkserver._forkserver_pid is not None:  # type: ignore[attr-defined]
-            self._is_guest = True  # another one's, in whose children everything has to be imported
+            self._is_guest = True  # its children import everything themselves
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ready.unlink(missing_ok=True)
@@ -223,16 +223,16 @@ class Local:
         if self._is_guest:
             return True
         self._has_died(0)
-        self._begin_server()
+        self._start_server()
         return self._ready.exists()
 
     def _has_died(self, within_s: float) -> bool:
-        """Whether the process that all are forked from is gone, which may take a moment to be seen."""
+        """True if the fork server has died; waits at most `within_s` seconds, as its end may show late."""
         deadline = time.monotonic() + within_s
         while self._server is not None and _is_alive(self._server):
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         if self._server is not None:
             self._deaths += 1
             self._end_server()
@@ -244,26 +244,26 @@ class Local:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._server, signal.SIGKILL)
         self._server = None
-        with contextlib.suppress(OSError):  # it had ended already
+        with contextlib.suppress(OSError):  # it has ended already
             forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
-def _trial(connection: Connection, folder: Path, root: Path | None) -> None:
-    """The process of a trial."""
-    _settle(folder / OUTPUT)
+def _trial_main(connection: Connection, folder: Path, root: Path | None) -> None:
+    """The main function of a trial's process."""
+    _isolate(folder / OUTPUT)
     stopping.handle(signal.SIGTERM)
     waits = json.loads((folder / "task.json").read_text(encoding="utf-8"))["waits"]
 
-    def tell(epoch: int, value: float) -> bool:
+    def report(epoch: int, value: float) -> bool:
         connection.send(("epoch", epoch, value))
         return bool(connection.recv()) if waits else True
 
-    _leave(run_trial(folder, tell, root=root))
+    _exit_now(run_trial(folder, report, root=root))
 
 
-def _call(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> None:
-    """The process of a call."""
-    _settle(log)
+def _call_main(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> None:
+    """The main function of a call's process."""
+    _isolate(log)
     stopping.handle(signal.SIGTERM)
     from hcr.config.errors import one_line
 
@@ -271,21 +271,21 @@ def _call(connection: Connection, function: Callable[..., Any], arguments: tuple
         connection.send(("result", True, function(*arguments)))
     except HcrError as error:
         connection.send(("result", False, one_line(error)))
-    except Exception as error:  # somebody else's: the last line of its log says as much
+    except Exception as error:  # of a library
         connection.send(("result", False, f"{type(error).__name__}: {one_line(error)}"))
-    _leave(0)
+    _exit_now(0)
 
 
-def _settle(log: Path) -> None:
-    """Be a process of its own: what it prints goes to a file, and it dies with the controller."""
+def _isolate(log: Path) -> None:
+    """Detach from the terminal, redirect output to `log`, and die when the controller dies."""
     with contextlib.suppress(OSError):
-        os.setsid()  # Ctrl-C is the controller's to hear
+        os.setsid()  # only the controller receives Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
-    if sys.platform == "linux":  # and with the process that it was forked from
+    if sys.platform == "linux":  # die with the fork server too
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     controller = multiprocessing.parent_process()
     assert controller is not None
@@ -297,8 +297,8 @@ def _settle(log: Path) -> None:
     threading.Thread(target=watch, name="end of the controller", daemon=True).start()
 
 
-def _leave(code: int) -> None:
-    """End at once: the threads of TensorFlow need no farewell, and what `atexit` holds is none of this process'."""
+def _exit_now(code: int) -> None:
+    """Exit at once, without waiting for TensorFlow's threads or running `atexit` functions of the parent."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -307,7 +307,7 @@ def _leave(code: int) -> None:
 
 @contextlib.contextmanager
 def _no_main() -> Iterator[None]:
-    """Without the program's main module, which multiprocessing would run again in each process."""
+    """Hide the program's main module, which multiprocessing would run again in each process."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -318,7 +318,7 @@ def _no_main() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """With these variables for what is started."""
+    """Set environment variables for processes that are started in the block."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -332,7 +332,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a child of this process runs; one that has ended is left for whoever waits for it."""
+    """True if the child process `pid` runs; does not reap it."""
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:

@@ -1,8 +1,8 @@
-"""The memory of the process that trials are forked from: all that a trial imports, and the data set.
+"""Preloading in the process that trials are forked from: it imports all that a trial imports, and reads the data set.
 
-`multiprocessing`'s forkserver imports this module before it forks anything. A fork takes hundredths of a second where a
-fresh process takes ten, and is as clean: what a trial leaves behind goes with it. Nothing of TensorFlow may run here,
-as its threads would not survive the fork. What goes wrong here goes wrong again in the trial, which can say so.
+`multiprocessing`'s forkserver imports this module before it forks. A fork takes hundredths of a second, a fresh process
+ten seconds; both are equally isolated. TensorFlow must not run anything here: its threads would not survive the fork.
+Errors are ignored here: they occur again in the trial, which reports them.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-ORDER = "HCR_SWEEP_PRELOAD"  # JSON: "log", a file for what is printed; "ready", one that is made at the end; "config"
+ORDER = "HCR_SWEEP_PRELOAD"  # JSON of paths: "log" for output, "ready" (created at the end), "config" (optional)
 MODULES = (
     "hcr.gate.run_config",
     "hcr.sweep.trial",
@@ -28,7 +28,7 @@ MODULES = (
 
 
 def preload(config: Path | None) -> None:
-    """Import what a trial imports, and read the data set of the config in the file `config`."""
+    """Import all that a trial imports, and read the data set of the config file `config`."""
     from hcr.environment import settle_environment
 
     settle_environment()
@@ -49,12 +49,12 @@ def preload(config: Path | None) -> None:
             snapshot_sources(extension_sources(cfg))
             load_dataset(cfg.dataset)
     gc.collect()
-    gc.freeze()  # what is here is every trial's: no garbage of its own to look through
+    gc.freeze()  # trials share these objects: their garbage collectors need not scan them
 
 
-def _obey(order: dict[str, str]) -> None:
-    with contextlib.suppress(OSError):  # it leads a session already
-        os.setsid()  # signals of the terminal are the controller's to hear
+def _preload_as_ordered(order: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):  # it is a session leader already
+        os.setsid()  # only the controller receives the terminal's signals
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -70,4 +70,4 @@ def _obey(order: dict[str, str]) -> None:
 
 
 if ORDER in os.environ:
-    _obey(json.loads(os.environ.pop(ORDER)))
+    _preload_as_ordered(json.loads(os.environ.pop(ORDER)))

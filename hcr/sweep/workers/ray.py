@@ -1,4 +1,4 @@
-"""Trials on the nodes of a Ray cluster, which share no disk with the controller or with one another."""
+"""Trials on the nodes of a Ray cluster, without a shared disk."""
 
 import contextlib
 import os
@@ -23,30 +23,31 @@ from hcr.sweep.workers import Event, WorkersLost
 from hcr.sweep.workers.alike import facts
 from hcr.tracking.lock import this_host
 
-KNOCK_S = 5.0  # for a port to answer
-CONNECT_S = 120.0  # for Ray to start, and for its nodes to say what they are
-CLOSE_S = 15.0  # for Ray to end
+PORT_S = 5.0  # for the cluster's port to accept a connection
+CONNECT_S = 120.0  # for Ray to start and its nodes to be checked
+CLOSE_S = 15.0  # for Ray to shut down
 NEEDS_RAY = "launcher=ray: needs Ray, which is not installed; pip install 'hcr[ray]'"
-SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # of a Ray that is started here: trials run as without it, not at nice 15
+SAME_PRIORITY = {"RAY_worker_niceness": "0"}  # for a Ray that is started here: by default its workers run at nice 15
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_COLOR_PREFIX": "0"}
 
 
 def connect(launcher: RayConfig, folder: Path, configs: Sequence[RunConfig], threads: int) -> "RayWorkers":
-    """The cluster that `launcher` names, for runs such as `configs`; see `workers_of`."""
+    """Connect to the cluster of `launcher`; see `workers_of`."""
     return RayWorkers(launcher, folder, threads, configs=configs)
 
 
 class RayWorkers:
-    """Makes trials on a Ray cluster; see `Workers`. Ray itself is in a process of its own (see `ray_driver`).
+    """Workers on a Ray cluster; see `Workers`. Ray itself runs in a separate process (see `ray_driver`).
 
     Args:
-        cfg: where, and what each trial gets.
-        folder: for what that process prints.
-        threads: of a trial, and so its CPUs where `cfg` does not say.
-        configs: runs of the sweep: nodes have to be such that these have the same numbers there.
+        cfg: the cluster's address, and the resources of each trial.
+        folder: for the log of that process.
+        threads: of a trial; also its CPUs unless `cfg` sets them.
+        configs: of runs; every node must reproduce their results.
 
     Raises:
-        ConfigError: Ray is not installed or does not answer, no node has room for a trial, or a node differs.
+        ConfigError: Ray is not installed or does not answer, no node has room for a trial, or a node's code, libraries
+            or CPU differ.
     """
 
     def __init__(self, cfg: RayConfig, folder: Path, threads: int, *, configs: Sequence[RunConfig] = ()) -> None:
@@ -55,10 +56,10 @@ class RayWorkers:
         self.slots = 0
         self._shown = cfg.address or "this machine"
         self._log = folder / "ray.txt"
-        self._nowhere = folder / "ray"  # empty: Ray lets its workers import what lies where it is started
+        self._empty_folder = folder / "ray"  # Ray's workers can import files from the folder where it is started
         self._sent: set[str] = set()  # digests of data sets
         if cfg.address not in (None, "auto"):
-            _knock(str(cfg.address))
+            _check_port(str(cfg.address))
         kinds = {tuple(sorted(extension_sources(each))): each for each in configs}
         order = {
             "address": cfg.address,
@@ -71,12 +72,12 @@ class RayWorkers:
             "configs": [to_dict(each) for each in kinds.values()],
             "precisions": sorted({each.training.precision for each in configs}),
         }
-        self._process, self._connection = self._begin(QUIET if cfg.address else QUIET | SAME_PRIORITY)
+        self._process, self._connection = self._start_driver(QUIET if cfg.address else QUIET | SAME_PRIORITY)
         try:
             self._connection.send(order)
             self._await_ready()
         except BaseException as error:
-            if not isinstance(error, HcrError):  # such as Ctrl-C: Ray may be starting
+            if not isinstance(error, HcrError):  # such as Ctrl-C while Ray starts
                 self._kill()
             self.close()
             raise
@@ -103,7 +104,7 @@ class RayWorkers:
                 else:
                     raise self._lost(rest[0])
         except (EOFError, OSError) as error:
-            if found:  # what is told is on disk; the next call says the rest
+            if found:  # report these first; the next call raises
                 return found
             raise self._lost(_last_line(self._log)) from error
         return found
@@ -125,8 +126,8 @@ class RayWorkers:
             except subprocess.TimeoutExpired:
                 self._kill()
 
-    def _begin(self, settings: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", Connection]:
-        self._nowhere.mkdir(parents=True, exist_ok=True)
+    def _start_driver(self, settings: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", Connection]:
+        self._empty_folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with ours, theirs, self._log.open("ab") as log:
             process = subprocess.Popen(
@@ -136,43 +137,43 @@ class RayWorkers:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **settings},
-                cwd=self._nowhere,
-                start_new_session=True,  # Ctrl-C is the controller's to hear
+                cwd=self._empty_folder,
+                start_new_session=True,  # only the controller receives Ctrl-C
             )
             return process, Connection(os.dup(ours.fileno()))
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + CONNECT_S
         try:
-            while not self._connection.poll(0.2):  # in pieces, for a signal to be heard
+            while not self._connection.poll(0.2):  # short waits, so that signals are handled
                 if time.monotonic() > deadline:
                     self._kill()
-                    raise ConfigError(f"launcher.address: no answer of Ray on {self._shown} within {CONNECT_S:.0f} s")
+                    raise ConfigError(f"launcher.address: Ray on {self._shown} did not answer within {CONNECT_S:.0f} s")
             what, *rest = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise ConfigError(f"launcher.address: Ray on {self._shown} fails ({_last_line(self._log)})") from error
+            raise ConfigError(f"launcher.address: Ray on {self._shown} failed ({_last_line(self._log)})") from error
         if what == "refused":
             raise ConfigError(rest[0])
 
     def _send_dataset(self, folder: Path) -> None:
-        """Have the data of a trial sent to the nodes, unless they have it by themselves."""
+        """Send the data set of a trial to the nodes once, unless it is bundled with hcr."""
         digest = read_task(folder).dataset_digest
         if digest is None or digest in self._sent:
             return
         from hcr.data.loading import load_dataset
 
         self._sent.add(digest)
-        with contextlib.suppress(HcrError):  # what is wrong with it is told by the trial
+        with contextlib.suppress(HcrError):  # the trial reports the error
             cfg = read_config(folder).dataset
             if not cfg.is_bundled:
                 self._send("dataset", digest, load_dataset(cfg))
 
     def _send(self, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # it is gone, as `events` will tell
+        with contextlib.suppress(OSError):  # `events` reports that the driver is gone
             self._connection.send(message)
 
     def _lost(self, why: str) -> WorkersLost:
-        return WorkersLost(f"launcher=ray: the Ray on {self._shown} is gone ({why})")
+        return WorkersLost(f"launcher=ray: lost Ray on {self._shown} ({why})")
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -180,15 +181,15 @@ class RayWorkers:
         self._process.wait()
 
 
-def _knock(address: str) -> None:
-    """Refuse an address where nothing listens, without a wait for Ray to find that out."""
+def _check_port(address: str) -> None:
+    """Refuse an address where nothing listens, which Ray would take long to notice."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), KNOCK_S).close()
+        socket.create_connection((host, int(port)), PORT_S).close()
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"launcher.address: expected a Ray that runs at {address} ({one_line(error)})") from error
+        raise ConfigError(f"launcher.address: expected a running Ray at {address} ({one_line(error)})") from error
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
+    return lines[-1].strip() if lines else "no output"

@@ -1,10 +1,10 @@
-"""The process that speaks to Ray: the controller's, so that what Ray prints, and how it may end, stays in here.
+"""The Ray driver: a child process of the controller that isolates it from Ray's output and crashes.
 
     python -m hcr.sweep.workers.ray_driver FD
 
-Ray ends a process that has lost its cluster, and stops for a minute before it does. Here that ends this process alone.
-Both sides send pickles through the socket FD: the controller an `Order` first, then what to do; this process events,
-and how many slots there are. When the socket closes the controller is gone, and so are the trials.
+Ray blocks for a minute and then kills a process that has lost its cluster; here it kills this process only.
+Both sides send pickles through the socket FD: the controller an `Order` and then commands, this process events and the
+number of slots. When the socket closes, the controller has ended, and all trials are killed.
 """
 
 import contextlib
@@ -39,15 +39,15 @@ from hcr.sweep.workers.transfer import Copy, read_files
 from hcr.tracking.events import JOURNAL
 from hcr.tracking.journal import append_event
 
-TURN_S = 0.25  # how long a trial is watched in one call: an order waits for its end
-LOOK_S = 2.0  # from one look at the cluster's nodes to the next
-SILENT_S = 20.0  # without an answer the cluster is gone
-EMPTY_S = 30.0  # with no node that has room for a trial, too
-CHECK_S = 60.0  # for a node to say what it is; a worker has to start there
+TURN_S = 0.25  # length of one call that waits for a trial's events; a command waits until it returns
+NODES_S = 2.0  # between two polls of the cluster's nodes
+SILENT_S = 20.0  # without an answer, after which the cluster counts as lost
+EMPTY_S = 30.0  # without a node that has room for a trial, likewise
+CHECK_S = 60.0  # for a node to report its facts, including the start of a worker
 CLOSE_S = 5.0
 GONE = (NodeDiedError, TaskUnschedulableError, WorkerCrashedError)
-MOST_DEATHS = 3  # slots of a node that may die one after another before it is given up
-BUSY_S = 15.0  # for a run's lock, while it is uploaded
+MOST_DEATHS = 3  # consecutive deaths of a node's slots before it is no longer used
+BUSY_S = 15.0  # to wait for a run's lock, which its upload may hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class Order:
 
     Attributes:
         here: the controller's facts.
-        configs: plain configs of runs, for a node to find its own facts.
+        configs: configs of runs as plain values, from which a node determines its facts.
         precisions: of the runs.
-        is_given: whether the config says how many CPUs.
+        is_given: True if `launcher.cpus_per_trial` is set.
     """
 
     address: str | None
@@ -74,23 +74,36 @@ class Order:
 
 @dataclass
 class Place:
-    """A slot on a node, and the trial in it."""
+    """A slot on a node, and its trial.
+
+    Attributes:
+        waits: the trial waits after each epoch for the pruner's decision.
+        is_waiting: it is waiting now.
+        is_watched: a call for its events is in flight.
+        answer, stop: to send with the next call.
+    """
 
     node: str
     actor: Any
     is_ready: bool = False
     folder: Path | None = None
     copy: Copy | None = None
-    waits: bool = False  # the trial's task says so
-    is_waiting: bool = False  # for an answer
-    is_watched: bool = False  # a call is on its way
+    waits: bool = False
+    is_waiting: bool = False
+    is_watched: bool = False
     answer: bool | None = None
     stop: str | None = None
 
 
 @dataclass
 class Node:
-    """A node of the cluster: slots that it has room for, and how many of them died since one did its work."""
+    """A node of the cluster.
+
+    Attributes:
+        room: slots that fit.
+        deaths: consecutive deaths of its slots.
+        places: its slots.
+    """
 
     name: str
     room: int
@@ -99,7 +112,7 @@ class Node:
 
 
 class Driver:
-    """Keeps a slot in every place of the cluster, and trials in the slots.
+    """Fills the cluster with slots, and the slots with trials.
 
     Args:
         connection: to the controller.
@@ -107,21 +120,21 @@ class Driver:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._heard: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._nodes: dict[str, Node] = {}
-        self._refused: set[str] = set()  # nodes that are not used
-        self._deaths: Counter[str] = Counter()  # of workers that were to say what their node is
+        self._refused: set[str] = set()  # nodes not used, or not checked yet
+        self._deaths: Counter[str] = Counter()  # by node: workers that died before they reported its facts
         self._pending: deque[tuple[Path, float]] = deque()  # trials, and since when they wait for a slot
         self._datasets: dict[str, Any] = {}
         self._sweep = secrets.token_hex(6)
         self._slots = 0
         self._seen_s = self._room_s = self._slots_s = time.monotonic()
         self._is_noted = False
-        self._death = ""  # what the last slot died of
+        self._death = ""  # why the last slot died
         self._order = Order(**connection.recv())
 
     def serve(self) -> None:
-        """Do what the controller says until it says that it is over, or is gone."""
+        """Execute the controller's commands until it closes the socket or ends."""
         try:
             self._connect()
         except ConfigError as error:
@@ -129,73 +142,71 @@ class Driver:
             return
         self._send("ready")
         threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=self._look, daemon=True).start()
-        threading.Thread(target=self._guard, daemon=True).start()
+        threading.Thread(target=self._poll_nodes, daemon=True).start()
+        threading.Thread(target=self._exit_when_silent, daemon=True).start()
         try:
-            while self._go_on():
+            while self._handle_message():
                 pass
-        except (OSError, TrackingError) as error:  # of the controller's own disk
-            self._send("lost", f"what it sends cannot be written here: {one_line(error)}")
+        except (OSError, TrackingError) as error:  # on the controller's disk
+            self._send("lost", f"files of a trial cannot be written here: {one_line(error)}")
 
-    def _go_on(self) -> bool:
-        """One thing that is heard; False at the end."""
+    def _handle_message(self) -> bool:
+        """Handle one message; False at the end."""
         try:
-            what, *rest = self._heard.get(timeout=1)
+            what, *rest = self._messages.get(timeout=1)
         except queue.Empty:
             what, rest = "nothing", []
         if what == "close":
             self._close()
             return False
         if what == "order":
-            self._obey(*rest)
+            self._execute(*rest)
         elif what == "nodes":
-            self._meet(rest[0])
+            self._update_nodes(rest[0])
         elif what == "facts":
-            self._judge(*rest)
+            self._check_new_node(*rest)
         elif what in ("ready", "started"):
-            self._begin(*rest)
+            self._handle_started(*rest)
         elif what == "turn":
-            self._hear(*rest)
+            self._handle_turn(*rest)
         self._fill()
-        self._say_slots()
+        self._report_slots()
         now = time.monotonic()
         if self._slots:
             self._slots_s = now
         elif now - self._slots_s > EMPTY_S and self._nodes and not self._is_noted:
             self._is_noted = True
-            self._send(
-                "note", f"waits for CPUs: what is free on the Ray on {shown(self._order)} is too little for a trial"
-            )
+            self._send("note", f"waiting for CPUs: Ray on {shown(self._order)} has too few free CPUs for a trial")
         if self._nodes:
             self._room_s = now
         if now - self._room_s > EMPTY_S:
             self._send("lost", self._death or "no node is left")
-            os._exit(1)  # Ray might wait for what is gone
+            os._exit(1)  # ray.shutdown() might block
         return True
 
-    # Ray's answers come in threads of its own: each is put in line.
+    # Ray's answers arrive in its own threads: each is queued for the main thread.
 
     def _call(self, what: str, reference: Any, *rest: Any) -> None:
-        reference.future().add_done_callback(lambda done: self._heard.put((what, *rest, done)))
+        reference.future().add_done_callback(lambda done: self._messages.put((what, *rest, done)))
 
     def _read(self) -> None:
         try:
             while True:
-                self._heard.put(("order", *self._connection.recv()))
+                self._messages.put(("order", *self._connection.recv()))
         except (EOFError, OSError):
-            self._heard.put(("close",))
+            self._messages.put(("close",))
         time.sleep(2 * CLOSE_S)
         os._exit(1)  # Ray does not answer
 
-    def _look(self) -> None:
+    def _poll_nodes(self) -> None:
         while True:
-            time.sleep(LOOK_S)
+            time.sleep(NODES_S)
             with contextlib.suppress(Exception):  # no answer
-                self._heard.put(("nodes", alive_nodes()))
+                self._messages.put(("nodes", alive_nodes()))
                 self._seen_s = time.monotonic()
 
-    def _guard(self) -> None:
-        """Leave when the cluster does not answer any more: any call to Ray may wait for it."""
+    def _exit_when_silent(self) -> None:
+        """Exit when the cluster stops answering: any call to Ray may block."""
         while time.monotonic() - self._seen_s < SILENT_S:
             time.sleep(1)
         print(f"no answer for {SILENT_S:.0f} s", flush=True)
@@ -212,23 +223,23 @@ class Driver:
             where |= {"include_dashboard": False}
         try:
             ray.init(**where, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray has many ways to say so
+        except Exception as error:  # Ray raises many kinds
             raise ConfigError(
-                f"launcher.address: expected a Ray that runs at {shown(order)} ({one_line(error)})"
+                f"launcher.address: expected a running Ray at {shown(order)} ({one_line(error)})"
             ) from error
         nodes = alive_nodes()
         rooms = {name: self._room(node) for name, node in nodes.items()}
         if not any(rooms.values()):
             raise self._no_room(nodes)
-        asked = {key: self._ask(key, node) for key, node in nodes.items() if rooms[key]}
-        _, late = ray.wait(list(asked.values()), num_returns=len(asked), timeout=CHECK_S)
-        for key, reference in asked.items():
+        requests = {key: self._request_facts(key, node) for key, node in nodes.items() if rooms[key]}
+        _, late = ray.wait(list(requests.values()), num_returns=len(requests), timeout=CHECK_S)
+        for key, reference in requests.items():
             name = name_of(nodes[key])
             if reference in late:
-                raise ConfigError(f"launcher.address: node {name} does not answer within {CHECK_S:.0f} s")
+                raise ConfigError(f"launcher.address: node {name} did not answer within {CHECK_S:.0f} s")
             try:
                 problem = self._problem(name, reference.future())
-            except GONE:  # Ray lists a node for some seconds after it died
+            except GONE:  # Ray lists a dead node for some more seconds
                 continue
             if problem:
                 raise ConfigError(f"launcher.address: {problem}")
@@ -236,26 +247,26 @@ class Driver:
         self._seen_s = self._room_s = self._slots_s = time.monotonic()
         self._fill()
 
-    def _ask(self, key: str, node: Mapping[str, Any]) -> Any:
+    def _request_facts(self, key: str, node: Mapping[str, Any]) -> Any:
         where = NodeAffinitySchedulingStrategy(key, soft=False)
         function = ray.remote(num_cpus=0, max_retries=0)(facts_of_node)
         return function.options(scheduling_strategy=where).remote(name_of(node), self._order.configs)
 
     def _problem(self, name: str, future: Any) -> str | None:
-        """Why a node that was asked for its facts cannot be used.
+        """The reason why a node cannot be used, from its facts; None if it can.
 
         Raises:
-            GONE: it does not answer any more.
+            GONE: the node or its worker died.
         """
         try:
             there = future.result()
         except GONE:
             raise
         except Exception as error:
-            told = one_line(getattr(error, "cause", None) or error)
-            # Ray hands on the node's traceback as text only: which module is missing stands in its last such line.
+            why = one_line(getattr(error, "cause", None) or error)
+            # Ray passes the node's traceback as text; its last ModuleNotFoundError names the missing module.
             missing = [line for line in str(error).splitlines() if "ModuleNotFoundError" in line]
-            return f"node {name} cannot run hcr ({missing[-1].strip() if missing else told}); install it there"
+            return f"node {name} cannot run hcr ({missing[-1].strip() if missing else why}); install it there"
         return difference(self._order.here, there, precisions=self._order.precisions)
 
     def _room(self, node: Mapping[str, Any]) -> int:
@@ -271,59 +282,59 @@ class Driver:
         }
         if most["CPU"] < order.cpus:
             key = "launcher.cpus_per_trial"
-            of = "" if order.is_given else ", as training.threads says"
+            of = "" if order.is_given else " (training.threads)"
             return ConfigError(
-                f"{key}: expected at most {most['CPU']:g}, the CPUs of the largest node of the Ray at {shown(order)},"
+                f"{key}: expected at most {most['CPU']:g}, the CPUs of the largest node of Ray at {shown(order)},"
                 f" got {order.cpus}{of}"
             )
         return ConfigError(
-            f"launcher.gpus_per_trial: expected at most what a node of the Ray at {shown(order)} has beside"
-            f" {order.cpus} CPUs, {most['GPU']:g} GPUs, got {order.gpus:g}"
+            f"launcher.gpus_per_trial: no node of Ray at {shown(order)} has {order.cpus} CPUs and {order.gpus:g} GPUs;"
+            f" expected at most the GPUs of one node, {most['GPU']:g}"
         )
 
-    def _meet(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
-        """The nodes as they are now."""
+    def _update_nodes(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Drop nodes that left the cluster, and check new ones."""
         for key in list(self._nodes):
             if key not in nodes:
-                self._give_up(key)
+                self._drop_node(key)
         for key, node in nodes.items():
             if key not in self._nodes and key not in self._refused and (room := self._room(node)):
-                self._refused.add(key)  # until it has answered
-                self._call("facts", self._ask(key, node), key, name_of(node), room)
+                self._refused.add(key)  # until it is checked
+                self._call("facts", self._request_facts(key, node), key, name_of(node), room)
 
-    def _judge(self, key: str, name: str, room: int, future: Any) -> None:
-        """A node that joins later: it takes part, or is left out."""
+    def _check_new_node(self, key: str, name: str, room: int, future: Any) -> None:
+        """Use a node that joined later, or refuse it."""
         try:
             problem = self._problem(name, future)
         except GONE:
             self._deaths[key] += 1
-            if self._deaths[key] < MOST_DEATHS:  # asked again, if it is still there
+            if self._deaths[key] < MOST_DEATHS:  # check it again, if it is still there
                 self._refused.discard(key)
             return
         if problem:
-            self._send("note", f"{problem}; it is not used")
+            self._send("note", f"{problem}; hcr does not use this node")
         else:
             self._refused.discard(key)
             self._nodes[key] = Node(name, room)
 
-    def _give_up(self, key: str) -> None:
+    def _drop_node(self, key: str) -> None:
         for place in list(self._nodes[key].places):
-            self._lose(place)
+            self._drop_place(place)
         del self._nodes[key]
 
     def _fill(self) -> None:
-        """Keep a slot in every place there is room for, and trials in the slots."""
+        """Create slots where nodes have room, and start pending trials in free slots."""
         wanted = self._order.workers
         for _ in range(max((node.room for node in self._nodes.values()), default=0)):
-            for key, node in self._nodes.items():  # in turn, so that few slots are spread
+            for key, node in self._nodes.items():  # one per node and round, to spread few slots evenly
                 total = sum(len(each.places) for each in self._nodes.values())
                 if len(node.places) < node.room and (wanted is None or total < wanted):
-                    self._make(key, node)
+                    self._add_slot(key, node)
         for place in self._places():
             if self._pending and place.is_ready and place.folder is None:
                 self._start(place, *self._pending.popleft())
 
-    def _make(self, key: str, node: Node) -> None:
+    def _add_slot(self, key: str, node: Node) -> None:
         actor = ray.remote(Slot).options(
             num_cpus=self._order.cpus,
             num_gpus=self._order.gpus,
@@ -334,16 +345,16 @@ class Driver:
         node.places.append(place)
         self._call("ready", place.actor.ready.remote(), place)
 
-    def _begin(self, place: Place, future: Any) -> None:
-        """A slot, or a trial in it, has begun."""
+    def _handle_started(self, place: Place, future: Any) -> None:
+        """Handle the start of a slot or of a trial in it."""
         if future.exception() is not None:
-            self._die(place, future.exception())
+            self._handle_death(place, future.exception())
         else:
             place.is_ready = True
 
     # Trials.
 
-    def _obey(self, what: str, *rest: Any) -> None:
+    def _execute(self, what: str, *rest: Any) -> None:
         if what == "dataset":
             digest, dataset = rest
             self._datasets[digest] = ray.put(dataset)
@@ -359,7 +370,7 @@ class Driver:
                 place.answer = rest[1]
             else:
                 place.stop = rest[1]
-            self._watch(place)
+            self._request_turn(place)
 
     def _stop_pending(self, folder: Path) -> None:
         found = [each for each in self._pending if each[0] == folder]
@@ -382,10 +393,10 @@ class Driver:
         dataset = None if reference is None else (task.dataset_digest, [reference])
         trial = read_files(folder, (TASK, CONFIG, JOURNAL))
         self._call("started", place.actor.start.remote(trial, place.copy.content(), dataset), place)
-        self._watch(place)
+        self._request_turn(place)
 
-    def _watch(self, place: Place) -> None:
-        """Hear what the trial does next; while it waits for an answer, nothing is heard of it."""
+    def _request_turn(self, place: Place) -> None:
+        """Call for the trial's next events, unless a call is in flight or the trial is waiting for an answer."""
         has_order = place.answer is not None or place.stop is not None
         if place.is_watched or (place.is_waiting and not has_order):
             return
@@ -393,15 +404,15 @@ class Driver:
         self._call("turn", place.actor.turn.remote(TURN_S, place.answer, place.stop), place)
         place.answer = place.stop = None
 
-    def _hear(self, place: Place, future: Any) -> None:
+    def _handle_turn(self, place: Place, future: Any) -> None:
         place.is_watched = False
         if future.exception() is not None:
-            self._die(place, future.exception())
+            self._handle_death(place, future.exception())
             return
         folder, turn = place.folder, future.result()
-        if folder is None or place.copy is None:  # it was lost meanwhile
+        if folder is None or place.copy is None:  # the slot was lost meanwhile
             return
-        self._keep(place.copy, folder, turn)
+        self._write_files(place.copy, folder, turn)
         events: list[Event] = [replace(event, folder=folder) for event in turn.events]
         if any(isinstance(event, Ended) for event in events):
             self._nodes[place.node].deaths = 0
@@ -409,12 +420,12 @@ class Driver:
             place.folder = place.copy = None
         else:
             place.is_waiting = place.waits and any(isinstance(event, Epoch) for event in events)
-            self._watch(place)
+            self._request_turn(place)
         if events:
             self._send("events", events)
 
-    def _keep(self, copy: Copy, folder: Path, turn: Turn) -> None:
-        """Write down what came from the node."""
+    def _write_files(self, copy: Copy, folder: Path, turn: Turn) -> None:
+        """Write the files that a node sent."""
         if turn.changes is not None:
             copy.apply(turn.changes)
         if turn.trial is not None:
@@ -424,21 +435,21 @@ class Driver:
             for line in turn.trial[JOURNAL].splitlines():
                 append_event(folder, **json.loads(line))
 
-    def _die(self, place: Place, error: BaseException) -> None:
-        """A slot has died, alone or with its node."""
+    def _handle_death(self, place: Place, error: BaseException) -> None:
+        """Handle the death of a slot, alone or with its node."""
         if place.node not in self._nodes or place not in self._nodes[place.node].places:
             return
         self._death = one_line(getattr(error, "cause", None) or error)
         print(f"a slot of {self._nodes[place.node].name} has died: {error}", flush=True)
-        self._lose(place)
+        self._drop_place(place)
         node = self._nodes[place.node]
         node.deaths += 1
         if node.deaths >= MOST_DEATHS:
-            self._send("note", f"node {node.name} is not used any more: its workers die ({self._death})")
+            self._send("note", f"node {node.name} is no longer used: its workers keep dying ({self._death})")
             self._refused.add(place.node)
-            self._give_up(place.node)
+            self._drop_node(place.node)
 
-    def _lose(self, place: Place) -> None:
+    def _drop_place(self, place: Place) -> None:
         self._nodes[place.node].places.remove(place)
         with contextlib.suppress(Exception):
             ray.kill(place.actor)
@@ -449,7 +460,7 @@ class Driver:
         if folder is not None:
             self._send("events", [Ended(folder, LOST)])
 
-    # The end, and what the controller hears.
+    # The end, and messages to the controller.
 
     def _close(self) -> None:
         places = self._places()
@@ -464,19 +475,19 @@ class Driver:
     def _places(self) -> list[Place]:
         return [place for node in self._nodes.values() for place in node.places]
 
-    def _say_slots(self) -> None:
+    def _report_slots(self) -> None:
         slots = sum(place.is_ready for place in self._places())
         if slots != self._slots:
             self._slots = slots
             self._send("slots", slots)
 
     def _send(self, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # the controller is gone: the end is in line
+        with contextlib.suppress(OSError):  # the controller has ended: "close" is queued
             self._connection.send(message)
 
 
 def alive_nodes() -> dict[str, dict[str, Any]]:
-    """The nodes of the cluster, by their ids."""
+    """The live nodes of the cluster, by id."""
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 

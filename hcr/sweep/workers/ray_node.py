@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: a slot, which makes one trial at a time in a folder of the node's own."""
+"""Slots on the nodes of a Ray cluster; each runs one trial at a time, in a local folder of the node."""
 
 import contextlib
 import fcntl
@@ -28,12 +28,12 @@ LOCK = "lock"
 
 @dataclass(frozen=True)
 class Turn:
-    """What became of a trial during a call.
+    """The progress of a trial during one call.
 
     Attributes:
-        events: of the trial; the folder in them is the node's.
+        events: of the trial; their folder is the node's.
         changes: of the run's folder.
-        trial: what the trial's own folder has at the end; its journal without what was sent.
+        trial: files of the trial's own folder, at its end; the journal without the part that came with it.
     """
 
     events: list[Event]
@@ -42,62 +42,63 @@ class Turn:
 
 
 def facts_of_node(name: str, configs: Sequence[Mapping[str, Any]]) -> Facts:
-    """The facts of the node that this is called on, for runs of these plain configs."""
+    """The facts of the node where this is called, for runs of `configs` (plain values)."""
     return facts(name, [parse_resolved(values) for values in configs])
 
 
 class Slot:
-    """Makes one trial at a time, by forking it from a process that stays.
+    """Runs one trial at a time, forked from a server that stays.
 
     Args:
-        sweep: a name that no other sweep has.
-        node: the same for nodes: slots of one node share the data sets that were sent to it.
-        every: epochs from one transfer of a checkpoint to the next.
+        sweep: a unique name of the sweep.
+        node: a unique name of the node; the slots of a node share the data sets sent to it.
+        every: epochs between two transfers of a checkpoint.
     """
 
     def __init__(self, sweep: str, node: str, every: int) -> None:
         settle_environment()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who starts Ray may ignore it, and its workers inherit that
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Ray's workers inherit SIG_IGN if Ray's parent ignores it
         self._every = every
-        self._home, self._lock = _enter(f"{sweep}-{node}")
+        self._home, self._lock = _open_home(f"{sweep}-{node}")
         self._root = self._home / secrets.token_hex(4)
         self._root.mkdir()
         (self._home / DATASETS).mkdir(exist_ok=True)
         (self._root / DATASETS).symlink_to(self._home / DATASETS)
         self._trial = self._root / "trial"
-        self._local: Local | None = None  # from the first trial on, whose data it reads
+        self._local: Local | None = None  # created by the first trial, whose data set it reads
         self._run: Original | None = None
-        self._sent = 0  # bytes of the trial's journal that came with it
+        self._sent = 0  # bytes of the trial's journal that the controller sent
 
     def ready(self) -> bool:
-        """An answer."""
+        """Return True, to show that the slot has started."""
         return True
 
     def start(self, trial: Files, run: Files, dataset: tuple[str, list[Any]] | None) -> None:
-        """Begin a trial, or go on with its run.
+        """Start a trial, or resume its run.
 
         Args:
             trial: the trial's folder.
-            run: the run's folder; nothing of one that has not begun.
-            dataset: its digest and, in a list, Ray's reference to it; None where the node has it by itself.
+            run: the run's folder; empty for a run that has not started.
+            dataset: its digest and, in a list, Ray's reference to it; None if the node loads it itself.
         """
         write_files(self._trial, trial)
         self._sent = len(trial.get(JOURNAL, b""))
         task = read_task(self._trial)
         self._run = Original(self._root / "runs" / task.key, run, every=self._every)
         if dataset is not None:
-            self._receive(*dataset)
+            self._fetch_dataset(*dataset)
         if self._local is None:
-            cfg = read_config(self._trial) if dataset is None else None  # what is sent is in no file to be read
+            # A data set that was sent is not at the config's path.
+            cfg = read_config(self._trial) if dataset is None else None
             self._local = Local(self._root, 1, cfg=cfg, root=self._root)
         self._local.start(self._trial)
 
     def turn(self, timeout_s: float, answer: bool | None, stop: str | None) -> Turn:
-        """What happens within `timeout_s` seconds; returns with the first event.
+        """The trial's events within `timeout_s` seconds; returns at the first event.
 
         Args:
-            answer: for a trial that waits after its epoch: whether it goes on.
-            stop: "soon", so that it writes down where it stands, or "now".
+            answer: for a trial that waits after its epoch: True to train on, False to prune it.
+            stop: "soon", so that it can write its journal, or "now" to kill it.
         """
         assert self._local is not None and self._run is not None, "start() comes first"
         if answer is not None:
@@ -110,25 +111,25 @@ class Slot:
             events = self._local.events(left)
         is_over = any(isinstance(event, Ended) for event in events)
         changes = self._run.changes(is_over=is_over)
-        return Turn(events, changes, self._leave_trial() if is_over else None)
+        return Turn(events, changes, self._collect_trial() if is_over else None)
 
     def close(self) -> None:
-        """Kill what runs, and take all folders away."""
+        """Kill the trial and remove all folders."""
         if self._local is not None:
             self._local.close()
         shutil.rmtree(self._root, ignore_errors=True)
-        _leave(self._home, self._lock)
+        _close_home(self._home, self._lock)
 
-    def _receive(self, digest: str, reference: list[Any]) -> None:
+    def _fetch_dataset(self, digest: str, reference: list[Any]) -> None:
         import ray
 
         folder = self._home / DATASETS / digest
-        with (self._home / f"{DATASETS}.{LOCK}").open("ab") as lock:  # one slot of the node has it sent
+        with (self._home / f"{DATASETS}.{LOCK}").open("ab") as lock:  # only one slot of the node fetches it
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
                 write_dataset(folder, ray.get(reference[0]))
 
-    def _leave_trial(self) -> Files:
+    def _collect_trial(self) -> Files:
         files = read_files(self._trial, (OUTPUT, ERROR, JOURNAL))
         files[JOURNAL] = files.get(JOURNAL, b"")[self._sent :]
         shutil.rmtree(self._trial)
@@ -137,20 +138,20 @@ class Slot:
 
 
 def scratch() -> Path:
-    """The folder on this machine for what comes from controllers; this user's alone."""
+    """The folder on this machine for files from controllers, private to this user."""
     folder = Path(tempfile.gettempdir()) / f"hcr-ray-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder}: expected a folder of this user's")
+        raise PermissionError(f"{folder}: expected a folder owned by this user")
     return folder
 
 
-def _enter(name: str) -> tuple[Path, IO[bytes]]:
-    """Make the folder `name`, and take away those whose slots were killed; the lock says that it is in use."""
-    with _alone():
+def _open_home(name: str) -> tuple[Path, IO[bytes]]:
+    """Create and lock the folder `name`, and remove folders of killed slots; the lock marks it as in use."""
+    with _exclusive():
         for folder in scratch().iterdir():
             if folder.is_dir() and folder.name != name:
-                _take_away(folder)
+                _remove_unused(folder)
         home = scratch() / name
         home.mkdir(exist_ok=True)
         lock = (home / LOCK).open("ab")
@@ -158,21 +159,21 @@ def _enter(name: str) -> tuple[Path, IO[bytes]]:
     return home, lock
 
 
-def _leave(home: Path, lock: IO[bytes]) -> None:
-    with _alone():
+def _close_home(home: Path, lock: IO[bytes]) -> None:
+    with _exclusive():
         lock.close()
-        _take_away(home)
+        _remove_unused(home)
 
 
-def _take_away(home: Path) -> None:
-    """Remove the folder, unless a slot uses it."""
+def _remove_unused(home: Path) -> None:
+    """Remove the folder, unless a slot is using it."""
     with contextlib.suppress(OSError), (home / LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(home, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _exclusive() -> Iterator[None]:
     with (scratch() / LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

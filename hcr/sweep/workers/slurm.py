@@ -1,7 +1,7 @@
 """Trials as jobs of a Slurm cluster, submitted by submitit; controller and nodes share a disk.
 
-A job's progress is read from its run's journal, and its answers are files in its trial's folder, so that jobs outlive
-their controller: the next one finds them by the ids that are kept there.
+The controller reads a job's progress from its run's journal, and answers it by files in the trial's folder. The job id
+is stored there too, so jobs can outlive their controller, and the next one adopts them.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import submitit
 
 JOB, ANSWER, LOGS = "slurm.json", "answer.json", "slurm"
-POLL_S = 2.0  # between two questions to Slurm
-SILENT_S = 300.0  # that Slurm may not answer, as when its controller is restarted
-SETTLES_S = 10.0  # for what a job wrote to be seen here, on a disk over the network
-ANSWERED_S = 0.1  # between two looks of a trial whether it has its answer
+POLL_S = 2.0  # between two calls of squeue
+SILENT_S = 300.0  # that Slurm may not answer, as when its controller restarts
+SETTLES_S = 10.0  # until a job's files are visible here, on a network disk
+ANSWER_POLL_S = 0.1  # between two checks of a trial for its answer
 
 
 @dataclass
@@ -41,9 +41,9 @@ class _Job:
 
     Attributes:
         job: submitit's.
-        offset: of what was read of its run's journal.
-        epoch: the last one that was read there.
-        gone: since when Slurm does not know it any more, by `time.monotonic`.
+        offset: in its run's journal, up to which it has been read.
+        epoch: the last one read there.
+        gone: when Slurm stopped listing it, by `time.monotonic`.
     """
 
     job: "submitit.Job[int]"
@@ -54,10 +54,10 @@ class _Job:
 
 
 def connect(launcher: LauncherConfig, folder: Path, configs: Sequence[RunConfig], threads: int) -> "Slurm":
-    """The cluster that a launcher's config names.
+    """Connect to the Slurm cluster of this machine; see `workers_of`.
 
     Raises:
-        ConfigError: there is no Slurm here, or it would refuse such jobs.
+        ConfigError: submitit or Slurm's commands are missing, or Slurm rejects the jobs.
     """
     assert isinstance(launcher, SlurmConfig)
     try:
@@ -66,34 +66,34 @@ def connect(launcher: LauncherConfig, folder: Path, configs: Sequence[RunConfig]
         raise ConfigError("launcher=slurm: needs submitit, which is not installed; pip install 'hcr[slurm]'") from None
     missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
-        raise ConfigError(f"launcher=slurm: expected Slurm's commands on this machine, and there is no {missing[0]}")
+        raise ConfigError(f"launcher=slurm: expected Slurm's commands on this machine; {missing[0]} is missing")
     cpus = launcher.cpus or threads
-    asked: dict[str, Any] = {"cpus_per_task": cpus, "timeout_min": max(1, round(launcher.time_s / 60))}
-    flags = [f"--cpus-per-task={cpus}", f"--time={asked['timeout_min']}"]
+    parameters: dict[str, Any] = {"cpus_per_task": cpus, "timeout_min": max(1, round(launcher.time_s / 60))}
+    flags = [f"--cpus-per-task={cpus}", f"--time={parameters['timeout_min']}"]
     if launcher.partition is not None:
-        asked["slurm_partition"] = launcher.partition
+        parameters["slurm_partition"] = launcher.partition
         flags.append(f"--partition={launcher.partition}")
     if launcher.mem_gb is not None:
-        asked["mem_gb"] = launcher.mem_gb
+        parameters["mem_gb"] = launcher.mem_gb
         flags.append(f"--mem={round(launcher.mem_gb * 1024)}M")
     if launcher.gpus_per_trial:
-        asked["gpus_per_node"] = launcher.gpus_per_trial
+        parameters["gpus_per_node"] = launcher.gpus_per_trial
         flags.append(f"--gpus-per-node={launcher.gpus_per_trial}")
     if launcher.setup:
-        asked["slurm_setup"] = list(launcher.setup)
-    tried = _slurm("sbatch", "--test-only", *flags, "--wrap=true")
-    if tried.returncode:
-        raise ConfigError(f"launcher: Slurm refuses such jobs ({_words(tried.stderr)})")
+        parameters["slurm_setup"] = list(launcher.setup)
+    dry_run = _slurm("sbatch", "--test-only", *flags, "--wrap=true")
+    if dry_run.returncode:
+        raise ConfigError(f"launcher: Slurm rejects these jobs ({_error_text(dry_run.stderr)})")
     executor = submitit.AutoExecutor(folder=folder / LOGS / "%j", cluster="slurm")
-    executor.update_parameters(name="hcr", **asked)
+    executor.update_parameters(name="hcr", **parameters)
     return Slurm(executor, launcher.workers or 8)
 
 
 class Slurm:
-    """Jobs of a cluster, `slots` queued or running at a time.
+    """Slurm jobs, at most `slots` queued or running at a time; see `Workers`.
 
     Args:
-        executor: submits them.
+        executor: submits the jobs.
         slots: see `Workers`.
     """
 
@@ -103,12 +103,12 @@ class Slurm:
         self._jobs: dict[Path, _Job] = {}
         self._queue: list[Path] = []
         self._stopped: list[Path] = []
-        self._alive: dict[str, str] = {}  # by job, its state as of the last answer
+        self._alive: dict[str, str] = {}  # state by job id, from the last squeue
         self._asked = self._answered = time.monotonic()
-        self._ask()
+        self._poll_slurm()
 
     def start(self, folder: Path) -> None:
-        """See `Workers`; a job of an earlier controller that is alive is adopted."""
+        """See `Workers`; adopts a live job of an earlier controller."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             known = json.loads((folder / JOB).read_text(encoding="utf-8"))
             if known["id"] in self._alive:
@@ -116,7 +116,7 @@ class Slurm:
 
                 self._jobs[folder] = _Job(submitit.SlurmJob(known["folder"], known["id"]))
                 return
-            _slurm("scancel", known["id"])  # Slurm may have put it back into the queue a moment ago
+            _slurm("scancel", known["id"])  # Slurm may have requeued it since
         (folder / ANSWER).unlink(missing_ok=True)
         self._queue.append(folder)
 
@@ -126,9 +126,9 @@ class Slurm:
         self._stopped.clear()
         self._submit()
         if time.monotonic() - self._asked > POLL_S:
-            self._ask()
+            self._poll_slurm()
         for folder, job in list(self._jobs.items()):
-            found += self._look(folder, job)
+            found += self._poll_job(folder, job)
         if not found:
             time.sleep(timeout_s)
         return found
@@ -146,7 +146,7 @@ class Slurm:
             self._queue.remove(folder)
             self._stopped.append(folder)
         elif folder in self._jobs:
-            _slurm("scancel", self._jobs[folder].job.job_id)  # which kills what does not end within Slurm's KillWait
+            _slurm("scancel", self._jobs[folder].job.job_id)  # kills it after Slurm's KillWait
 
     def close(self) -> None:
         """See `Workers`."""
@@ -155,39 +155,39 @@ class Slurm:
         self._jobs.clear()
 
     def _submit(self) -> None:
-        """Submit what waits as one array."""
+        """Submit the waiting trials as one job array."""
         if not self._queue:
             return
         folders, self._queue = self._queue, []
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ["PYTHONSAFEPATH"] = "1"  # jobs have it from here: what lies in the current folder is not code
+        os.environ["PYTHONSAFEPATH"] = "1"  # inherited by jobs: they import no code from the current folder
         try:
             with self._executor.batch():
                 jobs = [self._executor.submit(run_job, str(folder)) for folder in folders]
         except Exception as error:  # submitit's, of many kinds
-            raise WorkersLost(f"launcher=slurm: jobs cannot be submitted ({one_line(error)})") from error
+            raise WorkersLost(f"launcher=slurm: submitting jobs failed ({one_line(error)})") from error
         for folder, job in zip(folders, jobs, strict=True):
             self._jobs[folder] = _Job(job)
             self._alive[job.job_id] = "PENDING"
             known = {"id": job.job_id, "folder": str(job.paths.folder)}
             (folder / JOB).write_text(json.dumps(known), encoding="utf-8")
 
-    def _ask(self) -> None:
-        """Ask Slurm which of our jobs there are.
+    def _poll_slurm(self) -> None:
+        """Query the states of this user's jobs.
 
         Raises:
-            WorkersLost: it has not answered for too long.
+            WorkersLost: Slurm has not answered for SILENT_S.
         """
         self._asked = time.monotonic()
-        told = _slurm("squeue", "--noheader", "--array", "--format=%i %T", f"--user={os.getuid()}")
-        if told.returncode == 0:
+        listing = _slurm("squeue", "--noheader", "--array", "--format=%i %T", f"--user={os.getuid()}")
+        if listing.returncode == 0:
             self._answered = self._asked
-            self._alive = dict(line.split() for line in told.stdout.splitlines() if line.strip())
+            self._alive = dict(line.split() for line in listing.stdout.splitlines() if line.strip())
         elif self._asked - self._answered > SILENT_S:
-            raise WorkersLost(f"launcher=slurm: Slurm does not answer ({_words(told.stderr)})")
+            raise WorkersLost(f"launcher=slurm: Slurm does not answer ({_error_text(listing.stderr)})")
 
-    def _look(self, folder: Path, job: _Job) -> Iterator[Event]:
-        """The events of a job since the last look."""
+    def _poll_job(self, folder: Path, job: _Job) -> Iterator[Event]:
+        """The events of a job since the last poll."""
         task = read_task(folder)
         state = self._alive.get(job.job.job_id)
         if not job.has_begun and (state == "RUNNING" or (task.run / JOURNAL).exists()):
@@ -200,7 +200,7 @@ class Slurm:
                 if event["event"] == "metrics" and "train/loss" in event["values"]:
                     job.epoch = int(event["step"])
                     yield Epoch(folder, job.epoch, float(event["values"][task.monitor]))
-                    if task.waits:  # each of them has its answer before the next is looked at
+                    if task.waits:  # answer this epoch before the next one is read
                         break
         if not is_over:
             job.gone = None
@@ -213,38 +213,38 @@ class Slurm:
 
 
 def run_job(folder: str) -> int:
-    """The job of the trial in `folder`; its exit code."""
+    """Run the trial in `folder` as a Slurm job; returns its exit code."""
     from hcr.environment import settle_environment
 
     settle_environment()
     trial = Path(folder)
-    stopping.handle(signal.SIGTERM, signal.SIGUSR2)  # the latter comes before Slurm's time is up
+    stopping.handle(signal.SIGTERM, signal.SIGUSR2)  # Slurm sends SIGUSR2 before the time limit
     waits = read_task(trial).waits
 
-    def tell(epoch: int, value: float) -> bool:
+    def report(epoch: int, value: float) -> bool:
         while waits:
             stopping.check()
             with contextlib.suppress(OSError, ValueError):
                 answer = json.loads((trial / ANSWER).read_text(encoding="utf-8"))
                 if answer["epoch"] == epoch:
                     return bool(answer["go_on"])
-            time.sleep(ANSWERED_S)
+            time.sleep(ANSWER_POLL_S)
         return True
 
     output = os.open(trial / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
-    return run_trial(trial, tell)
+    return run_trial(trial, report)
 
 
 def _result(job: "submitit.Job[int]") -> int | None:
-    """The return value of `run_job`; None where the job was killed, or the file is not here yet."""
+    """The return value of `run_job`; None if the job was killed or its file is not visible yet."""
     if not job.paths.result_pickle.exists():
         return None
     try:
         return int(job.result())
-    except Exception:  # submitit's, for a job that raised
+    except Exception:  # submitit raises if the job did
         return 1
 
 
@@ -255,7 +255,7 @@ def _slurm(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess(words, 1, "", f"{words[0]} did not answer within 60 s")
 
 
-def _words(told: str) -> str:
-    """Slurm's own words, in a line, without the names of its programs in front of them."""
-    lines = [line.partition("error:")[2].strip() or line.strip() for line in told.splitlines() if line.strip()]
-    return "; ".join(lines) or "it does not say why"
+def _error_text(stderr: str) -> str:
+    """Slurm's error messages as one line, without the program names in front."""
+    lines = [line.partition("error:")[2].strip() or line.strip() for line in stderr.splitlines() if line.strip()]
+    return "; ".join(lines) or "no reason given"

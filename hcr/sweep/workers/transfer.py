@@ -1,7 +1,7 @@
-"""A run's folder on two machines that share no disk: what changed on the one, and how it gets onto the other.
+"""Transfer of a run's folder from the machine that trains it to the controller, without a shared disk.
 
-A run that is made on another machine is copied while it grows. A kill at any moment leaves a copy that can be resumed
-and that the store can be told of: whatever a line of the journal names is there before that line is.
+The folder is copied while the run trains. A kill at any moment leaves a copy that can be resumed and uploaded: each
+file is written before the journal line that names it.
 """
 
 import os
@@ -16,21 +16,21 @@ from hcr.tracking.events import ARTIFACTS, JOURNAL
 from hcr.tracking.lock import LOCK, lock_ended_run, lock_run
 from hcr.tracking.status import POSITION
 
-INCOMING = "incoming.new"  # a file that is being written, in the run's folder
+INCOMING = "incoming.new"  # a file being written, in the run's folder
 NOT_SENT = (LOCK, POSITION, INCOMING)
 
-Files = dict[str, bytes]  # by path in a folder
+Files = dict[str, bytes]  # contents by relative path
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a run's folder has that its copy has not.
+    """New content of a run's folder, which its copy does not have yet.
 
     Attributes:
         files: artifacts and checkpoints.
-        journal: whole lines.
-        offset: where they begin in the journal.
-        has_checkpoints: whether the folder of checkpoints is there; a run that has finished takes it away.
+        journal: complete lines.
+        offset: of these lines in the journal, in bytes.
+        has_checkpoints: False once the checkpoint folder is gone: a finished run removes it.
     """
 
     files: Files
@@ -40,12 +40,12 @@ class Changes:
 
 
 class Original:
-    """The folder of a run on the machine that makes it.
+    """The folder of a run on the machine that trains it.
 
     Args:
         folder: the run's.
-        sent: what its copy has already.
-        every: epochs from one checkpoint that is sent to the next.
+        sent: the content of its copy, written to `folder` first.
+        every: epochs between two checkpoints that are sent.
     """
 
     def __init__(self, folder: Path, sent: Mapping[str, bytes], *, every: int) -> None:
@@ -57,12 +57,12 @@ class Original:
             self._is_new(path)
 
     def changes(self, *, is_over: bool) -> Changes | None:
-        """What is new since the last call; None where the journal says nothing new.
+        """The changes since the last call; None if the journal has no new line.
 
         Args:
-            is_over: whether nobody writes in the folder any more: its last checkpoint is sent, whichever it is.
+            is_over: True if the run's process has ended: then its last checkpoint is sent in any case.
         """
-        lines = self._new_lines()  # first: what they name is complete by now
+        lines = self._new_lines()  # read first: the files that they name are complete
         if not lines and not is_over:
             return None
         files = {}
@@ -72,7 +72,7 @@ class Original:
             try:
                 if self._is_new(path):
                     files[path.relative_to(self._folder).as_posix()] = path.read_bytes()
-            except FileNotFoundError:  # a checkpoint that has been replaced by the next one
+            except FileNotFoundError:  # a checkpoint that was removed after a newer one
                 continue
         has_checkpoints = (self._folder / CHECKPOINT).is_dir()
         changes = Changes(files, lines, self._offset, has_checkpoints)
@@ -84,7 +84,7 @@ class Original:
             with (self._folder / JOURNAL).open("rb") as file:
                 file.seek(self._offset)
                 return whole_lines(file.read())
-        except FileNotFoundError:  # it has not begun
+        except FileNotFoundError:  # the run has not started
             return b""
 
     def _files(self) -> Iterator[Path]:
@@ -100,13 +100,13 @@ class Original:
 
 
 class Copy:
-    """The folder of a run that is made on another machine; whoever has the copy holds the run's lock meanwhile.
+    """The controller's copy of the folder of a run that is trained elsewhere; holds the run's lock until `release`.
 
     Args:
-        folder: the run's; where there is none, it is made with the first changes.
+        folder: the run's; created with the first changes if it does not exist.
 
     Raises:
-        BlockingIOError: somebody here has the run's lock.
+        BlockingIOError: another process here holds the run's lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,12 +114,12 @@ class Copy:
         self._lock: IO[bytes] | None = lock_ended_run(folder) if (folder / JOURNAL).exists() else None
 
     def content(self) -> Files:
-        """All that a machine needs to go on with the run; nothing of one that has not begun."""
+        """All files that a machine needs to resume the run; empty if it has not started."""
         path = self._folder / JOURNAL
         if not path.exists():
             return {}
         whole = len(whole_lines(path.read_bytes()))
-        os.truncate(path, whole)  # what was never finished was never written
+        os.truncate(path, whole)  # drop an incomplete last line
         if not whole:
             return {}
         files = (path for path in self._folder.rglob("*") if path.is_file() and path.suffix != ".new")
@@ -127,17 +127,17 @@ class Copy:
         return {name: path.read_bytes() for name, path in named.items() if name not in NOT_SENT}
 
     def apply(self, changes: Changes) -> None:
-        """Be what the other machine has.
+        """Write the changes to the copy.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written; what was there before is still good.
+            OSError: the disk is full or the folder is not writable; the earlier content is intact.
         """
         checkpoint = self._folder / CHECKPOINT
         if self._lock is None:
             (self._folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
             checkpoint.mkdir(exist_ok=True)
             self._lock = lock_run(self._folder)
-            (self._folder / JOURNAL).touch(mode=0o600)  # the store's address in it may hold a password
+            (self._folder / JOURNAL).touch(mode=0o600)  # the store's URI in it may contain a password
         for name, content in changes.files.items():
             self._write(self._folder / name, content)
         if changes.journal:
@@ -148,14 +148,14 @@ class Copy:
             old.unlink()
 
     def release(self) -> None:
-        """Give up the run's lock."""
+        """Release the run's lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def _write(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._folder / INCOMING  # not beside it: a folder of artifacts is uploaded with all that is in it
+        new = self._folder / INCOMING  # not beside it: all files in an artifact folder are uploaded
         with new.open("wb") as file:
             file.write(content)
             file.flush()
@@ -176,17 +176,17 @@ class Copy:
 
 
 def whole_lines(data: bytes) -> bytes:
-    """`data` without a last line that is not finished."""
+    """`data` without an incomplete last line."""
     return data[: data.rfind(b"\n") + 1]
 
 
 def read_files(folder: Path, names: tuple[str, ...]) -> Files:
-    """The content of those of the files that are there."""
+    """The contents of those of the files that exist."""
     return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder that nobody reads yet."""
+    """Write files into a folder that no other process reads yet."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

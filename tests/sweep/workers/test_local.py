@@ -140,7 +140,7 @@ def test_what_is_called_returns_or_says_why_not(local: Local, tmp_path: Path) ->
     assert local.call(os.path.join, "a", "b", log=log, meanwhile=nothing) == "a/b"
     with pytest.raises(HcrError, match=r"^ValueError: invalid literal for int\(\) with base 10: 'x'$"):
         local.call(int, "x", log=log, meanwhile=nothing)
-    with pytest.raises(HcrError, match=r"^its process ended with 7$"):
+    with pytest.raises(HcrError, match=r"^its process ended with exit code 7$"):
         local.call(os._exit, 7, log=log, meanwhile=nothing)
 
     def interrupt() -> None:

@@ -234,7 +234,7 @@ def test_trials_do_not_outlive_the_process_that_speaks_to_ray(
     with pytest.raises(BlockingIOError):
         lock_run(run)
     workers._process.kill()  # no test behind this one uses these workers
-    with pytest.raises(WorkersLost, match=f"the Ray on {cluster.address} is gone"):
+    with pytest.raises(WorkersLost, match=f"lost Ray on {cluster.address}"):
         hear(workers, lambda _: False)
     lock_run(trials.run(1)).close()
     deadline = time.monotonic() + 20
@@ -269,9 +269,9 @@ def test_a_ray_of_its_own_ends_with_the_sweep(trials: Trials, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_cluster_without_room_or_with_another_machine_in_it_is_refused(cluster: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"launcher.cpus_per_trial: expected at most 1, .* got 8, as"):
+    with pytest.raises(ConfigError, match=r"launcher.cpus_per_trial: expected at most 1, .* got 8 .training.threads"):
         RayWorkers(config(cluster.address), tmp_path, 8)
-    with pytest.raises(ConfigError, match=r"launcher.gpus_per_trial: expected at most .* 0 GPUs, got 0.5"):
+    with pytest.raises(ConfigError, match=r"launcher.gpus_per_trial: no node .* 0.5 GPUs; expected at most .* 0$"):
         RayWorkers(config(cluster.address, gpus_per_trial=0.5), tmp_path, 1)
     (tmp_path / "hcr.py").touch()
     for environment, said in (
@@ -301,7 +301,7 @@ def test_a_cluster_that_goes_away_ends_the_workers_and_leaves_the_run_as_it_stoo
         workers.start(trials.write(1, compose([*SMALL, "training.epochs=1000"])))
         hear(workers, lambda heard: any(isinstance(event, Epoch) for event in heard))
         cluster.remove_node(cluster.head_node, allow_graceful=False)
-        with pytest.raises(WorkersLost, match=f"launcher=ray: the Ray on {address} is gone .no answer for 20 s"):
+        with pytest.raises(WorkersLost, match=f"launcher=ray: lost Ray on {address} .no answer for 20 s"):
             hear(workers, lambda _: False)
         lock_run(trials.run(1)).close()
         assert load_checkpoint(trials.run(1) / CHECKPOINT, lambda *_: pytest.fail("damaged")) is not None
@@ -310,7 +310,7 @@ def test_a_cluster_that_goes_away_ends_the_workers_and_leaves_the_run_as_it_stoo
 
 
 def test_a_ray_that_is_not_there_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"launcher.address: expected a Ray that runs at 127.0.0.1:9"):
+    with pytest.raises(ConfigError, match=r"launcher.address: expected a running Ray at 127.0.0.1:9"):
         RayWorkers(config("127.0.0.1:9"), tmp_path, 1)
     with pytest.raises(ConfigError, match=r"launcher.address: expected auto, HOST:PORT of a cluster that this machine"):
         config("ray://head:10001")

@@ -146,7 +146,7 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
     assert again.returncode == 0, stderr
     told += stdout
     assert told.startswith("0 reused, 2 resumed, 0 to run\n")
-    assert told.count("it is tried once more") == 1
+    assert told.count("retrying it") == 1
     assert sorted(trained(tmp_path)) == sorted(before)  # the same runs
     assert all(steps == list(range(1, 61)) for steps in trained(tmp_path).values())
     after = {json.loads(path.read_text())["id"] for path in tmp_path.glob("output/sweeps/*/trials/*/slurm.json")}
@@ -177,7 +177,7 @@ def test_what_slurm_refuses_is_refused_before_anything_runs(slurm: dict[str, str
     ):
         done = run_hcr("train", "-m", "launcher=slurm", setting, "seed=0,1", *SMALL, cwd=tmp_path, env=slurm)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert done.stderr.startswith("hcr: launcher: Slurm refuses such jobs (")
+        assert done.stderr.startswith("hcr: launcher: Slurm rejects these jobs (")
         assert told in done.stderr
     assert not (tmp_path / "output" / "runs").exists()
 
@@ -186,6 +186,4 @@ def test_a_machine_without_slurm_is_told(tmp_path: Path) -> None:
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "sbatch").exists())
     done = run_hcr("train", "-m", "launcher=slurm", "seed=0,1", *SMALL, cwd=tmp_path, env={"PATH": path or "/none"})
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(
-        "hcr: launcher=slurm: expected Slurm's commands on this machine, and there is no sbatch"
-    )
+    assert done.stderr.startswith("hcr: launcher=slurm: expected Slurm's commands on this machine; sbatch is missing")
