@@ -16,8 +16,8 @@ from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-from hcr.gate.compose import compose
 from hcr.data.splitting import load_splits
+from hcr.gate.compose import compose
 from hcr.training import configure_threads, fit
 from hcr.training.build import build
 
