@@ -24,7 +24,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 FILE = "schema.json"
 MODELINE = "# yaml-language-server: $schema="
 PACKAGE = "# @package "
-INTERPOLATION = {"type": "string", "pattern": r"\$\{", "description": "an interpolation, such as ${model.depth}"}
+INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${model.depth}
 # What Hydra reads in a file beside its settings. None is ever absent: a file may set some of its keys alone.
 OF_HYDRA = {"defaults": {"type": "array", "description": "the files that this one builds on, for Hydra"}}
 
@@ -119,7 +119,8 @@ def _group(group: str) -> dict[str, Any]:
         {"if": {"properties": {selector: {"const": name}}, "required": [selector]}, "then": part}
         for name, part in parts.items()
     ]
-    return {"type": "object", "properties": every | named, "allOf": rules}
+    rules.append({"if": {"not": {"required": [selector]}}, "then": {"properties": every}})
+    return {"type": "object", "properties": named, "allOf": rules}
 
 
 def _settings(kind: type[Settings]) -> dict[str, Any]:
@@ -139,7 +140,8 @@ def _property(made: Mapping[str, Any], field: Any) -> dict[str, Any]:
     value = {key: item for key, item in made.items() if key not in ("title", "default", "description")}
     said = [made.get("description", "")]
     said += [f"expects {item.what}" for item in field.metadata if isinstance(item, Expected)]
-    return {"description": "; ".join(filter(None, said)), "anyOf": [value, INTERPOLATION]}
+    taken = {"anyOf": [value, INTERPOLATION]} if value != {"type": "string"} else value
+    return {"description": "; ".join(filter(None, said))} | taken
 
 
 if __name__ == "__main__":
