@@ -16,6 +16,7 @@ from hcr.config.launcher import LauncherConfig
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig, output_root
+from hcr.config.training import available_cores
 from hcr.drawing import is_drawn
 from hcr.evaluation.labels import counted
 from hcr.evaluation.ranking import Leaderboard
@@ -309,8 +310,10 @@ def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Ru
     undrawn = [run for run in best if run is not None and run.is_dir() and not is_drawn(run)]
     if not undrawn:
         return
+    shares = [undrawn[i :: available_cores()] for i in range(min(available_cores(), len(undrawn)))]
     try:
-        _call(local, uploader, folder / "draw.txt", draw_runs, undrawn)
+        check = partial(_check_signals, uploader)
+        local.call_each(draw_runs, [(share,) for share in shares], log=folder / "draw.txt", meanwhile=check)
     except CallFailed as error:
         print(f"note: the best runs could not be drawn ({error}); `hcr plots RUN` draws one", flush=True)
     for run in undrawn:

@@ -11,7 +11,7 @@ import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -115,38 +115,56 @@ class Local:
             process.kill() if at_once else process.terminate()
 
     def call(self, function: Callable[..., Any], *arguments: Any, log: Path, meanwhile: Callable[[], None]) -> Any:
-        """Call `function` in a separate process and return its result.
+        """Call `function` in a separate process and return its result; see `call_each`."""
+        return self.call_each(function, [arguments], log=log, meanwhile=meanwhile)[0]
+
+    def call_each(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        *,
+        log: Path,
+        meanwhile: Callable[[], None],
+    ) -> list[Any]:
+        """Call `function` with each tuple of arguments, all at once, in a process each.
 
         Args:
             function: defined in a module; it and its arguments must be picklable.
-            log: a file for its output.
-            meanwhile: called while it runs; may raise to cancel.
+            calls: the arguments of each call.
+            log: a file for the output of all of them.
+            meanwhile: called while they run; may raise to cancel.
+
+        Returns:
+            The results, in the order of `calls`.
 
         Raises:
-            CallFailed: the function raised an error, or its process died.
+            CallFailed: the function raised an error, or a process died.
         """
         self._start_server()
         while not self._is_ready():
             meanwhile()
             time.sleep(POLL_S)
-        child = self._fork(_call_main, function, arguments, log)
+        children = [self._fork(_call_main, function, arguments, log) for arguments in calls]
         try:
-            while child.process.is_alive():
-                meanwhile()
-                if child.connection is not None and child.connection.poll(POLL_S):
+            for child in children:
+                while child.process.is_alive():
+                    meanwhile()
+                    if child.connection is not None and child.connection.poll(POLL_S):
+                        self._receive(log, child)
+                while child.connection is not None:
                     self._receive(log, child)
-            while child.connection is not None:
-                self._receive(log, child)
         finally:
-            if child.process.is_alive():
-                child.process.kill()
-            child.process.join()
-        if not child.results:
-            raise CallFailed(_last_line(log) or f"its process ended with exit code {child.process.exitcode}")
-        succeeded, value = child.results[0]
-        if not succeeded:
-            raise CallFailed(value)
-        return value
+            for child in children:
+                if child.process.is_alive():
+                    child.process.kill()
+                child.process.join()
+        for child in children:
+            if not child.results:
+                raise CallFailed(_last_line(log) or f"its process ended with exit code {child.process.exitcode}")
+            succeeded, value = child.results[0]
+            if not succeeded:
+                raise CallFailed(value)
+        return [child.results[0][1] for child in children]
 
     def close(self) -> None:
         """See `Workers`."""
