@@ -47,7 +47,7 @@ def sweep(tmp_path: Path) -> list[Path]:
 
 def test_a_run_of_another_host_may_be_alive_and_is_neither_moved_nor_ended(tmp_path: Path) -> None:
     far = write_run(tmp_path, host="far", is_over=False)
-    told = f"run {far.name} is of another host.*--take-over"
+    told = f"run {far.name} belongs to another host.*--take-over"
     with pytest.raises(TrackingError, match=told):
         aim_at(tmp_path, ELSEWHERE, [far])
     with pytest.raises(TrackingError, match=told):

@@ -197,7 +197,7 @@ def test_artifacts_that_are_gone_from_the_disk_hold_up_nothing_and_are_said_once
     assert everything(made)["artifacts"] == {"model/MLmodel", "model/data/weights"}
     assert everything(made)["info"][1] == "FINISHED"
     (told,) = capsys.readouterr().err.splitlines()
-    assert "1 artifact (plots/curves.png) cannot be delivered, as the files are gone" in told
+    assert "1 artifact (plots/curves.png) cannot be uploaded: the files are gone" in told
 
 
 def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, made: str) -> None:
