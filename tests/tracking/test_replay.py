@@ -161,7 +161,7 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
     client = open_store(uri)
     client.delete_experiment(client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts")))
     journal = write_run(tmp_path / "output", uri)
-    with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' has been deleted"):
+    with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' was deleted"):
         Replay(journal.folder).upload()
 
 
