@@ -90,7 +90,7 @@ def _refuse_without_parent(root: Path, moving: Sequence[Path]) -> None:
         above = root / "runs" / str(parent)
         if parent is not None and above not in moving and _is_forgotten(above):
             raise TrackingError(
-                f"--to: run {folder.name} is nested under {parent}, which was given up; expected {parent} to be named"
+                f"--to: run {folder.name} is nested under {parent}, whose upload was given up; name {parent} too"
             )
 
 

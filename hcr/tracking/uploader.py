@@ -51,9 +51,9 @@ class Uploader:
     """Uploads runs in a thread. Leaving the `with` waits, for a limited time, for the upload of ended runs.
 
     It takes any number of runs of other processes (`follow`, `finish`) and one run of this process (`carry`): a single
-    run, or the parent run of a sweep. The uploader holds the lock of that run until its upload is complete, so that no
-    other process uploads it. With that run it also uploads others: first runs whose process died, and at the end, in
-    the remaining time, runs that earlier commands left incomplete.
+    run, or the parent run of a sweep. It releases the lock of that run only when its upload is done, so that no other
+    process uploads it meanwhile. With that run it also uploads others: first runs whose process died, and at the end,
+    in the remaining time, runs that earlier commands left incomplete.
 
     MLflow is imported at once, or, if `carry` was called before the `with`, `HEAD_START_S` seconds after the first
     event of that run.
