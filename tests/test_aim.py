@@ -69,8 +69,7 @@ def test_a_run_that_was_given_up_gets_no_store_back_unless_it_is_named(tmp_path:
 def test_a_run_whose_sweep_was_given_up_has_nothing_to_be_nested_under(tmp_path: Path, sweep: list[Path]) -> None:
     parent, child, *_ = sweep
     forget(tmp_path, [parent])
-    with pytest.raises(TrackingError, match=f"nested under {parent.name}, whose upload was given up
-"):
+    with pytest.raises(TrackingError, match=f"nested under {parent.name}, whose upload was given up"):
         aim_at(tmp_path, ELSEWHERE, [child])
     assert aim_at(tmp_path, ELSEWHERE, [child, parent]) == sorted([child, parent])
 

@@ -14,7 +14,6 @@ _drawing = threading.RLock()  # the settings are global to the process
 @contextmanager
 def default_style() -> Iterator[None]:
     """Apply the defaults for drawing and saving; one thread at a time."""
-
     with _drawing, rc_context():
         rcParams.update({name: value for name, value in rcParamsDefault.items() if name not in OF_THE_SCREEN})
         yield

@@ -52,7 +52,6 @@ def first_event(folder: Path) -> Event:
 
 def last_event(folder: Path) -> Event:
     """The last event of a run, read from the end of its journal; empty if there is none."""
-
     try:
         with (folder / JOURNAL).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_EVENT))

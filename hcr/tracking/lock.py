@@ -61,7 +61,6 @@ def this_boot() -> str | None:
 
 def is_of_this_host(header: Event) -> bool:
     """True if this host sees the lock of the run that began with `header`; containers of one machine share locks."""
-
     return header.get("host") in (None, this_host()) or (
         header.get("boot") is not None and header["boot"] == this_boot()
     )

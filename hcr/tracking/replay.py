@@ -252,7 +252,6 @@ class Replay:
         what = f"{len(self._missing)} artifact{'s' if self._missing[1:] else ''} ({shown})"
         warning = f"hcr: warning: {self._folder}: {what} cannot be uploaded: the files are gone; the rest is uploaded"
         print(warning, file=sys.stderr, flush=True)
-
         self._missing.clear()
 
     def _header(self) -> Event:

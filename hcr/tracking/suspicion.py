@@ -42,6 +42,5 @@ def clear_suspicion(client: "MlflowClient", run_id: str) -> None:
 
 def last_seen_ms(run: "Run") -> int:
     """Time of the run's start or its latest metric, in milliseconds since 1970."""
-
     times: list[int] = [run.info.start_time, *(metric.timestamp for metric in run.data._metric_objs)]
     return max(times)
