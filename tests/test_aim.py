@@ -47,7 +47,7 @@ def sweep(tmp_path: Path) -> list[Path]:
 
 def test_a_run_of_another_host_may_be_alive_and_is_neither_moved_nor_ended(tmp_path: Path) -> None:
     far = write_run(tmp_path, host="far", is_over=False)
-    told = f"run {far.name} is of another host.*--take-over"
+    told = f"run {far.name} belongs to another host.*--take-over"
     with pytest.raises(TrackingError, match=told):
         aim_at(tmp_path, ELSEWHERE, [far])
     with pytest.raises(TrackingError, match=told):
@@ -69,7 +69,7 @@ def test_a_run_that_was_given_up_gets_no_store_back_unless_it_is_named(tmp_path:
 def test_a_run_whose_sweep_was_given_up_has_nothing_to_be_nested_under(tmp_path: Path, sweep: list[Path]) -> None:
     parent, child, *_ = sweep
     forget(tmp_path, [parent])
-    with pytest.raises(TrackingError, match=f"nested under {parent.name}, which was given up"):
+    with pytest.raises(TrackingError, match=f"nested under {parent.name}, whose upload was given up"):
         aim_at(tmp_path, ELSEWHERE, [child])
     assert aim_at(tmp_path, ELSEWHERE, [child, parent]) == sorted([child, parent])
 

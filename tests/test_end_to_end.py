@@ -300,7 +300,7 @@ def test_a_missing_file_is_one_line_and_leaves_no_run(hcr: Hcr, tmp_path: Path) 
 def test_check_only_shows_layers_parameters_and_images_and_records_nothing(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("train", "check_only=true", env={"COLUMNS": "120"})
     assert done.returncode == 0, done.stderr
-    for told in ("conv1", "Conv2D", "in all", "train", "1,257", "val", "180", "test", "360", "nothing was trained"):
+    for told in ("conv1", "Conv2D", "total", "train", "1,257", "val", "180", "test", "360", "nothing was trained"):
         assert told in done.stdout
     assert not (tmp_path / "output").exists()
 
@@ -335,8 +335,8 @@ def test_a_run_that_was_killed_is_ended_by_sync(start_hcr: Callable[..., Process
     process.kill()
     process.communicate()
     after = hcr("sync")
-    assert while_it_lives.stdout == "0 delivered, 1 still running, 0 not delivered\n"
-    assert after.stdout == "1 delivered, 0 still running, 0 not delivered\n"
+    assert while_it_lives.stdout == "0 uploaded, 1 still running, 0 not uploaded\n"
+    assert after.stdout == "1 uploaded, 0 still running, 0 not uploaded\n"
     (run,) = Store(tmp_path).runs()
     assert run.info.status == "FAILED"
     assert run.data.tags["hcr.error"] == "its process died without ending the run"
@@ -352,7 +352,7 @@ def test_runs_that_a_server_missed_are_delivered_by_sync_once(hcr: Hcr, tmp_path
     env = {"MLFLOW_TRACKING_URI": uri}
     done = hcr("train", *QUICK, "tracking.timeout_s=1", env=env, code=UNDRAWN)
     assert done.returncode == 0
-    assert "`hcr sync` delivers it" in done.stderr
+    assert "`hcr sync` uploads the rest" in done.stderr
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     command += [
         "--backend-store-uri",
@@ -376,8 +376,8 @@ def test_runs_that_a_server_missed_are_delivered_by_sync_once(hcr: Hcr, tmp_path
             except OSError:  # not up yet
                 time.sleep(0.1)
         first, second = hcr("sync", env=env), hcr("sync", env=env)
-        assert first.stdout == "1 delivered, 0 still running, 0 not delivered\n", first.stderr
-        assert second.stdout == "0 delivered, 0 still running, 0 not delivered\n"
+        assert first.stdout == "1 uploaded, 0 still running, 0 not uploaded\n", first.stderr
+        assert second.stdout == "0 uploaded, 0 still running, 0 not uploaded\n"
         client = open_store(uri)
         (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
         assert run.info.status == "FINISHED"

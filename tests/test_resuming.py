@@ -207,7 +207,7 @@ def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pyte
         path.write_bytes(path.read_bytes()[:-10])
     journal, _ = train()
     assert journal.folder != stopped
-    assert "checkpoint/000001 is passed over (it is cut short or changed" in capfd.readouterr().err
+    assert "checkpoint/000001 is passed over (it is truncated or changed" in capfd.readouterr().err
 
 
 @pytest.mark.slow

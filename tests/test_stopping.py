@@ -214,7 +214,7 @@ if at == "import":
 elif at == "upload":
     from hcr.tracking.replay import Replay
     from hcr.tracking.events import last_event
-    def upload(self, go_on=lambda: True):
+    def upload(self, should_continue=lambda: True):
         if last_event(self._folder).get("event") == "end":
             burst()
         time.sleep(0.1)

@@ -87,7 +87,7 @@ def test_sync_leaves_another_host_s_run_alone_unless_told_otherwise(
 ) -> None:
     far = running(root, host="far", boot="other")
     sync.main([])
-    assert f"left alone: run {far.name} is of another host" in capsys.readouterr().out
+    assert f"skipped: run {far.name} belongs to another host" in capsys.readouterr().out
     assert tags(client, far.name)["status"] == "RUNNING"
     sync.main(["--take-over"])
     assert tags(client, far.name)["status"] == "FAILED"
@@ -101,7 +101,7 @@ def test_a_run_is_found_by_key_prefix_run_id_name_or_as_the_latest(root: Path, c
     assert find_run(root, first.name[:9]) == first
     assert find_run(root, run_id) == second
     assert find_run(root, "latest") == second
-    with pytest.raises(TrackingError, match="'a run' means 2 runs"):
+    with pytest.raises(TrackingError, match="'a run' matches 2 runs"):
         find_run(root, "a run")
     with pytest.raises(TrackingError, match="no run 'nobody'"):
         find_run(root, "nobody")

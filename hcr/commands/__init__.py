@@ -1,1 +1,1 @@
-"""One small file for each verb but `train`, and for what `train` shows of itself."""
+"""The verbs other than `train`, a module each, and the `check_only=true` report of `train`."""

@@ -1,4 +1,4 @@
-"""The flags of a verb."""
+"""Parsing of a verb's command line."""
 
 import argparse
 from typing import NoReturn
@@ -9,10 +9,10 @@ from hcr.verbs import VERBS
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like every other error.
+    """An argument parser whose errors are a single line, like all errors of hcr.
 
     Args:
-        verb: a key of VERBS; its examples end the help.
+        verb: a key of VERBS; the help ends with its examples.
         description: what the verb does, for the help.
     """
 
@@ -26,4 +26,4 @@ class OneLineParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {redact(message)}")  # it quotes words of the command line
+        raise ConfigError(f"{self.prog}: {redact(message)}")  # the message quotes the command line

@@ -1,4 +1,4 @@
-"""`check_only=true`: everything but training."""
+"""`check_only=true`, a dry run: everything except training."""
 
 from rich.table import Table
 
@@ -16,7 +16,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
     """Load the data, build the model, and print what would run.
 
     Raises:
-        DataError: as the run would.
+        DataError: as in the run.
     """
     console = console or PlainConsole()
     configure_threads(cfg.training.num_threads)
@@ -29,7 +29,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
         shape = "x".join("N" if size is None else str(size) for size in layer.output.shape)
         layers.add_row(layer.name, type(layer).__name__, shape, f"{layer.count_params():,}")
     layers.add_section()
-    layers.add_row("in all", "", "", f"{model.count_params():,}")
+    layers.add_row("total", "", "", f"{model.count_params():,}")
     console.print(f"model {cfg.model.name}")
     console.print_table(layers)
 
@@ -50,7 +50,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
         f" {'best epoch by ' + cfg.monitor if cfg.training.keep == 'best' else 'the last epoch is kept'},"
         f" {cfg.training.num_threads} threads, seed {cfg.seed}"
     )
-    console.say("the config is good; nothing was trained (check_only=true)")
+    console.say("the config is valid; nothing was trained (check_only=true)")
 
 
 def _settings(values: dict[str, object]) -> str:

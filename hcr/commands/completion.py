@@ -1,4 +1,4 @@
-"""`hcr completion`: what a shell needs to complete `hcr`, and the answers that it then asks for at each Tab."""
+"""`hcr completion`: the completion scripts for shells, and the candidates that they request at each Tab."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from hcr.gate.loading import user_config_dir
 from hcr.tracking.status import run_labels
 from hcr.verbs import FILES, VERBS
 
-# Both ask the `hcr` that is typed, so that the one of another environment answers for itself. An answer ends in a
-# space where the word is complete.
+# Both scripts call the `hcr` on the command line, so that another environment's `hcr` completes its own options.
+# A candidate ends in a space if the word is complete.
 BASH = r"""_hcr_complete() {
     local answer
     COMPREPLY=()
@@ -40,11 +40,11 @@ _hcr_complete() {
 compdef _hcr_complete hcr"""
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
-OPEN_ENDS = ("=", ".", "/")  # a word that goes on
+OPEN_ENDS = ("=", ".", "/")  # no space follows these: the word is incomplete
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the script for a shell; or, asked by that script, the ways to go on with a line."""
+    """Print the script for a shell; with `--answer`, which the script passes, print the candidates for a line."""
     if argv[:1] == ["--answer"]:
         shell, *rest = argv[1:]
         for word in answer_bash(*rest) if shell == "bash" else map(_end, candidates(rest)):
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     parser = OneLineParser(
         "completion",
-        "Print what makes the Tab key complete verbs, groups, choices, keys and flags.\n"
+        "Print the script with which the Tab key completes verbs, groups, choices, keys and flags.\n"
         'In ~/.bashrc: eval "$(hcr completion bash)"      In ~/.zshrc: eval "$(hcr completion zsh)"',
     )
     parser.add_argument("shell", choices=sorted(SCRIPTS))
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """Every way to go on with the last of `words`, the words behind `hcr`; the last may be empty."""
+    """The completions of the last of `words`, the words after `hcr`; the last word may be empty."""
     *before, current = words or [""]
     if not before:
         return _matching([*VERBS, "--help", "--version"], current)
@@ -86,25 +86,25 @@ def answer_bash(line: str, breaks: str) -> list[str]:
 
     Args:
         line: the command line up to the cursor.
-        breaks: COMP_WORDBREAKS. Unless quoted, bash replaces only what stands behind the last of these in a word,
-            and `=` is one of them.
+        breaks: COMP_WORDBREAKS. In an unquoted word bash replaces only the text after the last of these characters;
+            `=` is one of them.
     """
     words, quote = split_line(line)
     while len(words) > 1 and re.match(r"\w+=", words[0]):
         words.pop(0)  # NAME=value before the command
     current = words[-1]
-    # A space or quote that is still in a word was escaped, and breaks nothing.
+    # A space or quote inside a word was escaped and does not break it.
     kept = 0 if quote else max((current.rfind(char) + 1 for char in breaks if char not in " \t\n'\""), default=0)
     found = candidates(words[1:])
-    if quote:  # which bash closes itself, without a space
+    if quote:  # bash closes the quote itself, without a space
         return found
     return [_escape(_end(word)[kept:]) for word in found]
 
 
 def split_line(line: str) -> tuple[list[str], str]:
-    """The words of an unfinished command line, without their quotes, and the quote that is still open, or "".
+    """Split an unfinished command line into words without quotes; also return the open quote, or "".
 
-    The last word is the one being typed, and empty behind a space.
+    The last word is the one being typed; it is empty after a space.
     """
     words, quote, in_word = [""], "", False
     characters = iter(line)
@@ -136,17 +136,17 @@ def _overrides(others: Sequence[str], current: str) -> list[str]:
             config_dir = Path(path)
     try:
         config_dir = config_dir or user_config_dir()
-    except ConfigError:  # HCR_CONF_DIR names no folder: ours is still there
+    except ConfigError:  # HCR_CONF_DIR is not a folder: complete from the installed configs
         config_dir = None
     return Suggestions(others, config_dir if config_dir is not None and config_dir.is_dir() else None).complete(current)
 
 
 def _paths(typed: str) -> list[str]:
-    """Files and folders whose path goes on from `typed`."""
+    """Files and folders whose path begins with `typed`."""
     folder, name = os.path.split(typed)
     try:
         found = sorted(os.scandir(Path(folder or ".").expanduser()), key=lambda entry: entry.name)
-    except (OSError, RuntimeError):  # RuntimeError: the home of a user that there is none of
+    except (OSError, RuntimeError):  # RuntimeError: ~name of a user that does not exist
         return []
     shown = [entry for entry in found if entry.name.startswith(name) and (name or not entry.name.startswith("."))]
     prefix = typed[: len(typed) - len(name)]
@@ -162,7 +162,7 @@ def _end(word: str) -> str:
 
 
 def _escape(word: str) -> str:
-    """As the shell reads it back; the space that ends a word stays."""
+    """Escape a word for the shell, except the space that ends it."""
     ended = word.endswith(" ")
     text = re.sub(r"([^\w@%+=:,./~-])", r"\\\1", word[:-1] if ended else word)
     return text + " " * ended

@@ -1,4 +1,4 @@
-"""`hcr data`: what a data set holds and how it is split."""
+"""`hcr data`: the contents of a data set, and its split."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +17,18 @@ from hcr.data.splitting import Splits, load_splits
 from hcr.gate.compose import Composer
 from hcr.gate.run_config import RunConfig
 
-MOST_ROWS = 20  # with more classes than this, several stand side by side
+MOST_ROWS = 20  # more classes than this are shown in several blocks side by side
 MOST_BLOCKS = 4
 PARTS = ("train", "val", "test")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Load and split the data that `hcr train OVERRIDES` would train on; print what it is and draw it.
+    """Load and split the data that `hcr train OVERRIDES` would train on; print a summary and draw it.
 
     Raises:
-        ConfigError, DataError, TrackingError: as `hcr train`.
+        ConfigError, DataError, TrackingError: as in `hcr train`.
     """
-    parser = OneLineParser(
-        "data", "Show what a data set holds and how it is split: a table of counts, and two pictures."
-    )
+    parser = OneLineParser("data", "Show a data set and its split: a table of counts, and two pictures.")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="as for `hcr train`")
     parser.add_argument("--config-dir", help="a folder of your own YAML (default: HCR_CONF_DIR, or ./conf)")
     arguments = parser.parse_args(argv)
@@ -51,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = None) -> None:
-    """Counts of each class in each part, the digests, the duplicates, where it comes from."""
+    """Print the number of images of each class in each part, the source, the digests and the duplicates."""
     console = console or PlainConsole()
     names = splits.class_names
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
@@ -79,7 +77,7 @@ def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = No
     console.print(printable(f"from           {splits.source}"))
     console.print(f"dataset digest {splits.dataset_digest}")
     console.print(f"split digest   {splits.split_digest}")
-    console.print(f"duplicates     {splits.warning or 'no validation or test image also stands in training'}")
+    console.print(f"duplicates     {splits.warning or 'no validation or test image is also in training'}")
     if splits.data_note is not None:
         console.print(printable(f"note: {splits.data_note}"))
 
@@ -89,10 +87,10 @@ def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
 
 
 def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
-    """Write pictures of samples and of class balance, and return where they are.
+    """Write pictures of samples and of class balance; return their paths.
 
     Raises:
-        TrackingError: nothing can be written there.
+        TrackingError: the folder cannot be written.
     """
     from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
@@ -119,6 +117,6 @@ def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
                     partial.unlink(missing_ok=True)
     except OSError as error:
         raise TrackingError(
-            f"{folder}: expected a folder to write pictures into ({one_line(error)}); HCR_OUTPUT_DIR names another"
+            f"{folder}: expected a folder that can be written ({one_line(error)}); HCR_OUTPUT_DIR names another"
         ) from error
     return files

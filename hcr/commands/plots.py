@@ -12,10 +12,10 @@ from hcr.tracking.status import find_run
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw the pictures of RUN, print where they are, and upload them.
+    """Draw the pictures of RUN, print their paths, and upload them.
 
     Raises:
-        TrackingError: no such run, one that has not finished, or artifacts that cannot be read.
+        TrackingError: the run does not exist or has not finished, or its artifacts cannot be read.
     """
     parser = OneLineParser("plots", "Draw the pictures of a finished run, such as one of a sweep, and upload them.")
     parser.add_argument("run", metavar="RUN", help="a key, a unique prefix of one, a run id, a run name, or latest")

@@ -8,8 +8,8 @@ from hcr.gate.schema import schema_of
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a schema; returns the exit code."""
-    parser = OneLineParser("schema", "Print a JSON Schema: of a whole config, of the files of a group, or of one part.")
+    """Print a schema; return the exit code."""
+    parser = OneLineParser("schema", "Print the JSON Schema of a whole config, a group's files, or one part.")
     parser.add_argument("of", nargs="?")
     print(json.dumps(schema_of(parser.parse_args(argv).of), indent=1, ensure_ascii=False))
     return 0

@@ -1,7 +1,7 @@
-"""What could be typed next on the command line of `hcr train`, read straight from the YAML and the typed config.
+"""Completions for the command line of `hcr train`, from the YAML files and the typed config.
 
-Composing with Hydra would be exact and slow; a Tab key wants its answer at once. So only the files that the words
-on the line choose are read, one of each group asked about.
+Composing with Hydra would be exact, but too slow for a Tab key. Only the YAML files that the command line chooses are
+read.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class Suggestions:
     """Completes one override.
 
     Args:
-        words: the other words on the line; `GROUP=NAME` among them decides which keys there are.
-        config_dir: a user's own folder of YAML, which comes before ours.
+        words: the other words on the line; `GROUP=NAME` among them decides which keys exist.
+        config_dir: a user's folder of YAML, which takes precedence over the installed one.
     """
 
     def __init__(self, words: Sequence[str], config_dir: Path | None) -> None:
@@ -33,9 +33,9 @@ class Suggestions:
         self._folders = [*([config_dir] if config_dir is not None else []), Path(str(files("hcr.conf")))]
 
     def complete(self, word: str) -> list[str]:
-        """Every way to go on with `word`; one that ends in `=` or `.` goes on itself.
+        """The completions of `word`; one that ends in `=` or `.` is itself incomplete.
 
-        A value may be the last of several, `depth=1,2`, and a word may begin with Hydra's `+`, `++` or `~`.
+        The value may be the last of several, as in `depth=1,2`. The word may begin with Hydra's `+`, `++` or `~`.
         """
         sign = word[: len(word) - len(word.lstrip("+~"))]
         key, equals, value = word[len(sign) :].partition("=")
@@ -50,14 +50,14 @@ class Suggestions:
 
     @property
     def top_level(self) -> list[str]:
-        """`model=`, `model.`, `seed=` ..."""
+        """Groups and top-level keys: `model=`, `model.`, `seed=` ..."""
         dotted = [f"{group}." for group in config_hints() if group in self.groups]
         plain = [f"{name}=" for name in config_hints() if name not in self.groups]
         return sorted([*plain, *dotted, *(f"{group}=" for group in self.groups)])
 
     @cached_property
     def groups(self) -> list[str]:
-        """The config groups: folders that hold YAML."""
+        """The config groups: folders with YAML files."""
         found = {
             path.name
             for folder in self._folders
@@ -67,7 +67,7 @@ class Suggestions:
         return sorted(found - {"hydra"})
 
     def choices(self, group: str) -> list[str]:
-        """What `group=` can be."""
+        """The values of `group=`."""
         found = {
             path.relative_to(folder / group).with_suffix("").as_posix()
             for folder in self._folders
@@ -76,12 +76,12 @@ class Suggestions:
         return sorted(found)
 
     def keys_of(self, group: str) -> list[str]:
-        """`group.key=` of every setting of the chosen kind of `group`."""
+        """`group.key=` for every setting of the chosen config of `group`."""
         values = self._values_of(group, self._chosen(group))
         return [f"{group}.{name}=" for name in values]
 
     def values(self, key: str) -> list[str]:
-        """What `key=` can be, where there is a finite list: choices, true or false, named values."""
+        """The values of `key=` if there is a finite list: choices, true or false, named values."""
         if key in self.groups:
             return self.choices(key)
         if key == "monitor":
@@ -95,19 +95,19 @@ class Suggestions:
         return [value for part in parts(hint) for value in _named_values(part)]
 
     def _kind(self, group: str, declared: Any) -> Any:
-        """The config class of the chosen kind of `group`."""
+        """The config class of the chosen config of `group`."""
         if group not in CHOICES:
             return declared
         selector, table = CHOICES[group]
         return table.get(str(self._values_of(group, self._chosen(group)).get(selector)), declared)
 
     def _chosen(self, group: str) -> str | None:
-        """The name that stands for `group`: on the line, else in an experiment or data set chosen, else by default."""
+        """The name chosen for `group`: on the line, else by the chosen experiment or data set, else by default."""
         for word in reversed(self._words):
             name, equals, value = word.lstrip("+").partition("=")
             if name == group and equals:
                 return value.rpartition(",")[2]
-        # An experiment may choose everything, a data set everything but an experiment.
+        # An experiment may choose every group, a data set every group except an experiment.
         above = {"experiment": (), "dataset": ("experiment",)}.get(group, ("experiment", "dataset"))
         for other in above:
             chosen = self._defaults(other, self._chosen(other)).get(group)
@@ -116,7 +116,7 @@ class Suggestions:
         return self._defaults("", PRIMARY).get(group)
 
     def _defaults(self, group: str, name: str | None) -> dict[str, str]:
-        """Group to name, as the defaults list of a file says; `override /training@_global_.training: small` too."""
+        """Names by group in a file's defaults list, including `override /training@_global_.training: small`."""
         found = {}
         for entry in self._read(group, name).get("defaults") or []:
             if isinstance(entry, dict):
@@ -127,7 +127,7 @@ class Suggestions:
         return found
 
     def _values_of(self, group: str, name: str | None) -> dict[str, Any]:
-        """The settings in a file of `group` and in those that it builds on."""
+        """The settings in a file of `group` and in the files of its defaults list."""
         raw = self._read(group, name)
         merged: dict[str, Any] = {}
         for entry in raw.get("defaults") or []:
@@ -136,20 +136,20 @@ class Suggestions:
         return merged | {key: value for key, value in raw.items() if key != "defaults"}
 
     def _read(self, group: str, name: str | None) -> dict[str, Any]:
-        """A YAML file as plain values; nothing where there is none, or none that can be read."""
+        """A YAML file as plain values; empty if it does not exist or cannot be read."""
         for folder in self._folders if name else []:
             path = folder / group / f"{name}.yaml"
             if path.is_file():
                 try:
                     values = OmegaConf.to_container(OmegaConf.load(path))
-                except Exception:  # a Tab key is no place to complain of a file; `hcr train` will
+                except Exception:  # completion prints no errors; `hcr train` reports the file
                     return {}
                 return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
         return {}
 
 
 def _named_values(hint: Any) -> list[str]:
-    """The values of a type that has few of them, as YAML writes them."""
+    """The values of a bool, None or Literal type, as YAML writes them."""
     if hint is bool:
         return ["true", "false"]
     if hint is NoneType:

@@ -1,4 +1,4 @@
-"""`hcr ui`: MLflow's pages over the store that runs go to."""
+"""`hcr ui`: MLflow's UI on the store that hcr records runs in."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
 from hcr.environment import server_environment
 from hcr.tracking.ended import upload_dead_runs, upload_lost
 from hcr.tracking.known import lost_runs
-from hcr.tracking.place import without_mlflow_s_folder
+from hcr.tracking.place import without_stray_folders
 from hcr.tracking.store import relocate_store
 
 LONGEST_START_S = 120.0
@@ -26,10 +26,10 @@ LONGEST_STOP_S = 10.0  # after which the server is killed
 
 
 def main(argv: Sequence[str]) -> int:
-    """Start the UI, print its address once it answers, and stay until interrupted.
+    """Start MLflow's server, print its address when it responds, and serve until interrupted.
 
     Raises:
-        HcrError: no store yet, one that is damaged or locked, a port that is taken, or a server that does not start.
+        HcrError: there is no store yet, it is damaged or locked, the port is taken, or the server does not start.
     """
     parser = OneLineParser("ui", "Open MLflow's UI on the runs that hcr has recorded.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"runs are on the server at {redact(uri)}")
         return 0
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists() and not lost_runs(output_root(), uri):
-        raise TrackingError(f"{uri}: no runs yet; `hcr train` makes the first (HCR_OUTPUT_DIR says where they are)")
+        raise TrackingError(f"{uri}: no runs yet; `hcr train` records one (HCR_OUTPUT_DIR sets the folder)")
     if arguments.port is not None and not 1 <= arguments.port <= 65_535:
         raise ConfigError(f"--port: expected 1 to 65535, got {arguments.port}")
     try:
@@ -51,13 +51,13 @@ def main(argv: Sequence[str]) -> int:
     upload_dead_runs(output_root())
     if lost := lost_runs(output_root(), uri):
         stopping.set_line("interrupted; what was uploaded stays, and `hcr sync` uploads the rest")
-        print(f"MLflow has lost {len(lost)} of the runs; they are delivered again", flush=True)
+        print(f"MLflow has lost {len(lost)} of the runs; uploading them again", flush=True)
         again = upload_lost(output_root(), uri)
-        rest = "" if again == len(lost) else "; `hcr sync` says what keeps the others"
-        print(f"{again} of {len(lost)} delivered{rest}", flush=True)
+        rest = "" if again == len(lost) else "; `hcr sync` says why the others were not"
+        print(f"{again} of {len(lost)} uploaded{rest}", flush=True)
     port = arguments.port or _free_port(arguments.host)
     if not _is_free(arguments.host, port):
-        raise TrackingError(f"--port: expected a free port, and {port} is taken")
+        raise TrackingError(f"--port: expected a free port, but {port} is taken")
     return _serve(uri, arguments.host, port)
 
 
@@ -67,7 +67,7 @@ def _serve(uri: str, host: str, port: int) -> int:
     if uri.startswith("sqlite:"):
         command += ["--default-artifact-root", file_uri(sqlite_path(uri).parent / "artifacts")]
     environment = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three times the processes and the wait, for nothing here
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # unused here, and it triples the processes and the start time
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **server_environment(),
     }
@@ -81,11 +81,12 @@ def _stay(command: list[str], environment: Mapping[str, str], address: str, uri:
     server: subprocess.Popen[bytes] | None = None
     is_up = False
     try:
-        with stopping.deferred():  # a session of its own: stopping it stops its workers, and Ctrl-C comes to us alone
+        # In a new session: one signal to its group stops its workers too, and Ctrl-C reaches only this process.
+        with stopping.deferred():
             server = subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
             )
-        with without_mlflow_s_folder(uri):
+        with without_stray_folders(uri):
             _wait_until_up(server, f"{address}/health")
         is_up = True
         print(f"MLflow's UI is at {address} (Ctrl-C stops it)", flush=True)
@@ -103,7 +104,7 @@ def _stay(command: list[str], environment: Mapping[str, str], address: str, uri:
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
-    """End the server and its workers: within `LONGEST_STOP_S` seconds, and at once where a further signal comes."""
+    """Stop the server and its workers; kill them after `LONGEST_STOP_S` seconds, or at a second signal."""
     signals = stopping.count()
     os.killpg(server.pid, signal.SIGTERM)
     deadline = time.monotonic() + LONGEST_STOP_S
@@ -115,12 +116,12 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
     deadline = time.monotonic() + LONGEST_START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            _, told = server.communicate()
-            text = told.decode(errors="replace").strip() or "it says nothing"
+            _, output = server.communicate()
+            text = output.decode(errors="replace").strip() or "no error output"
             why = TrackingError(f"hcr ui: MLflow's server did not start ({text.splitlines()[-1]})")
             raise why from ChildProcessError(text)
         try:
@@ -134,7 +135,7 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", address: str) -> None:
 def _free_port(host: str) -> int:
     port = next((port for port in range(5000, 5100) if _is_free(host, port)), None)
     if port is None:
-        raise TrackingError(f"hcr ui: expected a free port among 5000 to 5099 on {host}, and there is none")
+        raise TrackingError(f"hcr ui: expected a free port from 5000 to 5099 on {host}, but all are taken")
     return port
 
 

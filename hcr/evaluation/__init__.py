@@ -1,1 +1,1 @@
-"""Metrics and statistics, plots (numbers first, ink second), reports."""
+"""Metrics, statistics, plots and reports. A plot is computed by an `*_info` function and drawn by a `draw_*` one."""

@@ -1,4 +1,4 @@
-"""Pictures of the axes of a sweep: side by side, two of them as a map, how much each of them matters.
+"""Pictures of the axes of a sweep: parallel coordinates, a heat map of two axes, and the importance of each axis.
 
 Numbers first (`*_info`), ink second (`draw_*`). Only points with a finished run are drawn.
 """
@@ -35,10 +35,10 @@ from hcr.evaluation.labels import format_value, number_format, short_names
 from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 from hcr.evaluation.scores import finished_rows, in_order, is_number, means_of, score_range
 
-MOST_LEVELS = 16  # values of an axis that a map or a scale of categories has room for
+MOST_LEVELS = 16  # values of an axis for which a heat map has room
 MOST_AXES = 8  # side by side
-GAP = 0.055  # between the ticks of a scale, of its length
-LOG_FROM = 30  # the largest value over the smallest, from which a linear scale hides the small ones
+GAP = 0.055  # smallest distance of two ticks, as a fraction of the scale's length
+LOG_FROM = 30  # ratio of the largest to the smallest value above which a scale is logarithmic
 _SCORES = LinearSegmentedColormap.from_list("scores", ["#d9e2ea", "#8db8dc", FIRST, "#06294a"])
 
 
@@ -47,8 +47,8 @@ class Scale:
     """One swept axis as a line from 0 to 1.
 
     Attributes:
-        ticks: where what is written, from 0 to 1.
-        is_log: numbers that span more than a factor LOG_FROM.
+        ticks: (position from 0 to 1, text).
+        is_log: the scale is logarithmic, because its numbers span more than a factor LOG_FROM.
     """
 
     name: str
@@ -58,14 +58,15 @@ class Scale:
 
 @dataclass(frozen=True)
 class Parallel:
-    """Each of P points as a line through A scales, and its score.
+    """Parallel coordinates: each of P points as a line through A scales, and its score.
 
     Attributes:
-        scales: A of them; axes with a single value are left out, and those beyond MOST_AXES.
+        scales: A scales; axes with a single value, and those beyond MOST_AXES, are left out.
         positions: (P, A), in [0, 1]; best point first.
-        scores: (P,), the means.
-        heights: (P,), of the scores between `low` and `high`, in [0, 1]; 0 for what lies beyond.
-        left_out: names of the axes beyond.
+        scores: (P,), means over seeds.
+        heights: (P,), position of the scores between `low` and `high`, clipped to [0, 1].
+        low, high: the scores at the ends of the score scale.
+        left_out: names of the axes beyond MOST_AXES.
     """
 
     scales: tuple[Scale, ...]
@@ -80,13 +81,13 @@ class Parallel:
 
 
 def parallel_info(board: Leaderboard) -> Parallel | None:
-    """The position of each point on each axis; None where no axis has two values among the finished points."""
+    """Compute the position of each point on each axis; None if no axis has two values among the finished points."""
     rows = finished_rows(board)
     axes = _varying(rows, board.axes)
     if not axes:
         return None
     names = short_names(axes)
-    # The axes that explain most, if there are too many, in the order in which they were swept.
+    # If there are too many axes, keep those that explain most, in the order in which they were swept.
     kept = sorted(axes, key=lambda axis: -_explained(rows, axis))[:MOST_AXES]
     placed = [_scale(names[axis], rows, axis) for axis in axes if axis in kept]
     scores = means_of(rows)
@@ -105,24 +106,24 @@ def parallel_info(board: Leaderboard) -> Parallel | None:
 
 
 def draw_parallel(info: Parallel) -> Figure:
-    """A line a point, the darker the better; the best is amber."""
+    """Draw one line per point; darker is better, and the best is amber."""
     count = len(info.scales) + 1
     width, height, bottom = max(900, min(1200, 190 * count)), 380, 30
     figure = new_figure(width, HEADER + 34 + height + bottom)
-    note = "A line is a point, the darker the better. Amber: the best."
+    note = "One line per point; darker is better. Amber: the best."
     if info.left_out:
         note += f" Not shown: {', '.join(info.left_out)}."
     write_header(figure, f"{info.monitor} along {count - 1} {'axis' if count == 2 else 'axes'}", _cut(note, width))
     right = int(text_width("≤ 0.00000", SMALL)) + 12
     inner = width - 2 * MARGIN - 50 - right
-    # Scales, ticks and names are drawn as lines and texts of one axes, which no layout of Matplotlib's knows.
+    # Scales, ticks and names are lines and texts of a single axes, which Matplotlib's layout engines do not handle.
     page = HEADER + 34 + height + bottom
     axes = figure.add_axes(((MARGIN + 50) / width, bottom / page, inner / width, height / page))
     axes.axis("off")
     places = np.arange(count)
     step = inner / (count - 1)
     goodness = info.heights if info.higher_is_better else 1 - info.heights
-    # Points that share a value fan out by their score, or each would hide the next.
+    # Points that share a value fan out by their score, so that they do not hide each other.
     shared = np.array([len(np.unique(column)) < len(column) for column in info.positions.T])
     fanned = info.positions + 0.05 * (info.heights[:, np.newaxis] - 0.5) * shared
     lines = np.column_stack([fanned, info.heights])
@@ -167,7 +168,7 @@ def draw_parallel(info: Parallel) -> Figure:
 def _score_scale(info: Parallel) -> Scale:
     show = number_format([info.low, info.high])
     ticks = [(float(at), show(info.low + at * (info.high - info.low))) for at in np.linspace(0, 1, 6)]
-    # A score beyond is drawn at the end.
+    # A score beyond the scale is drawn at its end.
     if info.scores.min() < info.low:
         ticks[0] = (0.0, f"≤ {ticks[0][1]}")
     if info.scores.max() > info.high:
@@ -180,11 +181,11 @@ class Heat:
     """Mean score for each pair of values of two axes.
 
     Attributes:
-        rows, columns: the names of the axes, and R and C values of each, as text.
-        means: (R, C), of the means of the points there; 0 where there is none.
-        counts: (R, C), points there.
+        rows, columns: name of the axis, and its R or C values as text.
+        means: (R, C), mean score of the points with this pair of values; 0 if there are none.
+        counts: (R, C), number of these points.
         others: names of the axes that are averaged over.
-        low, high: scores that the colours span.
+        low, high: scores at the ends of the colour scale.
     """
 
     rows: tuple[str, tuple[str, ...]]
@@ -199,10 +200,12 @@ class Heat:
 
 
 def heat_info(board: Leaderboard) -> Heat | None:
-    """The map of two axes, averaged over the others: the two that explain most, of those with up to MOST_LEVELS values.
+    """Compute the heat map of the two axes that explain most, among axes with 2 to MOST_LEVELS values.
+
+    Scores are averaged over the other axes.
 
     Returns:
-        None where there are not two such axes with at least two values each.
+        None if there are fewer than two such axes.
     """
     rows = finished_rows(board)
     varying = _varying(rows, board.axes)
@@ -234,16 +237,16 @@ def heat_info(board: Leaderboard) -> Heat | None:
 
 
 def draw_heat(info: Heat) -> Figure:
-    """A cell a pair of values with its mean written in, the darker the better; no point, no cell."""
+    """Draw one cell per pair of values, with its mean; darker is better. A pair without points has no cell."""
     (row_name, row_values), (column_name, column_values) = info.rows, info.columns
     ys = [shorten(value, SMALL, 200) for value in row_values]
     xs = [shorten(value, SMALL, 160) for value in column_values]
     width = 900 if len(xs) <= 8 else 1200
-    cell = (width - 2 * MARGIN - 40 - int(widest(ys, SMALL))) // len(xs)  # about what a cell has
+    cell = (width - 2 * MARGIN - 40 - int(widest(ys, SMALL))) // len(xs)  # approximate width of a cell
     is_turned = widest(xs, SMALL) > cell - 8
     height = HEADER + 56 * len(ys) + 2 * MARGIN + 36 + (int(widest(xs, SMALL)) if is_turned else 16)
     figure, (axes,) = new_plot(width, height)
-    title, note = f"{info.monitor} by {row_name} and {column_name}", "The darker the better."
+    title, note = f"{info.monitor} by {row_name} and {column_name}", "Darker is better."
     if info.others:
         note += f" Averaged over {', '.join(info.others)}."
     write_header(figure, _cut(title, width, TITLE), _cut(note, width))
@@ -271,13 +274,13 @@ def draw_heat(info: Heat) -> Figure:
 
 @dataclass(frozen=True)
 class Importance:
-    """The share of the scores' variance that each axis explains, most first.
+    """The share of the scores' variance that each axis explains, largest first.
 
     Attributes:
         names: A axes.
         shares: (A,), in [0, 1].
-        by_chance: (A,), what an axis with so many values would explain on average if it did nothing; None where the
-            importances were given.
+        by_chance: (A,), the expected share of an axis with as many values and no effect; None if the importances
+            were given.
     """
 
     names: tuple[str, ...]
@@ -287,16 +290,17 @@ class Importance:
 
 
 def importance_info(board: Leaderboard, importances: Mapping[str, float] | None = None) -> Importance | None:
-    """The variance of the points' means that each axis explains alone: eta squared, between-level over total.
+    """Compute the share of the variance of the points' means that each axis explains alone.
 
-    It adds up to at most 1 on a full grid; what is left are interactions and noise. An axis with L values over P
-    points explains (L - 1) / (P - 1) of pure noise, so many values seem to matter.
+    It is eta squared: the sum of squares between levels over the total. On a full grid the shares add up to at most 1;
+    the rest is interactions and noise. An axis with L values and no effect explains (L - 1) / (P - 1) of P points on
+    average, so an axis with many values seems to matter.
 
     Args:
-        importances: by axis, at least 0, such as Optuna's; None: computed.
+        importances: by axis, at least 0, such as Optuna's; None: compute them.
 
     Returns:
-        None where no axis has two values, or the mapping is empty.
+        None if no axis has two values, or the mapping is empty.
 
     Source:
         Fisher 1925, "Statistical Methods for Research Workers", on the intraclass correlation and eta.
@@ -321,7 +325,7 @@ def importance_info(board: Leaderboard, importances: Mapping[str, float] | None 
 
 
 def draw_importance(info: Importance) -> Figure:
-    """A bar an axis; the dashed mark is what chance alone would give."""
+    """Draw one bar per axis; a dashed mark shows the share expected by chance."""
     names = [shorten(name, SMALL, 300) for name in info.names]
     figure, (axes,) = new_plot(900, HEADER + 34 * len(names) + 70)
     note = (
@@ -379,7 +383,7 @@ def _explained(rows: Sequence[LeaderboardRow], axis: str) -> float:
 
 
 def _scale(name: str, rows: Sequence[LeaderboardRow], axis: str) -> tuple[Scale, NDArray[np.float64]]:
-    """A scale for the values of `axis`, and where on it each row stands."""
+    """A scale for the values of `axis`, and the position of each row on it."""
     values = [row.values.get(axis) for row in rows]
     if all(map(is_number, values)):
         numbers = np.array(values, dtype=np.float64)
@@ -395,7 +399,7 @@ def _scale(name: str, rows: Sequence[LeaderboardRow], axis: str) -> tuple[Scale,
 
 
 def _thin(places: Mapping[float, str]) -> tuple[tuple[float, str], ...]:
-    """The ticks that stand at least GAP apart, both ends among them."""
+    """Select ticks that are at least GAP apart, including both ends."""
     ticks = sorted(places.items())
     kept = ticks[:1]
     for tick in ticks[1:-1]:

@@ -1,6 +1,6 @@
-"""A page for every picture: its size in pixels, its axes, one palette, sizes of text, and the PNG.
+"""The page of every picture: size in pixels, axes, palette, text sizes, and the PNG.
 
-Only Matplotlib's objects, never pyplot, which keeps figures of its own. Draw and save inside `default_style`.
+Only Matplotlib's objects are used, never pyplot, which keeps global figures. Draw and save inside `default_style`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,7 @@ from PIL import Image
 
 from hcr.evaluation.fonts import drawable, families
 
-# Blue, amber and vermillion after Okabe and Ito 2008, "Color Universal Design", darkened until they can be read
-# as text on white.
+# Blue, amber and vermillion after Okabe and Ito 2008, "Color Universal Design", darkened for legible text on white.
 PAPER, INK, MUTED, LINE = "#ffffff", "#24292f", "#626a73", "#dfe3e8"
 FIRST, SECOND = "#0b5fa5", "#d98a00"
 MISTAKE = "#b84300"
@@ -35,18 +34,18 @@ ABOVE: dict[str, Any] = {"loc": "left", "size": TEXT, "color": INK, "pad": 8}  #
 
 
 class Page(Figure):
-    """A figure whose texts are drawn as they stand: no mathematics, no TeX, in fonts that have their characters."""
+    """A figure that draws texts literally: without mathematics or TeX, in fonts that have their characters."""
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it, once every text has been settled."""
+        """Make every text literal, then draw."""
         for text in self.findobj(Text):
-            _settle(text)
+            _make_literal(text)
         super().draw(renderer)
 
 
-def _settle(text: Text) -> None:
+def _make_literal(text: Text) -> None:
     text.set_parse_math(False)
-    text.set_usetex(False)  # whatever the user's matplotlibrc says: a class called `a_b` is no TeX
+    text.set_usetex(False)  # whatever the user's matplotlibrc says: a class called `a_b` is not TeX
     wanted = text.get_text()
     if not (wanted.isascii() and wanted.isprintable()):
         shown = "\n".join(map(drawable, wanted.split("\n")))
@@ -56,7 +55,7 @@ def _settle(text: Text) -> None:
 
 
 def new_figure(width: int, height: int) -> Figure:
-    """An empty page of so many pixels."""
+    """An empty page of this size in pixels."""
     return Page(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
 
 
@@ -70,17 +69,17 @@ def new_plot(
     filled: float = 1.0,
     **grid: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A page with axes below its header, laid out by Matplotlib so that no label is cut or covers another axes.
+    """A page with axes below its header, in Matplotlib's constrained layout: no label is cut or overlaps other axes.
 
     Args:
-        width, height: of the page, in pixels.
-        rows, columns: of axes.
-        header: pixels above them.
-        filled: the part of the page's width that they take.
-        grid: what else `Figure.subplots` takes.
+        width, height: size of the page, in pixels.
+        rows, columns: numbers of axes.
+        header: height above the axes, in pixels.
+        filled: fraction of the page's width for the axes.
+        grid: further arguments of `Figure.subplots`.
 
     Returns:
-        The page, and its axes row by row: a light grid, no box.
+        The page, and its axes row by row, with a light grid and no box.
     """
     figure = new_figure(width, height)
     left, bottom = MARGIN / width, MARGIN / height
@@ -98,7 +97,7 @@ def new_plot(
 
 
 def write_header(figure: Figure, title: str, note: str = "") -> None:
-    """A title at the page's top left, and a smaller line below it that says how to read the picture."""
+    """Write a title at the page's top left, and below it a smaller note that explains the picture."""
     width, height = figure.get_size_inches() * DPI
     for text, top, size, color in ((title, 16, TITLE, INK), (note, 44, SMALL, MUTED)):
         figure.text(
@@ -113,16 +112,16 @@ def write_header(figure: Figure, title: str, note: str = "") -> None:
 
 
 def stamp(figure: Figure, text: str) -> Figure:
-    """Say at the page's top right what is seen on it, such as which images."""
+    """Write at the page's top right what it shows, such as which images."""
     width, height = figure.get_size_inches() * DPI
     place = (1 - MARGIN / width, 1 - 16 / height)
     figure.text(*place, text, size=SMALL, color=MUTED, va="top", ha="right", parse_math=False)
     return figure
 
 
-@lru_cache(maxsize=4096)  # half a millisecond each, and names come again and again
+@lru_cache(maxsize=4096)  # half a millisecond each, and names recur
 def text_width(text: str, size: float) -> float:
-    """Pixels that `text` takes at `size` points, in the fonts that it is drawn with."""
+    """Width of `text` in pixels at `size` points, in the fonts that it is drawn with."""
     shown = drawable(text)
     font = get_font([findfont(FontProperties(family=[family])) for family in families(shown)])
     font.set_size(size, DPI)
@@ -131,12 +130,12 @@ def text_width(text: str, size: float) -> float:
 
 
 def widest(texts: Sequence[str], size: float) -> float:
-    """Pixels of the longest of `texts`; 0 for none."""
+    """Width in pixels of the widest of `texts`; 0 if there are none."""
     return max((text_width(text, size) for text in texts), default=0.0)
 
 
 def shorten(text: str, size: float, width: float) -> str:
-    """`text` as it can be drawn, cut and ended with "…" where it takes more than `width` pixels at `size` points."""
+    """`text` in drawable characters, cut and ended with "…" if it is wider than `width` pixels at `size` points."""
     text = drawable(text)
     if text_width(text, size) <= width:
         return text
@@ -151,9 +150,9 @@ def shorten(text: str, size: float, width: float) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` as PNG; the same figure gives the same bytes: no date, no version.
+    """Write `figure` to `path` as PNG. The same figure gives the same bytes: there is no date or version in it.
 
-    Paper is opaque, so three channels do: smaller, and sooner written, than what `savefig` makes of four.
+    It has no alpha channel: three channels are smaller and faster to write than the four of `savefig`.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

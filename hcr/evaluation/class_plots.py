@@ -1,4 +1,4 @@
-"""Pictures of each class' scores: confusion, balance and F1.
+"""Pictures of each class: confusion matrix, class balance and F1.
 
 Numbers first (`*_info`), ink second (`draw_*`).
 """
@@ -37,20 +37,18 @@ from hcr.evaluation.fonts import picture_names
 from hcr.evaluation.metrics import ClassScore, Evaluation, Labels
 
 MOST_LABELS = 64  # more class names than this do not fit along one side of a page
-MOST_COUNTS = 30  # classes up to which a cell of the confusion matrix has room for its count
-
-
-DARKEST_FROM = 0.05  # the least share of a class that is drawn in the darkest colour: one image of 36 is no disaster
+MOST_COUNTS = 30  # with more classes, a cell of the confusion matrix has no room for its count
+DARKEST_FROM = 0.05  # smallest share that may get the darkest colour: one mistake in 36 images is minor
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix: which class is predicted as which.
+    """Confusion matrix.
 
     Attributes:
-        class_names: K names, as pictures call them.
-        counts: (K, K) images, row the actual class, column the predicted one.
-        mistaken_share: (K, K), fraction of the actual class' images taken for that other; 0 on the diagonal.
+        class_names: K names, as in `picture_names`.
+        counts: (K, K) images; rows are actual classes, columns predicted ones.
+        mistaken_share: (K, K), fraction of the actual class's images predicted as another class; 0 on the diagonal.
     """
 
     class_names: tuple[str, ...]
@@ -62,7 +60,7 @@ class Confusion:
 
 
 def confusion_info(evaluation: Evaluation) -> Confusion:
-    """The confusion matrix, and each mistake's share of its class; 0 for a class without images."""
+    """Compute each mistake's share of its actual class; 0 for a class without images."""
     counts = evaluation.confusion
     wrong = counts - np.diag(np.diag(counts))
     return Confusion(
@@ -79,14 +77,14 @@ _SHARES = LinearSegmentedColormap.from_list("shares", [PAPER, "#f3c19c", "#dd7a3
 
 
 def draw_confusion(info: Confusion) -> Figure:
-    """Colour shows mistakes only, so that the diagonal, which is grey, does not drown them."""
+    """Draw the matrix. Only mistakes are coloured: a coloured diagonal would hide them."""
     num_classes = len(info.class_names)
     names = [shorten(name, SMALL, 120) for name in info.class_names]
     labels = int(widest(names, SMALL))
     cell = min(110, max(1, (780 if num_classes <= 15 else 900) // num_classes))
     turned = labels > cell
     side = min(900, cell * num_classes)
-    drawn = side + labels + 90 + 100 * (info.num_wrong > 0)  # with the scale of colours
+    drawn = side + labels + 90 + 100 * (info.num_wrong > 0)  # with the colour bar
     width = max(900, drawn)
     figure, (axes,) = new_plot(width, HEADER + side + (labels if turned else 20) + 60, filled=drawn / width)
     write_header(
@@ -136,7 +134,7 @@ def _write_counts(axes: Axes, info: Confusion, cell: int, highest: float) -> Non
 
 @dataclass(frozen=True)
 class ClassBalance:
-    """Images of each class in each split: `counts` is (S, K)."""
+    """Number of images of each class in each split: `counts` is (S, K)."""
 
     splits: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -144,7 +142,7 @@ class ClassBalance:
 
     @property
     def is_log(self) -> bool:
-        """Whether some class has over 50 times the images of another, which a linear axis would hide."""
+        """True if a class has over 50 times the images of another, which a linear axis would hide."""
         return any(row.any() and row.max() > 50 * row[row > 0].min() for row in self.counts)
 
 
@@ -155,7 +153,7 @@ def class_balance_info(labels_by_split: Mapping[str, Labels], class_names: Seque
 
 
 def draw_class_balance(info: ClassBalance) -> Figure:
-    """A row of bars a split, each on its own axis: a test set a tenth of the training set stays readable."""
+    """Draw one row of bars per split, each with its own axis, so that a small test set stays readable."""
     num_classes = len(info.class_names)
     names = [shorten(name, SMALL, 120) for name in info.class_names]
     turned = widest(names, SMALL) > 890 / num_classes - 1
@@ -164,7 +162,7 @@ def draw_class_balance(info: ClassBalance) -> Figure:
     figure, every = new_plot(1000, height, rows=len(info.splits), header=SHORT_HEADER, sharex=True)
     write_header(figure, "Images per class (log scale)" if info.is_log else "Images per class")
     shown = np.arange(num_classes)[:: -(-num_classes // MOST_LABELS)]
-    # One outline of all bars, and not a patch for each of what may be thousands.
+    # One outline of all bars instead of a patch for each: there may be thousands.
     edges = (np.arange(num_classes)[:, np.newaxis] + [-0.36, 0.36]).ravel()
     for axes, split, counts in zip(every, info.splits, info.counts, strict=True):
         heights = np.column_stack([counts, np.zeros(num_classes)]).ravel()[:-1]
@@ -191,13 +189,13 @@ def draw_class_balance(info: ClassBalance) -> Figure:
 
 @dataclass(frozen=True)
 class ClassF1:
-    """F1 a class, the worst first; classes without an image, whose F1 means nothing, are only named.
+    """F1 per class, worst first.
 
     Attributes:
-        scores: of classes that have images, by rising F1.
-        absent: names of the others.
+        scores: scores of the classes that have images, by rising F1.
+        absent: names of classes without images, whose F1 is meaningless.
         macro_f1: mean over all classes.
-        axis_floor: where the axis starts, in [0, 1).
+        axis_floor: start of the F1 axis, in [0, 1).
     """
 
     scores: tuple[ClassScore, ...]
@@ -207,7 +205,7 @@ class ClassF1:
 
 
 def class_f1_info(evaluation: Evaluation) -> ClassF1:
-    """Each class' F1, and an axis that starts just below the worst, so that 0.95 and 0.99 differ."""
+    """Sort classes by F1, and start the axis just below the worst, so that 0.95 and 0.99 look different."""
     names = picture_names([score.name for score in evaluation.classes])
     classes = [replace(score, name=name) for score, name in zip(evaluation.classes, names, strict=True)]
     scores = sorted((score for score in classes if score.support), key=lambda score: score.f1)
@@ -222,7 +220,7 @@ def class_f1_info(evaluation: Evaluation) -> ClassF1:
 
 
 def draw_class_f1(info: ClassF1) -> Figure:
-    """A dot a class; dots, because a bar on an axis that does not start at 0 would lie about its length."""
+    """Draw one dot per class. Bars would mislead, because the axis need not start at 0."""
     scores = info.scores[:MOST_LABELS]
     row = int(np.clip(560 / len(scores), 18, 34))
     names = [shorten(score.name, SMALL, 150) for score in scores]
@@ -249,7 +247,7 @@ def draw_class_f1(info: ClassF1) -> Figure:
         (48, "F1", [f"{score.f1:.4f}" for score in scores], INK),
         (84, "images", [f"{score.support:,}" for score in scores], MUTED),
     ):
-        # Right of the axes, whatever its width: x in parts of it, y in rows, and so many points further.
+        # Right of the axes, whatever its width: x as a fraction of it, y in rows, plus an offset in points.
         column: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
         column |= {"xytext": (points, 0), "size": SMALL, "ha": "right", "va": "center_baseline"}
         axes.annotate(title, (1, -0.5 - 14 / row), color=MUTED, **column)

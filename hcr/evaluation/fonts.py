@@ -1,7 +1,7 @@
-"""Which installed font has a character: Matplotlib's own lacks Chinese, Korean and Devanagari, among others.
+"""Fonts for the characters of a text: Matplotlib's default font lacks Chinese, Korean and Devanagari, among others.
 
-Other fonts are searched only where the default ones lack something. What no font has is written as its code, and a
-class whose name cannot be drawn is called by its number.
+Other fonts are searched only for characters that the default fonts lack. A character that no font has is shown as its
+code, and a class whose name cannot be drawn is shown by its number.
 """
 
 import contextlib
@@ -15,12 +15,12 @@ from hcr.config.text import printable
 from hcr.evaluation.style import default_style
 
 MOST_NAMED = 5  # class names in one note
-BOXES = "Last Resort"  # how Matplotlib's own font is called that has a box for every character there is
+BOXES = "Last Resort"  # Matplotlib's fallback font, which draws every character as a box
 REGULAR = (400, "400", "normal", "regular")
 
 
 def families(text: str) -> list[str]:
-    """The families to draw `text` with: the default ones, then those that have the characters which these lack."""
+    """The font families to draw `text` with: the default ones, then those with the characters that these lack."""
     found = list(FontProperties().get_family())
     for char in text:
         family = _family(char)
@@ -30,23 +30,23 @@ def families(text: str) -> list[str]:
 
 
 def can_draw(text: str) -> bool:
-    """Whether installed fonts have every character of `text`."""
+    """True if the installed fonts have every character of `text`."""
     return text.isascii() or all(ord(char) in _default_characters() or _family(char) is not None for char in text)
 
 
 def drawable(text: str) -> str:
-    """`text` as one line that can be drawn here: a character that no installed font has is shown as its code."""
+    """`text` as one line that can be drawn: a character that no installed font has is replaced by its code."""
     return "".join(char if can_draw(char) else f"\\u{{{ord(char):x}}}" for char in printable(text))
 
 
 def picture_names(class_names: Sequence[str]) -> list[str]:
-    """What pictures call the K classes: their names, or `#17` where no installed font has that name's characters."""
+    """The names of the K classes in pictures; `#17` for a name whose characters no installed font has."""
     shown = map(printable, class_names)
     return [name if can_draw(name) else f"#{k}" for k, name in enumerate(shown)]
 
 
 def note_on_names(class_names: Sequence[str]) -> str | None:
-    """What is to be said of class names that pictures cannot show; None where they show them all."""
+    """A note on class names that pictures cannot show; None if they show all."""
     with default_style():
         missing = [name for name in map(printable, class_names) if not can_draw(name)]
     if not missing:
@@ -54,8 +54,8 @@ def note_on_names(class_names: Sequence[str]) -> str | None:
     more = f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
     return (
         f"no installed font has the characters of {len(missing)} of {len(class_names)} class names"
-        f" ({', '.join(missing[:MOST_NAMED])}{more}); pictures show the number of these classes, such as"
-        f" #{list(map(printable, class_names)).index(missing[0])}, until a font is installed that has them"
+        f" ({', '.join(missing[:MOST_NAMED])}{more}); pictures show the numbers of these classes, such as"
+        f" #{list(map(printable, class_names)).index(missing[0])}, until such a font is installed"
     )
 
 
@@ -68,7 +68,7 @@ def _default_characters() -> frozenset[int]:
 
 
 def _family(char: str) -> str | None:
-    """The first family that has `char`; None where the default fonts do, or none has."""
+    """The first other font family that has `char`; None if the default fonts have it, or no font has."""
     code = ord(char)
     if char.isascii() or code in _default_characters():
         return None
@@ -84,18 +84,18 @@ def _family(char: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _searched() -> tuple[dict[int, str], Iterator[FontEntry]]:
-    """The first family of each character of the fonts read so far, and the fonts that are still to be read.
+    """The cache: the first family of each character of the fonts read so far, and the fonts not yet read.
 
-    Each is read once, whatever is asked for: a machine may have hundreds of fonts, and a data set thousands of names.
+    Each font is read at most once: a machine may have hundreds of fonts, and a data set thousands of names.
     """
     return {}, iter(_others())
 
 
 @lru_cache(maxsize=1)
 def _others() -> list[FontEntry]:
-    """A regular face of every font file, those without serifs first, as the default font has none.
+    """A regular face of every font file, sans-serif fonts first, like the default font.
 
-    Matplotlib keeps a list of fonts from the day it was first used, which lacks what has been installed since.
+    Matplotlib's list of fonts dates from its first use and lacks fonts installed since.
     """
     known = {entry.fname for entry in fontManager.ttflist}
     for path in sorted(font_manager.findSystemFonts()):
@@ -107,17 +107,17 @@ def _others() -> list[FontEntry]:
         for entry in fontManager.ttflist
         if entry.style == "normal" and entry.weight in REGULAR and not entry.name.startswith(BOXES)
     ]
-    # The faces of a collection have the same characters, in the style of one country each; names in Chinese are the
-    # most likely ones to come here.
+    # The faces of a collection have the same characters in the styles of different countries. Prefer simplified
+    # Chinese (SC): Chinese names are the most likely ones.
     regular.sort(key=lambda entry: ("Serif" in entry.name, "Mono" in entry.name, not entry.name.endswith("SC")))
     return list({entry.fname: entry for entry in reversed(regular)}.values())[::-1]
 
 
 def _characters(entry: FontEntry) -> frozenset[int]:
-    """Code points of a font; none where it cannot be drawn with, such as one of coloured bitmaps."""
+    """Code points of a font; empty for one that cannot be drawn with, such as coloured bitmaps."""
     try:
-        index = getattr(entry, "index", 0)  # Matplotlib before 3.11 reads the first face of a collection only
+        index = getattr(entry, "index", 0)  # Matplotlib before 3.11 reads only the first face of a collection
         font = font_manager.get_font(font_manager.FontPath(entry.fname, index) if index else entry.fname)
         return frozenset(font.get_charmap()) if font.scalable else frozenset()
-    except Exception:  # whatever is wrong with the file, it is no help with any character
+    except Exception:  # an unreadable font has no characters
         return frozenset()

@@ -1,4 +1,4 @@
-"""Labels of points, values and numbers, as tables, sentences and pictures show them."""
+"""Labels of points, values and numbers in tables, sentences and pictures."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +13,22 @@ class Labelled(Protocol):
 
     @property
     def label(self) -> str:
-        """All of its overrides, such as "model.depth=3 model.filters=16"."""
+        """All overrides of the point, such as "model.depth=3 model.filters=16"."""
 
     @property
     def values(self) -> Mapping[str, object]:
-        """Its value of each axis."""
+        """Its values by axis."""
 
 
 def format_value(value: object) -> str:
-    """A swept value as YAML would show it: `true`, `null`, `0.001`, `[16,32]`, and text as it is."""
+    """A swept value as in YAML: `true`, `null`, `0.001`, `[16,32]`; text is unchanged."""
     return (
         value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
     )
 
 
 def number_format(means: Sequence[float]) -> Callable[[float], str]:
-    """Four decimals for what is about 1, fewer for larger numbers and more for smaller ones."""
+    """A format with four decimals for numbers of about 1, fewer for larger numbers and more for smaller ones."""
     largest = max(map(abs, means), default=1.0)
     if largest and not 1e-4 <= largest < 1e6:
         return "{:.3e}".format
@@ -38,7 +38,7 @@ def number_format(means: Sequence[float]) -> Callable[[float], str]:
 
 
 def short_labels(points: Sequence[Labelled]) -> list[str]:
-    """A label a point that names only what differs, such as "depth=3 filters=16"."""
+    """One label per point, with only the axes that differ, such as "depth=3 filters=16"."""
     axes = list(dict.fromkeys(axis for point in points for axis in point.values))
     there = {axis: {format_value(point.values.get(axis)) for point in points} for axis in axes}
     differing = [axis for axis in axes if len(there[axis]) > 1]
@@ -51,11 +51,11 @@ def short_labels(points: Sequence[Labelled]) -> list[str]:
 
 
 def short_names(axes: Sequence[str]) -> dict[str, str]:
-    """Each axis without its groups ("model.depth" is "depth"), where no other axis is then called the same."""
+    """Short names by axis, without groups ("model.depth" is "depth"); an ambiguous name stays long."""
     last = [axis.rpartition(".")[2] for axis in axes]
     return {axis: name if last.count(name) == 1 else axis for axis, name in zip(axes, last, strict=True)}
 
 
 def counted(number: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
+    """The number with its noun: `1 run`, `2 runs`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What a table of probabilities is worth against labels. NumPy only."""
+"""Classification metrics from probabilities and labels. NumPy only."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +18,7 @@ SMALLEST = 1e-7  # probabilities are raised to this before their logarithm is ta
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: fractions in [0, 1], and `support`, its number of images."""
+    """Scores of one class, in [0, 1], and `support`, its number of images."""
 
     name: str
     precision: float
@@ -29,17 +29,18 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on one set of images.
+    """Metrics of a model on one set of images.
 
     Attributes:
         num_images: N.
-        accuracy: fraction right, with `accuracy_low` and `accuracy_high`, the ends of its 95 % Wilson interval.
+        accuracy: fraction of images classified correctly.
+        accuracy_low, accuracy_high: ends of its 95 % Wilson interval.
         loss: mean categorical cross-entropy, in nats.
-        top2_accuracy: fraction whose label is among the two most probable classes.
+        top2_accuracy: fraction of images whose label is among the two most probable classes.
         macro_f1: mean F1 over the classes.
         ece: expected calibration error, in [0, 1].
-        classes: a score a class, in label order.
-        confusion: (K, K), row the actual class, column the predicted one.
+        classes: scores per class, in label order.
+        confusion: (K, K); rows are actual classes, columns predicted ones.
     """
 
     num_images: int
@@ -55,7 +56,7 @@ class Evaluation:
 
 
 def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[str, ...]) -> Evaluation:
-    """Everything that is reported of a model on one set of images.
+    """Compute all metrics of a model on one set of images.
 
     Args:
         probabilities: (N, K), rows sum to 1.
@@ -63,7 +64,7 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
         class_names: K names.
 
     Raises:
-        ValueError: N = 0, or shapes that do not fit.
+        ValueError: N = 0, or the shapes do not match.
     """
     _check(probabilities, labels, len(class_names))
     predicted = probabilities.argmax(axis=1)
@@ -89,9 +90,9 @@ def evaluate(probabilities: Probabilities, labels: Labels, class_names: tuple[st
 
 
 def guessing_note(evaluation: Evaluation) -> str | None:
-    """That the accuracy is no better than always answering the largest class; None where it is.
+    """A note that the accuracy is not better than that of always answering the largest class; None if it is.
 
-    It counts as better where its whole 95 % interval lies above the share of that class in the same images.
+    It is better if its whole 95 % interval is above the share of that class in the same images.
     """
     actual = evaluation.confusion.sum(axis=1)
     share = float(actual.max() / actual.sum())
@@ -105,13 +106,18 @@ def guessing_note(evaluation: Evaluation) -> str | None:
 
 
 def confusion_matrix(labels: Labels, predicted: NDArray[np.intp], num_classes: int) -> NDArray[np.int64]:
-    """(K, K) counts of images, row the actual class, column the predicted one; both (N,), integers in [0, K)."""
+    """Count images by actual class (rows) and predicted class (columns), (K, K).
+
+    Args:
+        labels, predicted: (N,), integers in [0, K).
+        num_classes: K.
+    """
     pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes).astype(np.int64)
 
 
 def class_scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Precision, recall and F1 of each class, (3, K), of a confusion matrix (K, K); 0 where they divide by 0."""
+    """Precision, recall and F1 of each class, (3, K), from a confusion matrix (K, K); 0/0 is 0."""
     right = np.diag(confusion).astype(np.float64)
     predicted, actual = confusion.sum(axis=0), confusion.sum(axis=1)
     parts = np.stack([right, right, 2 * right])
@@ -126,7 +132,7 @@ def accuracy(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def top_k_accuracy(probabilities: Probabilities, labels: Labels, k: int) -> float:
-    """Fraction of images with fewer than `k` classes more probable than their label (ties go to lower classes)."""
+    """Fraction of images whose label is among the `k` most probable classes; of equal ones the lower class is first."""
     own = probabilities[np.arange(len(labels)), labels][:, np.newaxis]
     classes = np.arange(probabilities.shape[1])
     ahead = (probabilities > own) | ((probabilities == own) & (classes < labels[:, np.newaxis]))
@@ -134,20 +140,20 @@ def top_k_accuracy(probabilities: Probabilities, labels: Labels, k: int) -> floa
 
 
 def cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
-    """Mean negative log of the probability given to the label, in nats; 0 is perfect."""
+    """Mean negative log probability of the label, in nats; 0 is perfect."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.clip(own, SMALLEST, 1.0)).mean())
 
 
 def reliability_bins(probabilities: Probabilities, labels: Labels, num_bins: int = 15) -> NDArray[np.float64]:
-    """Confidence against accuracy, in bins of equal width over [0, 1].
+    """Confidence and accuracy in bins of equal width over [0, 1].
 
     Args:
         probabilities: (N, K), rows sum to 1.
         labels: (N,), integers in [0, K).
 
     Returns:
-        (num_bins, 3): images, mean confidence and accuracy of each bin; NaN for the last two where it is empty.
+        (num_bins, 3): number of images, mean confidence and accuracy of each bin; the last two are NaN in empty bins.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
@@ -187,7 +193,7 @@ def expected_calibration_error(probabilities: Probabilities, labels: Labels, num
 
 
 def classification_report(evaluation: Evaluation) -> dict[str, Any]:
-    """The report as plain values for JSON: the overall scores, each class, and the confusion matrix."""
+    """The report as plain values for JSON: overall metrics, scores per class, and the confusion matrix."""
     values = asdict(evaluation)
     values["classes"] = [asdict(score) for score in evaluation.classes]
     values["confusion"] = evaluation.confusion.tolist()
@@ -195,7 +201,7 @@ def classification_report(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def classification_report_text(evaluation: Evaluation) -> str:
-    """The report as a table to read."""
+    """The report as a text table."""
     names = [printable(score.name) for score in evaluation.classes]
     width = max(map(num_columns, ["class", *names]))
     lines = [f"{'class':<{width}}  precision  recall      f1  images", ""]

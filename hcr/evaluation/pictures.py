@@ -1,7 +1,7 @@
 """Pictures of images: numbers first (`*_info`), ink second (`draw_*`).
 
-Each is one mosaic in one axes, laid out in the PNG's own pixels: a grid of axes takes several times as long, and
-a small image stays sharp only if nothing resamples it. Images are shown as they are, never inverted.
+Each is a mosaic in a single axes, laid out in pixels of the PNG: a grid of axes takes several times as long, and small
+images stay sharp only if they are not resampled. Images are never inverted.
 """
 
 from collections.abc import Sequence
@@ -40,21 +40,21 @@ Images = NDArray[np.uint8]
 
 PAGE = 1000  # pixels across
 MOST_CLASSES = 100  # rows of samples on one page
-PER_CLASS = 10  # images in such a row
+PER_CLASS = 10  # images in a row of samples
 NUM_PREDICTIONS, NUM_MISTAKES = 40, 24  # images on a page
 MOST_FILTERS = 64
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images of each class: `rows[k]` is (n, H, W, C), n up to PER_CLASS, of the class `class_names[k]`."""
+    """Images of each class: `rows[k]` has up to PER_CLASS images (n, H, W, C) of `class_names[k]`."""
 
     class_names: tuple[str, ...]
     rows: tuple[Images, ...]
 
 
 def samples_info(images: Images, labels: Labels, class_names: Sequence[str]) -> Samples:
-    """Images of each class, evenly spaced through the class, so the choice depends on nothing but the data.
+    """Choose images of each class, evenly spaced through the class, so that the choice depends only on the data.
 
     Args:
         images: (N, H, W, C), 0..255, C 1 or 3.
@@ -70,7 +70,7 @@ def samples_info(images: Images, labels: Labels, class_names: Sequence[str]) -> 
 
 
 def draw_samples(info: Samples) -> Figure:
-    """A row a class; two columns of rows from 16 classes on."""
+    """Draw one row per class; two columns of rows for 16 or more classes."""
     rows = info.rows[:MOST_CLASSES]
     names = [shorten(name, TEXT, 90) for name in info.class_names[:MOST_CLASSES]]
     blocks, most = (1, PAGE) if len(rows) <= 15 else (2, 1200)
@@ -107,15 +107,15 @@ def draw_samples(info: Samples) -> Figure:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Some images and the model's predictions of them; M images, in the order in which they are drawn.
+    """M images, in drawing order, and the model's predictions of them.
 
     Attributes:
-        index: (M,), which images of the set.
+        index: (M,), indices in the whole set.
         images: (M, H, W, C).
-        actual, predicted: (M,) names of classes.
-        right: (M,), whether those are one class.
+        actual, predicted: (M,) class names.
+        right: (M,), the prediction is correct.
         confidence: (M,), probability of the predicted class.
-        num_images, num_wrong: of the whole set.
+        num_images, num_wrong: numbers of images and of mistakes in the whole set.
     """
 
     index: NDArray[np.int64]
@@ -131,7 +131,7 @@ class Predictions:
 def predictions_info(
     images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
-    """NUM_PREDICTIONS random images, each once, in the order of the set; the same ones for sets of one size.
+    """Choose NUM_PREDICTIONS random images, in the order of the set; the same indices for sets of equal size.
 
     Args:
         images: (N, H, W, C), 0..255, C 1 or 3.
@@ -147,7 +147,7 @@ def predictions_info(
 def mistakes_info(
     images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
-    """The NUM_MISTAKES most confident mistakes: by falling probability of the predicted class; arguments as above."""
+    """Choose the NUM_MISTAKES most confident mistakes, most confident first; arguments as for `predictions_info`."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     by_confidence = np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")
     return _predictions(images, labels, probabilities, class_names, wrong[by_confidence[:NUM_MISTAKES]])
@@ -171,12 +171,12 @@ def _predictions(
 
 
 def draw_predictions(info: Predictions) -> Figure:
-    """Images, each with "actual → predicted" and the confidence; mistakes in their own colour and frame."""
+    """Draw images with "actual → predicted" and the confidence; mistakes have another colour and a thicker frame."""
     return _draw_captioned(info, f"{len(info.index)} random predictions", columns=8)
 
 
 def draw_mistakes(info: Predictions) -> Figure:
-    """The most confident mistakes, or a page that says there is none."""
+    """Draw the most confident mistakes, or a page that says that there are none."""
     if info.num_wrong == 0:
         figure = new_figure(900, 100)
         write_header(figure, "No mistakes", f"All {info.num_images:,} images are classified correctly.")
@@ -216,7 +216,7 @@ def _caption(actual: str, predicted: str, width: float) -> list[str]:
 
 
 def _percent(confidence: float) -> str:
-    """To 0.1 %, but 100 % only where it is."""
+    """The confidence to 0.1 %; "100.0%" only if it is exactly 1."""
     text = f"{confidence:.1%}"
     return "> 99.9%" if text == "100.0%" and confidence < 1 else text
 
@@ -226,9 +226,9 @@ class Filters:
     """Filters of a first convolution.
 
     Attributes:
-        values: (n, h, w), n up to 64; the mean over input channels where there are several.
-        num_filters: of the layer.
-        num_channels: that were averaged.
+        values: (n, h, w), n up to 64; mean over input channels.
+        num_filters: number of filters of the layer.
+        num_channels: number of input channels.
         limit: the largest absolute value shown; 1 if all are 0.
     """
 
@@ -241,7 +241,7 @@ class Filters:
 def filters_info(kernels: NDArray[np.floating[Any]]) -> Filters:
     """The first 64 filters of `kernels`, (h, w, in, out)."""
     values = np.moveaxis(kernels.mean(axis=2, dtype=np.float64), -1, 0)[:MOST_FILTERS]
-    finite = np.abs(values[np.isfinite(values)])  # weights of a diverged training are NaN
+    finite = np.abs(values[np.isfinite(values)])  # after diverged training, weights are NaN
     return Filters(values, kernels.shape[3], kernels.shape[2], float(finite.max(initial=0.0)) or 1.0)
 
 
@@ -251,7 +251,7 @@ _DIVERGING = LinearSegmentedColormap.from_list(
 
 
 def draw_filters(info: Filters) -> Figure:
-    """Blue is negative, white 0, orange positive, on one scale for all filters."""
+    """Draw the filters: blue is negative, white 0, orange positive, on one scale for all filters."""
     columns = 8 if len(info.values) <= 32 else 16
     cell = (PAGE - 2 * MARGIN) // columns
     colors = _DIVERGING(np.ma.masked_invalid(info.values / info.limit / 2 + 0.5), bytes=True)[..., :3]
@@ -277,19 +277,19 @@ def draw_filters(info: Filters) -> Figure:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """M images, (M, H, W, C), and V augmented variants of each, (M, V, H, W, C)."""
+    """M images (M, H, W, C), and V augmented variants of each (M, V, H, W, C)."""
 
     originals: Images
     augmented: Images
 
 
 def augmentation_info(originals: Images, augmented: Images) -> Augmentation:
-    """Originals (M, H, W, C) and their variants (M, V, H, W, C), 0..255, C 1 or 3."""
+    """Hold originals (M, H, W, C) and their variants (M, V, H, W, C), 0..255, C 1 or 3."""
     return Augmentation(originals, augmented)
 
 
 def draw_augmentation(info: Augmentation) -> Figure:
-    """A row an image: the original at the left, then its variants."""
+    """Draw one row per image: the original at the left, then its variants."""
     num_rows, variants = info.augmented.shape[:2]
     side = min(max(100, 900 // num_rows), (PAGE - 2 * MARGIN - 24) // (variants + 1) - 6)
     originals = _enlarge(info.originals, side)
@@ -318,13 +318,13 @@ class _Page:
         self.pixels[:] = _rgb(PAPER)
 
     def paste(self, tile: Images, left: int, top: int, color: str = LINE, border: int = 1) -> None:
-        """Put `tile`, (h, w, 3), there, in a frame: a white image would otherwise have no edge."""
+        """Paste `tile`, (h, w, 3), with a frame: a white image would otherwise have no visible edge."""
         height, width = tile.shape[:2]
         self.pixels[top - border : top + height + border, left - border : left + width + border] = _rgb(color)
         self.pixels[top : top + height, left : left + width] = tile
 
     def draw(self) -> tuple[Figure, Axes]:
-        """The page as a figure, and its one axes, whose coordinates are pixels from the top left."""
+        """The page as a figure, and its axes, whose coordinates are pixels from the top left."""
         height, width = self.pixels.shape[:2]
         figure = new_figure(width, height)
         axes = figure.add_axes((0, 0, 1, 1))
@@ -335,7 +335,7 @@ class _Page:
 
 
 class _Background(AxesImage):
-    """A whole page of pixels: on a page of the same size it is copied, as resampling it takes most of the drawing."""
+    """A page of pixels. It is copied to a canvas of the same size: resampling would take most of the drawing time."""
 
     def __init__(self, axes: Axes, pixels: Images) -> None:
         height, width = pixels.shape[:2]
@@ -344,7 +344,7 @@ class _Background(AxesImage):
         self._pixels = pixels
 
     def draw(self, renderer: RendererBase) -> None:
-        """Copy it, or have it resampled for a page of another size."""
+        """Copy the pixels, or resample them for a canvas of another size."""
         height, width = self._pixels.shape[:2]
         if renderer.get_canvas_width_height() != (width, height):
             super().draw(renderer)
@@ -360,9 +360,9 @@ def _rgb(color: str) -> NDArray[np.uint8]:
 
 
 def _enlarge(images: Images, side: int) -> Images:
-    """Tiles (N, h, w, 3) whose longer side is at most `side`, all pixels of one size.
+    """Scale images to tiles (N, h, w, 3) whose longer side is at most `side`, with pixels of equal size.
 
-    The factor is whole; or 1.5 or 2.5, by averaging pairs of pixels; or one over a whole number, by averaging blocks.
+    The factor is an integer; or 1.5 or 2.5, by averaging pairs of pixels; or 1 / integer, by averaging blocks.
     """
     longest = max(images.shape[1:3])
     halves = 2 * side // longest  # the factor in halves

@@ -1,4 +1,4 @@
-"""Pictures of a whole model's scores: training curves and reliability.
+"""Pictures of a model's training and calibration: training curves and the reliability diagram.
 
 Numbers first (`*_info`), ink second (`draw_*`).
 """
@@ -30,7 +30,7 @@ from hcr.evaluation.canvas import (
 from hcr.evaluation.metrics import Labels, Probabilities, expected_calibration_error, reliability_bins
 
 NUM_BINS = 15
-FEW_IMAGES = 20  # below this a bin's accuracy is mostly chance: a standard error of up to 0.11
+FEW_IMAGES = 20  # with fewer images a bin's accuracy is mostly chance: a standard error of up to 0.11
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Curves:
     """Loss and accuracy of each epoch.
 
     Attributes:
-        values: by public name ("train/loss", ...), (E,).
+        values: (E,) by metric name ("train/loss", ...).
         best_epoch: counted from 1.
-        monitor: the name that chose it.
-        loss_is_log: the losses span so much that a linear axis would hide the later epochs.
-        accuracy_floor: where the accuracy axis starts; earlier epochs may lie below it.
+        monitor: the metric that determined it.
+        loss_is_log: the loss axis is logarithmic, because a linear one would hide the later epochs.
+        accuracy_floor: start of the accuracy axis; the first epochs may be below it.
     """
 
     values: Mapping[str, NDArray[np.float64]]
@@ -57,20 +57,20 @@ class Curves:
 
 
 def curves_info(history: Sequence[Mapping[str, float]], best_epoch: int, monitor: str) -> Curves:
-    """The curves of one training.
+    """Collect the curves of one run, and choose its axes.
 
     Args:
-        history: of each of E epochs, E at least 1: train/loss, train/accuracy, val/loss, val/accuracy.
+        history: train/loss, train/accuracy, val/loss and val/accuracy of each of E epochs, E at least 1.
         best_epoch: in 1..E.
-        monitor: one of those names.
+        monitor: one of these metrics.
     """
     names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
     values = {name: np.array([epoch[name] for epoch in history], dtype=np.float64) for name in names}
     losses = np.concatenate([values["train/loss"], values["val/loss"]])
-    losses = losses[np.isfinite(losses)]  # a diverged training has losses that no axis holds
+    losses = losses[np.isfinite(losses)]  # losses of diverged training are not finite
     accuracies = np.stack([values["train/accuracy"], values["val/accuracy"]])
     lowest = float(accuracies.min())
-    # The first tenth of the epochs may leave the axis if this at least halves it: what matters is at the end.
+    # Cut off the first tenth of the epochs if this at least halves the axis: the last epochs matter.
     if len(history) >= 5:
         later = float(accuracies[:, max(1, len(history) // 10) :].min())
         if accuracies.max() - later < (accuracies.max() - lowest) / 2:
@@ -85,7 +85,7 @@ def curves_info(history: Sequence[Mapping[str, float]], best_epoch: int, monitor
 
 
 def draw_curves(info: Curves) -> Figure:
-    """Loss at the left, accuracy at the right, the best epoch marked in both."""
+    """Draw loss at the left and accuracy at the right, with the best epoch marked in both."""
     figure, (loss_axes, accuracy_axes) = new_plot(1000, 420, columns=2, header=SHORT_HEADER)
     best = info.values[info.monitor][info.best_epoch - 1]
     write_header(figure, f"Best epoch {info.best_epoch} of {info.num_epochs}, by {info.monitor} = {best:.4f}")
@@ -102,7 +102,7 @@ def draw_curves(info: Curves) -> Figure:
     pad = max(0.06 * (accuracies.max() - info.accuracy_floor), 0.002)
     accuracy_axes.set_ylim(info.accuracy_floor - pad, accuracies.max() + pad)
     accuracy_axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    below = " (the first epochs lie below)" if accuracies.min() < info.accuracy_floor else ""
+    below = " (the first epochs are below)" if accuracies.min() < info.accuracy_floor else ""
     accuracy_axes.set_title(f"accuracy{below}", **ABOVE)
     for axes in figure.axes:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
@@ -129,11 +129,12 @@ def _draw_epochs(axes: Axes, info: Curves, metric: str) -> None:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against accuracy; each array is (B,), only bins that have images.
+    """Confidence and accuracy of the B bins that have images.
 
     Attributes:
-        low: where the bin starts; it is `width` wide.
-        images, confidence, accuracy: how many images, their mean confidence, the fraction right.
+        low: (B,), lower ends of the bins.
+        width: width of each bin.
+        images, confidence, accuracy: (B,), number of images, their mean confidence, and their accuracy.
         ece: expected calibration error, in [0, 1].
     """
 
@@ -146,7 +147,7 @@ class Reliability:
 
 
 def reliability_info(probabilities: Probabilities, labels: Labels) -> Reliability:
-    """NUM_BINS bins of equal width over [0, 1], those without images left out.
+    """Compute confidence and accuracy in NUM_BINS bins of equal width over [0, 1], without empty bins.
 
     Args:
         probabilities: (N, K), rows sum to 1.
@@ -169,7 +170,7 @@ def reliability_info(probabilities: Probabilities, labels: Labels) -> Reliabilit
 
 
 def draw_reliability(info: Reliability) -> Figure:
-    """Above, accuracy at each bin's mean confidence; below, how many images that is."""
+    """Draw accuracy over mean confidence of each bin, and below it the number of images in each bin."""
     figure, (axes, below) = new_plot(900, 708, rows=2, sharex=True, height_ratios=(3.5, 1))
     write_header(
         figure,

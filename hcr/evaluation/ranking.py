@@ -1,4 +1,4 @@
-"""The ranking of a sweep's points: their order, and which of them cannot be told from the best.
+"""Ranking of a sweep's points: their order, and which of them are not significantly different from the best.
 
 A point is one combination of the swept values, run with several seeds.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from hcr.evaluation.statistics import holm, mean_interval, permutation_p
 
-ALPHA = 0.05  # how often the point that is truly the best may be missing among the tied ones
+ALPHA = 0.05  # significance level: the probability that the truly best point is not among the tied ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,11 @@ class PointScores:
     Attributes:
         label: such as "model.depth=3 model.filters=16".
         values: by axis, such as {"model.depth": 3}: numbers, booleans, text, or lists of them.
-        scores: by seed, the monitored validation metric of each finished run; finite.
-        num_planned: seeds that were planned.
-        num_failed, num_pruned: runs of those that failed, or that the sweep itself gave up.
-        num_params: the model's parameters; None: not known.
-        train_s: mean time of training, in seconds; None: not known.
+        scores: the monitored validation metric of each finished run, by seed; finite.
+        num_planned: number of planned seeds.
+        num_failed, num_pruned: numbers of runs that failed or were pruned.
+        num_params: number of the model's parameters; None: unknown.
+        train_s: mean training time, in seconds; None: unknown.
     """
 
     label: str
@@ -39,24 +39,24 @@ class PointScores:
 
     @property
     def is_pruned(self) -> bool:
-        """Whether the sweep gave up every run of it: nothing is missing then, and nothing can be compared."""
+        """True if every run was pruned: then no run is missing, and the point cannot be compared."""
         return not self.scores and self.num_pruned > 0 and self.num_pruned >= self.num_planned
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardRow:
-    """One point, and how it stands against the best.
+    """One point, with its statistics and its comparison with the best.
 
     Attributes:
         rank: from 1.
-        label, values, scores, num_params, train_s, num_failed, num_pruned: the point's.
-        n: finished runs.
+        label, values, scores, num_params, train_s, num_failed, num_pruned: as in `PointScores`.
+        n: number of finished runs.
         mean: None for n = 0.
-        sd: of single runs, with n - 1; None for n < 2.
-        interval: Student's, 95 %, of the mean; None for n < 2.
-        p_adjusted: two-sided, against the best, after Holm; None for the best, and where nothing was tested.
-        is_tied: cannot be told from the best, which is tied with itself; None where nothing was tested.
-        num_missing: runs that are planned, or that other points have, and that did not finish.
+        sd: standard deviation of single runs (n - 1); None for n < 2.
+        interval: 95 % Student's t interval of the mean; None for n < 2.
+        p_adjusted: two-sided p against the best, Holm-adjusted; None for the best, and without a test.
+        is_tied: not significantly different from the best, which is tied with itself; None without a test.
+        num_missing: number of runs that were planned, or that other points have, and that did not finish.
     """
 
     rank: int
@@ -77,7 +77,7 @@ class LeaderboardRow:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether runs of it are missing."""
+        """True if runs of the point are missing."""
         return self.num_missing > 0
 
 
@@ -88,9 +88,9 @@ class Leaderboard:
     Attributes:
         rows: best mean first; points without a finished run last.
         monitor: the metric's public name.
-        higher_is_better: whether 1 is its best end.
-        axes: every axis, in order of first appearance.
-        allow_incomplete: points were tested although runs are missing.
+        higher_is_better: False for a loss.
+        axes: all axes, in order of first appearance.
+        allow_incomplete: test points even if runs are missing.
     """
 
     rows: tuple[LeaderboardRow, ...]
@@ -101,7 +101,7 @@ class Leaderboard:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether runs of some point are missing."""
+        """True if runs of any point are missing."""
         return any(row.is_incomplete for row in self.rows)
 
 
@@ -114,30 +114,32 @@ def rank(
 ) -> Leaderboard:
     """Order the points of a sweep, and test each of them against the best.
 
-    The test is of independent samples, though points mostly share their seeds. A test of pairs (flipping the signs
-    of each seed's difference) has 2**n arrangements against binomial(2 n, n), and so needs 6 seeds to tell two
-    points apart where this one needs 4, 9 against 6 for 12 points: beyond what a sweep can pay. What points share by
-    their seed, such as the validation images, makes this test err on the careful side: too many are called tied.
-    (Source: for both tests, Ernst 2004, "Permutation Methods: A Basis for Exact Inference".)
+    The test is for independent samples, although points mostly share their seeds. A paired test (random signs of each
+    seed's difference) has 2**n arrangements, this one binomial(2 n, n). A paired test therefore needs 6 seeds instead
+    of 4 for a significant difference of two points, and 9 instead of 6 for 12 points, which is too expensive for a
+    sweep. What points share by their seed, such as the validation images, makes this test conservative: it calls too
+    many points tied. (Source for both tests: Ernst 2004, "Permutation Methods: A Basis for Exact Inference".)
 
-    As the best is chosen by the same scores, Holm's promise is not for all points at once: with 12 equal points and
-    6 seeds, drawn again and again, the one that is called best by definition was left out in 1.6 % of the draws, and
-    any at all in 13 %. Whatever point is the best is in the tied set as ALPHA says; not all that are as good are.
+    The best is chosen by the same scores, so Holm's guarantee does not hold for all points at once. In simulations
+    with 12 equal points and 6 seeds, a fixed point was left out of the tied set in 1.6 % of the draws, and at least
+    one point in 13 %. The truly best point is in the tied set with probability 1 - ALPHA; other points that are as
+    good may not be.
 
-    Equal means are put in order of parameters, then of `points`.
+    Points with equal means are ordered by number of parameters, then as in `points`.
 
     Args:
         points: at least one.
         monitor: the metric's public name, such as "val/accuracy".
         higher_is_better: False for a loss.
-        allow_incomplete: test although runs are missing.
+        allow_incomplete: test points even if runs are missing.
 
     Returns:
-        Without `allow_incomplete`, nothing is tested while a point has fewer scores than it should, or other seeds
-        than others: which runs are missing is seldom chance. Nor is it with one seed each.
+        The leaderboard. Nothing is tested with one seed per point. Without `allow_incomplete`, nothing is tested
+        either if a point has fewer scores than planned, or other seeds than other points: runs are seldom missing
+        at random.
 
     Raises:
-        ValueError: no points, or a score that is not finite.
+        ValueError: there are no points, or a score is not finite.
     """
     if not points:
         raise ValueError("a leaderboard needs at least one point, got none")
@@ -179,7 +181,7 @@ def _place(point: PointScores, sign: float) -> tuple[float, float]:
 
 
 def _by_seed(point: PointScores) -> list[float]:
-    # In order of seeds: a sum, and so a p drawn by chance, then does not depend on which run ended first.
+    # Sorted by seed: sums, and p from drawn arrangements, must not depend on which run ended first.
     return [point.scores[seed] for seed in sorted(point.scores)]
 
 

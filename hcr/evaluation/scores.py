@@ -1,4 +1,4 @@
-"""The rows of a leaderboard as pictures need them: in arrays, in order, in a range."""
+"""Scores and values of a leaderboard's rows, prepared for pictures."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -11,17 +11,17 @@ from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 
 
 def finished_rows(board: Leaderboard) -> list[LeaderboardRow]:
-    """Those of points with at least one finished run, best first."""
+    """The rows of points with at least one finished run, best first."""
     return [row for row in board.rows if row.n]
 
 
 def means_of(rows: Sequence[LeaderboardRow]) -> NDArray[np.float64]:
-    """Their means, (R,)."""
+    """The means of R rows, (R,)."""
     return np.array([row.mean for row in rows], dtype=np.float64)
 
 
 def in_order(values: Sequence[object]) -> list[str]:
-    """Different values as text, numbers (and lists of them) by size, else by text."""
+    """Distinct values as text, sorted by size if they are numbers or lists of numbers, else by text."""
     different = {format_value(value): value for value in values}
     try:
         return sorted(different, key=different.__getitem__)  # type: ignore[arg-type]
@@ -30,12 +30,12 @@ def in_order(values: Sequence[object]) -> list[str]:
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` has a place on a scale of numbers."""
+    """True for a finite number, which has a position on a numeric scale."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def score_range(scores: Sequence[float], higher_is_better: bool, pad: float = 0.06) -> tuple[float, float]:
-    """The ends of an axis of scores: scores five times as far from the best as the median do not squeeze the rest."""
+    """Ends of a score axis. It leaves out outliers: more than five times as far from the best as the median."""
     low, high = min(scores), max(scores)
     best = high if higher_is_better else low
     reach = 5 * abs(best - float(np.median(scores)))

@@ -1,4 +1,4 @@
-"""Intervals of a measured fraction and of a mean, and permutation tests of two samples."""
+"""Confidence intervals of a proportion and of a mean, and permutation tests of two samples."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95  # of every interval
-MOST_ARRANGEMENTS = 20_000  # up to this a permutation test counts every one; beyond, so many are drawn
+MOST_ARRANGEMENTS = 20_000  # a permutation test counts all arrangements up to this number, else draws this many
 
 
 def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The interval in which the true proportion lies with CONFIDENCE, given the counts.
+    """The Wilson interval of a proportion, at level CONFIDENCE.
 
     Args:
         successes: 0..trials.
@@ -25,14 +25,14 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
     Source:
         Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
-    from scipy.stats import binomtest  # half a second, which a sweep need not wait for before it begins
+    from scipy.stats import binomtest  # takes half a second: not at the start of a sweep
 
     interval = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
-    """Student's interval for the mean that `scores` were drawn around; None for fewer than two of them.
+    """Student's t interval of the mean of `scores`, at level CONFIDENCE; None for fewer than two scores.
 
     Source:
         "Student" 1908, "The Probable Error of a Mean".
@@ -48,11 +48,11 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided p of the difference of two means, were it indifferent which score belongs to which side.
+    """Two-sided p of a permutation test for the difference of two means.
 
-    Twice the smaller tail, as `scipy.stats.permutation_test` has it. Every arrangement is counted, equal scores
-    among them as often as they stand there; where there are more than MOST_ARRANGEMENTS, so many are drawn with a
-    fixed seed, and the observed one counts as one more, (b + 1) / (m + 1), so that p is never 0.
+    It is twice the smaller tail, as in `scipy.stats.permutation_test`. All arrangements are counted, with equal scores
+    as distinct. If there are more than MOST_ARRANGEMENTS, that many are drawn with a fixed seed, and the observed one
+    is added, (b + 1) / (m + 1), so that p is never 0.
 
     Args:
         first: n finite scores, n at least 1.
@@ -70,16 +70,16 @@ def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
     pooled -= pooled.mean()
     sums = pooled[_arrangements(n, total)].sum(axis=1)
     observed = pooled[:n].sum()
-    # Sums of the same scores in another order differ by rounding, and are ties.
+    # Sums of the same scores in another order differ by rounding and count as equal.
     tolerance = 1e-9 * np.abs(pooled).max()
     tails = np.array([(sums <= observed + tolerance).sum(), (sums >= observed - tolerance).sum()])
     unseen = 0 if comb(total, n) <= MOST_ARRANGEMENTS else 1
     return float(min(1.0, 2 * (tails.min() + unseen) / (len(sums) + unseen)))
 
 
-@lru_cache(maxsize=8)  # a leaderboard asks for the same one again and again
+@lru_cache(maxsize=8)  # a leaderboard uses the same ones for every test
 def _arrangements(n: int, total: int) -> NDArray[np.intp]:
-    """(A, n): which of `total` scores go to the first side, in each of A arrangements."""
+    """(A, n): in each of A arrangements, the indices of the scores that form the first sample of `total`."""
     if comb(total, n) <= MOST_ARRANGEMENTS:
         return np.array(list(combinations(range(total), n)), dtype=np.intp)
     random = np.random.default_rng(0)
@@ -88,16 +88,16 @@ def _arrangements(n: int, total: int) -> NDArray[np.intp]:
 
 
 def smallest_p(n: int, m: int) -> float:
-    """The smallest p that `permutation_p` can give for n against m scores, however far apart they are."""
+    """The smallest p that `permutation_p` can return for n and m scores."""
     arrangements = comb(n + m, n)
     return min(1.0, 2 / (arrangements if arrangements <= MOST_ARRANGEMENTS else MOST_ARRANGEMENTS + 1))
 
 
 def smallest_n(num_comparisons: int, alpha: float) -> int | None:
-    """Scores a side from which on one of `num_comparisons` permutation tests could be significant after `holm`.
+    """The smallest sample size at which one of `num_comparisons` permutation tests can be significant after `holm`.
 
     Returns:
-        At least 2; None where drawn arrangements are too few for it, beyond 500 comparisons at alpha 0.05.
+        At least 2; None if MOST_ARRANGEMENTS is too small, as for more than 500 comparisons at alpha 0.05.
     """
     n = 2
     while smallest_p(n, n) * num_comparisons > alpha:
@@ -108,13 +108,13 @@ def smallest_n(num_comparisons: int, alpha: float) -> int | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several: those at most alpha hold together, all of them, with 1 - alpha.
+    """Adjust p-values for multiple tests: rejecting those up to alpha keeps the family-wise error rate below alpha.
 
     Args:
-        p_values: K of them, in [0, 1], of tests that may depend on one another.
+        p_values: K values in [0, 1], of tests that may be dependent.
 
     Returns:
-        K, in the same order and never smaller, in [0, 1].
+        K adjusted values in the same order, never smaller, in [0, 1].
 
     Source:
         Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".

@@ -1,4 +1,4 @@
-"""Pictures of the points of a sweep: its leaderboard, and what each axis does by itself.
+"""Pictures of the points of a sweep: the leaderboard, and the effect of each axis.
 
 Numbers first (`*_info`), ink second (`draw_*`). Only points with a finished run are drawn.
 """
@@ -35,23 +35,24 @@ from hcr.evaluation.ranking import Leaderboard, PointScores
 from hcr.evaluation.scores import finished_rows, in_order, means_of, score_range
 from hcr.evaluation.statistics import mean_interval
 
-MOST_ROWS = 25  # points of one leaderboard
-MOST_LINES = 3  # of a label
+MOST_ROWS = 25  # points in a picture of the leaderboard
+MOST_LINES = 3  # per label
 
 
 @dataclass(frozen=True)
 class LeaderboardDots:
-    """Every seed of the first R points with a finished run, best first.
+    """The scores of the first R points with a finished run, best first.
 
     Attributes:
-        labels: R of them, naming only what differs.
-        scores: of each, its n seeds.
+        labels: R labels, with only the axes that differ.
+        scores: for each point, the scores of its n seeds.
         means: (R,).
-        intervals: Student's, 95 %; None for n < 2.
-        is_tied: cannot be told from the best; False where nothing was tested.
-        was_tested: whether anything was.
-        low, high: where the axis ends; a worse score lies beyond.
-        num_left_out: points below these that have a finished run.
+        intervals: 95 % Student's t intervals; None for n < 2.
+        is_tied: not significantly different from the best; False without a test.
+        was_tested: points were tested against the best.
+        is_incomplete: runs are missing.
+        low, high: ends of the score axis; a worse score may be beyond.
+        num_left_out: number of further points with a finished run.
     """
 
     labels: tuple[str, ...]
@@ -68,7 +69,7 @@ class LeaderboardDots:
 
 
 def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
-    """The first MOST_ROWS points; None where no point has a finished run."""
+    """Collect the first MOST_ROWS points; None if no point has a finished run."""
     rows = finished_rows(board)
     if not rows:
         return None
@@ -92,7 +93,7 @@ def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
 
 
 def draw_leaderboard(info: LeaderboardDots) -> Figure:
-    """A row a point: small dots are seeds, the large one their mean, the bar its interval; blue: tied with the best."""
+    """Draw one row per point: small dots for seeds, a large one for the mean, a bar for its interval; ties in blue."""
     most = 560  # pixels for labels, of 1100
     lines = [_break(f"{rank}  {label}", most) for rank, label in enumerate(info.labels, 1)]
     step = 12 + 17 * max(map(len, lines))
@@ -128,13 +129,13 @@ def draw_leaderboard(info: LeaderboardDots) -> Figure:
 
 @dataclass(frozen=True)
 class Effect:
-    """One axis around the base: V values in order, the base's among them.
+    """Scores for V values of one axis, in order, including the base's value.
 
     Attributes:
         values: as text.
         means: (V,).
-        intervals: Student's, 95 %; None for n < 2.
-        base: which of the values is the base's.
+        intervals: 95 % Student's t intervals; None for n < 2.
+        base: index of the base's value.
     """
 
     name: str
@@ -146,7 +147,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """The effects of changing one thing at a time; `low` and `high` are the ends of every panel's axis."""
+    """Effects of changing one axis at a time.
+
+    Attributes:
+        panels: one per axis.
+        base_mean: mean score of the base.
+        low, high: ends of the score axis of all panels.
+        num_unfinished: number of points without a finished run.
+    """
 
     panels: tuple[Effect, ...]
     base_mean: float
@@ -163,14 +171,14 @@ def effects_info(
     monitor: str,
     higher_is_better: bool,
 ) -> Effects | None:
-    """Scores of the points that differ from `base` by one axis each.
+    """Collect the scores of the points that differ from `base` in one axis.
 
     Args:
-        base: `values` holds its value of each axis.
-        effects: by axis, (value, point) for each other value; the base itself may be among them.
+        base: the base; its `values` include every axis.
+        effects: by axis, (value, point) for each other value; the base itself may be included.
 
     Returns:
-        None where the base has no finished run, or there is no axis.
+        None if the base has no finished run, or there is no axis.
     """
     if not base.scores or not effects:
         return None
@@ -199,11 +207,11 @@ def effects_info(
 
 
 def draw_effects(info: Effects) -> Figure:
-    """A panel an axis, all on one scale; the base is amber, and the dashed line its mean."""
+    """Draw one panel per axis, all on one scale; the base is amber, and a dashed line shows its mean."""
     across = min(len(info.panels), 4)
     down = -(-len(info.panels) // across)
     page = 900 if across < 4 else 1200
-    side = (page - 2 * MARGIN - 60) // across - 20  # about what a panel has
+    side = (page - 2 * MARGIN - 60) // across - 20  # approximate width of a panel
     values = [[shorten(value, SMALL, 110) for value in panel.values] for panel in info.panels]
     is_turned = [widest(texts, SMALL) > side / len(texts) - 6 for texts in values]
     turned = [int(widest(texts, SMALL)) for texts, turns in zip(values, is_turned, strict=True) if turns]
@@ -232,7 +240,7 @@ def _draw_effect(axes: Axes, info: Effects, panel: Effect) -> None:
         if interval is not None:
             axes.plot([place, place], interval, color=color, linewidth=2, alpha=0.5, solid_capstyle="butt")
         inside = min(max(mean, info.low), info.high)
-        # What lies beyond the axis is hollow, at its end.
+        # A mean beyond the axis is drawn hollow at its end.
         axes.plot(place, inside, "o", color=color, markersize=6, mfc=color if inside == mean else PAPER, clip_on=False)
     axes.set(xlim=(-0.5, len(places) - 0.5), ylim=(info.low, info.high))
     axes.grid(False, axis="x")
@@ -240,7 +248,7 @@ def _draw_effect(axes: Axes, info: Effects, panel: Effect) -> None:
 
 
 def _widen(low: float, high: float, intervals: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
-    """Room for intervals too, but no more than a third on each side: of two seeds they are ten times as wide."""
+    """Widen an axis for intervals, at most by a third on each side: those of two seeds may be ten times as wide."""
     most = (high - low) / 3
     ends = [interval for interval in intervals if interval is not None and interval[0] < high and interval[1] > low]
     return (
@@ -250,7 +258,7 @@ def _widen(low: float, high: float, intervals: Sequence[tuple[float, float] | No
 
 
 def _break(text: str, width: float) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken at spaces; what does not fit into MOST_LINES is cut."""
+    """Break `text` at spaces into lines of at most `width` pixels; text beyond MOST_LINES is cut."""
     words = text.split(" ")
     lines: list[str] = []
     while words and len(lines) < MOST_LINES - 1:

@@ -1,4 +1,4 @@
-"""The leaderboard as a table: for a terminal, and as CSV."""
+"""The leaderboard as a table for a terminal, and as CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ TABLE_WIDTH = 100  # columns of a terminal
 
 
 def format_table(board: Leaderboard, limit: int | None = None, *, width: int = TABLE_WIDTH) -> str:
-    """The leaderboard for a terminal: aligned, at most `width` columns, the first `limit` rows (None: all)."""
+    """Format the first `limit` rows (None: all) of the leaderboard for a terminal, at most `width` columns wide."""
     rows = board.rows[:limit]
     show = number_format([row.mean for row in board.rows if row.mean is not None])
     columns = [
@@ -37,12 +37,12 @@ def format_table(board: Leaderboard, limit: int | None = None, *, width: int = T
         tied = sum(bool(row.is_tied) for row in left_out)
         lines.append(f"and {counted(len(left_out), 'more point')}" + (f", {tied} of them tied (=)" if tied else ""))
     if any(row.is_tied for row in rows[1:]):
-        lines.append("= cannot be told from the best")
+        lines.append("= not significantly different from the best")
     return "\n".join(lines)
 
 
 def write_csv(board: Leaderboard, path: Path) -> None:
-    """One row a point, in order: rank, point, a column an axis, and what was measured; empty where there is nothing.
+    """Write one row per point, by rank: rank, point, its value of each axis, and the statistics; None is empty.
 
     Lists and booleans are written as JSON.
     """
@@ -59,7 +59,7 @@ def write_csv(board: Leaderboard, path: Path) -> None:
 
 
 def _wrap(rows: Sequence[LeaderboardRow], width: int) -> list[list[str]]:
-    """Each label in lines of at most `width`: whole if all fit, else what differs, over several lines if need be."""
+    """Labels in lines of at most `width`: complete if all fit, else only the axes that differ, wrapped if needed."""
     labels = [printable(row.label) for row in rows]
     if max(map(num_columns, labels), default=0) > width:
         labels = short_labels(rows)

@@ -1,4 +1,4 @@
-"""The verdict on a sweep: sentences on which points can be told from the best, and how far its score flatters it."""
+"""The verdict on a sweep: sentences on the points that differ from the best, and on the selection bias of the best."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -16,7 +16,7 @@ MOST_NAMED = 8  # points that one sentence names
 def verdict(board: Leaderboard) -> list[str]:
     """The sentences to print below `board`.
 
-    While runs are missing, they say which, and nothing of the best; with `allow_incomplete` each begins with
+    If runs are missing, they only say which; with `allow_incomplete` they give the statistics, each beginning with
     "Incomplete".
     """
     is_withheld = board.is_incomplete and not board.allow_incomplete
@@ -25,19 +25,19 @@ def verdict(board: Leaderboard) -> list[str]:
 
 
 def winner_bias(num_points: int, n: int) -> float:
-    """The selection bias of the best mean: how much too good it is on average where all points are equal.
+    """The expected selection bias of the best mean if all points are equal.
 
     Args:
         num_points: at least 1.
         n: runs of each point, at least 1.
 
     Returns:
-        In standard deviations of a single run, at least 0; 0.94 for 12 points of 3 runs.
+        The bias in standard deviations of a single run, at least 0; 0.94 for 12 points of 3 runs.
 
     Source:
         The mean of the largest of K standard normal draws, David and Nagaraja 2003, "Order Statistics", over sqrt(n).
     """
-    from scipy.integrate import quad  # half a second, which a sweep need not wait for before it begins
+    from scipy.integrate import quad  # takes half a second: not at the start of a sweep
     from scipy.special import ndtr
 
     above = quad(lambda x: 1 - ndtr(x) ** num_points, 0, np.inf)[0]
@@ -55,7 +55,7 @@ def _withheld(rows: Sequence[LeaderboardRow]) -> list[str]:
         for row in short
     ]
     what = f"{counted(total, 'run')} of {counted(len(short), 'point')} {'is' if total == 1 else 'are'} missing"
-    return [f"the statistics are withheld, {what}.", f"missing are {_name(ends)}."]
+    return [f"the statistics are withheld, {what}.", f"missing: {_name(ends)}."]
 
 
 def _compared(rows: Sequence[LeaderboardRow], monitor: str) -> list[str]:
@@ -71,22 +71,22 @@ def _compared(rows: Sequence[LeaderboardRow], monitor: str) -> list[str]:
     ns = sorted({row.n for row in compared})
     seeds = f"{counted(ns[0], 'seed')} each" if len(ns) == 1 else f"{ns[0]} to {ns[-1]} seeds each"
     if best.is_tied is None:
-        lines.append("One seed each: nothing can be said about seed noise, nor of any point that it is the better one.")
-        lines.append(_fewest(len(compared)))
+        lines.append("One seed each: the seed noise is unknown, so no point can be called better than another.")
+        lines.append(_smallest_n_line(len(compared)))
     else:
         smallest = min(smallest_p(best.n, row.n) for row in compared[1:])
         if smallest * (len(compared) - 1) > ALPHA:
             adjusted = min(1.0, smallest * (len(compared) - 1))
             lines.append(
-                f"With {seeds} no point can be told from the best, {best.label}, however far apart they are: the "
-                f"smallest two-sided permutation p is {smallest:#.2g}"
+                f"With {seeds} no difference from the best, {best.label}, can be significant: the smallest possible "
+                f"two-sided permutation p is {smallest:#.2g}"
                 + (
                     f", {adjusted:#.2g} after adjustment for {len(compared) - 1} comparisons."
                     if len(compared) > 2
                     else "."
                 )
             )
-            lines.append(_fewest(len(compared)))
+            lines.append(_smallest_n_line(len(compared)))
         else:
             lines += _tied_lines(compared, monitor, seeds)
     lines.append(_bias_line(compared))
@@ -97,9 +97,11 @@ def _tied_lines(compared: Sequence[LeaderboardRow], monitor: str, seeds: str) ->
     best, tied = compared[0], [row for row in compared if row.is_tied]
     how = f"{monitor}, {seeds}, permutation tests against the best, Holm-adjusted, alpha {ALPHA:g}"
     if len(tied) == 1:
-        return [f"{best.label} can be told from all of the {counted(len(compared) - 1, 'other point')} ({how})."]
+        return [
+            f"{best.label} differs significantly from all of the {counted(len(compared) - 1, 'other point')} ({how})."
+        ]
     lines = [
-        f"{len(tied)} of {len(compared)} points cannot be told from the best ({how}): "
+        f"{len(tied)} of {len(compared)} points are not significantly different from the best ({how}): "
         f"{_name([f'{best.label}, the best', *(row.label for row in tied[1:])])}."
     ]
     sizes = {row.label: row.num_params for row in tied if row.num_params is not None}
@@ -110,11 +112,11 @@ def _tied_lines(compared: Sequence[LeaderboardRow], monitor: str, seeds: str) ->
     return lines
 
 
-def _fewest(num_points: int) -> str:
+def _smallest_n_line(num_points: int) -> str:
     fewest = smallest_n(num_points - 1, ALPHA)
     if fewest is None:
-        return f"No number of seeds could tell {num_points} points apart by the arrangements that are drawn."
-    return f"{fewest} seeds each are the fewest that could tell any of {num_points} points from the best."
+        return f"No number of seeds can make a difference among {num_points} points significant in this test."
+    return f"A significant difference among {num_points} points needs at least {fewest} seeds each."
 
 
 def _bias_line(compared: Sequence[LeaderboardRow]) -> str:
@@ -122,10 +124,10 @@ def _bias_line(compared: Sequence[LeaderboardRow]) -> str:
     bias = winner_bias(len(compared), best.n)
     spread = [(row.n - 1, row.sd) for row in compared if row.sd is not None]
     pooled = (sum(d * sd**2 for d, sd in spread) / sum(d for d, _ in spread)) ** 0.5 if spread else 0.0
-    here = f", here {pooled * bias:.2g}," if pooled else ""
+    here = f" (here {pooled * bias:.2g})" if pooled else ""
     return (
-        f"The score of the best flatters it: of {len(compared)} equal points with {counted(best.n, 'seed')} each the "
-        f"best mean is on average {bias:.2f} standard deviations of a run{here} too good. Judge it by new seeds."
+        f"The best mean has a selection bias: among {len(compared)} equal points with {counted(best.n, 'seed')} each "
+        f"it is on average {bias:.2f} standard deviations of a run{here} too good. Evaluate the best on new seeds."
     )
 
 

@@ -1,1 +1,1 @@
-"""The run's journal, and the only rooms that know MLflow: store, replay, keras_model."""
+"""The run's journal and its upload to MLflow."""

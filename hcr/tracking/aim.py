@@ -1,4 +1,4 @@
-"""Another store for runs that were aimed at a wrong one, or none at all."""
+"""`hcr sync --to` and `--forget`: change the store of runs, or give up their upload."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,48 +13,51 @@ from hcr.tracking.status import POSITION, is_ours, run_folders, undelivered
 
 
 def aim_at(root: Path, uri: str, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:
-    """Have runs belong to the store at `uri` from now on, with the sweeps and the runs of sweeps that they are part of.
+    """Make `uri` the store of these runs, and of all runs of the sweeps that they are part of.
 
     Args:
         root: the output root.
-        named: folders of runs; none: all that are not delivered to another store.
-        take_over: whether runs of other hosts may be among them, where nobody here sees whether they are alive.
+        named: folders of runs; empty: all runs that are not completely uploaded and have another store.
+        take_over: accept runs of other hosts, although this host cannot see whether they are alive.
 
     Returns:
-        The folders of all that belong there now and did not before. What the old store had of them stays there.
+        The folders of the runs that were changed. The old store keeps what it has of them.
 
     Raises:
-        TrackingError: one of them is running, is another host's, or cannot be written, or its sweep was given up;
-            nothing is changed then.
+        TrackingError: a run is running, belongs to another host, or cannot be written, or its sweep was given up;
+            then nothing is changed.
     """
     asked = named or [folder for folder in undelivered(root) if not _is_at(folder, uri)]
-    moving = family(root, asked)
+    moving = with_whole_sweeps(root, asked)
     _refuse_without_parent(root, moving)
 
     def aim(folder: Path) -> None:
-        (folder / POSITION).unlink(missing_ok=True)  # first: it is one in the other store
+        (folder / POSITION).unlink(missing_ok=True)  # first: it belongs to the old store
         write_choice(folder, uri=uri, root=str(root))
 
-    # Those that were asked for come last: what a kill leaves behind, the same command moves.
+    # The requested runs come last: after a kill, the same command finds them unchanged and completes the move.
     _change_all(sorted(moving, key=lambda folder: folder in asked), aim, flag="--to", take_over=take_over)
     return moving
 
 
 def forget(root: Path, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:
-    """Never deliver these runs, nor what is nested under them and is not delivered; their folders.
+    """Give up the upload of these runs, and of the runs nested under them that are not completely uploaded.
 
     Args:
         take_over: as for `aim_at`.
 
+    Returns:
+        The folders of the runs that were given up.
+
     Raises:
-        TrackingError: one of them is running, is another host's, or cannot be written; nothing is changed then.
+        TrackingError: a run is running, belongs to another host, or cannot be written; then nothing is changed.
     """
     keys = {folder.name for folder in named}
     below = [folder for folder in undelivered(root) if first_event(folder).get("parent") in keys]
     forgotten = sorted({*named, *below})
 
     def give_up(folder: Path) -> None:
-        with contextlib.suppress(TrackingError):  # a damaged journal can be given up too
+        with contextlib.suppress(TrackingError):  # a run with a damaged journal can be given up too
             end_dead_run(folder)
         write_choice(folder, **{**read_choice(folder), "forgotten": True})
 
@@ -62,10 +65,10 @@ def forget(root: Path, named: Sequence[Path], *, take_over: bool = False) -> lis
     return forgotten
 
 
-def family(root: Path, folders: Sequence[Path]) -> list[Path]:
-    """The runs in `folders`, the sweeps that they are part of, and all runs of these that have the same store.
+def with_whole_sweeps(root: Path, folders: Sequence[Path]) -> list[Path]:
+    """The runs in `folders`, the parent runs of their sweeps, and all runs of these sweeps that have the same store.
 
-    A run that was given up is among them only where it is in `folders`.
+    A run that was given up is included only if it is in `folders`.
     """
     headers = {folder: first_event(folder) for folder in run_folders(root)}
     heads = {headers.get(folder, {}).get("parent") or folder.name for folder in folders}
@@ -81,26 +84,26 @@ def family(root: Path, folders: Sequence[Path]) -> list[Path]:
 
 
 def _refuse_without_parent(root: Path, moving: Sequence[Path]) -> None:
-    """A run is delivered under its sweep's own run: one that was given up has to be named too."""
+    """Raise if a run's parent was given up and is not moved too: a run is uploaded under its parent."""
     for folder in moving:
         parent = first_event(folder).get("parent")
         above = root / "runs" / str(parent)
         if parent is not None and above not in moving and _is_forgotten(above):
             raise TrackingError(
-                f"--to: run {folder.name} is nested under {parent}, which was given up; expected {parent} to be named"
+                f"--to: run {folder.name} is nested under {parent}, whose upload was given up; name {parent} too"
             )
 
 
 def _change_all(folders: Sequence[Path], change: Callable[[Path], None], *, flag: str, take_over: bool) -> None:
     """Change every run, with its lock held, or none of them.
 
-    One lock at a time: a sweep may have more runs than a process may open files.
+    Locks are taken one at a time: a sweep may have more runs than a process may open files.
     """
     for folder in folders:
         if not (take_over or is_ours(folder)):
             raise TrackingError(
-                f"{flag}: run {folder.name} is of another host, where it may be alive;"
-                " expected the command there, or --take-over"
+                f"{flag}: run {folder.name} belongs to another host, where it may be alive;"
+                " run the command there, or add --take-over"
             )
         with _locked(folder, flag):
             pass
@@ -120,7 +123,7 @@ def _change_all(folders: Sequence[Path], change: Callable[[Path], None], *, flag
 
 @contextlib.contextmanager
 def _locked(folder: Path, flag: str) -> Iterator[None]:
-    """With the run's lock; what cannot be written is a TrackingError, too."""
+    """Hold the run's lock; an OSError becomes a TrackingError."""
     try:
         with lock_run(folder):
             yield

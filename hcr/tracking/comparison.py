@@ -1,4 +1,4 @@
-"""What a run's journal says that its store does not have."""
+"""Comparison of a run's journal with its run in MLflow."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MOST_NAMED = 3
-LARGEST = 1.7976931348623157e308  # what a store keeps in place of an infinite value
+LARGEST = 1.7976931348623157e308  # MLflow stores this in place of an infinite value
 
 Row = tuple[int, int, float]  # step, milliseconds since 1970, value
 
 
 @dataclass
 class JournalContents:
-    """What a journal holds of a run.
+    """The contents of a run, by its journal.
 
     Attributes:
-        status: "RUNNING" as long as it has no end.
-        params, tags: names, and the tags' last values.
+        status: "RUNNING" as long as the journal has no end.
+        params: names.
+        tags: last values by name.
         metrics: rows by name.
-        datasets: name and digest, as far as MLflow has room for it.
+        datasets: name and digest, cut to the length that MLflow stores.
         artifacts: sizes in bytes by path, of the files that are on disk.
     """
 
@@ -41,7 +42,7 @@ def read_contents(folder: Path) -> JournalContents:
     """Read the journal of the run in `folder`.
 
     Raises:
-        OSError, TrackingError: it cannot be read, or is damaged.
+        OSError, TrackingError: the journal cannot be read, or is damaged.
     """
     contents = JournalContents()
     for event, _ in read_events(folder):
@@ -54,11 +55,11 @@ def read_contents(folder: Path) -> JournalContents:
             contents.tags |= event["values"]
         elif kind == "metrics":
             for name, value in event["values"].items():
-                contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _kept(value)))
+                contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _as_stored(value)))
         elif kind == "dataset":
             contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
         elif kind == "artifact":
-            contents.artifacts |= _files(folder / ARTIFACTS, event["path"])
+            contents.artifacts |= _sizes(folder / ARTIFACTS, event["path"])
         elif kind == "resume":
             contents.status = "RUNNING"
             contents.tags.pop("hcr.error", None)
@@ -68,54 +69,54 @@ def read_contents(folder: Path) -> JournalContents:
 
 
 def missing(contents: JournalContents, run: "Run") -> list[str]:
-    """What a search of the store already shows to be missing from `run`, in words; without the past of metrics.
+    """Describe what `run`, as a search returns it, lacks. Of each metric only the last step is compared.
 
-    Tags that people may edit, all but our own (`hcr.`), only have to be there.
+    Tags outside `hcr.` only have to exist: people may edit them.
     """
     lacks = []
     if run.info.status != contents.status:
         lacks.append(f"status {contents.status} (it has {run.info.status})")
-    lacks += _named("param", contents.params - run.data.params.keys())
+    lacks += _listing("param", contents.params - run.data.params.keys())
     tags = run.data.tags
     changed = {name for name, value in contents.tags.items() if name.startswith("hcr.") and tags.get(name) != value}
-    lacks += _named("tag", changed | (contents.tags.keys() - tags.keys()))
+    lacks += _listing("tag", changed | (contents.tags.keys() - tags.keys()))
     latest = {metric.key: metric.step for metric in run.data._metric_objs}
     absent = {name for name, rows in contents.metrics.items() if latest.get(name, -math.inf) < max(rows)[0]}
-    lacks += _named("metric", absent)
+    lacks += _listing("metric", absent)
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
     there = {(entry.dataset.name, entry.dataset.digest) for entry in inputs}
-    return lacks + _named("data set", {name for name, _ in contents.datasets - there})
+    return lacks + _listing("data set", {name for name, _ in contents.datasets - there})
 
 
 def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient") -> list[str]:
-    """What else is missing from `run`: values of metrics, and files. Asks once for each metric and each folder."""
+    """Describe the metric values and files that `run` lacks; one request for each metric and each folder."""
     lacks = []
     for name, rows in sorted(contents.metrics.items()):
         history = client.get_metric_history(run.info.run_id, name)
-        there = {(metric.step, metric.timestamp, _kept(metric.value)) for metric in history}
+        there = {(metric.step, metric.timestamp, _as_stored(metric.value)) for metric in history}
         if gone := rows - there:
             lacks.append(f"{len(gone)} of {len(rows)} values of metric {name}")
-    there_files = _listed(client, run.info.run_id, {Path(path).parts[0] for path in contents.artifacts})
+    there_files = _list_files(client, run.info.run_id, {Path(path).parts[0] for path in contents.artifacts})
     differing = {path for path, size in contents.artifacts.items() if there_files.get(path, -1) not in (size, None)}
-    return lacks + _named("artifact", differing)
+    return lacks + _listing("artifact", differing)
 
 
-def _kept(value: float) -> float:
-    """A value as a store keeps it, so that it can be compared."""
+def _as_stored(value: float) -> float:
+    """The value as MLflow stores it."""
     if math.isnan(value):
-        return 0.0  # MLflow keeps a flag beside it
+        return 0.0  # MLflow stores a flag beside it
     return max(-LARGEST, min(LARGEST, value))
 
 
-def _files(root: Path, path: str) -> dict[str, int]:
+def _sizes(root: Path, path: str) -> dict[str, int]:
     target = root / path
     files = (file for file in target.rglob("*") if file.is_file()) if target.is_dir() else (target,)
-    # What is gone from the disk as well cannot be delivered.
+    # A file that is gone from the disk cannot be uploaded.
     return {file.relative_to(root).as_posix(): file.stat().st_size for file in files if file.is_file()}
 
 
-def _listed(client: "MlflowClient", run_id: str, tops: set[str]) -> dict[str, int | None]:
-    """The files that the store has at `tops` and below, with their sizes where it knows them."""
+def _list_files(client: "MlflowClient", run_id: str, tops: set[str]) -> dict[str, int | None]:
+    """The files that the store has at `tops` and below, with their sizes if it knows them."""
     found: dict[str, int | None] = {}
     folders: list[str | None] = [None]
     while folders:
@@ -129,7 +130,7 @@ def _listed(client: "MlflowClient", run_id: str, tops: set[str]) -> dict[str, in
     return found
 
 
-def _named(what: str, names: set[str]) -> list[str]:
+def _listing(what: str, names: set[str]) -> list[str]:
     if not names:
         return []
     shown = ", ".join(sorted(names)[:MOST_NAMED])

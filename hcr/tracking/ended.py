@@ -1,4 +1,4 @@
-"""Uploads runs that have ended: of processes that died, of earlier commands, lost by the store, or added to since."""
+"""Upload of ended runs: their process died, an earlier command left them incomplete, or the store lost them."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,35 +14,35 @@ from hcr.tracking.status import end_dead_runs, is_delivered, oldest_first, undel
 
 
 def upload_dead_runs(root: Path) -> None:
-    """End the runs under `root` whose processes are gone, and upload that: nothing there runs without a process.
+    """Mark runs under `root` FAILED whose process has died, and upload that.
 
-    A store that is away hears of it from the next command.
+    If the store is unreachable, the next command uploads it.
     """
     for folder in end_dead_runs(root):
         with contextlib.suppress(Exception), lock_run(folder):
             Replay(folder).upload()
 
 
-def upload_others(root: Path, uri: str, go_on: Callable[[], bool]) -> None:
-    """Upload what earlier runs of this host, in the store at `uri`, left, and what an SQLite store has lost since.
+def upload_others(root: Path, uri: str, should_continue: Callable[[], bool]) -> None:
+    """Upload the rest of this host's ended runs whose store is `uri`, and the runs that an SQLite store has lost.
 
     Args:
-        go_on: asked before each run and after each event whether there is time; `hcr sync` uploads the rest.
+        should_continue: called before each run and after each event; if it returns False, the rest is for `hcr sync`.
     """
     for folder in oldest_first([*undelivered(root), *lost_runs(root, uri)]):
         header = first_event(folder)
-        if not go_on():
+        if not should_continue():
             return
         is_over = is_of_this_host(header) and last_event(folder).get("event") == "end"
         if is_over and store_of(folder, header) == uri:
-            with contextlib.suppress(Exception), lock_run(folder):  # each of them is told of by `hcr sync`
-                upload_rest(folder, go_on)
+            with contextlib.suppress(Exception), lock_run(folder):  # `hcr sync` reports the error
+                upload_rest(folder, should_continue)
 
 
 def upload_lost(root: Path, uri: str) -> int:
-    """Upload again the runs under `root` that the SQLite store at `uri` has lost; how many that were.
+    """Upload again the runs under `root` that the SQLite store at `uri` has lost; return their number.
 
-    What cannot be uploaded now, such as to a database that is locked, is for `hcr sync`, which says why.
+    A run that cannot be uploaded now, such as to a locked database, is left to `hcr sync`, which says why.
     """
     count = 0
     for folder in oldest_first(lost_runs(root, uri)):
@@ -52,13 +52,13 @@ def upload_lost(root: Path, uri: str) -> int:
 
 
 def upload_lost_run(folder: Path, known: Known) -> bool:
-    """Upload again the run in `folder`, which its store has lost, and before it the one that it is nested under.
+    """Upload again the run in `folder`, which its store has lost, after its parent if that is lost too.
 
     Args:
-        known: what the store has.
+        known: the runs of the store.
 
     Returns:
-        Whether it is there now, as a whole; otherwise `hcr sync` says why not.
+        True if the store now has the complete run; otherwise `hcr sync` says why not.
     """
     above = folder.parent / str(first_event(folder).get("parent"))
     try:
@@ -66,32 +66,34 @@ def upload_lost_run(folder: Path, known: Known) -> bool:
             if known.standing(lost) == "lost":
                 with lock_run(lost):
                     upload_rest(lost)
-    except Exception:  # the store's, of many kinds, or the run is being uploaded
+    except Exception:  # any error of the store, or another process is uploading the run
         return False
     return is_delivered(folder)
 
 
 def upload_added(folder: Path) -> None:
-    """Upload what was added to a run that had ended, such as its pictures.
+    """Upload events that were added to a run after its end, such as its pictures.
 
     Raises:
-        TrackingError: the store does not take it; nothing is lost.
+        TrackingError: the upload failed; `hcr sync` can repeat it.
     """
     try:
         with lock_ended_run(folder):
             Replay(folder).upload()
-    except Exception as error:  # the store's, of many kinds
-        why = f"not all of it is in MLflow yet ({one_line(error)}); nothing is lost, `hcr sync` uploads it"
+    except Exception as error:  # any error of the store
+        why = f"the upload to MLflow is incomplete ({one_line(error)}); nothing is lost, `hcr sync` uploads the rest"
         raise TrackingError(f"run {folder.name}: {why}") from error
 
 
-def upload_rest(folder: Path, go_on: Callable[[], bool] = lambda: True) -> bool:
-    """Upload the rest of the run in `folder`, whose lock the caller holds; all of it where nothing is left: it is lost.
+def upload_rest(folder: Path, should_continue: Callable[[], bool] = lambda: True) -> bool:
+    """Upload the rest of the run in `folder`, or all of it if it was already uploaded completely: then it was lost.
+
+    The caller holds the run's lock.
 
     Returns:
-        Whether that was anything.
+        True if anything was uploaded.
     """
     replay = Replay(folder)
     if is_delivered(folder):
-        replay.begin_anew()
-    return replay.upload(go_on)
+        replay.restart()
+    return replay.upload(should_continue)

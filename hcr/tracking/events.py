@@ -14,17 +14,17 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
-LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow has room for
-LONGEST_EVENT = 1 << 18  # bytes of a journal's end that surely hold its last event
+LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow stores
+LONGEST_EVENT = 1 << 18  # bytes; no event is longer
 
 
 def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """The events of a run from byte `offset` on, each with the offset behind it.
+    """Yield the events of a run from byte `offset` on, each with the offset of its end.
 
-    A last line without its newline is left for the next time.
+    A last line without a newline is still being written and is not read.
 
     Raises:
-        TrackingError: a complete line that is no event.
+        TrackingError: a complete line is not an event.
     """
     path = folder / JOURNAL
     with path.open("rb") as file:
@@ -43,7 +43,7 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
 
 
 def first_event(folder: Path) -> Event:
-    """What the run in `folder` began with; nothing where its journal cannot be read."""
+    """The first event of the run in `folder`; empty if its journal cannot be read."""
     try:
         return next(read_events(folder))[0]
     except (OSError, StopIteration, TrackingError):
@@ -51,7 +51,7 @@ def first_event(folder: Path) -> Event:
 
 
 def last_event(folder: Path) -> Event:
-    """The last event of a run, read from the end of its journal; nothing where there is none."""
+    """The last event of a run, read from the end of its journal; empty if there is none."""
     try:
         with (folder / JOURNAL).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_EVENT))

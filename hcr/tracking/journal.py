@@ -1,12 +1,12 @@
-"""The journal: everything a run has to say is written to disk before anything is sent anywhere.
+"""The journal: every event of a run is written to disk before anything is uploaded.
 
 A run's folder is `<output root>/runs/<key>/`:
 
-    journal.jsonl    one event a line, appended and synced; a line without its newline was never written
+    journal.jsonl    one event per line, appended and synced; a line without its newline counts as never written
     artifacts/       files, laid out as in the store
-    lock             held (flock) by the process that runs or uploads it
-    delivered.json   how far the journal is uploaded
-    store.json       another store than the journal says, or none, where `hcr sync` was told so (see `place`)
+    lock             held (flock) by the process that trains or uploads the run
+    delivered.json   the offset up to which the journal is uploaded
+    store.json       the choice made by `hcr sync --to` or `--forget`, which overrides the journal (see `place`)
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from hcr.tracking.place import store_of
 
 
 class Journal:
-    """Writes the events of one run. Nothing is on disk before `begin`.
+    """Writes the events of one run. Nothing is on disk before `begin` or `resume`.
 
     As a context manager it ends the run: FINISHED, FAILED with the error as a tag, or KILLED when interrupted.
 
@@ -41,7 +41,8 @@ class Journal:
         parent: the key of the run under which this one is nested.
 
     Attributes:
-        on_event: called after each event is on disk, where it is set.
+        on_event: if set, called after each event is on disk.
+        gave_up: an event could not be written; the journal has no end event then.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Journal:
         experiment: str,
         parent: str | None = None,
     ) -> None:
-        self.key = secrets.choice("abcdef") + secrets.token_hex(6)[1:]  # a number, such as 12e45, would be no text
+        # It begins with a letter: Hydra would read 12e45 as a number.
+        self.key = secrets.choice("abcdef") + secrets.token_hex(6)[1:]
         self.parent = parent
         self.uri = uri
         self.folder = root / "runs" / self.key
@@ -60,28 +62,28 @@ class Journal:
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self.header |= {"host": this_host(), "boot": this_boot(), "root": str(root)}
         self.root = root
-        self._told: set[tuple[str, int]] = set()  # metrics and steps that are journalled already
-        self._told_params: set[str] = set()
-        self.gave_up = False  # whether the disk would not take an event: the run has no end of its own then
+        self._logged_metrics: set[tuple[str, int]] = set()  # name and step
+        self._logged_params: set[str] = set()
+        self.gave_up = False
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether the run has begun and not ended."""
+        """True if the run has begun and not ended."""
         return self._file is not None
 
     @property
     def artifacts(self) -> Path:
-        """The folder whose files `artifact` names."""
+        """The folder that `artifact` writes to."""
         return self.folder / ARTIFACTS
 
     def begin(self, *, name: str, tags: Mapping[str, str], scratch: str | None = None, key: str | None = None) -> None:
-        """Make the run's folder and write its first event.
+        """Create the run's folder and write its first event.
 
         Args:
-            scratch: a folder in it that is there as long as the run has not finished.
-            key: the run's, where others know it already, in place of the journal's own.
+            scratch: name of a folder to create in it, which is deleted when the run has FINISHED.
+            key: the run's key, if it was chosen before; replaces the journal's own.
 
         Raises:
             TrackingError: the folder cannot be written.
@@ -92,7 +94,7 @@ class Journal:
             self._open_new(name, tags, scratch)
 
     def take_key(self, key: str) -> None:
-        """Be the run of that key, which others know already, in place of the journal's own; before it begins."""
+        """Replace the journal's own key by one that was chosen before. Call before `begin`."""
         self.key = self.header["key"] = key
         self.folder = self.root / "runs" / key
 
@@ -115,15 +117,15 @@ class Journal:
         self._write("run", **self.header)
 
     def resume(self, folder: Path, *, lock: IO[bytes] | None = None, reopen: bool = False) -> None:
-        """Go on with the run in `folder`, in place of a new one: its process is gone, or has ended it unfinished.
+        """Continue the interrupted run in `folder` instead of beginning a new one.
 
         Args:
-            lock: the run's, where the caller has taken it; it is the journal's from here on.
-            reopen: go on with one that has finished, too, such as a sweep that grows.
+            lock: the run's lock, if the caller holds it; the journal takes it over.
+            reopen: continue a finished run too, such as a sweep that gets more trials.
 
         Raises:
-            BlockingIOError: it is alive.
-            TrackingError: its journal is damaged, or cannot be written.
+            BlockingIOError: the run is alive.
+            TrackingError: the run has finished, or its journal is damaged or cannot be written.
         """
         with stopping.deferred():
             self._open_again(folder, lock or lock_run(folder), reopen=reopen)
@@ -132,7 +134,7 @@ class Journal:
         try:
             events = _repaired(folder)
             if events[-1].get("status") == "FINISHED" and not reopen:  # by another process, a moment ago
-                raise TrackingError(f"{folder}: expected an interrupted run, and it has finished")
+                raise TrackingError(f"{folder}: expected an interrupted run, but it has finished")
             file = (folder / JOURNAL).open("ab")
         except OSError as error:
             lock.close()
@@ -144,61 +146,61 @@ class Journal:
         self.folder = folder
         self.header = {name: value for name, value in events[0].items() if name not in ("event", "time_ms")}
         self.key, self.uri = self.header["key"], store_of(folder, self.header)
-        self._told_params = {name for e in events if e["event"] == "params" for name in e["values"]}
-        self._told = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
+        self._logged_params = {name for e in events if e["event"] == "params" for name in e["values"]}
+        self._logged_metrics = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
 
     def metrics(self, values: Mapping[str, float], *, step: int, time_ms: int | None = None) -> None:
-        """Metrics of one step, stamped with `time_ms` or else now; those that are journalled already are left out."""
-        new = {name: value for name, value in values.items() if (name, step) not in self._told}
+        """Log metrics of one step at `time_ms` (default: now); a metric already logged at this step is skipped."""
+        new = {name: value for name, value in values.items() if (name, step) not in self._logged_metrics}
         if new:
             self._write("metrics", time_ms=time_ms or now_ms(), step=step, values=new)
-            self._told |= {(name, step) for name in new}
+            self._logged_metrics |= {(name, step) for name in new}
 
     def params(self, values: Mapping[str, str]) -> None:
-        """Params, once each: a store refuses another value, so what a resumed run has told stays as it is."""
-        new = {name: value for name, value in values.items() if name not in self._told_params}
+        """Log params. One already logged is skipped: MLflow refuses to change a param, so a resumed run keeps it."""
+        new = {name: value for name, value in values.items() if name not in self._logged_params}
         if new:
             self._write("params", values=new)
-            self._told_params |= set(new)
+            self._logged_params |= set(new)
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Tags; a later value replaces an earlier one."""
+        """Log tags; a later value replaces an earlier one."""
         self._write("tags", values=dict(values))
 
     def dataset(
         self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
     ) -> None:
-        """The data set that the run learns from: what an image is, and how many there are.
+        """Log the data set that the run trains on: the schema of an image, and numbers of images.
 
-        Only what its digest decides: a store keeps the first record of a digest, for all runs of an experiment.
+        Log only what the digest determines: MLflow keeps the first record of a digest for all runs of an experiment.
         """
         self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
 
     def artifact(self, path: str) -> Path:
-        """The place to write the artifact called `path`; `artifact_written` hands it over."""
+        """The path to write the artifact `path` to; call `artifact_written` when it is complete."""
         stopping.check()
         target = self.artifacts / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
     def artifact_written(self, path: str) -> None:
-        """The file or folder `path` under `artifacts` is complete."""
+        """Log the file or folder `path` under `artifacts`, which is complete."""
         self._write("artifact", path=path)
 
     def end(self, status: Status) -> None:
-        """The last event."""
+        """Write the last event and close the journal; a FINISHED run's scratch folder is deleted."""
         with stopping.deferred():
             self._write("end", status=status)
             assert self._file is not None
             self._file.close()
             self._file = None
             scratch = self.header.get("scratch")
-            if status == "FINISHED" and scratch is not None:  # behind the last event: a kill finds all in place
+            if status == "FINISHED" and scratch is not None:  # after the last event: a kill before it can be resumed
                 shutil.rmtree(self.folder / Path(scratch).name, ignore_errors=True)
 
     def release(self) -> None:
-        """Give up the run's lock: whoever uploads what is left may have it."""
+        """Release the run's lock, so that another process can upload the rest."""
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
@@ -220,8 +222,8 @@ class Journal:
                 self.tags({"hcr.error": "interrupted"})
                 self.end("KILLED")
             else:
-                told = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
-                self.tags({"hcr.error": told})
+                why = one_line(error) if isinstance(error, HcrError) else f"{type(error).__name__}: {one_line(error)}"
+                self.tags({"hcr.error": why})
                 self.end("FAILED")
 
     def _write(self, event: str, **values: Any) -> None:
@@ -239,45 +241,44 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            # The lines before are whole and stay so; no later one may come behind half a line.
+            # The lines before are complete. No further line may follow a partial one.
             self._give_up()
             raise TrackingError(
                 f"{self.folder / JOURNAL}: cannot be written ({one_line(error)}); the run ends here"
             ) from error
 
     def _give_up(self) -> None:
-        """Close the file without what it could not write."""
+        """Close the file and discard what could not be written."""
         assert self._file is not None
         self.gave_up = True
-        with contextlib.suppress(OSError):  # closing tries to write once more
+        with contextlib.suppress(OSError):  # closing retries the write
             self._file.close()
         self._file = None
 
 
 def append_event(folder: Path, event: str, **values: Any) -> None:
-    """Append one event to the journal in `folder`, which is made where there is none.
+    """Append one event to the journal in `folder`; the file is created if there is none.
 
-    Several processes may append to one journal: each line is written whole, one after another.
+    Several processes may append to one journal: each holds a lock while it writes.
 
     Args:
-        event: its kind.
-        values: what belongs to it; the time is now, unless `time_ms` is among them.
+        event: the kind of event.
+        values: its fields; `time_ms` defaults to now.
 
     Raises:
-        OSError: it cannot be written, and the journal is as it was.
+        OSError: the event cannot be written; the journal is unchanged.
     """
     _append(folder, [_stamped({"event": event, **values})])
 
 
 def add_events(folder: Path, events: Sequence[Event]) -> None:
-    """Events for a run that has ended, such as what it is one of several for; its end stays the last one.
+    """Add events to a run that has ended, such as means over seeds; its end event is repeated after them.
 
-    They are written in one piece; where that fails the run is as it was: without its end it would be taken for one
-    that died.
+    All are written at once or not at all: without an end, the run would look as if its process had died.
 
     Args:
-        folder: the run's folder; its lock is held by the caller.
-        events: each with "event" and what belongs to it; the time is now.
+        folder: the run's folder; the caller holds its lock.
+        events: each with "event" and its fields; the time is now.
 
     Raises:
         OSError, TrackingError: the journal cannot be written, or is damaged.
@@ -286,15 +287,18 @@ def add_events(folder: Path, events: Sequence[Event]) -> None:
 
 
 def end_dead_run(folder: Path) -> bool:
-    """End a run whose process died without a word, such as by SIGKILL; whether it was one.
+    """Mark a run FAILED whose process died without ending it, such as by SIGKILL.
 
     Args:
-        folder: the run's folder; its lock is held by the caller, so nobody is writing.
+        folder: the run's folder; the caller holds its lock, so no other process writes.
+
+    Returns:
+        False if the run had ended already.
     """
     if _repaired(folder)[-1]["event"] == "end":
         return False
-    told = {"event": "tags", "values": {"hcr.error": "its process died without ending the run"}}
-    _append(folder, [_stamped(told), _stamped({"event": "end", "status": "FAILED", "died": True})])
+    tags = {"event": "tags", "values": {"hcr.error": "its process died without ending the run"}}
+    _append(folder, [_stamped(tags), _stamped({"event": "end", "status": "FAILED", "died": True})])
     return True
 
 
@@ -312,7 +316,7 @@ def _line(event: Event) -> bytes:
 
 
 def _repaired(folder: Path) -> list[Event]:
-    """The events of a run that nobody is writing; a last line that was cut short is cut away.
+    """The events of a run that no process is writing; a partial last line is removed from the file.
 
     Raises:
         TrackingError: there is no event, or a line is damaged.
@@ -326,7 +330,7 @@ def _repaired(folder: Path) -> list[Event]:
 
 
 def _append(folder: Path, events: Sequence[Event]) -> None:
-    """Write `events` in one piece and sync them; where that fails the journal is as it was."""
+    """Write `events` at once and sync them; if that fails, the journal is unchanged."""
     lines = b"".join(map(_line, events))
     path = folder / JOURNAL
     path.touch(mode=0o600)  # the store's address in it may hold a password
@@ -343,7 +347,7 @@ def _append(folder: Path, events: Sequence[Event]) -> None:
 
 
 def _cut_unfinished(file: IO[bytes]) -> int:
-    """Cut a last line without its newline away, which was never written; seek to the end that is left."""
+    """Remove a last line without a newline; seek to the new end and return it."""
     size = file.seek(0, os.SEEK_END)
     begin = max(0, size - LONGEST_EVENT)
     file.seek(begin)

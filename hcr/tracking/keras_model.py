@@ -1,4 +1,4 @@
-"""A trained Keras model as a folder that MLflow loads and serves."""
+"""Saving a trained Keras model as a folder that MLflow loads and serves."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +12,10 @@ REQUIREMENTS = ("tensorflow", "keras", "numpy", "mlflow")
 
 
 def save_keras_model(model: keras.Model, folder: Path) -> None:
-    """Write `model`, without its optimizer, in MLflow's layout.
+    """Save `model`, without its optimizer, in MLflow's format.
 
-    The signature takes raw pixels, uint8 (N, H, W, C), and gives probabilities, float32 (N, K). The requirements
-    are named here: inferring them takes MLflow seven seconds.
+    The signature takes raw pixels, uint8 (N, H, W, C), and returns probabilities, float32 (N, K). The requirements
+    are listed here because MLflow takes seven seconds to infer them.
     """
     mlflow = import_mlflow()
     from mlflow.models import ModelSignature

@@ -1,6 +1,7 @@
-"""Which runs a store knows, by our own keys: a journal that was delivered once proves nothing about the store of now.
+"""The runs that a store has now, by their hcr keys.
 
-A database may be removed, replaced by an older copy or cleaned up. An SQLite file is asked without importing MLflow.
+An uploaded run may be missing later: a database may be removed, replaced by an older copy or cleaned up. An SQLite file
+is queried without importing MLflow.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from hcr.tracking.place import reading, store_of
 from hcr.tracking.status import is_delivered, read_position, run_folders
 
 Standing = Literal["there", "deleted", "purged", "lost", "undelivered"]
-LONGEST_WAIT_S = 5.0  # for a store that is only asked
+LONGEST_WAIT_S = 5.0  # for the answer to a query
 
 _QUERY = """
     SELECT tags.value, runs.lifecycle_stage FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
@@ -29,9 +30,9 @@ class Known:
     """The runs of a store.
 
     Attributes:
-        active, deleted: keys of runs; `deleted` are those that MLflow can still restore.
-        database: when it was made, in milliseconds since 1970; None where that is not known.
-        artifacts: the folder of folders of artifacts by run id, beside an SQLite file; None for other stores.
+        active, deleted: keys of runs; MLflow can still restore those in `deleted`.
+        database: creation time in milliseconds since 1970; None if unknown.
+        artifacts: the folder beside an SQLite file that has a folder of artifacts per run id; None for other stores.
     """
 
     active: frozenset[str] = frozenset()
@@ -40,10 +41,10 @@ class Known:
     artifacts: Path | None = None
 
     def standing(self, folder: Path) -> Standing:
-        """What became in the store of the run in `folder`.
+        """The state of the run in `folder` in this store.
 
-        "lost" is a delivered run that the store does not know. Where it is the same database still and the run's
-        artifacts are gone with it, it is "purged": deleted for good, by `mlflow gc`.
+        An uploaded run that the store does not have is "lost". If the database is still the same one and the run's
+        artifacts are gone too, it is "purged": `mlflow gc` deleted it permanently.
         """
         if folder.name in self.active:
             return "there"
@@ -60,20 +61,20 @@ class Known:
 
 
 def ask(uri: str, timeout_s: float) -> Known | None:
-    """What the store at `uri` knows; None where it does not answer within `timeout_s` seconds (5 at most)."""
+    """The runs of the store at `uri`; None if it does not answer within `timeout_s` seconds (at most 5)."""
     timeout_s = min(timeout_s, LONGEST_WAIT_S)
     if uri.startswith("sqlite:"):
         return _ask_sqlite(sqlite_path(uri), timeout_s)
     from hcr.tracking.store import import_mlflow
 
-    import_mlflow()  # seconds on a cold disk, which are none of the store's
+    import_mlflow()  # outside the time limit: it takes seconds on a cold disk
     found: list[Known] = []
 
     def search() -> None:
-        with contextlib.suppress(Exception):  # the store's, of many kinds: it cannot be asked
+        with contextlib.suppress(Exception):  # any error of the store means: no answer
             found.append(_ask_mlflow(uri))
 
-    # In a thread: whatever holds a request up (a name server, a proxy) does not hold us up.
+    # In a thread, because a name server or a proxy can block a request beyond its timeout.
     thread = threading.Thread(target=search, name="asking the store", daemon=True)
     thread.start()
     thread.join(timeout_s)
@@ -81,9 +82,9 @@ def ask(uri: str, timeout_s: float) -> Known | None:
 
 
 def lost_runs(root: Path, uri: str) -> list[Path]:
-    """The runs under the output root that were delivered to the SQLite store at `uri`, and that it does not know.
+    """The runs under the output root that were uploaded to the SQLite store at `uri` and are missing there.
 
-    None of another kind of store: asking a server for all of its runs is for `hcr sync`.
+    Empty for other stores: only `hcr sync` queries a server for all of its runs.
     """
     known = _ask_sqlite(sqlite_path(uri), LONGEST_WAIT_S) if uri.startswith("sqlite:") else None
     if known is None:
@@ -94,10 +95,10 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
 
 
 def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
-    """The keys of the runs that were deleted in the store at `uri`, by what it knows; none where it could not be asked.
+    """The keys of the runs that were deleted in the store at `uri`; empty if it did not answer (`known` is None).
 
-    Those that can be restored, whoever made them, but for runs under the output root that belong to another store
-    now; of runs under the output root those that were deleted for good, too.
+    They include deleted runs of any output root, except runs under this one that have another store now, and the
+    permanently deleted runs of this output root.
     """
     if known is None:
         return frozenset()
@@ -113,11 +114,11 @@ def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:
     try:
         with reading(path, timeout_s) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not {"experiments", "runs", "tags"} <= tables:  # MLflow has not made them yet
+            if not {"experiments", "runs", "tags"} <= tables:  # MLflow has not created them yet
                 return Known()
             rows = database.execute(_QUERY).fetchall()
             made = database.execute("SELECT creation_time FROM experiments WHERE experiment_id = 0").fetchone()
-    except sqlite3.Error:  # locked, or damaged: whoever writes to it says so
+    except sqlite3.Error:  # locked or damaged: the next write reports it
         return None
     return Known(
         frozenset(key for key, stage in rows if stage == "active"),

@@ -1,6 +1,6 @@
-"""The lock of a run: held by the process that writes its journal, or uploads it; so it tells which runs are alive.
+"""The lock of a run, held by the process that writes or uploads its journal: a run with a held lock is alive.
 
-It is an flock, which ends with its process. Other hosts do not see it: a run's first event says which host it is of.
+It is an flock, which ends with its process. Other hosts do not see it, so a run's first event names its host.
 """
 
 import fcntl
@@ -12,14 +12,14 @@ from typing import IO
 from hcr.tracking.events import Event, last_event
 
 LOCK = "lock"
-UPLOADED_WITHIN_S = 15.0  # a little more than a run waits for its upload by default
+UPLOADED_WITHIN_S = 15.0  # a little more than the default of tracking.timeout_s
 
 
 def lock_run(folder: Path) -> IO[bytes]:
-    """Take the run's lock, until the file that is returned is closed or the process ends.
+    """Take the run's lock; it is held until the returned file is closed or the process ends.
 
     Raises:
-        BlockingIOError: another process has it: the run is alive.
+        BlockingIOError: another process holds it: the run is alive.
     """
     file = (folder / LOCK).open("ab")
     try:
@@ -31,10 +31,10 @@ def lock_run(folder: Path) -> IO[bytes]:
 
 
 def lock_ended_run(folder: Path) -> IO[bytes]:
-    """The run's lock; one that is held only while an ended run is uploaded is waited for.
+    """Take the lock of an ended run; if another process is uploading the run, wait for it, at most 15 s.
 
     Raises:
-        BlockingIOError: the run is alive, or its upload takes longer than it should.
+        BlockingIOError: the run is alive, or its upload takes longer.
     """
     deadline = time.monotonic() + UPLOADED_WITHIN_S
     while True:
@@ -47,12 +47,12 @@ def lock_ended_run(folder: Path) -> IO[bytes]:
 
 
 def this_host() -> str:
-    """The name of this machine, by which locks are told from those of others."""
+    """The host name of this machine."""
     return socket.gethostname()
 
 
 def this_boot() -> str | None:
-    """The id of this machine's boot, which its containers share; None where it has none, as it is not Linux."""
+    """The boot id of this machine, which its containers share; None if it is not Linux."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
@@ -60,7 +60,7 @@ def this_boot() -> str | None:
 
 
 def is_of_this_host(header: Event) -> bool:
-    """Whether the lock of the run that began with `header` can be seen here: containers of one machine share it."""
+    """True if this host sees the lock of the run that began with `header`; containers of one machine share locks."""
     return header.get("host") in (None, this_host()) or (
         header.get("boot") is not None and header["boot"] == this_boot()
     )

@@ -1,6 +1,7 @@
-"""Where a run's store is: an output root may be moved or copied, and its own database goes with it.
+"""The store of a run, found again after its output root was moved or copied together with its database.
 
-A journal names its store by an absolute path, which is read relative to where the output root lies now.
+A journal names its store by an absolute path. If that path was inside the output root, it is read relative to the
+root's present location.
 """
 
 import contextlib
@@ -13,16 +14,19 @@ from typing import Any
 
 from hcr.config.tracking import sqlite_path, sqlite_uri
 
-STORE = "store.json"  # in a run's folder, where `hcr sync` was told something else than its journal says
+STORE = "store.json"  # in a run's folder: the choice made by `hcr sync`, which overrides the journal
 
 
 def store_of(folder: Path, header: dict[str, Any]) -> str:
-    """The URI of the store that the run in `folder` belongs to, from the first event of its journal.
+    """The URI of the store that the run in `folder` belongs to.
 
-    A store inside an output root that has been moved or copied since is the one inside the root that the run is in.
+    If the output root was moved or copied since, its store is the one inside the root that now holds the run.
+
+    Args:
+        header: the first event of the run's journal.
     """
-    told = read_choice(folder)
-    uri, root = told.get("uri", header.get("uri")), told.get("root", header.get("root"))
+    choice = read_choice(folder)
+    uri, root = choice.get("uri", header.get("uri")), choice.get("root", header.get("root"))
     if not isinstance(uri, str) or not uri.startswith("sqlite:"):
         return str(uri)
     here, path = folder.parent.parent, sqlite_path(uri)
@@ -35,7 +39,7 @@ def store_of(folder: Path, header: dict[str, Any]) -> str:
 
 
 def read_choice(folder: Path) -> dict[str, Any]:
-    """What `hcr sync --to` or `--forget` was told of the run in `folder`: `uri` and `root`, or `forgotten`."""
+    """The choice made by `hcr sync --to` (`uri` and `root`) or `--forget` (`forgotten`) for the run in `folder`."""
     try:
         choice = json.loads((folder / STORE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -44,7 +48,7 @@ def read_choice(folder: Path) -> dict[str, Any]:
 
 
 def write_choice(folder: Path, **choice: object) -> None:
-    """Write that down, whole or not at all; readable by its owner alone, as a URI may hold a password."""
+    """Write the choice atomically; only its owner can read it, because a URI may hold a password."""
     new = folder / (STORE + ".new")
     new.touch(mode=0o600)
     new.write_text(json.dumps(choice), encoding="utf-8")
@@ -52,21 +56,21 @@ def write_choice(folder: Path, **choice: object) -> None:
 
 
 def _is_a_store_elsewhere(path: Path, key: str) -> bool:
-    """Whether a database outside the output root was chosen, rather than being that of the root's old place."""
+    """True if `path` is a database chosen outside the output root, and not that of the root's old location."""
     return path.exists() and not (path.parent / "runs" / key).is_dir()
 
 
 def plain_uri(path: Path, mode: str) -> str:
-    """The URI by which Python's `sqlite3` opens a file; `mode` is "ro" (to read) or "rw"."""
+    """The URI with which Python's `sqlite3` opens a file; `mode` is "ro" or "rw"."""
     return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 @contextmanager
 def reading(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """The database, to read from without MLflow.
+    """Open the database read-only, without MLflow.
 
     Raises:
-        sqlite3.Error: it is not there, is locked for longer, or is no database.
+        sqlite3.Error: it does not exist, stays locked for `timeout_s` seconds, or is not a database.
     """
     with closing(sqlite3.connect(plain_uri(path, "ro"), uri=True, timeout=timeout_s)) as database:
         try:
@@ -74,16 +78,18 @@ def reading(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
                 raise
-            # Its writer was killed in mid-transaction: who opens it to write puts back what it had changed.
-            with closing(sqlite3.connect(plain_uri(path, "rw"), uri=True, timeout=timeout_s)) as whole:
-                whole.execute("SELECT 1 FROM sqlite_master")
+            # Its writer was killed in mid-transaction: opening it for writing rolls the transaction back.
+            with closing(sqlite3.connect(plain_uri(path, "rw"), uri=True, timeout=timeout_s)) as writable:
+                writable.execute("SELECT 1 FROM sqlite_master")
         yield database
 
 
 @contextmanager
-def without_mlflow_s_folder(uri: str) -> Iterator[None]:
-    """Take away the empty folders that MLflow makes on opening an SQLite URI with escaped characters: it takes the
-    URI's text, with its escapes, for the path of a folder that has to be there."""
+def without_stray_folders(uri: str) -> Iterator[None]:
+    """Remove the empty folders that MLflow creates when it opens an SQLite URI with escaped characters.
+
+    MLflow creates the database's folder without unescaping its path.
+    """
     written = Path(uri.removeprefix("sqlite:///")).parent
     is_other = uri.startswith("sqlite:") and written != sqlite_path(uri).parent
     made = [folder for folder in (written, *written.parents) if is_other and not folder.exists()]
@@ -91,5 +97,5 @@ def without_mlflow_s_folder(uri: str) -> Iterator[None]:
         yield
     finally:
         for folder in made:
-            with contextlib.suppress(OSError):  # not empty: it was somebody else's after all
+            with contextlib.suppress(OSError):  # not empty: another process uses it
                 folder.rmdir()

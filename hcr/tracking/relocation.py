@@ -1,4 +1,4 @@
-"""Artifacts of an SQLite store that was moved or copied together with them: MLflow keeps their absolute paths."""
+"""Updating the absolute artifact paths in an MLflow SQLite database that was moved or copied with its artifacts."""
 
 import contextlib
 import sqlite3
@@ -11,9 +11,9 @@ from hcr.tracking.events import first_event
 from hcr.tracking.place import plain_uri, reading, store_of
 from hcr.tracking.status import run_folders
 
-WAIT_S = 20.0  # for a database that another process is writing; MLflow's own
-# Every column of MLflow's database that holds the place of artifacts.
-PLACES = (
+WAIT_S = 20.0  # for a database that another process is writing; MLflow's default
+# All columns of MLflow's database that hold an artifact path.
+PATH_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -23,13 +23,13 @@ PLACES = (
 
 
 def moved_from(path: Path, here: Path | None = None) -> list[Path]:
-    """The folders from which the artifacts of the database `path` have come to `here`, while it names the old place.
+    """The folders that the database `path` names as locations of artifacts that are now in `here`.
 
     Args:
-        here: where the artifacts are now; None: beside the database.
+        here: the present location of the artifacts; None: beside the database.
 
     Raises:
-        sqlite3.Error: it cannot be read, or stays locked.
+        sqlite3.Error: the database cannot be read, or stays locked.
     """
     here = here or path.parent
     with reading(path, WAIT_S) as database:
@@ -45,15 +45,15 @@ def moved_from(path: Path, here: Path | None = None) -> list[Path]:
 
 
 def relocate_artifacts(path: Path, here: Path | None = None) -> None:
-    """Have the database `path` name artifacts where they are now; nothing is written where it does.
+    """Update the artifact paths in the database `path`; if they are right, nothing is written.
 
-    What was recorded of any other place stays. The caller holds the lock of the database.
+    Paths of other locations are unchanged. The caller holds the lock of the database.
 
     Args:
         here: as for `moved_from`.
 
     Raises:
-        sqlite3.Error: it cannot be read or written, or stays locked.
+        sqlite3.Error: the database cannot be read or written, or stays locked.
     """
     moved = moved_from(path, here)
     if not moved:
@@ -63,7 +63,7 @@ def relocate_artifacts(path: Path, here: Path | None = None) -> None:
         tables = _tables(database)
         database.execute("BEGIN IMMEDIATE")
         for before in moved:
-            for table, column in PLACES:
+            for table, column in PATH_COLUMNS:
                 if table in tables:
                     _replace(database, table, column, before / "artifacts", here / "artifacts")
         database.execute("COMMIT")
@@ -74,7 +74,7 @@ def _tables(database: sqlite3.Connection) -> set[str]:
 
 
 def _root_of(location: str | None) -> Path | None:
-    """The folder that the database was in when an experiment got this place for its artifacts; None for others'."""
+    """The folder of the database when an experiment got this artifact location; None if hcr did not choose it."""
     if location is None or not location.endswith("/artifacts"):
         return None
     if location.startswith("file:///"):
@@ -83,14 +83,14 @@ def _root_of(location: str | None) -> Path | None:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """The same folder by another name, such as through a symbolic link."""
+    """True for two names of one folder, such as through a symbolic link."""
     with contextlib.suppress(OSError):
         return one.samefile(other)
     return False
 
 
 def _came_from(database: sqlite3.Connection, before: Path, here: Path) -> bool:
-    """Whether the artifacts of runs that are recorded under `before` lie under `here`, or their journals do."""
+    """True if artifacts or journals of runs that are recorded under `before` are now under `here`."""
     old = file_uri(before / "artifacts")
     rows = database.execute("SELECT run_uuid FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old) + 1, f"{old}/"))
     if any((here / "artifacts" / run_id).is_dir() for (run_id,) in rows):
@@ -101,10 +101,10 @@ def _came_from(database: sqlite3.Connection, before: Path, here: Path) -> bool:
 
 
 def _replace(database: sqlite3.Connection, table: str, column: str, before: Path, now: Path) -> None:
-    """Where a place is `before` or under it, plain or as a `file:` URI, put `now` there in the same way."""
+    """Replace the prefix `before` by `now` in every path of the column, plain or as a `file:` URI."""
     for old, new in ((str(before), file_uri(now)), (before.as_uri(), now.as_uri())):
         database.execute(
-            f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # names of the table above
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # names from PATH_COLUMNS
             f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
             (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
         )

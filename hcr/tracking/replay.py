@@ -1,7 +1,7 @@
-"""The replay of one run's journal into MLflow, from where the last one stopped: each value arrives exactly once.
+"""Replay of one run's journal into MLflow, from where the last replay stopped: each value arrives exactly once.
 
-Every event can be uploaded twice without harm, so a replay may stop anywhere and begin again: metrics and params
-repeat what is there, tags, inputs and artifacts overwrite it, and a run is created only where none has its key.
+Every event is idempotent, so a replay may stop anywhere and begin again: MLflow stores equal metrics and params once,
+tags, inputs and artifacts are overwritten, and a run is created only if none has its key.
 """
 
 import json
@@ -23,43 +23,46 @@ from hcr.tracking.store import (
     open_store,
     stage_of,
 )
-from hcr.tracking.suspicion import take_back_suspicion
+from hcr.tracking.suspicion import clear_suspicion
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH = 100  # params, tags or metrics MLflow takes in one request
-LONGEST_PARAM = 6_000  # characters; MLflow's own limit
-LONGEST_NAME = 250  # characters; like the next, a limit that SQLite does not hold, and PostgreSQL does
+BATCH = 100  # params, tags or metrics that MLflow accepts in one request
+LONGEST_PARAM = 6_000  # characters; MLflow's limit
+LONGEST_NAME = 250  # characters; PostgreSQL enforces this limit and the next, SQLite does not
 LONGEST_SOURCE = 500
 SOURCE_NAME, USER = "mlflow.source.name", "mlflow.user"
-BETWEEN_SAVES_S = 1.0  # of the position: what is uploaded again after a kill does no harm
-SILENCE_S = 600.0  # well before anyone is suspected of being dead
+BETWEEN_SAVES_S = 1.0  # of the position; after a kill, events since the last save are uploaded again
+SILENCE_S = 600.0  # well below the time after which a silent run is suspected
 MOST_NAMED = 3  # artifacts in a warning
 
 
 class ParentIsLate(TrackingError):
-    """A nested run whose parent is not in the store yet."""
+    """The parent of a nested run is not in the store yet."""
 
 
 class RunDeleted(TrackingError):
-    """A run that somebody deleted in MLflow: nothing is uploaded to it, and it is not made again."""
+    """The run was deleted in MLflow: nothing is uploaded to it, and it is not created again."""
 
     def __init__(self, key: str, run_id: str) -> None:
         super().__init__(
             f"run {key} was deleted in MLflow; `mlflow runs restore --run-id {run_id}` restores it,"
-            f" `hcr sync --forget {key}` gives it up"
+            f" `hcr sync --forget {key}` gives up its upload"
         )
 
 
 class Replay:
     """Uploads one run's journal from where the last upload stopped.
 
-    Every call waits for its answer, whatever MLFLOW_ENABLE_ASYNC_LOGGING says: what MLflow would log in a thread of its
-    own, and lose when that fails, would count as uploaded.
+    Every request is synchronous, whatever MLFLOW_ENABLE_ASYNC_LOGGING says: values that MLflow's logging thread fails
+    to send would count as uploaded.
 
     Args:
-        folder: the run's folder; its lock is held by the caller.
+        folder: the run's folder; the caller holds its lock.
+
+    Attributes:
+        ended: all events are uploaded, and the last one ended the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,66 +70,70 @@ class Replay:
         position = read_position(folder)
         self._offset: int = position.get("offset", 0)
         self._run_id: str | None = position.get("run_id")
-        whole = self._offset == (folder / JOURNAL).stat().st_size
-        self.ended: bool = position.get("ended", False) and whole  # a run that was ended may have been resumed
+        is_complete = self._offset == (folder / JOURNAL).stat().st_size
+        self.ended: bool = position.get("ended", False) and is_complete  # an ended run may have been resumed since
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
-        self._kept: set[str] | None = None  # tags that stay as the store has them
-        self._gone: list[str] = []  # artifacts that are not in the run's folder any more
-        self._spoke: float | None = None  # when, by `time.monotonic`
+        self._preserved: set[str] | None = None  # tags that keep the value that the store has
+        self._missing: list[str] = []  # artifacts that are no longer in the run's folder
+        self._last_event_s: float | None = None  # by `time.monotonic`
 
-    def upload(self, go_on: Callable[[], bool] = lambda: True) -> bool:
-        """Upload what the journal holds by now; whether that was anything.
+    def upload(self, should_continue: Callable[[], bool] = lambda: True) -> bool:
+        """Upload the events that the journal has now.
 
         Args:
-            go_on: asked after each event whether to go on.
+            should_continue: called after each event; if it returns False, the upload stops.
+
+        Returns:
+            True if anything was uploaded.
 
         Raises:
-            RunDeleted: somebody has deleted the run in MLflow.
-            Exception: whatever MLflow raises when the store cannot be reached; the position stays where it was.
+            RunDeleted: the run was deleted in MLflow.
+            Exception: any error that MLflow raises, such as for an unreachable store; the next upload repeats the
+                event that failed.
         """
         saved = time.monotonic()
         if self._client is None and self._offset < (self._folder / JOURNAL).stat().st_size:
-            self._client = self._opened()
+            self._client = self._open()
         before = self._offset
         try:
             for event, offset in read_events(self._folder, self._offset):
                 assert self._client is not None, "there is something to upload"
                 HANDLERS[event["event"]](self, self._client, event)
-                if self._spoke is None or time.monotonic() - self._spoke >= SILENCE_S:
-                    take_back_suspicion(self._client, self.run_id)
-                self._spoke = time.monotonic()
+                if self._last_event_s is None or time.monotonic() - self._last_event_s >= SILENCE_S:
+                    clear_suspicion(self._client, self.run_id)
+                self._last_event_s = time.monotonic()
                 self._offset = offset
                 self.ended = event["event"] == "end"
                 if time.monotonic() - saved >= BETWEEN_SAVES_S:
                     self._save_position()
                     saved = time.monotonic()
-                if not go_on():
+                if not should_continue():
                     break
         except Exception as error:
-            client, self._client = self._client, None  # the next time it is asked anew whether it knows the run
-            # What MLflow says of each request to a deleted run, among other things.
+            client, self._client = self._client, None  # the next upload checks again that the store has the run
+            # One of the meanings of this code is that the run was deleted.
             if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE" and client and self._run_id:
                 self._refuse_deleted(client, self._run_id)
             raise
         finally:
-            self._tell_gone()
+            self._warn_of_missing_artifacts()
             if self._offset > before:
                 self._save_position()
         return self._offset > before
 
-    def begin_anew(self) -> None:
-        """Upload the whole journal again, for a store that has lost some of it.
+    def restart(self) -> None:
+        """Make the next `upload` begin at the first event, for a store that has lost some of the run.
 
-        Tags that the store has stay as they are, our own (`hcr.`) excepted: people edit descriptions.
+        Tags that the store has keep their values, except `hcr.` tags: people edit descriptions.
         """
-        self._offset, self.ended, self._kept = 0, False, set()
+        self._offset, self.ended, self._preserved = 0, False, set()
 
-    def _opened(self) -> "MlflowClient":
-        """The store; where it does not know the run any more, all of the journal is to be uploaded again.
+    def _open(self) -> "MlflowClient":
+        """Open the store; if it no longer has the run, go back to the first event.
 
         Raises:
-            RunDeleted: it was deleted there.
+            RunDeleted: the run was deleted there.
         """
         client = open_store(store_of(self._folder, self._header()))
         if self._run_id is not None and self._refuse_deleted(client, self._run_id) is None:
@@ -141,8 +148,8 @@ class Replay:
 
     @property
     def run_id(self) -> str:
-        """The run's id in MLflow, once it has one."""
-        assert self._run_id is not None, "the first event makes the run"
+        """The run's id in MLflow, after `create_run`."""
+        assert self._run_id is not None, "the first event creates the run"
         return self._run_id
 
     def create_run(self, client: "MlflowClient", event: Event) -> None:
@@ -157,7 +164,7 @@ class Replay:
             if deleted := find_deleted_runs(client, experiment, event["key"]):
                 raise RunDeleted(event["key"], deleted[0])
             if event["parent"] is not None:
-                # Under a deleted one too, as if this run had been uploaded before: restoring it shows them together.
+                # A deleted parent counts too: restoring it shows parent and child together.
                 parents = find_runs(client, experiment, event["parent"])
                 parents = parents or find_deleted_runs(client, experiment, event["parent"])
                 if not parents:
@@ -165,25 +172,25 @@ class Replay:
                 tags["mlflow.parentRunId"] = parents[0]
             name = _cut(event["name"], LONGEST_NAME)
             client.create_run(experiment, start_time=event["time_ms"], tags=tags, run_name=name)
-            # A request that seemed to fail may have made a run after all: the oldest is the run, others go.
+            # An earlier request that seemed to fail may have created a run: keep the oldest, delete the others.
             found = find_runs(client, experiment, event["key"])
             for extra in found[1:]:
                 client.delete_run(extra)
-        elif self._kept is not None:
+        elif self._preserved is not None:
             self._run_id = found[0]
-            self._kept = {name for name in client.get_run(found[0]).data.tags if not name.startswith("hcr.")}
+            self._preserved = {name for name in client.get_run(found[0]).data.tags if not name.startswith("hcr.")}
             self.log_tags(client, {"values": tags})
         self._run_id = found[0]
 
     def log_metrics(self, client: "MlflowClient", event: Event) -> None:
-        """One epoch's metrics, in one request."""
+        """Log the metrics of one step, in one request."""
         from mlflow.entities import Metric
 
         metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
         client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_params(self, client: "MlflowClient", event: Event) -> None:
-        """Params; one too long for MLflow says where it is whole."""
+        """Log params; the value of one too long for MLflow says which artifact has it."""
         from mlflow.entities import Param
 
         params = [
@@ -194,15 +201,15 @@ class Replay:
             client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
-        """Tags."""
+        """Log tags, except preserved ones."""
         from mlflow.entities import RunTag
 
-        kept = self._kept or ()
+        kept = self._preserved or ()
         tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
-        """An input, with as much of our digest as MLflow has room for."""
+        """Log the data set as an input, with its digest cut to the length that MLflow stores."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(
@@ -217,11 +224,11 @@ class Replay:
         client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:
-        """A file, or a folder with all that is in it. What is gone from the disk holds up nothing behind it."""
+        """Log a file, or a folder recursively. One that is gone from the disk is skipped."""
         path = Path(event["path"])
         local = self._folder / ARTIFACTS / path
         if not local.exists():
-            self._gone.append(path.as_posix())
+            self._missing.append(path.as_posix())
         elif local.is_dir():
             client.log_artifacts(self.run_id, str(local), path.as_posix())
         else:
@@ -229,23 +236,23 @@ class Replay:
             client.log_artifact(self.run_id, str(local), None if parent == "." else parent)
 
     def end_run(self, client: "MlflowClient", event: Event) -> None:
-        """The status, as the last thing: FINISHED says that all of the above is there."""
+        """Set the status, last: FINISHED means that everything before is uploaded."""
         client.set_terminated(self.run_id, event["status"], event["time_ms"])
 
     def resume_run(self, client: "MlflowClient", event: Event) -> None:
-        """Running again, and without the error that ended it."""
+        """Set the status to RUNNING and remove the error of the interrupted run."""
         client.update_run(self.run_id, status="RUNNING")
         if "hcr.error" in client.get_run(self.run_id).data.tags:
             client.delete_tag(self.run_id, "hcr.error")
 
-    def _tell_gone(self) -> None:
-        if not self._gone:
+    def _warn_of_missing_artifacts(self) -> None:
+        if not self._missing:
             return
-        shown = ", ".join(self._gone[:MOST_NAMED]) + (" ..." if self._gone[MOST_NAMED:] else "")
-        what = f"{len(self._gone)} artifact{'s' if self._gone[1:] else ''} ({shown})"
-        told = f"hcr: warning: {self._folder}: {what} cannot be delivered, as the files are gone; the rest is"
-        print(told, file=sys.stderr, flush=True)
-        self._gone.clear()
+        shown = ", ".join(self._missing[:MOST_NAMED]) + (" ..." if self._missing[MOST_NAMED:] else "")
+        what = f"{len(self._missing)} artifact{'s' if self._missing[1:] else ''} ({shown})"
+        warning = f"hcr: warning: {self._folder}: {what} cannot be uploaded: the files are gone; the rest is uploaded"
+        print(warning, file=sys.stderr, flush=True)
+        self._missing.clear()
 
     def _header(self) -> Event:
         event, _ = next(read_events(self._folder))

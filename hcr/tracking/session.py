@@ -1,4 +1,4 @@
-"""A journal and its upload together: what everything that makes a run wraps it in."""
+"""`recorded`: a context manager that records a run in a journal and uploads it."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ from hcr.tracking.uploader import Uploader
 
 @contextmanager
 def recorded(tracking: TrackingConfig, *, uploader: Uploader | None = None) -> Iterator[Journal]:
-    """A journal, not begun, that is uploaded to MLflow while it is written.
+    """Yield a journal, not yet begun, that is uploaded to MLflow while it is written.
 
-    Leaving the `with` ends the run, as `Journal` says, and waits for its upload; where the store did not take all of
-    it, one line on standard error says so.
+    Leaving the `with` ends the run, as `Journal` says, and waits for its upload. If the upload is incomplete, one line
+    on standard error says so.
 
     Args:
         tracking: the store and the experiment.
-        uploader: uploads the run before those that it has beside it, such as the runs of a sweep; None: one of its own.
+        uploader: an uploader that also uploads other runs, such as those of a sweep; None: a new one.
 
     Raises:
         ConfigError: MLFLOW_TRACKING_URI names no store.
@@ -42,15 +42,15 @@ def recorded(tracking: TrackingConfig, *, uploader: Uploader | None = None) -> I
                 yield journal
     finally:
         why = carrier.why_left()
-        if why is not None and not stopping.is_requested():  # then the line of the interruption says it
-            _tell_what_is_left(journal, why)
+        if why is not None and not stopping.is_requested():  # an interrupted run reports it in its own line
+            _report_rest(journal, why)
 
 
-def _tell_what_is_left(journal: Journal, why: Exception) -> None:
+def _report_rest(journal: Journal, why: Exception) -> None:
     if os.environ.get("HCR_TRACEBACK") == "1":
         traceback.print_exception(why)
-    if isinstance(why, RunDeleted):  # and was told when that was seen
-        told = f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}"
+    if isinstance(why, RunDeleted):  # the uploader has printed how to restore it
+        message = f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}"
     else:
-        told = f"not all of it is in MLflow yet ({one_line(why)}); nothing is lost, `hcr sync` delivers it"
-    print(f"hcr: {told}", file=sys.stderr)
+        message = f"the upload to MLflow is incomplete ({one_line(why)}); nothing is lost, `hcr sync` uploads the rest"
+    print(f"hcr: {message}", file=sys.stderr)

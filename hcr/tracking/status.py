@@ -1,4 +1,4 @@
-"""Which runs are alive, which have ended, and which only seem to run: the journals and their locks know."""
+"""The status of runs on disk, from their journals and locks: alive, ended, dead, uploaded."""
 
 import json
 import math
@@ -16,28 +16,28 @@ POSITION = "delivered.json"
 
 
 def read_position(folder: Path) -> dict[str, Any]:
-    """How far the journal in `folder` is delivered: `offset`, `run_id`, `ended`, and when its `database` was made."""
+    """The upload position of the journal in `folder`: `offset`, `run_id`, `ended`, creation time of the `database`."""
     try:
         position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or cut short: replaying from the start does no harm
+    except (OSError, ValueError):  # missing or truncated: replaying from the start is safe
         return {}
     return position if isinstance(position, dict) else {}
 
 
 def run_folders(root: Path) -> list[Path]:
-    """The folders of all runs under the output root `root`, by key: each has a journal."""
+    """The folders of all runs under the output root `root` that have a journal, sorted by key."""
     return sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}"))
 
 
 def undelivered(root: Path) -> list[Path]:
-    """The folders of the runs under the output root whose end is not in the store yet."""
+    """The folders of the runs under the output root that are not completely uploaded."""
     return [folder for folder in run_folders(root) if not is_delivered(folder)]
 
 
 def end_dead_runs(root: Path) -> list[Path]:
-    """End as FAILED every run whose process is gone without having ended it; the folders of these.
+    """Mark every run of this host FAILED whose process died without ending it; return their folders.
 
-    The lock tells: a run that is alive holds it, on this host, and is left alone; so are the runs of other hosts.
+    A live run holds its lock and is skipped; so are the runs of other hosts.
     """
     ended = []
     for folder in filter(is_ours, undelivered(root)):
@@ -45,20 +45,20 @@ def end_dead_runs(root: Path) -> list[Path]:
             with lock_run(folder):
                 if end_dead_run(folder):
                     ended.append(folder)
-        except (OSError, TrackingError):  # alive, not ours to write, or damaged: `hcr sync` says which
+        except (OSError, TrackingError):  # alive, not writable, or damaged: `hcr sync` says which
             continue
     return ended
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether the run in `folder` is of this host, so that its lock tells whether it is alive."""
+    """True if the run in `folder` belongs to this host, so that its lock says whether it is alive."""
     return is_of_this_host(first_event(folder))
 
 
 def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
-    """Runs that can be resumed, newest first, each with its first event: they have the folder of their checkpoints.
+    """Yield the folders and first events of runs that can be resumed, newest first.
 
-    A run that has finished has it no more.
+    They still have the scratch folder with their checkpoints; a finished run has none.
     """
     found = []
     for folder in run_folders(root):
@@ -70,17 +70,17 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
             events = [event for event, _ in read_events(folder)]
         except (OSError, TrackingError):
             continue
-        if events[-1].get("status") != "FINISHED":  # killed before it took its checkpoints away
+        if events[-1].get("status") != "FINISHED":  # else it was killed before it removed its checkpoints
             found.append((int(header["time_ms"]), folder, header))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header
 
 
 def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[str] = frozenset()) -> dict[str, Path]:
-    """The folders of the runs under the output root that have finished in one experiment of a store, by fingerprint.
+    """The folders of the finished runs under the output root, by fingerprint, of one store and experiment.
 
     Args:
-        without: keys of runs that do not count, such as deleted ones.
+        without: keys of runs to leave out, such as deleted ones.
     """
     found = {}
     for folder in run_folders(root):
@@ -98,7 +98,7 @@ def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[s
 
 
 def earlier_uris(root: Path, uri: str) -> list[str]:
-    """What the store at `uri` was called before the output root around it was moved, by the journals of sweeps."""
+    """The earlier URIs of the store at `uri`, from before its output root was moved, by the journals of sweeps."""
     found = set()
     for folder in run_folders(root):
         header = first_event(folder)
@@ -109,11 +109,14 @@ def earlier_uris(root: Path, uri: str) -> list[str]:
 
 
 def find_run(root: Path, name: str) -> Path:
-    """The folder of the run under the output root that `name` means: a key, a unique prefix of one, a run id of
-    MLflow's, a run name, or `latest`, which is none of a sweep's own.
+    """Find the folder of a run under the output root.
+
+    Args:
+        name: a key, a unique prefix of a key, an MLflow run id, a run name, or `latest`: the last written run that is
+            not the parent run of a sweep.
 
     Raises:
-        TrackingError: there is none, or there are several.
+        TrackingError: no run matches, or several do.
     """
     journals = run_folders(root)
     if name == "latest":
@@ -130,13 +133,13 @@ def find_run(root: Path, name: str) -> Path:
     if not found:
         raise TrackingError(f"no run {name!r} under {root / 'runs'}; expected a key, a run id, a run name or latest")
     keys = ", ".join(sorted(folder.name for folder in found)[:5])
-    raise TrackingError(f"{name!r} means {len(found)} runs ({keys}); expected the key of one")
+    raise TrackingError(f"{name!r} matches {len(found)} runs ({keys}); expected the key of one")
 
 
 def run_labels(root: Path) -> list[tuple[str, str]]:
-    """Key and name of every run under the output root `root`, newest first; read from the journals alone.
+    """Key and name of every run under the output root `root`, newest first, from the journals.
 
-    A folder whose journal has no readable first event is left out.
+    A run whose journal has no readable first event is left out.
     """
     found = []
     for folder in run_folders(root):
@@ -149,7 +152,7 @@ def run_labels(root: Path) -> list[tuple[str, str]]:
 
 
 def test_accuracy(folder: Path) -> float | None:
-    """Test accuracy of the run in `folder`; None where test was not scored."""
+    """Test accuracy of the run in `folder`, in [0, 1]; None if test was not scored."""
     for event, _ in read_events(folder):
         if event["event"] == "metrics" and "test/accuracy" in event["values"]:
             return float(event["values"]["test/accuracy"])
@@ -157,19 +160,21 @@ def test_accuracy(folder: Path) -> float | None:
 
 
 def is_delivered(folder: Path) -> bool:
-    """Whether the whole journal in `folder`, its end too, has been delivered, or shall never be."""
+    """True if the complete journal in `folder`, with its end, is uploaded, or its upload was given up."""
     if read_choice(folder).get("forgotten"):
         return True
     position = read_position(folder)
     try:
         return bool(position.get("ended")) and position.get("offset") == (folder / JOURNAL).stat().st_size
-    except OSError:  # it has been taken away in between
+    except OSError:  # it was deleted in the meantime
         return True
 
 
 def oldest_first(folders: Sequence[Path]) -> list[Path]:
-    """A parent begins before its children, so it is there when they are delivered. A journal that is damaged from
-    its first line on comes last, and is told when it is tried; one without a line is left out."""
+    """Sort runs by their start: a parent begins before its children, so it is uploaded before them.
+
+    A journal with a damaged first line comes last; the upload reports it. An empty journal is left out.
+    """
     begun: list[tuple[float, Path]] = []
     for folder in folders:
         try:

@@ -1,4 +1,4 @@
-"""The MLflow store: opened without races, and asked for runs by our own keys."""
+"""Access to the MLflow store: opening it without races, and searching it for runs by their hcr keys."""
 
 import fcntl
 import logging
@@ -16,51 +16,51 @@ from urllib.parse import urlsplit
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.tracking import file_uri, output_root, sqlite_path, sqlite_uri
-from hcr.tracking.place import reading, without_mlflow_s_folder
+from hcr.tracking.place import reading, without_stray_folders
 from hcr.tracking.relocation import WAIT_S, moved_from, relocate_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-# With a server gone, MLflow's own defaults retry for minutes; our replay tries again by itself.
-PATIENCE = {
+# With an unreachable server MLflow's defaults retry for minutes; the uploader has its own retries.
+MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-FIRST_EXPERIMENT = "0"  # which MLflow makes together with a database
-RUNS_AT_A_TIME = 1000  # of a search
+FIRST_EXPERIMENT = "0"  # MLflow creates it together with a database
+RUNS_AT_A_TIME = 1000  # page size of a search
 
 
-# Held by whoever imports what is late: threads that import what imports one another at once fail now and then.
+# Held during late imports: two threads that import modules with circular imports at once sometimes fail.
 IMPORTING = threading.RLock()
 
 
 def import_mlflow() -> Any:
-    """MLflow, quiet and impatient."""
+    """Import MLflow with little logging and short timeouts."""
     with IMPORTING:
         return _import_mlflow()
 
 
 def _import_mlflow() -> Any:
-    for name, value in PATIENCE.items():
+    for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # In a notebook without widgets tqdm, which MLflow would show the copying of artifacts with, says so.
+    # tqdm, MLflow's progress bar for artifacts, warns in a notebook without widgets.
     warnings.filterwarnings("ignore", message="IProgress not found")
-    # Where Python keeps no docstrings (-OO), MLflow cannot fill in those of kinds of data sets that hcr does not use.
+    # Without docstrings (-OO) MLflow cannot register some kinds of data sets, which hcr does not use.
     warnings.filterwarnings("ignore", message="Failed to register a dataset source")
     import mlflow
 
-    for name in ("mlflow", "alembic", "sqlalchemy"):  # MLflow logs a traceback of every error that it also raises
+    for name in ("mlflow", "alembic", "sqlalchemy"):  # MLflow logs a traceback of every error that it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
 
 
 def import_store(uri: str) -> None:
-    """Import MLflow and what it imports on opening the store at `uri`, which takes seconds on a slow disk."""
+    """Import MLflow and the modules for the store at `uri`; takes seconds on a slow disk."""
     with IMPORTING:
         import_mlflow()
         kind = "rest_store" if uri.startswith("http") else "sqlalchemy_store"
@@ -68,22 +68,22 @@ def import_store(uri: str) -> None:
 
 
 def warm_up() -> None:
-    """Have what MLflow imports and looks up once in a process, the first time it saves a model: most of a second."""
+    """Do what MLflow does when a process first saves a model, imports and a package look-up: most of a second."""
     with IMPORTING:
         mlflow = import_mlflow()
         import_module("mlflow.pyfunc.loaders")
-        _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # imported late, by name
+        _ = (mlflow.keras.save_model, mlflow.models.ModelSignature, mlflow.types.Schema)  # lazy imports
         look_up = getattr(import_module("mlflow.utils.requirements_utils"), "_init_modules_to_packages_map", None)
-        if look_up is not None:  # MLflow's own affair: without it, it looks up later
+        if look_up is not None:  # a private function: if it is gone, MLflow looks up when it saves
             look_up()
 
 
 def open_store(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`, whose tables exist when this returns."""
+    """Open a client of the store at `uri`; its tables exist when this returns."""
     mlflow = import_mlflow()
-    with _alone(uri), without_mlflow_s_folder(uri):
+    with _exclusive(uri), without_stray_folders(uri):
         if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
-            # Under another name until it is whole: MLflow refuses for ever what a kill leaves of half its tables.
+            # Created under another name and renamed: MLflow can never open a database that a kill left half created.
             new = sqlite_path(uri).with_suffix(".new")
             new.unlink(missing_ok=True)
             mlflow.MlflowClient(tracking_uri=sqlite_uri(new)).search_experiments(max_results=1)
@@ -96,10 +96,10 @@ def open_store(uri: str) -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
-    """The id of the experiment called `name`, made if there is none.
+    """The id of the experiment called `name`, which is created if it does not exist.
 
     Raises:
-        TrackingError: it has been deleted.
+        TrackingError: the experiment was deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -115,27 +115,29 @@ def experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
                 raise
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"tracking.experiment_name: {name!r} has been deleted in the store;"
+            f"tracking.experiment_name: {name!r} was deleted in the store;"
             " restore it with `mlflow experiments restore`, or choose another name"
         )
     return str(found.experiment_id)
 
 
 def artifact_root(uri: str) -> Path | None:
-    """Where an experiment of the store at `uri` keeps its artifacts: beside an SQLite file, under the output root for
-    another database, and where it likes for a server (None)."""
+    """The artifact folder for experiments of the store at `uri`.
+
+    It is beside an SQLite file, and under the output root for another database. A server chooses itself (None).
+    """
     if uri.startswith("sqlite:"):
         return sqlite_path(uri).parent / "artifacts"
     return None if urlsplit(uri).scheme in ("http", "https", "") else output_root() / "artifacts"
 
 
 def relocate_store(uri: str) -> None:
-    """Have an SQLite store name artifacts where they are now; nothing for other stores, or where there is none yet.
+    """Update the artifact paths of an SQLite store that was moved; other stores and a missing file are skipped.
 
-    One that cannot be written, such as a colleague's, stays as it is; a note says so where that matters.
+    A moved store that cannot be written, such as a colleague's, is unchanged, and a note says so.
 
     Raises:
-        TrackingError: it is damaged, or another process keeps it locked.
+        TrackingError: the database is damaged, or stays locked by another process.
     """
     path = sqlite_path(uri)
     if not uri.startswith("sqlite:") or not path.exists():
@@ -143,18 +145,17 @@ def relocate_store(uri: str) -> None:
     try:
         moved = moved_from(path)
         if moved and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-            print(f"note: {path} cannot be written; it names artifacts in {moved[0]}, where they were", flush=True)
+            print(f"note: {path} cannot be written; its artifact paths still point to {moved[0]}", flush=True)
         elif moved:
-            with _alone(uri):
+            with _exclusive(uri):
                 relocate_artifacts(path)
     except (sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{path}: expected a database of MLflow's that can be read ({one_line(error)})") from error
+        raise TrackingError(f"{path}: expected a readable MLflow database ({one_line(error)})") from error
 
 
 @contextmanager
 def copy_of_store(uri: str) -> Iterator["MlflowClient"]:
-    """A client to look with and not to write with. Of an SQLite file it is that of a copy, so that the file and its
-    folder stay as they are: MLflow writes as it opens one."""
+    """Open a client for reading. For an SQLite file it reads a copy: MLflow writes to a file when it opens it."""
     if not uri.startswith("sqlite:"):
         yield open_store(uri)
         return
@@ -168,7 +169,7 @@ def copy_of_store(uri: str) -> Iterator["MlflowClient"]:
 
 
 def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
-    """Every run of the store that has a key of ours, by that key; deleted ones only where no other has it."""
+    """Every run of the store with an hcr key, by that key; a deleted run only if no active one has the key."""
     from mlflow.entities import ViewType
 
     found: dict[str, Run] = {}
@@ -189,7 +190,7 @@ def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
 
 
 def database_made_ms(client: "MlflowClient") -> int | None:
-    """When the database was made, in milliseconds since 1970: one that replaces it has another time."""
+    """Creation time of the database, in milliseconds since 1970; it identifies the database."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -199,7 +200,7 @@ def database_made_ms(client: "MlflowClient") -> int | None:
 
 
 def find_deleted_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
-    """The ids of the runs tagged with our `key` that were deleted, and can still be restored."""
+    """The ids of the deleted runs with this hcr key that can still be restored."""
     from mlflow.entities import ViewType
 
     runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'", ViewType.DELETED_ONLY)
@@ -207,7 +208,7 @@ def find_deleted_runs(client: "MlflowClient", experiment: str, key: str) -> list
 
 
 def stage_of(client: "MlflowClient", run_id: str) -> str | None:
-    """ "active" or "deleted"; None where the store does not know the run."""
+    """The lifecycle stage of the run, "active" or "deleted"; None if the store does not have the run."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -219,14 +220,14 @@ def stage_of(client: "MlflowClient", run_id: str) -> str | None:
 
 
 def find_runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
-    """The ids of the runs tagged with our `key` in the experiment of that id, oldest first."""
+    """The ids of the active runs with this hcr key in the experiment with the id `experiment`, oldest first."""
     runs = client.search_runs([experiment], f"tags.`hcr.key` = '{key}'")
     return [run.info.run_id for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One process at a time: several that make the tables of a fresh SQLite file at once crash."""
+def _exclusive(uri: str) -> Iterator[None]:
+    """Admit one process at a time: processes that create the tables of an SQLite file at the same time crash."""
     if not uri.startswith("sqlite:"):
         yield
         return

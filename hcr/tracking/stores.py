@@ -1,4 +1,4 @@
-"""The runs under an output root against the stores that they belong to: what is missing where, and its upload."""
+"""Comparison of the runs under an output root with their stores, and the upload of what is missing."""
 
 import contextlib
 from collections.abc import Sequence
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 
 class Survey:
-    """Where each run stands. Nothing is changed.
+    """Compares runs with their stores, without changing anything.
 
     Args:
-        folders: of the runs.
-        take_over: whether runs of other hosts count, too.
-        whole: whether values of metrics and artifacts are compared, which a search of the store does not show.
+        folders: the folders of the runs.
+        take_over: include runs of other hosts.
+        whole: also compare all metric values and artifacts, which a search of the store does not return.
 
     Attributes:
-        lines: to print, one a run that is to be told of.
-        lacking: runs that the store does not have as a whole.
-        failed: what could not be asked or delivered, by key or store, and why.
-        num_running, num_whole, num_unknown: runs; "unknown" are those that could not be compared with their store.
+        lines: messages to print.
+        lacking: runs that are not complete in their store, oldest first.
+        failed: (run key or store, error) of each run or store that could not be read or uploaded.
+        num_running, num_whole: numbers of runs that are alive and of runs that are complete in their store.
+        num_unknown: number of runs that could not be compared with their store.
         is_whole: the same as `whole`.
     """
 
@@ -52,56 +53,56 @@ class Survey:
             if not read_choice(folder).get("forgotten"):
                 by_store.setdefault(store_of(folder, first_event(folder)), []).append(folder)
         for uri, of_store in by_store.items():
-            self._look_at(uri, of_store)
-        self._tell_left_alone(self._deleted, "deleted in MLflow (`mlflow runs restore` restores one)")
-        self._tell_left_alone(
-            self._purged, "removed from MLflow for good (`hcr sync --to URI RUN` delivers one to a store anew)"
+            self._check_store(uri, of_store)
+        self._report_skipped(self._deleted, "deleted in MLflow (`mlflow runs restore` restores a run)")
+        self._report_skipped(
+            self._purged, "permanently deleted from MLflow (`hcr sync --to URI RUN` uploads a run again)"
         )
         self.lacking = oldest_first(self.lacking)
 
-    def _tell_left_alone(self, folders: Sequence[Path], what: str) -> None:
+    def _report_skipped(self, folders: Sequence[Path], why: str) -> None:
         if folders:
             keys = ", ".join(sorted(folder.name for folder in folders))
             are = "run was" if len(folders) == 1 else "runs were"
-            self.lines.append(f"left alone: {len(folders)} {are} {what}: {keys}")
+            self.lines.append(f"skipped: {len(folders)} {are} {why}: {keys}")
 
-    def _look_at(self, uri: str, folders: Sequence[Path]) -> None:
+    def _check_store(self, uri: str, folders: Sequence[Path]) -> None:
         if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
-            self._look_at_runs(folders, None, {}, Known())  # what is delivered makes the file
+            self._check_runs(folders, None, {}, Known())  # the upload creates the file
             return
         with contextlib.ExitStack() as stack:
             try:
                 client = stack.enter_context(copy_of_store(uri))
                 runs = all_runs(client)
                 known = ask(uri, 5.0) if uri.startswith("sqlite:") else None
-            except Exception as error:  # one store may be away while another answers
-                self._tell_away(uri, folders, error)
+            except Exception as error:  # one store may be unreachable while another answers
+                self._report_unreachable(uri, folders, error)
             else:
-                self._look_at_runs(folders, client, runs, known)
+                self._check_runs(folders, client, runs, known)
 
-    def _tell_away(self, uri: str, folders: Sequence[Path], error: Exception) -> None:
-        """The store at `uri` does not answer."""
-        waiting = [folder for folder in folders if not is_delivered(folder) and self._is_for_us(folder)]
+    def _report_unreachable(self, uri: str, folders: Sequence[Path], error: Exception) -> None:
+        """Report a store that does not answer, and count its runs."""
+        waiting = [folder for folder in folders if not is_delivered(folder) and self._may_upload(folder)]
         self.failed += [(folder.name, error) for folder in waiting]
         self.num_unknown += len(waiting) + sum(is_delivered(folder) for folder in folders)
         if self.is_whole or not waiting:
-            self.lines.append(f"note: {redact(uri)} cannot be asked ({one_line(error)})")
+            self.lines.append(f"note: {redact(uri)} cannot be reached ({one_line(error)})")
         if self.is_whole and not waiting:
             self.failed.append((redact(uri), error))
 
-    def _look_at_runs(
+    def _check_runs(
         self, folders: Sequence[Path], client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
     ) -> None:
         for folder in folders:
             try:
-                self._look_at_run(folder, client, runs, known)
+                self._check_run(folder, client, runs, known)
             except Exception as error:  # a damaged journal
                 self.failed.append((folder.name, error))
                 self.num_unknown += 1
                 if self.is_whole:
                     self.lines.append(f"note: run {folder.name} cannot be compared ({one_line(error)})")
 
-    def _look_at_run(
+    def _check_run(
         self, folder: Path, client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
     ) -> None:
         run = runs.get(folder.name)
@@ -109,7 +110,7 @@ class Survey:
             if run is None and known is not None and known.standing(folder) == "purged":
                 self._purged.append(folder)
                 return
-        elif not self._is_for_us(folder):
+        elif not self._may_upload(folder):
             return
         if run is not None and run.info.lifecycle_stage == "deleted":
             self._deleted.append(folder)
@@ -124,15 +125,15 @@ class Survey:
             return
         self.lacking.append(folder)
         if is_delivered(folder):
-            self.lines.append(f"run {folder.name} is not in MLflow as a whole; missing: {'; '.join(lacks)}")
+            self.lines.append(f"run {folder.name} is incomplete in MLflow; missing: {'; '.join(lacks)}")
         elif self.is_whole:
-            self.lines.append(f"run {folder.name} is not delivered yet; missing: {'; '.join(lacks) or 'its end'}")
+            self.lines.append(f"run {folder.name} is not uploaded yet; missing: {'; '.join(lacks) or 'its end'}")
 
-    def _is_for_us(self, folder: Path) -> bool:
-        """Whether a run that is not delivered may be delivered by us."""
+    def _may_upload(self, folder: Path) -> bool:
+        """True if this process may upload the run: it belongs to this host, or is taken over, and is not alive."""
         if not (self._take_over or is_ours(folder)):
             self.lines.append(
-                f"left alone: run {folder.name} is of another host; `hcr sync` there, or --take-over, delivers it"
+                f"skipped: run {folder.name} belongs to another host; `hcr sync` there, or --take-over, uploads it"
             )
             return False
         try:
@@ -144,7 +145,7 @@ class Survey:
 
 
 def upload_all(survey: Survey) -> int:
-    """Upload what `survey` found to be missing; how many runs that were. What fails is added to its `failed`."""
+    """Upload what `survey` found missing; return the number of runs uploaded. Errors are added to `survey.failed`."""
     uploaded = 0
     for folder in survey.lacking:
         try:
@@ -152,12 +153,12 @@ def upload_all(survey: Survey) -> int:
                 end_dead_run(folder)
                 replay = Replay(folder)
                 if is_delivered(folder) or survey.is_whole:
-                    replay.begin_anew()
+                    replay.restart()
                 uploaded += replay.upload()
         except BlockingIOError:
             survey.num_running += 1
         except RunDeleted as error:
-            print(f"left alone: {one_line(error)}", flush=True)
-        except Exception as error:  # one store may be away while another answers: the others are still tried
+            print(f"skipped: {one_line(error)}", flush=True)
+        except Exception as error:  # one store may be unreachable while another answers: continue with the others
             survey.failed.append((folder.name, error))
     return uploaded

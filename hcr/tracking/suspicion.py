@@ -1,4 +1,4 @@
-"""Runs of other hosts that have gone silent: nobody here can see their locks, so they are suspected, never ended."""
+"""Silent runs of other hosts: their locks cannot be seen from here, so they are tagged as suspected, never ended."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ SUSPECTED = "hcr.suspected"
 
 
 def suspect_silent_runs(client: "MlflowClient") -> list[str]:
-    """Tag every run of another host's that is RUNNING and has said nothing for half an hour; a line for each.
+    """Tag every RUNNING run of another host that has been silent for half an hour; return a message for each.
 
-    Its own journal takes the tag back when it is delivered.
+    The run's next uploaded event removes the tag.
     """
-    told = []
+    messages = []
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for run in client.search_runs(experiments, "attributes.status = 'RUNNING'"):
         host = run.data.tags.get("hcr.host")
@@ -30,17 +30,17 @@ def suspect_silent_runs(client: "MlflowClient") -> list[str]:
             continue
         when = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
         client.set_tag(run.info.run_id, SUSPECTED, f"last seen {when} on {host}", synchronous=True)
-        told.append(f"suspected: run {run.data.tags.get('hcr.key')} on {host}, last seen {when}")
-    return told
+        messages.append(f"suspected: run {run.data.tags.get('hcr.key')} on {host}, last seen {when}")
+    return messages
 
 
-def take_back_suspicion(client: "MlflowClient", run_id: str) -> None:
-    """The run has spoken after all."""
+def clear_suspicion(client: "MlflowClient", run_id: str) -> None:
+    """Remove the tag from a run that is not silent any more."""
     if SUSPECTED in client.get_run(run_id).data.tags:
         client.delete_tag(run_id, SUSPECTED)
 
 
 def last_seen_ms(run: "Run") -> int:
-    """When the run last said anything that carries a time, in milliseconds since 1970."""
+    """Time of the run's start or its latest metric, in milliseconds since 1970."""
     times: list[int] = [run.info.start_time, *(metric.timestamp for metric in run.data._metric_objs)]
     return max(times)

@@ -1,6 +1,6 @@
-"""The upload of runs to MLflow in one thread, while they are trained and when they have ended.
+"""Upload of runs to MLflow in one thread, during training and after it.
 
-What trains only writes its journal: it waits for no store, and one process writes to the store of a sweep, not many.
+Training only writes its journal and never waits for the store. In a sweep a single process writes to the store.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ from hcr.tracking.replay import ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store, warm_up
 
-HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would hold up the first steps
-SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between two tries of a store that does not answer
-PAUSE_S = 0.5  # between two looks at the journals of runs that are still being written
-ENDS_WITHIN_S = PAUSE_S + 0.2  # the thread, where neither an import nor a server holds it up
+HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would delay the first training steps
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between retries when the store does not answer
+PAUSE_S = 0.5  # polling interval for the journals of live runs
+ENDS_WITHIN_S = PAUSE_S + 0.2  # time in which the thread ends, unless an import or a request blocks it
 
 
 @dataclass
 class _OwnRun:
-    """The run of this very process.
+    """The run of this process.
 
     Attributes:
-        has_begun: there is an event.
-        is_uploaded: it is in the store as a whole.
-        is_done: it is, or never will be.
+        has_begun: its journal has an event.
+        is_uploaded: it is complete in the store.
+        is_done: it is uploaded, or never will be.
     """
 
     journal: Journal
@@ -48,40 +48,41 @@ class _OwnRun:
 
 
 class Uploader:
-    """Uploads the runs that it is given. Leaving the `with` waits, within bounds, for those that have ended.
+    """Uploads runs in a thread. Leaving the `with` waits, for a limited time, for the upload of ended runs.
 
-    There may be many runs of other processes (`follow`, `finish`), and one of this process (`carry`), such as a single
-    run, or the run that a sweep's are nested under. Of that one the uploader gives up the lock when it has done with
-    it, so that nobody else uploads it meanwhile. With it go runs that nobody else would upload: those of processes
-    that died are ended first, and the rest of the time is for what earlier commands left.
+    It takes any number of runs of other processes (`follow`, `finish`) and one run of this process (`carry`): a single
+    run, or the parent run of a sweep. It releases the lock of that run only when its upload is done, so that no other
+    process uploads it meanwhile. With that run it also uploads others: first runs whose process died, and at the end,
+    in the remaining time, runs that earlier commands left incomplete.
 
-    MLflow is imported at once; where the only run is carried already, at its first event and behind a head start.
+    MLflow is imported at once, or, if `carry` was called before the `with`, `HEAD_START_S` seconds after the first
+    event of that run.
 
     Args:
         uri: the store of the runs.
-        timeout_s: how long the end waits while nothing gets through, in seconds.
+        timeout_s: how long to wait at the end while no upload succeeds, in seconds.
 
     Attributes:
-        error: the store's last error, if there was one since anything got through.
+        error: the store's last error; None after a successful upload.
     """
 
     def __init__(self, uri: str, timeout_s: float) -> None:
         self.error: Exception | None = None
         self._uri, self._timeout_s = uri, timeout_s
-        self._lock = threading.Lock()  # of the sets
-        self._alive: set[Path] = set()  # their processes write, and hold their locks
+        self._lock = threading.Lock()  # for the sets
+        self._alive: set[Path] = set()  # their processes hold the locks
         self._ended: set[Path] = set()
         self._lost: set[Path] = set()
-        self._deleted: set[Path] = set()  # in MLflow, while they were made
+        self._deleted: set[Path] = set()  # deleted in MLflow during training
         self._own: _OwnRun | None = None
         self._is_single = False
         self._replays: dict[Path, Replay] = {}
-        self._errors: dict[Path, Exception] = {}  # of each run the last one since anything of it got through
+        self._errors: dict[Path, Exception] = {}  # last error of each run since its last successful upload
         self._refusal: HcrError | None = None
-        self._told = False
+        self._is_reported = False
         self._wake = threading.Event()
-        self._closing = threading.Event()  # somebody waits
-        self._leaving = threading.Event()  # nothing is handed over any more
+        self._closing = threading.Event()  # a caller waits for uploads
+        self._leaving = threading.Event()  # no more runs will be added
         self._given_up = threading.Event()
         self._ready = False  # MLflow is imported
         self._last_progress = time.monotonic()
@@ -99,8 +100,8 @@ class Uploader:
         with stopping.deferred():
             self._leaving.set()
             try:
-                self._wait(lambda: True)  # for the import too: one that the end of the process cuts short may crash it
-            finally:  # an interrupt that `stopping` does not handle too, as in a notebook
+                self._wait(lambda: True)  # for an import too: a process that exits during one may crash
+            finally:  # also after an interrupt that `stopping` does not handle, as in a notebook
                 self._given_up.set()
                 self._wake.set()
                 if self._thread.is_alive():
@@ -112,18 +113,18 @@ class Uploader:
 
     @property
     def num_left(self) -> int:
-        """Runs that were handed over, and are not in the store as a whole; the one of this process apart."""
+        """Number of runs of other processes that are not complete in the store."""
         with self._lock:
             return len(self._alive) + len(self._ended)
 
     def check(self) -> None:
-        """Raise HcrError if MLflow cannot be imported, as far as is known by now: no run could be uploaded."""
+        """Raise HcrError if importing MLflow has failed: no run can be uploaded then."""
         if self._refusal is not None:
             raise self._refusal
 
     def carry(self, journal: Journal) -> None:
-        """Upload the run of this process, which each event of `journal` wakes the uploader for."""
-        assert self._own is None, "one run of this process"
+        """Upload the run of this process; each event of `journal` wakes the uploader."""
+        assert self._own is None, "only one run of this process"
         self._own = own = _OwnRun(journal)
 
         def on_event() -> None:
@@ -136,7 +137,7 @@ class Uploader:
         journal.on_event = on_event
 
     def why_left(self) -> Exception | None:
-        """Why the run of this process is not in the store as a whole; None where it is, or has not begun."""
+        """The reason why this process's run is incomplete in the store; None if it is complete or has not begun."""
         own = self._own
         if own is None or not own.has_begun or own.is_uploaded:
             return None
@@ -150,7 +151,7 @@ class Uploader:
                 self._alive.add(folder)
 
     def finish(self, folder: Path, *, is_lost: bool = False) -> None:
-        """The process of the run in `folder` has ended: upload the rest; or all of it, where the store has lost it."""
+        """Upload the rest of the run in `folder`, whose process has ended; all of it if the store has lost it."""
         with self._lock:
             if is_lost:
                 self._lost.add(folder)
@@ -159,18 +160,18 @@ class Uploader:
                 self._ended.add(folder)
 
     def find(self, uri: str, experiment: str, key: str) -> str | None:
-        """The id of the run of that key in the store; None where it is not there, or the store cannot be asked."""
+        """The MLflow id of the run with this key; None if the store does not have it, or cannot be reached."""
         try:
             client = open_store(uri)
             found = client.get_experiment_by_name(experiment)
             ids = find_runs(client, found.experiment_id, key) if found is not None else []
-        except Exception as error:  # the store's, of many kinds
-            self._tell(error)
+        except Exception as error:  # any error of the store
+            self._report(error)
             return None
         return ids[0] if ids else None
 
     def drain(self) -> None:
-        """Wait until all that has ended is uploaded, or until nothing has got through for `timeout_s` seconds."""
+        """Wait until all ended runs are uploaded, or until no upload has succeeded for `timeout_s` seconds."""
         with stopping.deferred():
             self._wait(self._is_awaited)
 
@@ -183,11 +184,11 @@ class Uploader:
             self._thread.join(0.05)
 
     def _out_of_time(self) -> bool:
-        """Importing MLflow, seconds on a cold disk, is no silence of the store's."""
+        """True if no upload has succeeded for `timeout_s` seconds; the import of MLflow does not count."""
         return self._ready and time.monotonic() - self._last_progress >= self._timeout_s
 
     def _is_awaited(self) -> bool:
-        """Whether a run that has ended is still to be uploaded."""
+        """True if a run that has ended is not completely uploaded."""
         own = self._own
         is_own_left = own is not None and own.has_begun and not own.is_done and not own.journal.is_open
         return is_own_left or bool(self._ended)
@@ -195,8 +196,8 @@ class Uploader:
     def _is_over(self) -> bool:
         return self._given_up.is_set() or (self._leaving.is_set() and not self._is_awaited())
 
-    def _go_on(self) -> bool:
-        """After each event: time starts anew, and what was given up gets no further one."""
+    def _should_continue(self) -> bool:
+        """Restart the timeout after an event; return False if the upload must stop."""
         self._last_progress = time.monotonic()
         return not self._is_over()
 
@@ -204,13 +205,14 @@ class Uploader:
         try:
             if self._is_single:
                 self._closing.wait(HEAD_START_S)
-            if self._has_imported():
+            if self._import_mlflow():
                 self._last_progress, self._ready = time.monotonic(), True
                 self._upload()
         finally:
             self._release_own()
 
-    def _has_imported(self) -> bool:
+    def _import_mlflow(self) -> bool:
+        """Import MLflow; if that fails, keep the error for `check` and return False."""
         try:
             import_needed("mlflow", self._import)
         except HcrError as refusal:
@@ -220,7 +222,7 @@ class Uploader:
         return True
 
     def _import(self) -> None:
-        # A run that is resumed stays in the store that it has.
+        # A resumed run stays in its store.
         import_store(self._own.journal.uri if self._own is not None else self._uri)
         if "keras" in sys.modules:  # a model will be saved
             warm_up()
@@ -237,16 +239,16 @@ class Uploader:
             wait_s = min(2 * wait_s, LONGEST_WAIT_S) if failed and not moved else SHORTEST_WAIT_S
             if not self._is_over():
                 self._wake.wait(wait_s if failed or self._closing.is_set() else PAUSE_S)
-        if self._own is not None and self._own.is_uploaded:  # the rest of the time that it may take is for others
+        if self._own is not None and self._own.is_uploaded:  # use the remaining time for other runs
             until = time.monotonic() + self._timeout_s
             journal = self._own.journal
-            with contextlib.suppress(Exception):  # whatever is wrong with other runs is nothing to this one
+            with contextlib.suppress(Exception):  # errors of other runs do not concern this run
                 upload_others(
                     journal.root, journal.uri, lambda: time.monotonic() < until and not self._given_up.is_set()
                 )
 
     def _upload_each(self) -> tuple[bool, bool]:
-        """Upload what there is by now of each run; whether one failed, and whether anything got through."""
+        """Upload the new events of each run; return whether an upload failed, and whether one succeeded."""
         failed = moved = False
         for folder, upload in self._waiting():
             if self._is_over():
@@ -255,27 +257,27 @@ class Uploader:
                 if upload():
                     moved = True
                     self._errors.pop(folder, None)
-            except BlockingIOError:  # `hcr sync`, or its own process, a moment longer
+            except BlockingIOError:  # `hcr sync`, or the run's own process, holds its lock
                 continue
             except ParentIsLate as error:
                 self._errors[folder] = error
-            except RunDeleted as error:  # while it was made: there is nothing to upload any more
+            except RunDeleted as error:  # deleted during training: its upload stops
                 self._errors[folder] = error
-                goes_on = "" if self._closing.is_set() else f"; {self._what_goes_on}"
-                print(f"hcr: {one_line(error)}{goes_on}", file=sys.stderr, flush=True)
+                rest = "" if self._closing.is_set() else f"; {self._what_continues}"
+                print(f"hcr: {one_line(error)}{rest}", file=sys.stderr, flush=True)
                 self._drop_deleted(folder)
-            except Exception as error:  # an outage, or a damaged journal: the other runs go on
+            except Exception as error:  # an outage, or a damaged journal: continue with the other runs
                 failed = True
                 self._errors[folder] = error
-                self._tell(error)
+                self._report(error)
         return failed, moved
 
     def _waiting(self) -> list[tuple[Path, Callable[[], bool]]]:
-        """The folders of the runs in the order in which they are uploaded, each with how."""
+        """The folders of the runs in the order of their upload, each with the function that uploads it."""
         own = self._own
         with self._lock:
             ended, alive = sorted(self._ended), sorted(self._alive)
-        # First the run that others are nested under, then what has ended: the sooner it is whole, the less is to lose.
+        # First the parent run, then ended runs: their upload can be completed.
         waiting: list[tuple[Path, Callable[[], bool]]] = []
         if own is not None and own.has_begun and not own.is_done:
             waiting = [(own.journal.folder, partial(self._upload_own, own))]
@@ -285,12 +287,12 @@ class Uploader:
     def _upload_own(self, own: _OwnRun) -> bool:
         journal = own.journal
         if journal.folder not in self._replays:
-            with contextlib.suppress(Exception):  # whatever is wrong with other runs is nothing to this one
+            with contextlib.suppress(Exception):  # errors of other runs do not concern this run
                 upload_dead_runs(journal.root)
             self._last_progress = time.monotonic()
             self._replays[journal.folder] = Replay(journal.folder)
         replay, gave_up = self._replays[journal.folder], journal.gave_up
-        moved = replay.upload(self._go_on)
+        moved = replay.upload(self._should_continue)
         own.is_uploaded = replay.ended
         own.is_done = replay.ended or gave_up
         return moved
@@ -300,7 +302,7 @@ class Uploader:
             return False
         if folder not in self._replays:
             self._replays[folder] = Replay(folder)
-        return self._replays[folder].upload(self._go_on)
+        return self._replays[folder].upload(self._should_continue)
 
     def _upload_ended(self, folder: Path) -> bool:
         if not (folder / JOURNAL).exists():
@@ -308,10 +310,10 @@ class Uploader:
         with lock_run(folder):
             replay = self._replays[folder] = Replay(folder)
             if folder in self._lost:
-                self._lost.discard(folder)  # what is cut short now goes on from where it was
+                self._lost.discard(folder)  # only once: an interrupted upload continues from its position
                 if is_delivered(folder):
-                    replay.begin_anew()
-            moved = replay.upload(self._go_on)
+                    replay.restart()
+            moved = replay.upload(self._should_continue)
         if replay.ended:
             with self._lock:
                 self._ended.discard(folder)
@@ -327,18 +329,18 @@ class Uploader:
             self._own.is_done = True
 
     def _release_own(self) -> None:
-        """Give up the lock of the run of this process, once it has ended: nobody here uploads more of it."""
+        """Release the lock of this process's run if the run has ended."""
         if self._own is not None and not self._own.journal.is_open:
             self._own.journal.release()
 
-    def _tell(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         self.error = error
-        if not self._told:
-            self._told = True
+        if not self._is_reported:
+            self._is_reported = True
             what = "run" if self._is_single else "runs"
-            told = f"hcr: MLflow does not take the {what} yet ({one_line(error)}); {self._what_goes_on}"
-            print(told, file=sys.stderr, flush=True)
+            message = f"hcr: cannot upload the {what} to MLflow yet ({one_line(error)}); {self._what_continues}"
+            print(message, file=sys.stderr, flush=True)
 
     @property
-    def _what_goes_on(self) -> str:
-        return "training goes on" if self._is_single else "the sweep goes on"
+    def _what_continues(self) -> str:
+        return "training continues" if self._is_single else "the sweep continues"

@@ -1,4 +1,4 @@
-"""The training loop, and what it shows while it runs."""
+"""The training loop, its checkpoints and its progress display."""
 
 from hcr.training.loop import EpochMetrics, TrainingState, fit
 from hcr.training.predict import predict_probabilities

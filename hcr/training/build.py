@@ -1,4 +1,4 @@
-"""Model and optimizer of a run, as its config decides them."""
+"""Builds the model and the optimizer of a run from its config."""
 
 import keras
 
@@ -8,10 +8,10 @@ from hcr.training.loop import steps_per_epoch
 
 
 def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    """Model and optimizer, for `num_train` training images."""
-    # What an earlier run of this process left behind, its precision among it, goes first.
+    """Build the model and the optimizer for `num_train` training images."""
+    # Clear the global state of an earlier run of this process, such as its precision.
     keras.utils.clear_session()
-    # Computed in bfloat16, kept in float32.
+    # mixed_bfloat16 computes in bfloat16 and keeps variables in float32.
     keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
     model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
     total_steps = steps_per_epoch(num_train, cfg.training) * cfg.training.epochs

@@ -1,7 +1,7 @@
-"""Checkpoints: where training stands after an epoch, on disk in a way that a kill at any moment leaves a good one.
+"""Checkpoints: the training state after an epoch, written so that a kill at any moment leaves a valid one.
 
-A file is a line that names the format, the SHA-256 of the rest, and a NumPy archive without Python objects. It is
-written beside its name, synced and renamed; the one before stays, should this one be damaged.
+A file has a line with the format, the SHA-256 of the rest, and a NumPy archive without Python objects. It is written
+under a temporary name, synced and renamed. The previous checkpoint is kept, in case the last one is damaged.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ VALUES = ("epoch", "history", "ended_ms", "best_epoch", "best_value")
 
 
 class DamagedCheckpoint(Exception):
-    """A file that is no checkpoint, or not any more."""
+    """The file is not a valid checkpoint."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState, fingerprint: str) -> None:
-    """Write `state` into `folder`, and remove all but the last two.
+    """Write `state` into `folder`, and remove all but the last two checkpoints.
 
     Args:
-        fingerprint: of the run that it belongs to.
+        fingerprint: the fingerprint of the run.
 
     Raises:
-        OSError: the disk is full, or `folder` cannot be written; what was there before is still good.
+        OSError: the disk is full, or `folder` cannot be written; earlier checkpoints stay valid.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: getattr(state, name) for name in VALUES} | {"fingerprint": fingerprint}
@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, state: TrainingState, fingerprint: str) -> Non
     for name in ARRAYS:
         arrays |= {f"{name}/{i:05d}": array for i, array in enumerate(getattr(state, name))}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stubs take the arrays for its one flag
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stubs confuse the arrays with its flag
     path = folder / f"{state.epoch:06d}"
     new = path.with_suffix(".new")
     try:
@@ -66,10 +66,10 @@ def save_checkpoint(folder: Path, state: TrainingState, fingerprint: str) -> Non
 
 
 def load_checkpoint(folder: Path, on_damaged: Callable[[Path, str], None]) -> tuple[TrainingState, str] | None:
-    """The last good state in `folder`, and the fingerprint of its run; None where there is none.
+    """Load the last valid state in `folder`, and the fingerprint of its run; None if there is none.
 
     Args:
-        on_damaged: told of each file that is passed over, and why.
+        on_damaged: called with each file that is skipped, and the reason.
     """
     for path in checkpoints(folder):
         try:
@@ -80,17 +80,18 @@ def load_checkpoint(folder: Path, on_damaged: Callable[[Path, str], None]) -> tu
 
 
 def read_checkpoint(path: Path) -> tuple[TrainingState, str]:
-    """The state in the file at `path`, and the fingerprint of its run.
+    """Read the state in the file at `path`, and the fingerprint of its run. Nothing is unpickled.
 
     Raises:
-        DamagedCheckpoint: it is cut short, changed, or something else; nothing in it is run.
+        DamagedCheckpoint: the file is truncated, changed, or not a checkpoint.
+        OSError: the file cannot be read.
     """
     data = path.read_bytes()
     digest, rest = data[len(FORMAT) : len(FORMAT) + DIGEST_BYTES], data[len(FORMAT) + DIGEST_BYTES :]
     if not data.startswith(FORMAT):
-        raise DamagedCheckpoint("it does not begin as a checkpoint does")
+        raise DamagedCheckpoint("it does not begin with a checkpoint's header")
     if hashlib.sha256(rest).digest() != digest:
-        raise DamagedCheckpoint("it is cut short or changed: its checksum differs")
+        raise DamagedCheckpoint("it is truncated or changed: its checksum differs")
     try:
         with np.load(io.BytesIO(rest), allow_pickle=False) as archive:
             values: dict[str, Any] = json.loads(archive["values"].tobytes())
@@ -98,8 +99,8 @@ def read_checkpoint(path: Path) -> tuple[TrainingState, str]:
             state |= {name: [archive[key] for key in _keys(archive.files, name)] for name in ARRAYS}
             state["best_probabilities"] = archive["best_probabilities"]
         return TrainingState(**state), str(values["fingerprint"])
-    except Exception as error:  # with a right checksum: somebody's own making, which can fail in any way
-        raise DamagedCheckpoint(f"it does not hold a training state ({one_line(error)})") from error
+    except Exception as error:  # a forged file with a valid checksum can fail in any way
+        raise DamagedCheckpoint(f"it has no training state ({one_line(error)})") from error
 
 
 def _keys(names: list[str], kind: str) -> Iterator[str]:
@@ -107,7 +108,7 @@ def _keys(names: list[str], kind: str) -> Iterator[str]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name is on disk too, not only what it names."""
+    """Sync the folder, so that the new file name is on disk too."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,4 +1,4 @@
-"""The training loop: shuffled epochs, validation after each, the best weights kept, all of it resumable."""
+"""The training loop: shuffled epochs, validation after each, best weights kept, resumable after every epoch."""
 
 import math
 import time
@@ -24,12 +24,19 @@ EpochMetrics = dict[str, float]
 Arrays = list[NDArray[Any]]
 OnSteps = Callable[["StepsDone"], None]
 
-STEPS_PER_CALL = 16  # steps in one call of the traced function: often enough for a display, too rare to cost
+STEPS_PER_CALL = 16  # steps per call of the traced function: a smooth display at negligible cost
 
 
 @dataclass(frozen=True)
 class StepsDone:
-    """Where an epoch stands: its number from 1, steps done and in all, and what it came to so far."""
+    """Progress within an epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        steps, num_steps: steps done, and steps of the epoch.
+        loss, accuracy: means over the epoch's images so far.
+        images_per_s: training speed of the epoch so far.
+    """
 
     epoch: int
     steps: int
@@ -41,19 +48,19 @@ class StepsDone:
 
 @dataclass
 class TrainingState:
-    """Where training stands after an epoch; enough to go on from there to the bit.
+    """The training state after an epoch; training that resumes from it gives bit-identical results.
 
     Attributes:
         epoch: epochs done.
         history: the metrics of each epoch, by their public names.
-        ended_ms: when each epoch ended, in milliseconds since 1970.
-        best_epoch: the one whose weights are kept, counted from 1; 0 before the first.
-        best_value: the monitored metric there.
-        best_weights: the model's weights there, or their average where one is kept.
-        best_probabilities: (N, K), what the model says there of the validation images.
-        variables: every variable of the model, the state of its random streams included.
-        optimizer_variables: every variable of the optimizer, its step count included.
-        average: the average of weights, where one is kept.
+        ended_ms: the time at the end of each epoch, in milliseconds since 1970.
+        best_epoch: the epoch whose weights are kept, counted from 1; 0 before the first.
+        best_value: the monitored metric of that epoch.
+        best_weights: the model's weights after that epoch, or their average if weights are averaged.
+        best_probabilities: (N, K), predictions of the validation images after that epoch.
+        variables: all variables of the model, including the state of its random generators.
+        optimizer_variables: all variables of the optimizer, including its step count.
+        average: the average of weights; empty if weights are not averaged.
     """
 
     epoch: int = 0
@@ -74,9 +81,10 @@ class TrainingState:
 
 
 def steps_per_epoch(num_images: int, training: TrainingConfig) -> int:
-    """Steps in an epoch: those asked for, or as many as the images take; the last one takes what is left."""
-    whole = math.ceil(num_images / training.batch_size)
-    return min(whole, training.steps_per_epoch or whole)
+    """Steps in an epoch: `training.steps_per_epoch`, but at most one pass over the images; the last batch may be
+    smaller."""
+    one_pass = math.ceil(num_images / training.batch_size)
+    return min(one_pass, training.steps_per_epoch or one_pass)
 
 
 def fit(
@@ -93,26 +101,26 @@ def fit(
     on_epoch: Callable[[TrainingState], None] | None = None,
     on_steps: OnSteps | None = None,
 ) -> TrainingState:
-    """Train `model`, and leave it with the weights of its best epoch, or of its last where `training.keep` says so.
+    """Train `model`, and set it to the weights of its best epoch, or of its last if `training.keep` is "last".
 
     Args:
-        model: as `build_model` makes it.
-        optimizer: as `build_optimizer` makes it.
-        train: images to learn from.
-        val: images to measure each epoch on.
+        model: from `build_model`.
+        optimizer: from `build_optimizer`.
+        train: training images.
+        val: validation images, evaluated after each epoch.
         training: epochs, batch size, label smoothing, patience ...
-        augmentation: what is done to training images.
-        monitor: a key of MONITORS; picks the best epoch and stops early.
-        seed: decides the order of the images and what augmentation draws, with the epoch's number.
-        state: where to go on from; None starts.
+        augmentation: random changes of training images.
+        monitor: a key of MONITORS; the metric for the best epoch and for early stopping.
+        seed: determines the order of the images and the augmentation, together with the epoch and the step.
+        state: the state to resume from; None: train from the start.
         on_epoch: called after each epoch.
-        on_steps: called every few steps with where the epoch stands.
+        on_steps: called every few steps with the progress of the epoch.
 
     Returns:
         The state after the last epoch.
 
     Raises:
-        TrainingError: the loss is no longer a finite number.
+        TrainingError: the loss, a weight or an output is NaN or infinite.
     """
     state = state or TrainingState()
     steps = TrainingSteps(model, optimizer, train, training, augmentation)
@@ -166,7 +174,7 @@ def _train_epoch(
     seed: int,
     on_steps: OnSteps | None,
 ) -> tuple[float, float, int]:
-    """Mean loss and accuracy over the epoch's images, measured as they were trained on, and how many these are."""
+    """Train one epoch; return mean loss and accuracy over its images, as seen in training, and their number."""
     num_steps = steps_per_epoch(num_images, training)
     order = np.random.default_rng([seed, epoch]).permutation(num_images)[: num_steps * training.batch_size]
     per_call = training.batch_size * STEPS_PER_CALL
@@ -196,7 +204,7 @@ def _train_epoch(
 
 
 def is_better(value: float, best: float, monitor: str, min_delta: float) -> bool:
-    """Whether `value` improves on `best` by more than `min_delta`, in the monitored metric's own direction."""
+    """True if `value` improves on `best` by more than `min_delta`, in the direction of the monitored metric."""
     gain = value - best if MONITORS[monitor] else best - value
     return gain > min_delta
 

@@ -1,4 +1,4 @@
-"""Probabilities from a model, in slices, without tracing twice."""
+"""Prediction in slices, with a function that is traced once per model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from hcr.data.pixels import Images
 
-SLICE = 1_000  # images a call: large enough to keep the cores busy, small enough for the caches
+SLICE = 1_000  # images per call: large enough to keep the cores busy, small enough for the caches
 
 _compiled: "WeakKeyDictionary[keras.Model, Callable[[Any], Any]]" = WeakKeyDictionary()
 
 
 def predict_probabilities(model: keras.Model, images: Images) -> NDArray[np.float32]:
-    """What `model` says of `images`.
+    """Predict class probabilities.
 
     Args:
-        model: from uint8 images to probabilities over K classes.
+        model: maps uint8 images to probabilities over K classes.
         images: (N, H, W, C), 0..255.
 
     Returns:
@@ -32,14 +32,14 @@ def predict_probabilities(model: keras.Model, images: Images) -> NDArray[np.floa
 
 
 def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
-    """One traced function a model, kept as long as the model is."""
+    """The traced function of a model, cached as long as the model lives."""
     if model not in _compiled:
         images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-        # A function that held the model would keep its own key alive, and the model with it.
-        held = ref(model)
+        # A strong reference to the model, the key of the cache, would keep it alive forever.
+        weak = ref(model)
 
         def predict(batch: Any) -> Any:
-            alive = held()
+            alive = weak()
             assert alive is not None
             return alive(batch, training=False)
 

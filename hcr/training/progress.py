@@ -1,4 +1,4 @@
-"""What training shows while it runs: a live line where there is a terminal, a line an epoch everywhere."""
+"""Progress display of training: a live line in a terminal, and one line per epoch everywhere."""
 
 import sys
 import time
@@ -14,12 +14,12 @@ from hcr.training.loop import StepsDone, TrainingState
 class ProgressDisplay:
     """Shows epoch, loss, accuracy, images per second and the time left.
 
-    Its `on_steps` and `on_epoch` are what `fit` calls.
+    Pass its `on_steps` and `on_epoch` to `fit`.
 
     Args:
-        epochs: how many there will be at most.
-        keeps_best: whether the best epoch is what the run ends with, and not the last.
-        console: where to; standard output by default. Without a terminal only finished epochs are printed.
+        epochs: the maximum number of epochs.
+        keeps_best: the run keeps the weights of the best epoch, not of the last.
+        console: standard output by default. Without a terminal only finished epochs are printed.
     """
 
     def __init__(self, epochs: int, console: PlainConsole | None = None, *, keeps_best: bool = True) -> None:
@@ -48,7 +48,7 @@ class ProgressDisplay:
         self._progress.stop()
 
     def on_steps(self, now: StepsDone) -> None:
-        """Move the live line."""
+        """Update the live line."""
         self._steps = now.num_steps
         if self._started is None:
             self._started, self._first_epoch = time.monotonic(), now.epoch - 1
@@ -65,17 +65,17 @@ class ProgressDisplay:
             numbers=f"loss {now.loss:.4f}  accuracy {now.accuracy:.4f}  {now.images_per_s:,.0f} images/s"
             f"  {self._left(done)} left",
         )
-        self._progress.start()  # once; not before: a download may have a live line of its own until then
+        self._progress.start()  # does nothing after the first call; not earlier, as a download may show its own bar
         self._progress.refresh()
 
     def on_epoch(self, state: TrainingState) -> None:
-        """Print the epoch that has just ended."""
+        """Print a line for the epoch that has just ended."""
         if self._task is not None:
-            self._progress.update(self._task, visible=False)  # until there are steps again: saving is none
+            self._progress.update(self._task, visible=False)  # until the next steps: saving makes no progress
         metrics = state.history[-1]
         width = len(str(self._epochs))
         done = (state.epoch - self._first_epoch) * self._steps
-        best = "  best" if self._keeps_best and state.best_epoch == state.epoch else ""  # kept so far
+        best = "  best" if self._keeps_best and state.best_epoch == state.epoch else ""  # best so far
         parts = [
             f"epoch {state.epoch:{width}d}/{self._epochs}",
             f"loss {metrics['train/loss']:.4f}",
@@ -85,13 +85,13 @@ class ProgressDisplay:
             f"{metrics['time/images_per_s']:,.0f} images/s",
             f"{self._left(done)} left{best}",
         ]
-        # A narrow terminal would break the line inside a word or a number.
+        # Fold between the parts: a narrow terminal would break the line inside a word or a number.
         across = self._console.width if self._console.is_interactive else sys.maxsize
         for line in fold(parts, across, between="  "):
             self._console.print(line)
 
     def _left(self, steps_done: int) -> str:
-        """Minutes and seconds until the last epoch would end, at the pace so far."""
+        """Estimated time until the end of the last epoch, as minutes:seconds."""
         assert self._started is not None
         total = (self._epochs - self._first_epoch) * self._steps
         elapsed_s = time.monotonic() - self._started

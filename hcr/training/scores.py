@@ -1,4 +1,4 @@
-"""Scores of a trained model: its predictions of validation and test, and how good they are."""
+"""Predictions and metrics of a trained model on validation and test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from hcr.training.predict import predict_probabilities
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Predictions of a trained model, and how good they are.
+    """Predictions and metrics of a trained model.
 
     Attributes:
-        state: where its training ended.
-        probabilities: (N, K), of "val", and of "test" where that was scored.
-        val, test: the scores of each; `test` is None where it was not scored.
+        state: the final training state.
+        probabilities: (N, K), for "val", and for "test" if it was scored.
+        val, test: the metrics; `test` is None if it was not scored.
     """
 
     state: TrainingState
@@ -30,17 +30,17 @@ class Scores:
 
     @property
     def judged_by(self) -> str:
-        """The images that a run is judged by, and its pictures are of: "test" where it was scored, else "val"."""
+        """The part whose metrics and pictures the run shows: "test" if it was scored, else "val"."""
         return "val" if self.test is None else "test"
 
     @property
     def evaluation(self) -> Evaluation:
-        """The scores that a run is judged by."""
+        """The metrics of the part `judged_by`."""
         return self.val if self.test is None else self.test
 
 
 def score(model: keras.Model, splits: Splits, state: TrainingState, *, with_test: bool) -> Scores:
-    """Evaluate `model`, as `fit` left it, on validation, and on test too if `with_test`."""
+    """Evaluate `model`, trained by `fit`, on validation, and also on test if `with_test`."""
     probabilities = {"val": state.best_probabilities}
     val = evaluate(probabilities["val"], splits.val.labels, splits.class_names)
     test = None

@@ -1,4 +1,4 @@
-"""The steps of training, traced once: gather, augment, forward, backward, update, average."""
+"""The training step, traced once: gather, augment, forward, backward, update, average."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +15,14 @@ from hcr.model.augmentations import Augmentation
 
 
 class TrainingSteps:
-    """Steps of one model on one set of images.
+    """Training steps of one model on one set of images.
 
     Args:
-        model, optimizer: what is trained; the optimizer is built here.
-        train: the images, held once as uint8.
-        training: batch size, label smoothing, class weights, decay of the average of weights.
-        augmentation: what is done to a batch.
+        model: the model to train.
+        optimizer: its optimizer, which is built here.
+        train: the images, kept in memory once as uint8.
+        training: batch size, label smoothing, class weights, decay of the weight average.
+        augmentation: random changes of each batch.
     """
 
     def __init__(
@@ -45,30 +46,30 @@ class TrainingSteps:
         if training.class_weights == "balanced":
             self._class_weights = tf.constant(balanced_class_weights(train.labels, self._num_classes))
         self._decay = training.average_decay
-        # An average of all weights, those of batch norm too; empty where none is asked for.
+        # The average of all weights, including those of batch norm; empty without `average_decay`.
         self.average = [tf.Variable(weight, trainable=False) for weight in model.weights] if self._decay else []
         self._traced = tf.function(
             self._run,
             input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int64)],
-            autograph=False,  # rewriting Python takes longer than tracing it, and the one loop is written out
+            autograph=False,  # slower than tracing, and not needed: the loop is a tf.while_loop
         )
 
     def run(self, order: NDArray[np.int32], seed_and_step: list[int]) -> Any:
-        """Train on the images of the indices `order`, a batch after the other.
+        """Train on the images with the indices `order`, batch after batch.
 
         Args:
             order: (n,), indices of images.
-            seed_and_step: the run's seed, and the number of the first step here since the run began.
+            seed_and_step: the run's seed, and the number of the first of these steps, counted from the run's start.
 
         Returns:
-            The loss of each step, the images in each, how many images were right in all, and whether the weights are
-            finite numbers afterwards.
+            The loss of each step, the number of images in each, the number of images classified correctly, and
+            whether all weights are finite afterwards.
         """
         return self._traced(order, np.array(seed_and_step, np.int64))
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """The model with the average of its weights, where one is kept; with its own again afterwards."""
+        """Give the model the average of its weights, if there is one, within the `with`."""
         if not self.average:
             yield
             return
@@ -87,13 +88,13 @@ class TrainingSteps:
             hits = tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
             return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(index))
 
-        # What does not depend on weights, such as the augmentation of the batches to come, runs ahead of the step.
+        # In one loop, TensorFlow can augment later batches during a step: augmentation does not depend on weights.
         _, right, losses, sizes = tf.while_loop(
             lambda step, *_: step < steps,
             one_more,
             (tf.constant(0), tf.constant(0), tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)),
         )
-        # oneDNN's pooling and activation take NaN for 0, so broken weights need not show in the loss.
+        # oneDNN's pooling and activation turn NaN into 0, so NaN weights may not show in the loss.
         sums = [tf.reduce_sum(tf.abs(weight)) for weight in self._model.trainable_weights]
         return losses.stack(), sizes.stack(), right, tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
@@ -112,7 +113,8 @@ class TrainingSteps:
         return loss, probabilities, classes
 
     def _update_average(self, step: Any) -> None:
-        """An exponential average, which early on decays faster, so that the initial weights are soon forgotten."""
+        """Update the exponential moving average; its decay is smaller in the first steps, to forget the initial
+        weights."""
         if not self.average:
             return
         done = tf.cast(step, tf.float32) + 1
@@ -122,10 +124,10 @@ class TrainingSteps:
 
 
 def balanced_class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
-    """Weights (K,) with which every class counts for the same in all, and the mean over images is 1.
+    """Weights (K,) that give every class the same total weight; the mean weight of the images is 1.
 
     Args:
-        labels: (N,), integers in [0, K), each of them there.
+        labels: (N,), integers in [0, K); every class occurs.
         num_classes: K.
 
     Source:

@@ -1,4 +1,4 @@
-"""TensorFlow's threads, which have to be set before its first op."""
+"""TensorFlow's number of threads, which must be set before its first op."""
 
 import tensorflow as tf
 
@@ -6,19 +6,19 @@ from hcr.config.errors import ConfigError
 
 
 def configure_threads(threads: int) -> None:
-    """Compute with `threads` threads, and with ops whose results do not depend on timing.
+    """Use `threads` threads, and deterministic ops.
 
     Raises:
-        ConfigError: this process has computed with another number already.
+        ConfigError: TensorFlow already runs with another number in this process.
     """
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError as error:  # TensorFlow is initialised: fine, as long as nothing would change
+    except RuntimeError as error:  # TensorFlow is initialised: only the same number of threads is possible
         now = tf.config.threading.get_intra_op_parallelism_threads()
         if now != threads:
             raise ConfigError(
-                f"training.threads: expected {now}, with which this process has started TensorFlow, got {threads};"
-                " runs with other numbers of threads need a process each"
+                f"training.threads: expected {now}, with which this process started TensorFlow, got {threads};"
+                " a run with another number of threads needs its own process"
             ) from error
     tf.config.experimental.enable_op_determinism()

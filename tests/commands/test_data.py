@@ -36,7 +36,7 @@ def test_the_table_counts_what_training_would_see(hcr: Hcr) -> None:
     assert f"dataset digest {splits.dataset_digest}" in done.stdout
     assert f"split digest   {splits.split_digest}" in done.stdout
     assert "from           scikit-learn's digits" in done.stdout
-    assert "no validation or test image also stands in training" in done.stdout
+    assert "no validation or test image is also in training" in done.stdout
 
 
 def test_the_pictures_are_where_it_says(hcr: Hcr, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_pictures_that_cannot_be_written_are_one_line(hcr: Hcr, tmp_path: Path, 
     done = hcr("data", env={"HCR_OUTPUT_DIR": str(tmp_path / "root")})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"hcr: {tmp_path / 'root' / 'data'}: expected a folder to write pictures into (")
+    assert line.startswith(f"hcr: {tmp_path / 'root' / 'data'}: expected a folder that can be written (")
     assert line.endswith("); HCR_OUTPUT_DIR names another")
 
 
@@ -178,5 +178,5 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "expected a folder to write pictures into ([Errno 27] File too large" in line
+    assert "expected a folder that can be written ([Errno 27] File too large" in line
     assert list((tmp_path / "root" / "data").iterdir()) == []

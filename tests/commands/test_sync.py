@@ -100,7 +100,7 @@ def test_a_sweep_whose_database_was_removed_is_delivered_again_as_a_tree(root: P
     sync.main([])
     Path(uri.removeprefix("sqlite:///")).unlink()
     done = run_hcr("sync", cwd=tmp_path)  # MLflow keeps a removed database open in this process
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 delivered, 0 still running, 0 not delivered")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 uploaded, 0 still running, 0 not uploaded")
     other = root / "copy.db"
     other.write_bytes((root / "mlflow.db").read_bytes())
     found = runs(f"sqlite:///{other}")
@@ -180,11 +180,11 @@ def test_what_a_store_lacks_of_a_run_is_said_and_repaired_exactly_once(
     run_id = read_position(folder)["run_id"]
     whole = snapshot(uri, folder.name)
     assert sync.main(["--check"]) == 0
-    assert capsys.readouterr().out.endswith("1 whole, 0 still running, 0 not\n")
+    assert capsys.readouterr().out.endswith("1 complete, 0 still running, 0 incomplete\n")
     damage(uri, run_id, root / "artifacts" / run_id)
     assert sync.main(["--check"]) == 1
     said = capsys.readouterr().out
-    assert f"run {folder.name} is not in MLflow as a whole; missing: {told}" in said
+    assert f"run {folder.name} is incomplete in MLflow; missing: {told}" in said
     assert sync.main(["--check"]) == 1  # to look changes nothing
     assert sync.main([] if is_seen_by_a_search else ["--repair"]) == 0
     assert sync.main(["--check"]) == 0
@@ -230,7 +230,8 @@ def test_a_run_that_was_deleted_in_mlflow_is_said_and_not_made_again(
     open_store(uri).delete_run(read_position(folder)["run_id"])
     capsys.readouterr()
     assert sync.main([]) == 0
-    assert f"1 run was deleted in MLflow (`mlflow runs restore` restores one): {folder.name}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"1 run was deleted in MLflow (`mlflow runs restore` restores a run): {folder.name}" in said
     with lock_run(folder):  # and hears something later
         add_events(folder, [{"event": "tags", "values": {"late": "yes"}}])
     assert sync.main([]) == 0
@@ -253,7 +254,7 @@ def test_a_run_that_was_deleted_for_good_by_gc_is_not_made_again(root: Path, uri
 def test_runs_aimed_at_a_wrong_store_are_aimed_at_another_together(root: Path, uri: str) -> None:
     parent, child = sweep(root, NOWHERE)
     other = write_run(root, uri)
-    with pytest.raises(TrackingError, match=r"^not delivered: "):
+    with pytest.raises(TrackingError, match=r"^not uploaded: "):
         sync.main([])
     assert sync.main(["--to", uri, child.name]) == 0
     found = runs(uri)
@@ -277,7 +278,7 @@ def test_a_run_that_is_given_up_is_never_reported_again(
 ) -> None:
     parent, child = sweep(root, NOWHERE)
     assert sync.main(["--forget", parent.name]) == 0
-    assert capsys.readouterr().out.count("is given up: it is never delivered") == 2
+    assert capsys.readouterr().out.count("will never be uploaded") == 2
     assert sync.main([]) == 0
     assert sync.main(["--check"]) == 0
     assert (parent / JOURNAL).exists()
@@ -298,7 +299,7 @@ def test_a_running_run_is_neither_aimed_elsewhere_nor_given_up(root: Path, uri: 
     [
         (["--to", "mlruns"], "--to: expected a URI such as"),
         (["--forget"], "--forget: expected RUN"),
-        (["--check", "--repair"], "do not go together"),
+        (["--check", "--repair"], "cannot be combined"),
     ],
 )
 def test_flags_that_cannot_be_are_refused(words: list[str], told: str) -> None:
@@ -314,7 +315,7 @@ def test_a_store_that_is_away_is_tried_once_and_others_are_delivered_to(
     here = write_run(root, uri)
     with pytest.raises(TrackingError, match=r"\(and 2 more\)$"):
         sync.main([])
-    assert capsys.readouterr().out == "1 delivered, 0 still running, 3 not delivered\n"
+    assert capsys.readouterr().out == "1 uploaded, 0 still running, 3 not uploaded\n"
     assert set(runs(uri)) == {here.name}
 
 
@@ -351,7 +352,7 @@ sys.exit(main(["sync"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"hcr: not delivered: {folder.name}: (sqlite3.OperationalError) database is locked\n"
+    assert done.stderr == f"hcr: not uploaded: {folder.name}: (sqlite3.OperationalError) database is locked\n"
 
 
 def test_a_check_that_cannot_compare_says_what_and_why(
@@ -366,9 +367,9 @@ def test_a_check_that_cannot_compare_says_what_and_why(
     (damaged / JOURNAL).write_text("".join([journal[0], "no event\n", *journal[2:]]))
     assert sync.main(["--check"]) == 1
     *lines, count = capsys.readouterr().out.splitlines()
-    assert count == "0 whole, 0 still running, 0 not, 3 could not be compared"
+    assert count == "0 complete, 0 still running, 0 incomplete, 3 could not be compared"
     assert len(lines) == 2, "one line a store that is away, and one a damaged journal"
-    assert any(line.startswith(f"note: {NOWHERE} cannot be asked (") for line in lines)
+    assert any(line.startswith(f"note: {NOWHERE} cannot be reached (") for line in lines)
     assert any(line.startswith(f"note: run {damaged.name} cannot be compared (") for line in lines)
 
 
@@ -400,7 +401,7 @@ def test_a_run_that_gc_removed_is_not_said_to_be_restorable(
     capsys.readouterr()
     assert sync.main([]) == 0
     said = capsys.readouterr().out
-    assert "1 run was removed from MLflow for good (`hcr sync --to URI RUN` delivers one to a store anew)" in said
+    assert "1 run was permanently deleted from MLflow (`hcr sync --to URI RUN` uploads a run again)" in said
     assert "restore" not in said
     assert sync.main(["--to", uri, folder.name]) == 0  # the remedy
     assert set(runs(uri)) == {folder.name}

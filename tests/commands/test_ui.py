@@ -71,7 +71,7 @@ def test_without_a_run_there_is_one_line_that_says_how_to_make_one(hcr: Hcr) -> 
     done = hcr("ui")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "no runs yet; `hcr train` makes the first" in done.stderr
+    assert "no runs yet; `hcr train` records one" in done.stderr
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def store(tmp_path: Path, empty_store: Path) -> Path:
 
 def test_a_database_that_is_damaged_is_one_line_that_names_it(store: Path) -> None:
     store.write_bytes(store.read_bytes()[:100] + bytes(range(256)) * 40)
-    with pytest.raises(TrackingError, match=f"^{store}: expected a database of MLflow's that can be read "):
+    with pytest.raises(TrackingError, match=f"^{store}: expected a readable MLflow database "):
         ui.main([])
 
 
@@ -112,7 +112,8 @@ def test_a_store_that_may_only_be_read_is_shown(recorded: tuple[Path, str]) -> N
         before = {path: path.read_bytes() for path in (place / "output").rglob("*") if path.is_file()}
         with serving(command, own, MLFLOW_TRACKING_URI=f"sqlite:///{place}/output/mlflow.db", HOME=str(own)) as server:
             assert server.stdout is not None
-            told = f"note: {place}/output/mlflow.db cannot be written; it names artifacts in {recorded[0]}/output"
+            told = f"note: {place}/output/mlflow.db cannot be written;"
+            told += f" its artifact paths still point to {recorded[0]}/output"
             assert server.stdout.readline().startswith(told)
             line = server.stdout.readline()
             (address,) = re.findall(r"http://\S+", line)
@@ -154,7 +155,7 @@ def test_a_port_that_is_taken_is_said(recorded: tuple[Path, str], hcr: Hcr) -> N
         taken.listen()
         port = taken.getsockname()[1]
         done = hcr("ui", "--port", str(port), env={"HCR_OUTPUT_DIR": str(recorded[0] / "output")})
-    assert (done.returncode, done.stderr) == (1, f"hcr: --port: expected a free port, and {port} is taken\n")
+    assert (done.returncode, done.stderr) == (1, f"hcr: --port: expected a free port, but {port} is taken\n")
 
 
 @pytest.mark.slow
@@ -167,8 +168,8 @@ def test_a_database_that_is_gone_is_made_again_and_the_printed_address_answers_b
     command = [sys.executable, "-m", "hcr", "ui", "--port", str(port)]
     with serving(command, tmp_path, MLFLOW_STATIC_PREFIX="/mlflow") as server:
         assert server.stdout is not None
-        assert server.stdout.readline() == "MLflow has lost 1 of the runs; they are delivered again\n"
-        assert server.stdout.readline() == "1 of 1 delivered\n"
+        assert server.stdout.readline() == "MLflow has lost 1 of the runs; uploading them again\n"
+        assert server.stdout.readline() == "1 of 1 uploaded\n"
         (address,) = re.findall(r"http://\S+/mlflow", server.stdout.readline())
         with urllib.request.urlopen(f"{address}/", timeout=30) as answer:
             assert answer.status == 200

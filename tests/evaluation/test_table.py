@@ -41,7 +41,7 @@ def test_a_table_is_aligned_and_says_what_is_left_out():
         "    point           n    mean     ± sd      95 % interval  params",
         "=1  model.depth=3   2  0.9800  ±0.0141   0.8529 to 1.1071   1,234",
         "=2  model.depth=10  2  0.6000  ±0.1414  -0.6706 to 1.8706",
-        "= cannot be told from the best",
+        "= not significantly different from the best",
     ]
     assert format_table(board, limit=1).splitlines()[2] == "and 1 more point, 1 of them tied (=)"
 

@@ -161,7 +161,7 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
     client = open_store(uri)
     client.delete_experiment(client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts")))
     journal = write_run(tmp_path / "output", uri)
-    with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' has been deleted"):
+    with pytest.raises(Exception, match=r"tracking\.experiment_name: 'tests' was deleted"):
         Replay(journal.folder).upload()
 
 
@@ -197,7 +197,7 @@ def test_artifacts_that_are_gone_from_the_disk_hold_up_nothing_and_are_said_once
     assert everything(made)["artifacts"] == {"model/MLmodel", "model/data/weights"}
     assert everything(made)["info"][1] == "FINISHED"
     (told,) = capsys.readouterr().err.splitlines()
-    assert "1 artifact (plots/curves.png) cannot be delivered, as the files are gone" in told
+    assert "1 artifact (plots/curves.png) cannot be uploaded: the files are gone" in told
 
 
 def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, made: str) -> None:

@@ -174,8 +174,8 @@ def test_a_store_that_is_not_there_is_said_once_and_costs_no_event(
     assert not Replay(journal.folder).ended
     assert [event["event"] for event, _ in read_events(journal.folder)] == ["run", "end"]
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("hcr: MLflow does not take the run yet (")
-    assert told.endswith("; training goes on")
+    assert told.startswith("hcr: cannot upload the run to MLflow yet (")
+    assert told.endswith("; training continues")
 
 
 def test_an_outage_is_said_once_for_all_runs_and_ends_within_its_time(
@@ -192,8 +192,8 @@ def test_an_outage_is_said_once_for_all_runs_and_ends_within_its_time(
         assert (uploader.num_left, uploader.error is None) == (3, False)
         assert uploader.find(NOWHERE, "tests", folders[0].name) is None
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("hcr: MLflow does not take the runs yet (")
-    assert told.endswith("; the sweep goes on")
+    assert told.startswith("hcr: cannot upload the runs to MLflow yet (")
+    assert told.endswith("; the sweep continues")
 
 
 def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
@@ -252,7 +252,7 @@ def test_a_run_that_is_deleted_while_it_is_made_is_waited_for_no_longer(
     told = capsys.readouterr().err
     assert f"run {journal.key} was deleted in MLflow; `mlflow runs restore --run-id " in told
     assert told.endswith(f"the run was deleted in MLflow; its journal and artifacts are in {journal.folder}\n")
-    assert "`hcr sync` delivers it" not in told
+    assert "`hcr sync` uploads the rest" not in told
     lock_run(journal.folder).close()
 
 
@@ -277,7 +277,7 @@ def test_a_run_of_many_that_is_deleted_while_it_is_trained_is_said_once_and_hold
             uploader.finish(journal.folder)
             assert uploader.num_left == 0
     assert said.startswith(f"hcr: run {journal.key} was deleted in MLflow; ")
-    assert said.endswith("; the sweep goes on\n")
+    assert said.endswith("; the sweep continues\n")
     assert capsys.readouterr().err == ""
 
 

@@ -78,7 +78,7 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_is_told(tmp_path: Path) 
     found = load_checkpoint(tmp_path, lambda path, why: told.append(f"{path.name}: {why}"))
     assert found is not None
     assert_equal(found[0], state(4))
-    assert told == ["000005: it is cut short or changed: its checksum differs"]
+    assert told == ["000005: it is truncated or changed: its checksum differs"]
     (tmp_path / "000004").write_bytes(b"")
     assert load_checkpoint(tmp_path, lambda path, why: told.append(why)) is None
 
@@ -130,7 +130,7 @@ def test_a_stranger_s_checkpoint_with_a_right_checksum_runs_no_code(tmp_path: Pa
     np.savez(buffer, values=np.array([Evil()], dtype=object))
     for content in (buffer.getvalue(), b"", b"PK", b"not an archive at all"):
         (tmp_path / "evil").write_bytes(signed(content))
-        with pytest.raises(DamagedCheckpoint, match="does not hold a training state"):
+        with pytest.raises(DamagedCheckpoint, match="it has no training state"):
             read_checkpoint(tmp_path / "evil")
 
 
