@@ -178,7 +178,7 @@ ROWS = [
     row("other tool's verb", "", "verb: no 'fit' here; write hcr train", verb="fit"),
     row("unknown verb", "", "no 'tran' here; did you mean 'train'?", verb="tran"),
     row("no such folder", "--config-dir\tnowhere", "--config-dir: expected a folder, got 'nowhere'"),
-    row("resolve alone", "--resolve\tcheck_only=true", "--resolve: expected beside --cfg or --help"),
+    row("resolve alone", "--resolve\tcheck_only=true", "--resolve: expected together with --cfg or --help"),
     row("other config path", "--config-path\t.", "--config-path: hcr's own config cannot be replaced"),
     row("other config name", "--config-name\tnope", "--config-name: ", "nope"),
     row("rerun of a pickle", "--experimental-rerun\tx.pkl", "--experimental-rerun: not allowed"),
