@@ -113,7 +113,7 @@ def caveats(facts: CardFacts) -> list[str]:
     if absent:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
-        found.append(f"{facts.duplicates:,} of the images scored here also stand in training, pixel for pixel.")
+        found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
     if facts.data_note is not None:
         found.append(_plain(f"{facts.data_note}.", LONGEST_SETTINGS))
     if facts.is_patched:
