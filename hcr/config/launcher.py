@@ -51,9 +51,7 @@ class RayConfig(LauncherConfig):
     ]
     cpus_per_trial: Cpus
     gpus_per_trial: Annotated[float, Field(ge=0, description="GPUs per trial; may be a fraction")]
-    transfer_every: Annotated[
-        Count, Field(description="epochs between two transfers of a run's checkpoint; more saves network traffic")
-    ]
+    transfer_every: Annotated[Count, Field(description="epochs between two transfers of a run's checkpoint")]
 
     @property
     def cpus(self) -> int | None:

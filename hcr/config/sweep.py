@@ -23,7 +23,7 @@ class SweepConfig(Settings):
     ]
     pruner: Annotated[
         Literal["none", "median", "percentile", "asha", "hyperband"],
-        Field(description="rule that stops unpromising runs of a search early"),
+        Field(description="rule that prunes runs of a search"),
     ]
     pruner_startup: Annotated[Count, Field(description="median, percentile: runs that finish before any is pruned")]
     pruner_warmup: Annotated[int, Field(ge=0, description="epochs before a run can be pruned")]
@@ -32,7 +32,7 @@ class SweepConfig(Settings):
     ]
     design: Annotated[
         Literal["full", "around"],
-        Field(description="full: the product of all axes; around: the base config, then one axis varied at a time"),
+        Field(description="full: all combinations; around: the base config, then one axis varied at a time"),
     ]
     sample: Annotated[Count | None, Field(description="number of grid points to draw, by the seed; null: all")]
     max_time: Annotated[
@@ -48,7 +48,7 @@ class SweepConfig(Settings):
     ]
     confirm: Annotated[
         Annotated[int, Field(ge=2)] | None,
-        Field(description="number of fresh seeds on which to train the two best points; quote only those results"),
+        Field(description="fresh seeds to train the two best points on; quote only their results"),
     ]
 
     @model_validator(mode="after")

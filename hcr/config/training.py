@@ -30,7 +30,7 @@ class TrainingConfig(Settings):
     min_delta: Annotated[float, Field(ge=0, description="smallest change of `monitor` that counts as an improvement")]
     keep: Annotated[
         Literal["best", "last"],
-        Field(description="weights kept; best: of the best epoch by `monitor`; last: of the last (patience: null)"),
+        Field(description="weights to keep; best: best epoch by `monitor`; last: last epoch (patience: null)"),
     ]
     class_weights: Annotated[
         Literal["none", "balanced"],
@@ -38,7 +38,7 @@ class TrainingConfig(Settings):
     ]
     average_decay: Annotated[
         Annotated[float, Field(gt=0, lt=1)] | None,
-        Field(description="decay per step of the weight average that is validated and kept; null: no average"),
+        Field(description="decay per step of the weight average, which is then used; null: no average"),
     ]
     precision: Annotated[
         Literal["float32", "bfloat16"],

@@ -129,7 +129,7 @@ def load_mat(path: Path, cfg: Arrays) -> Dataset:
 def _check_declared(path: Path, cfg: Arrays, *, has_official_test: bool, has_groups: bool) -> None:
     """Refuse a file that does not match the config: the gate accepted the split by what the config declares."""
     for key, has, what in (
-        ("has_official_test", has_official_test, "test images of its own"),
+        ("has_official_test", has_official_test, "official test images"),
         ("has_groups", has_groups, "groups"),
     ):
         declared = getattr(cfg, key)

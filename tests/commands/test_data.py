@@ -66,7 +66,7 @@ def test_it_imports_neither_tensorflow_nor_keras_nor_mlflow(tmp_path: Path) -> N
         (["dataset.limit=1798"], "hcr: dataset.limit: expected at most the 1,797 images of scikit-learn's digits"),
         (["split=grouped"], "hcr: split.name: expected a data set whose images are in groups"),
         (["model.depth=9"], "hcr: model.depth: block 4"),
-        (["seed=1,2"], "hcr: seed: 1,2 is several values"),
+        (["seed=1,2"], "hcr: seed: 1,2 means several values"),
         (["--wrong"], "hcr: hcr data: unrecognized arguments: --wrong"),
     ],
 )

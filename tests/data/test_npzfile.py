@@ -265,8 +265,8 @@ def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> 
 @pytest.mark.parametrize(
     ("arrays", "declared", "told"),
     [
-        (with_test(), {"official": False}, "expected no test images of its own (dataset.has_official_test: false"),
-        (one_set(), {"official": True}, "expected test images of its own (dataset.has_official_test: true"),
+        (with_test(), {"official": False}, "expected no official test images (dataset.has_official_test: false"),
+        (one_set(), {"official": True}, "expected official test images (dataset.has_official_test: true"),
         (
             one_set(),
             {"official": False, "has_groups": True},

@@ -50,7 +50,7 @@ def test_bool_is_ink_of_0_and_255() -> None:
 def test_numbers_that_are_all_0_or_1_are_ink_and_that_is_told(dtype: str) -> None:
     pixels, note = read(INK.astype(dtype))
     assert (pixels[..., 0] == np.where(INK, 255, 0)).all()
-    assert note == "a file: its pixels from 0 to 1 are read as 0 to 255"
+    assert note == "a file: its pixels from 0 to 1 are scaled to 0 to 255"
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "longdouble"])
@@ -58,7 +58,7 @@ def test_every_pixel_divided_by_255_is_read_back(dtype: str) -> None:
     levels = np.tile(np.arange(256) / 255, 12).reshape(-1, 4, 3)
     pixels, note = read(levels.astype(dtype))
     assert (pixels.ravel() == np.tile(np.arange(256), 12)).all()
-    assert note == "a file: its pixels from 0 to 1 are read as 0 to 255"
+    assert note == "a file: its pixels from 0 to 1 are scaled to 0 to 255"
 
 
 def test_single_precision_arithmetic_on_the_way_is_forgiven() -> None:

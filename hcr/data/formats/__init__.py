@@ -17,7 +17,7 @@ SHAPE = Expected("[height, width, channels], 1 or more, and 1 or 3 channels")
 
 
 class DataFormat(Settings):
-    """Base class of data formats: the settings that every data set declares, so that the gate can check model and split.
+    """Base class of data formats: the settings of every data set, from which the gate checks model and split.
 
     Attributes:
         is_bundled: True if an installed package contains the images, so that every machine has them.

@@ -20,9 +20,7 @@ class Stratified(Split):
 
     validation: Annotated[FractionOfImages, Field(description="fraction of all images kept for validation")]
     test: Annotated[FractionOfImages, Field(description="fraction of all images kept for test")]
-    test_seed: Annotated[
-        Seed, Field(description="seed of the test draw, independent of the run's: the same test for all seeds")
-    ]
+    test_seed: Annotated[Seed, Field(description="seed of the test draw: the same test for every run's seed")]
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> "Stratified":
