@@ -3,8 +3,8 @@
 import os
 import sys
 
-# For `python -m hcr` Python looks for modules in the current folder first, as it does not for `hcr`: these are data.
-# While a package is imported for -m, sys.argv holds "-m" and what stands behind the module's name, in any spelling.
+# `python -m hcr` puts the current folder first on sys.path; `hcr` does not. Files there are data, not modules.
+# While Python imports a package for -m, sys.argv holds "-m" and the words after the module's name, in any spelling.
 if (
     sys.argv[:1] == ["-m"]
     and ((_asked := sys.orig_argv[-len(sys.argv)]) == "hcr" or (_asked[:1] == "-" and _asked.endswith("mhcr")))
@@ -17,4 +17,4 @@ from hcr.environment import pin
 
 __version__ = "0.1.0"
 
-pin()  # Keras reads its backend while it is imported
+pin()  # before Keras is imported: it reads its backend on import

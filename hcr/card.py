@@ -1,4 +1,4 @@
-"""The run card: what MLflow shows as a run's description, so that the run's page answers the first questions."""
+"""The run card: Markdown shown as the run's description in MLflow, with the result, the setup and the caveats."""
 
 import re
 import shlex
@@ -17,33 +17,33 @@ from hcr.machine import Machine
 LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years
 LONGEST_COMMAND = 1_500
 LONGEST_NAME, LONGEST_SETTINGS = 40, 300
-NOT_IN_COMMAND = ("notes=", "tracking.run_name=")  # they change no number, and notes head the card already
+NOT_IN_COMMAND = ("notes=", "tracking.run_name=")  # they change no result; the card already starts with the notes
 
-WIDE = 0.01  # an interval as wide as the differences that people look for
-FAR_BELOW = 0.1  # of a class's F1 below the mean
+WIDE = 0.01  # width of an accuracy interval above which the card warns: typical differences are no larger
+FAR_BELOW = 0.1  # gap between a class's F1 and the mean F1 above which the card names the class
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card says.
+    """The contents of a card.
 
     Attributes:
         cfg: the run's config; its notes come first.
-        overrides: the words behind `hcr train`.
-        num_images: images in "train", "val" and "test".
+        overrides: the arguments of `hcr train`.
+        num_images: number of images in "train", "val" and "test".
         dataset_digest, split_digest: SHA-256 in hex.
-        duplicates: images of the scored part that also stand in training, pixel for pixel.
-        data_note: how the pixels were read, where that needs saying.
-        num_params: the model's.
+        duplicates: number of scored images with an identical copy in the training split.
+        data_note: how the pixels were read, if that is unusual.
+        num_params: number of parameters of the model.
         history: the metrics of each epoch.
         best_epoch: counted from 1.
-        shown: what `evaluation` is of, "test" or "val".
-        evaluation: how good the run is.
-        total_s: how long it took.
-        machine: where.
-        commit: of the sources; None where they are no git checkout.
-        is_patched: whether the sources differ from that commit.
-        undrawn_key: the run's key where its pictures are left to `hcr plots`; None where they were drawn.
+        shown: the split that `evaluation` scores, "test" or "val".
+        evaluation: the scores.
+        total_s: duration of the run.
+        machine: the machine that ran it.
+        commit: the commit of the sources; None outside a git checkout.
+        is_patched: True if the sources differ from that commit.
+        undrawn_key: the run's key if `hcr plots` has yet to draw its pictures; None if they are drawn.
     """
 
     cfg: RunConfig
@@ -66,7 +66,7 @@ class CardFacts:
 
 
 def card(facts: CardFacts) -> str:
-    """The card in Markdown, at most LONGEST characters; notes that leave no room for the rest are cut."""
+    """The card in Markdown, at most LONGEST characters; long notes are cut to leave room for the rest."""
     parts = [_headline(facts), _list(facts)]
     found = caveats(facts)
     if found:
@@ -79,7 +79,7 @@ def card(facts: CardFacts) -> str:
 
 
 def caveats(facts: CardFacts) -> list[str]:
-    """What a reader of the result should know before believing it."""
+    """The caveats: reasons to doubt the result, one sentence each."""
     evaluation, cfg = facts.evaluation, facts.cfg
     found = []
     if facts.shown != "test":
@@ -113,7 +113,7 @@ def caveats(facts: CardFacts) -> list[str]:
     if absent:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
-        found.append(f"{facts.duplicates:,} of the images scored here also stand in training, pixel for pixel.")
+        found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
     if facts.data_note is not None:
         found.append(_plain(f"{facts.data_note}.", LONGEST_SETTINGS))
     if facts.is_patched:
@@ -122,7 +122,7 @@ def caveats(facts: CardFacts) -> list[str]:
 
 
 def shortened(text: str, longest: int) -> str:
-    """`text`, cut where it has more than `longest` characters, which is 10 or more."""
+    """`text`, cut to at most `longest` (>= 10) characters."""
     return text if len(text) <= longest else text[: longest - 2].rstrip() + " …"
 
 
@@ -161,12 +161,12 @@ def _list(facts: CardFacts) -> str:
     }
     if facts.undrawn_key is not None:
         rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"
-    # A list and not a table: MLflow's pages draw tables without any room between their columns.
+    # A list, not a table: MLflow renders tables without space between the columns.
     return "\n".join(f"- **{name}:** {text}" for name, text in rows.items())
 
 
 def _again(facts: CardFacts) -> str:
-    """The line that repeats the run, and what it needs to give the same numbers."""
+    """The command that repeats the run, and the sources it needs to give the same numbers."""
     settled = [f"seed={facts.cfg.seed}", f"training.threads={facts.cfg.training.num_threads}"]
     left_out = (*NOT_IN_COMMAND, "seed=", "training.threads=")
     given = [word for word in facts.overrides if not word.startswith(left_out)]
@@ -180,7 +180,7 @@ def _again(facts: CardFacts) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    """`depth 2, filters 32`: a group's settings but its name."""
+    """A group's settings except its name: `depth 2, filters 32`."""
 
     def text(value: Any) -> str:
         if isinstance(value, bool) or value is None:
@@ -201,19 +201,21 @@ def _duration(seconds: float) -> str:
 
 
 def _plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """Text of the user's, at most `longest` characters of it, so that Markdown leaves it alone.
+    """The user's text, escaped for Markdown and cut to about `longest` characters.
 
-    Secrets are hidden first: escaped or cut, none would look like one.
+    Secrets are redacted first: an escaped or cut secret would no longer be recognized.
     """
     text, kept = " ".join(printable(redact(text)).split()), longest
-    while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room, too
+    while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room too
         kept -= 1
     return shown
 
 
 def _closed(notes: str, longest: int) -> str:
-    """The user's own Markdown, cut to `longest` characters, without what would swallow the card behind it: HTML, and
-    a block of code that is not closed."""
+    """The user's Markdown, cut to `longest` characters.
+
+    HTML is escaped and an open code block is closed, so that neither swallows the card that follows.
+    """
     text = re.sub(r"<(?=[a-z/!?$])(?!https?:|mailto:)", "&lt;", notes.strip(), flags=re.IGNORECASE)
     text = shortened(re.sub(r"([`~])\1{9,}", r"\1" * 9, text), max(20, longest - 10))
     fence = ""

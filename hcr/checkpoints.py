@@ -1,4 +1,4 @@
-"""The folder of checkpoints in a run's own, there until the run has finished; see `training.checkpoint`."""
+"""The checkpoint folder inside a run's folder. It is deleted when the run finishes; see `training.checkpoint`."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ KEPT = 2
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, the last one first."""
+    """The checkpoints in `folder`, newest first."""
     return sorted((path for path in folder.glob("*") if path.name.isdecimal()), reverse=True)

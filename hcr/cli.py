@@ -1,4 +1,4 @@
-"""`hcr`: verbs to functions. Nothing heavy is imported before the config has been accepted."""
+"""`hcr`: maps verbs to functions. Nothing heavy is imported before the config is accepted."""
 
 import atexit
 import gc
@@ -15,28 +15,27 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb that `argv` (the command line by default) asks for, and return the exit code.
+    """Run the verb in `argv` (default: the command line) and return the exit code.
 
-    An error that the user can mend is one line on standard error and exit code 1; HCR_TRACEBACK=1 shows where it
-    came from. A stop signal is one line and exit code 130. Where nobody reads what is printed any more, such as behind
-    `| head`, it ends without a word. With `argv` given, the environment stays as it is, and a stop signal ends the
-    command but not the process.
+    An error that the user can fix prints one line on standard error and returns 1; HCR_TRACEBACK=1 shows the traceback.
+    A stop signal prints one line and returns 130. On a broken pipe, such as `| head`, the command ends silently. If
+    `argv` is given, the environment is left unchanged, and a stop signal ends the command but not the process.
     """
     is_own_process = argv is None
     if is_own_process:
         stopping.handle_until_exit()
-    # Imported behind that: a signal during these imports is one line too.
+    # Imported after that, so that a signal during these imports also prints one line.
     from hcr.environment import settle_environment
     from hcr.output import give_up_output, is_output_lost
     from hcr.streams import settle_streams
 
-    if is_own_process:  # of a program that calls us, its environment is its own
+    if is_own_process:  # a calling program keeps its own environment
         settle_environment()
     settle_streams()
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
         if sys.stdout is not None:
-            sys.stdout.flush()  # while there is somebody to tell that it fails
+            sys.stdout.flush()  # here, where a failure can still be reported
     except OSError as error:
         if not is_output_lost(error):
             raise
@@ -52,7 +51,7 @@ def _main(words: list[str]) -> int:
     from hcr.streams import refuse_undecodable
     from hcr.verbs import help_text
 
-    atexit.register(gc.freeze)  # with MLflow loaded, Python's last search for garbage takes a second
+    atexit.register(gc.freeze)  # with MLflow loaded, the final garbage collection takes a second
     if not words or words[0] in ("-h", "--help", "help"):
         return _say(help_text())
     if words[0] == "--version":
@@ -73,7 +72,7 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt as stop:
         return stopping.leave(stopping.line_of(stop))
     except Exception as error:
-        if stopping.is_requested():  # whatever it is, it comes from the interruption
+        if stopping.is_requested():  # any error after a stop signal is a consequence of it
             return stopping.leave(stopping.line_of(error))
         if isinstance(error, ImportError) and os.environ.get("HCR_TRACEBACK") != "1":
             print(f"hcr: {refusal_of(error)}", file=sys.stderr)
@@ -86,10 +85,10 @@ def _main(words: list[str]) -> int:
 
 
 def _verb(words: Sequence[str]) -> "Verb":
-    """The verb that the command line begins with.
+    """The verb that the command line starts with.
 
     Raises:
-        ConfigError: it begins with none; says what to write.
+        ConfigError: the first word is no verb; the message says what to write.
     """
     from hcr.config.errors import ConfigError
     from hcr.config.secrets import override_without_secrets

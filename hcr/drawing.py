@@ -1,4 +1,4 @@
-"""A run's pictures: drawn at its end, or later from what it recorded and the data set it was trained on."""
+"""A run's pictures, drawn when it ends, or later from its artifacts and its data set."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from hcr.training import Scores
 
-AUGMENTED, VARIANTS = 8, 9  # images in the picture of augmentation, and variants of each
+AUGMENTED, VARIANTS = 8, 9  # the augmentation picture: images, and variants of each
 CONFIG, MODEL, PLOTS = "config/config.yaml", "model/data/model.keras", "plots"
-PARTS = {"val": "validation", "test": "test"}  # what predictions are of, in a picture's words
+PARTS = {"val": "validation", "test": "test"}  # names of the scored splits in pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class RunRecord:
     """The numbers and images that a run's pictures are drawn from.
 
     Attributes:
-        cfg: its config.
+        cfg: the run's config.
         history: the metrics of each epoch.
-        best_epoch: the one that was kept, counted from 1.
-        shown: which images were predicted, "test" or "val".
-        probabilities, labels: (N, K) and (N,), of these.
-        kernel: (height, width, channels, filters) of the model's first convolution; None where it has none.
-        splits: the images; None where there are none: what needs pixels is not drawn.
+        best_epoch: the epoch whose weights were kept, counted from 1.
+        shown: the split that was predicted, "test" or "val".
+        probabilities, labels: (N, K) and (N,), of that split.
+        kernel: (height, width, channels, filters) of the model's first convolution; None if it has none.
+        splits: the images; None if they are unavailable: pictures that need pixels are skipped.
     """
 
     cfg: RunConfig
@@ -54,7 +54,7 @@ class RunRecord:
 
 
 def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
-    """Every picture of a run, by its name."""
+    """The name and figure of every picture of a run."""
     from hcr.evaluation import class_plots, plots
     from hcr.evaluation import pictures as images
     from hcr.evaluation.canvas import stamp
@@ -85,7 +85,7 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
 
 
 def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "keras.Model", scores: "Scores") -> None:
-    """Draw the pictures of a run that is about to end: of test where it was scored, else of validation."""
+    """Draw the pictures of a run that is about to end: of test if it was scored, else of validation."""
     run = RunRecord(
         cfg=cfg,
         history=scores.state.history,
@@ -103,8 +103,8 @@ def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str
     """Write every picture of `run` as PNG.
 
     Args:
-        artifact: where to write the artifact of a name (see `Journal.artifact`).
-        written: called with the name of each artifact once it is there.
+        artifact: maps an artifact's name to the path to write (see `Journal.artifact`).
+        written: called with the name of each artifact after it is written.
     """
     from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.style import default_style
@@ -117,7 +117,7 @@ def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str
 
 
 def first_kernel(model: "keras.Model") -> NDArray[np.float32] | None:
-    """The kernel of the model's first convolution; None where it has none."""
+    """The kernel of the model's first convolution; None if it has none."""
     from keras.layers import Conv2D
 
     convolution = next((layer for layer in model.layers if isinstance(layer, Conv2D)), None)
@@ -125,13 +125,13 @@ def first_kernel(model: "keras.Model") -> NDArray[np.float32] | None:
 
 
 def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
-    """Draw the pictures of the run in `folder`, which has ended, and record them in its journal.
+    """Draw the pictures of the finished run in `folder`, and record them in its journal.
 
     Returns:
-        The pictures, and a line on why those that need pixels are not among them; None where they are.
+        The paths of the pictures, and the reason why those that need pixels were skipped (None: none was).
 
     Raises:
-        TrackingError: the run has not finished, its artifacts cannot be read, or another process holds it.
+        TrackingError: the run has not finished, its artifacts cannot be read, or another process holds its lock.
     """
     try:
         lock = lock_ended_run(folder)
@@ -155,7 +155,7 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
 
 
 def is_drawn(folder: Path) -> bool:
-    """Whether the run in `folder` has its pictures."""
+    """True if the run in `folder` has its pictures."""
     return (folder / ARTIFACTS / PLOTS).is_dir()
 
 
@@ -170,7 +170,7 @@ def _recorded(folder: Path) -> tuple[RunRecord, str | None]:
         shown = "test" if (folder / ARTIFACTS / "predictions/test.npz").is_file() else "val"
         with np.load(folder / ARTIFACTS / f"predictions/{shown}.npz") as predictions:
             probabilities, labels = predictions["probabilities"], predictions["labels"]
-    except Exception as error:  # absent or damaged, in any of the ways of YAML, NumPy and zip
+    except Exception as error:  # missing or damaged: YAML, NumPy and zip raise many types
         raise TrackingError(f"run {folder.name}: its artifacts cannot be read ({one_line(error)})") from error
     epochs: dict[int, dict[str, float]] = {}
     last: dict[str, float] = {}
@@ -194,7 +194,7 @@ def _recorded(folder: Path) -> tuple[RunRecord, str | None]:
 
 
 def _splits(cfg: RunConfig, header: Event) -> tuple[Splits | None, str | None]:
-    """The images that the run was trained on, if they are here; else a line on why not."""
+    """The images that the run was trained on, or None and the reason why they are unavailable."""
     try:
         splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     except DataError as error:
@@ -209,12 +209,12 @@ def _saved_kernel(path: Path) -> NDArray[np.float32] | None:
 
     try:
         return first_kernel(keras.models.load_model(path, compile=False, safe_mode=True))
-    except Exception as error:  # Keras has many ways to refuse a file
+    except Exception as error:  # Keras raises many types for a bad file
         raise TrackingError(f"{path}: expected a model ({one_line(error)})") from error
 
 
 def _augmentation(cfg: RunConfig, splits: Splits) -> "Figure | None":
-    """A picture of augmented training images; None where nothing is augmented."""
+    """A picture of augmented training images; None without augmentation."""
     from hcr.evaluation.pictures import augmentation_info, draw_augmentation
 
     augment = cfg.augmentation.build()

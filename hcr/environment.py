@@ -1,7 +1,7 @@
-"""Settings outside the config that could change what hcr does, and what hcr does about each. Standard library only.
+"""Settings outside the config that could change what hcr does, and how hcr treats each. Standard library only.
 
-Libraries read variables of the shell, and files of the home and of the current folder. TABLE lists those that were seen
-to change numbers, places, pictures or what is served, or to stop a run; tests/test_environment.py tries every row.
+Libraries read environment variables, and files in the home and the current folder. TABLE lists those that were seen to
+change results, output paths, pictures or served content, or to stop a run; tests/test_environment.py tests every row.
 """
 
 import json
@@ -16,18 +16,18 @@ from pathlib import Path
 
 
 class Decision(Enum):
-    """What hcr does about a setting."""
+    """The treatment of a setting."""
 
     PINNED = "set to one value, or removed, when hcr is imported"
-    PINNED_IN_OWN = "the same, in processes that hcr starts: the command line, trials and what they start"
-    PINNED_BY_CODE = "overruled: hcr passes its own value where the library would read this one"
+    PINNED_IN_OWN = "the same, in hcr's own processes: the command line, trials and their children"
+    PINNED_BY_CODE = "overruled: hcr passes its own value to the library"
     NOT_SERVED = "removed for the server that `hcr ui` starts"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
-    FINGERPRINT = "part of the code version, and so of the fingerprint; a tag of the run names it"
-    PASSED_ON = "left as it is: it is the user's to choose"
+    FINGERPRINT = "part of the code version, and so of the fingerprint; recorded as a tag of the run"
+    PASSED_ON = "left unchanged: the user's choice"
 
 
-# What Keras accepts in a keras.json; it cannot be imported with anything else there.
+# Values that Keras accepts in keras.json; with any other it cannot be imported.
 KERAS_KNOWS = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -39,11 +39,11 @@ class Setting:
     """One row of the table.
 
     Attributes:
-        name: of a variable, or of a file; `*` stands for any characters.
-        library: whose it is.
-        decision: what hcr does about it.
-        why: what it does without that.
-        value: what it is pinned to; None: removed.
+        name: of a variable or a file; `*` matches any characters.
+        library: the library that reads it.
+        decision: the treatment.
+        why: its effect without that treatment.
+        value: the pinned value; None: removed.
         only_with: a variable without which this one has no effect.
     """
 
@@ -70,54 +70,54 @@ FINGERPRINT, PASSED_ON = Decision.FINGERPRINT, Decision.PASSED_ON
 
 # fmt: off
 TABLE: tuple[Setting, ...] = (
-    *_rows(PINNED, "Keras", "another backend than TensorFlow cannot train here", "KERAS_BACKEND", value="tensorflow"),
+    *_rows(PINNED, "Keras", "hcr trains with the TensorFlow backend only", "KERAS_BACKEND", value="tensorflow"),
     *_rows(PINNED, "Keras", "Keras cannot be imported without flax", "KERAS_NNX_ENABLED", value="false"),
-    *_rows(PINNED, "Keras", "Keras cannot be imported where it is no number",
+    *_rows(PINNED, "Keras", "Keras cannot be imported if it is not a number",
            "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"),
-    *_rows(PINNED_BY_CODE, "Keras", "image_data_format, floatx and epsilon make another model of the same config; a"
-           " value that Keras does not know is refused", "KERAS_HOME", "~/.keras/keras.json"),
+    *_rows(PINNED_BY_CODE, "Keras", "image_data_format, floatx and epsilon change the model that a config builds; an"
+           " unknown value is refused", "KERAS_HOME", "~/.keras/keras.json"),
 
-    *_rows(PINNED, "TensorFlow", "trains on with the first weights: meant for models that are finished",
+    *_rows(PINNED, "TensorFlow", "training ignores weight updates: it is meant for inference",
            "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"),
     *_rows(PINNED, "TensorFlow", "XLA cannot compile the training loop", "TF_FUNCTION_JIT_COMPILE_DEFAULT"),
-    *_rows(FINGERPRINT, "TensorFlow", "other kernels, other sums", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
-    *_rows(FINGERPRINT, "XLA", "other kernels, other sums, once XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
-    *_rows(FINGERPRINT, "oneDNN", "other kernels, other sums", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
+    *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
+    *_rows(FINGERPRINT, "XLA", "other kernels round differently, if XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
+    *_rows(FINGERPRINT, "oneDNN", "other kernels round differently", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
     *_rows(FINGERPRINT, "oneDNN, TensorFlow", "sums in bfloat16, on CPUs that have it", "TF_SET_ONEDNN_FPMATH_MODE",
            "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE"),
-    *_rows(FINGERPRINT, "CUDA, cuDNN", "as their makers say; not tried, for want of a GPU: other kernels, other sums",
+    *_rows(FINGERPRINT, "CUDA, cuDNN", "other kernels round differently (documented by NVIDIA; not tested on a GPU)",
            "NVIDIA_TF32_OVERRIDE", "TF_CUDNN_USE_AUTOTUNE", "TF_CUDNN_DETERMINISTIC", "TF_USE_CUBLASLT"),
 
-    *_rows(PINNED_BY_CODE, "MLflow", "what a failing store was sent is lost, and counts as delivered",
+    *_rows(PINNED_BY_CODE, "MLflow", "events sent to a failing store are lost, but count as uploaded",
            "MLFLOW_ENABLE_ASYNC_LOGGING"),
-    *_rows(NOT_SERVED, "MLflow", "`hcr ui` serves another store, or not the runs, or does not start",
+    *_rows(NOT_SERVED, "MLflow", "`hcr ui` serves another store, serves no runs, or does not start",
            "MLFLOW_ARTIFACTS_ONLY", "MLFLOW_ENABLE_WORKSPACES", "MLFLOW_REGISTRY_STORE_URI",
            "MLFLOW_READ_REPLICA_BACKEND_STORE_URI", "MLFLOW_WORKSPACE_STORE_URI", "MLFLOW_GUNICORN_OPTS",
            "MLFLOW_UVICORN_OPTS", "MLFLOW_EXPOSE_PROMETHEUS", "_MLFLOW_*"),
     *_rows(NOT_SERVED, "Uvicorn", "`hcr ui` is served elsewhere, reloads, or runs other code", "UVICORN_*",
            "WEB_CONCURRENCY"),
     *_rows(NOT_SERVED, "Python", "MLflow's server does not start", "PYTHONWARNINGS", "PYTHONOPTIMIZE"),
-    *_rows(PASSED_ON, "MLflow", "whom hcr is to a store, and how patient it is with one", "MLFLOW_TRACKING_*",
+    *_rows(PASSED_ON, "MLflow", "credentials, timeouts and retries for a store", "MLFLOW_TRACKING_*",
            "MLFLOW_HTTP_*", "MLFLOW_WORKSPACE", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_S3_*", "MLFLOW_SERVER_*"),
 
-    *_rows(PINNED_IN_OWN, "Matplotlib", "a word that it does not know fails the run when its pictures are drawn",
+    *_rows(PINNED_IN_OWN, "Matplotlib", "an unknown backend fails the run when its pictures are drawn",
            "MPLBACKEND", value="agg"),
     *_rows(PINNED_BY_CODE, "Matplotlib", "pictures look different", "MATPLOTLIBRC", "./matplotlibrc"),
-    *_rows(PASSED_ON, "Matplotlib", "where it keeps the fonts that it has found", "MPLCONFIGDIR"),
+    *_rows(PASSED_ON, "Matplotlib", "folder of the font cache", "MPLCONFIGDIR"),
 
-    *_rows(PINNED_BY_CODE, "Rich", "cursor movements in a pipe; colours are the user's wish",
+    *_rows(PINNED_BY_CODE, "Rich", "cursor movements in a pipe; colours stay the user's choice",
            "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
     *_rows(PASSED_ON, "Rich", "width and colours of what is printed", "COLUMNS", "NO_COLOR", "TERM"),
 
-    *_rows(PINNED_IN_OWN, "Python", "what lies in the current folder runs as code", "PYTHONSAFEPATH", value="1"),
-    *_rows(PASSED_ON, "Python", "where modules are found: the user's wish", "PYTHONPATH"),
+    *_rows(PINNED_IN_OWN, "Python", "files in the current folder run as code", "PYTHONSAFEPATH", value="1"),
+    *_rows(PASSED_ON, "Python", "where modules are found: the user's choice", "PYTHONPATH"),
     *_rows(PASSED_ON, "Python", "hcr works with any", "PYTHONHASHSEED"),
 
-    *_rows(NOT_FOR_GIT, "git", "the commit and the patch are those of another project, as inside a git hook",
+    *_rows(NOT_FOR_GIT, "git", "the commit and the patch are another project's, as inside a git hook",
            "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
            "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE", "GIT_SHALLOW_FILE"),
-    *_rows(NOT_FOR_GIT, "git", "the patch is none that `git apply` takes", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"),
-    *_rows(PINNED_BY_CODE, "git", "the patch is none that `git apply` takes", "~/.gitconfig"),
+    *_rows(NOT_FOR_GIT, "git", "`git apply` refuses the patch", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"),
+    *_rows(PINNED_BY_CODE, "git", "`git apply` refuses the patch", "~/.gitconfig"),
 
     *_rows(PASSED_ON, "everything", "devices, proxies, certificates and credentials", "CUDA_VISIBLE_DEVICES",
            "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_*"),
@@ -131,15 +131,15 @@ TABLE: tuple[Setting, ...] = (
 
 
 def pin(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set or remove in `environ` what is PINNED. Importing hcr does this, before a library reads it."""
+    """Set or remove the PINNED variables in `environ`. Importing hcr calls this, before a library reads them."""
     _pin(environ, PINNED)
 
 
 def settle_environment() -> None:
-    """What a process of hcr's own does first: pin what `import hcr` may not pin in a user's process.
+    """Pin the settings that `import hcr` must not pin in a user's process. Called first in hcr's own processes.
 
-    What it starts inherits the settings. A warning that PYTHONWARNINGS or `-W` makes an error stays a warning where it
-    is another package's: hcr cannot mend it.
+    Child processes inherit the settings. A warning that PYTHONWARNINGS or `-W` turns into an error stays a warning if
+    it comes from another package: hcr cannot fix it.
     """
     _pin(os.environ, PINNED_IN_OWN)
     if any(action == "error" for action, *_ in warnings.filters):
@@ -147,7 +147,7 @@ def settle_environment() -> None:
 
 
 def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables in `environ` that decide numbers, value by name; those that are not set, or empty, are left out."""
+    """The variables in `environ` that can change results, value by name; unset and empty ones are left out."""
     is_set = {name for name, value in environ.items() if value.strip()}
     return {
         setting.name: environ[setting.name]
@@ -159,9 +159,10 @@ def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the server of `hcr ui` is started with: it serves what `hcr ui` says, and no module of the current folder.
+    """The environment of the server of `hcr ui`: it serves the store that `hcr ui` names, and imports nothing from the
+    current folder.
 
-    Uvicorn puts its folder of apps, which is the current one by default, before all others.
+    Uvicorn puts its app folder, by default the current folder, first on sys.path.
 
     Raises:
         ModuleNotFoundError: MLflow is not installed.
@@ -174,14 +175,14 @@ def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str
 
 
 def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
-    """What is wrong with the user's keras.json, in a line, where Keras could not be imported because of it."""
+    """The error in the user's keras.json that keeps Keras from being imported, in one line; None: there is none."""
     home = Path(environ["KERAS_HOME"]) if "KERAS_HOME" in environ else Path("~/.keras")
     path = (home / "keras.json").expanduser()
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         return f"{path}: expected a file that can be read ({error.strerror})" if path.exists() else None
-    except ValueError:  # Keras takes no notice of it
+    except ValueError:  # Keras ignores the file
         return None
     if not isinstance(values, dict):
         return f"{path}: expected settings of Keras, got {values!r}; mend or delete the file"
@@ -194,7 +195,7 @@ def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def without(decision: Decision, environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without the variables of the rows of `decision`."""
+    """`environ` without the variables that TABLE lists under `decision`."""
     patterns = [setting.name for setting in TABLE if setting.decision is decision]
     return {name: value for name, value in environ.items() if not any(fnmatchcase(name, each) for each in patterns)}
 

@@ -1,4 +1,4 @@
-"""Imports of other packages: quiet, and their failure is one line that names the package."""
+"""Imports of other packages: silent, and a failure is one line that names the package."""
 
 import os
 import sys
@@ -11,10 +11,10 @@ from hcr.config.errors import HcrError, one_line
 
 
 def import_needed(name: str, how: Callable[[], object] | None = None) -> None:
-    """Import the module `name`, or do `how`, which imports it.
+    """Import the module `name`, or call `how`, which imports it.
 
     Raises:
-        HcrError: it cannot be imported, for whatever reason: it is absent, half installed, or of a wrong version.
+        HcrError: the import failed: the package is missing, half installed, or of a wrong version.
     """
     try:
         if how is None:
@@ -26,7 +26,7 @@ def import_needed(name: str, how: Callable[[], object] | None = None) -> None:
 
 
 def refusal_of(error: ImportError) -> HcrError:
-    """The error for an import that failed somewhere: it names the package in which it did."""
+    """The HcrError for a failed import; it names the package that failed."""
     name, trace = error.name or "a package", error.__traceback__
     while trace is not None:
         name, trace = str(trace.tb_frame.f_globals.get("__name__", name)), trace.tb_next
@@ -37,11 +37,10 @@ def refusal_of(error: ImportError) -> HcrError:
 
 @contextmanager
 def without_greetings() -> Iterator[None]:
-    """Keep what TensorFlow says on being imported, oneDNN and absent GPUs, to itself.
+    """Suppress TensorFlow's messages on import, such as those about oneDNN and missing GPUs.
 
-    Where the import fails, HCR_TRACEBACK=1 shows it.
-
-    It is written by C++ to the file descriptor, before any of TensorFlow's own settings count.
+    If the import fails, HCR_TRACEBACK=1 shows them. C++ writes them to the file descriptor before TensorFlow's own log
+    settings take effect, so the descriptor is redirected.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -60,11 +59,11 @@ def without_greetings() -> Iterator[None]:
 
 def _refusal(name: str, error: Exception) -> HcrError:
     package = name.partition(".")[0]
-    told = f"{package}: expected a package that can be imported, got {type(error).__name__}: {_told(error)}"
-    return HcrError(f"{told}; install it again")
+    cause = f"{type(error).__name__}: {_cause(error)}"
+    return HcrError(f"{package}: expected a package that can be imported, got {cause}; install it again")
 
 
-def _told(error: Exception) -> str:
-    """What went wrong; TensorFlow's error is a traceback, and the one before it says it."""
+def _cause(error: Exception) -> str:
+    """The message of `error`; TensorFlow's message is a traceback, so the error's context is used instead."""
     is_traceback = str(error).startswith("Traceback")
     return one_line(error.__context__ if is_traceback and error.__context__ is not None else error)

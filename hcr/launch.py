@@ -1,4 +1,4 @@
-"""`hcr train`: the gate, then the run or the sweep. Hydra composes, and shows what its own flags ask for."""
+"""`hcr train`: checks the config, then starts the run or the sweep. Hydra composes, and answers its own flags."""
 
 import argparse
 import io
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 FLAGS = tuple(VERBS["train"].options)
 _shown, _info = ("|".join(VERBS["train"].options[flag]) for flag in ("--cfg", "--info"))
-SHORT = re.compile(f"-[hmr]+|-c({_shown})|-i({_info})")  # short flags that stand together with others or a value
+SHORT = re.compile(f"-[hmr]+|-c({_shown})|-i({_info})")  # combined short flags, or a short flag with its value
 
 
 def train(argv: Sequence[str]) -> int:
-    """Check everything that `argv` asks for, then run it, or let Hydra show it; returns the exit code.
+    """Check everything that `argv` asks for, then run it or let Hydra print it; returns the exit code.
 
     Raises:
-        ConfigError: before Hydra has acted on anything and before TensorFlow is imported.
+        ConfigError: the config is invalid; raised before Hydra acts and before TensorFlow is imported.
     """
     given = argv
     flags, argv, unknown = _parse_flags(argv)
@@ -62,7 +62,7 @@ def train(argv: Sequence[str]) -> int:
         raise ConfigError(problem)
     if checked.configs and not checked.configs[0].check_only:
         check_places(checked.configs[0].tracking)
-    os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # one place for every process behind this one
+    os.environ["HCR_OUTPUT_DIR"] = str(output_root())  # the same folder for all child processes
     with stopping.handled():
         try:
             if checked.multirun:
@@ -73,20 +73,20 @@ def train(argv: Sequence[str]) -> int:
                 return _train_one(*asked[0])
             is_found = config_dir is not None and flags.config_dir is None
             return _show([*argv, "--config-dir", str(config_dir)] if is_found else argv)
-        except SystemExit as stop:  # standard output is lost, or Hydra's flag could not be answered
+        except SystemExit as stop:  # standard output is lost, or Hydra refused a flag
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
 def _train_one(cfg: RunConfig, overrides: Sequence[str]) -> int:
-    """One run, or with `check_only` what it would be.
+    """Train one run, or print its summary with `check_only`.
 
     Args:
-        cfg: the run's.
-        overrides: those that `cfg` was composed with, without Hydra's own.
+        cfg: the run's config.
+        overrides: the overrides that `cfg` was composed with, without those of Hydra's own node.
 
     Raises:
-        HcrError: what the user can mend.
-        SystemExit: standard output cannot be written any more.
+        HcrError: the user can fix the error.
+        SystemExit: standard output is lost.
     """
     try:
         with leaving_without_output():
@@ -99,9 +99,9 @@ def _train_one(cfg: RunConfig, overrides: Sequence[str]) -> int:
 
 
 def _show(argv: Sequence[str]) -> int:
-    """Print what Hydra's own flags ask for, such as `--help`.
+    """Answer Hydra's own flags, such as `--help`.
 
-    Hydra prints into memory: if it printed itself, a pipe that is closed early would show a traceback.
+    Hydra prints into a buffer: if it printed directly, a closed pipe would show a traceback.
     """
     import hydra
 
@@ -158,14 +158,14 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
             for note in (*result.notes, note_on_names(cfg.dataset.class_names)):
                 if note is not None:
                     say(f"note: {note}")
-        except OSError as error:  # the run is whole all the same; what is printed next fails again
+        except OSError as error:  # the run is complete anyway; the next print raises again
             if not is_output_lost(error):
                 raise
     say(how_to_see(journal.uri))
 
 
 def _score_later(folder: Path) -> None:
-    """Score the finished run in `folder` on test, where it was not: a run of a sweep is not scored by itself."""
+    """Score the finished run in `folder` on test if it was not scored yet, as after a sweep."""
     from hcr.scoring import score_test
     from hcr.tracking.ended import upload_added
 
@@ -178,9 +178,9 @@ def _score_later(folder: Path) -> None:
 
 @contextmanager
 def _stopped_in_one_line(cfg: RunConfig) -> Iterator[list[Journal]]:
-    """A run, and what is said where a stop signal ends it: what is kept, and the command that resumes it.
+    """Turn a stop signal during a run into one line: what is kept, and the command that resumes it.
 
-    The journal goes into the list that is yielded.
+    The caller appends the run's journal to the list that is yielded.
     """
     seen: list[Journal] = []
     try:
@@ -216,14 +216,14 @@ def _what_is_kept(seen: Sequence[Journal], cfg: RunConfig) -> str:
 
 
 def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str]) -> tuple[RunConfig, Sequence[str]]:
-    """`cfg` and the overrides that are recorded with it; where it resumes a named run, that run's own.
+    """`cfg` and the overrides to record; with `resume=RUN`, the config and overrides of that run.
 
     Args:
-        overrides: the command line's.
-        recorded: the same without Hydra's own.
+        overrides: all overrides of the command line.
+        recorded: the same without those of Hydra's own node.
 
     Raises:
-        ConfigError: other settings beside `resume=RUN`, or a run whose config is gone.
+        ConfigError: `resume=RUN` comes with other settings, or the run's config cannot be read.
         TrackingError: there is no such run.
     """
     if cfg.resume in ("auto", "never"):
@@ -231,7 +231,7 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
     others = [word for word in overrides if not word.startswith("resume=")]
     if others:
         got = override_without_secrets(others[0])
-        raise ConfigError(f"resume: a run goes on with the config it has; expected nothing beside it, got {got}")
+        raise ConfigError(f"resume: a run resumes with its own config; expected no other override, got {got}")
     folder = find_run(output_root(), cfg.resume)
     given = _recorded(folder, "overrides.yaml", key="resume")
     config = _recorded(folder, "config.yaml", key="resume")
@@ -239,15 +239,15 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
 
 
 def _config_of_finished(name: str) -> DictConfig:
-    """The config of the finished run that `name` means.
+    """The config of the finished run `name`.
 
     Raises:
-        ConfigError: it has not finished, or its config is gone.
+        ConfigError: the run has not finished, or its config cannot be read.
         TrackingError: there is no such run.
     """
     folder = find_run(output_root(), name)
     if last_event(folder).get("status") != "FINISHED":
-        raise ConfigError(f"from: expected a run that has finished, and {folder.name} has not")
+        raise ConfigError(f"from: expected a finished run; {folder.name} has not finished")
     config = _recorded(folder, "config.yaml", key="from")
     assert isinstance(config, DictConfig)
     return config
@@ -256,14 +256,14 @@ def _config_of_finished(name: str) -> DictConfig:
 def _recorded(folder: Path, name: str, *, key: str) -> Any:
     try:
         return OmegaConf.load(folder / ARTIFACTS / "config" / name)
-    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
+    except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
         raise ConfigError(f"{key}: the config of run {folder.name} cannot be read ({one_line(error)})") from error
 
 
 @contextmanager
 def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
-    """Read the data set beside what is in the `with`, such as TensorFlow's import."""
-    # All that the thread needs is imported here: two threads importing what imports one another fail now and then.
+    """Read the data set in a thread while the `with` block runs, such as TensorFlow's import."""
+    # Imported before the thread starts: two threads that import modules of one import cycle can fail.
     from hcr.data.loading import read_ahead
 
     reader = threading.Thread(target=read_ahead, args=(cfg.dataset,), name="reading ahead")
@@ -284,11 +284,15 @@ def _summary(result: "RunResult", journal: Journal) -> str:
 
 
 def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
-    """Hydra's own flags, wherever they stand; the same words with the flags first, as Hydra wants them; other flags."""
+    """Parse Hydra's own flags, at any position.
+
+    Returns:
+        The flags; the same words with the flags first, as Hydra needs them; unknown flags.
+    """
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
-        # argparse gives an error's text alone, and names flags of Hydra's that hcr does not have.
+        # argparse passes only the message, which names flags of Hydra that hcr does not offer.
         found = re.fullmatch(r"ambiguous option: (\S+) could match (.*)", message)
         if found is not None:
             fitting = [flag for flag in found[2].split(", ") if flag in FLAGS]
@@ -297,7 +301,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    # One dash and a word would be read as short flags with their values: -patience as -p atience.
+    # argparse would read one dash and a word as a short flag with its value: -patience as -p atience.
     unknown = [word for word in argv if re.match(r"-[A-Za-z_]\w", word) and not SHORT.fullmatch(word)]
     if not unknown:
         flags, unknown = parser.parse_known_intermixed_args(list(argv))
@@ -306,7 +310,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
     if flags.multirun and (flags.cfg or flags.info):
         raise ConfigError("hcr train: -m and --cfg or --info do not go together; leave out -m")
     if flags.resolve and not (flags.cfg or flags.help):
-        raise ConfigError("--resolve: expected beside --cfg or --help; it changes what these print")
+        raise ConfigError("--resolve: expected together with --cfg or --help; it changes what these print")
     if flags.config_path is not None:
         raise ConfigError("--config-path: hcr's own config cannot be replaced; --config-dir adds a folder of yours")
     if getattr(flags, "experimental_rerun", None) is not None:
@@ -318,7 +322,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
 
 
 def _pass_the_gate(flags: argparse.Namespace, composer: Composer) -> Checked:
-    if flags.shell_completion:  # the line is not finished, and nothing in it is acted on
+    if flags.shell_completion:  # the command line is incomplete; nothing is run
         return Checked([], multirun=False)
     if flags.help or flags.hydra_help or flags.cfg or flags.info:
         composer.compose(flags.overrides, multirun=flags.multirun)

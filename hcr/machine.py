@@ -1,4 +1,4 @@
-"""What machine this is. Standard library only."""
+"""The machine that a run is trained on. Standard library only."""
 
 import os
 import platform
@@ -14,14 +14,14 @@ PACKAGES = ("tensorflow", "keras")
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine, as far as it matters to a run's numbers and speed.
+    """The properties of a machine that affect a run's results and speed.
 
     Attributes:
-        cpu: the processor's own name for itself.
+        cpu: the processor's model name.
         cores: cores that this process may use.
-        memory_gib: memory that this process may use, in GiB; None where the system does not say.
+        memory_gib: memory that this process may use, in GiB; None if unknown.
         system: operating system and kernel.
-        versions: name to version of python and the libraries that compute.
+        versions: versions of Python and the numeric libraries, by name.
     """
 
     cpu: str
@@ -51,7 +51,7 @@ def _cpu() -> str:
 
 
 def _memory_gib() -> float | None:
-    """The machine's memory, or what the container has of it."""
+    """The machine's memory, or the container's limit if that is smaller."""
     try:
         size_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
@@ -75,7 +75,7 @@ def _read(path: str) -> str:
 
 
 def user_name() -> str:
-    """Who runs this: the login name, or the number of a user that has none, as in some containers."""
+    """The login name, or the user id if there is no name, as in some containers."""
     try:
         return getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What cannot be written: standard output that nobody reads or whose disk is full, and files on such a disk."""
+"""Write failures: a closed pipe, or a full disk under standard output or another file."""
 
 import contextlib
 import errno
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from hcr.config.errors import BROKEN_PIPE, TrackingError, one_line
 
-OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}  # errors that are no mistake in the code
+OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}  # errors of a disk, not bugs
 
 
 def is_output_lost(error: OSError) -> bool:
-    """Whether `error` came from printing: nothing more can be printed.
+    """True if `error` came from printing, so that nothing more can be printed.
 
-    An error of a write does not say to which file. So an empty line is printed, where it is no closed pipe.
+    A write error does not name its file. So, unless the pipe is closed, this prints an empty line to find out.
     """
     if isinstance(error, BrokenPipeError):
         return True
@@ -29,12 +29,12 @@ def is_output_lost(error: OSError) -> bool:
 
 
 def give_up_output(error: OSError, kept: str = "") -> int:
-    """Print nothing more on standard output, which `error` came from; the exit code.
+    """Silence standard output, which raised `error`, and return the exit code.
 
-    One line on standard error says why, except where nobody reads the output and there is nothing `kept` to tell of.
+    One line on standard error says why; a closed pipe with nothing `kept` prints no line.
 
     Args:
-        kept: what goes on later, and by which command.
+        kept: what can be resumed, and by which command.
     """
     is_pipe = isinstance(error, BrokenPipeError)
     why = "nobody reads what it prints any more" if is_pipe else (
@@ -43,17 +43,17 @@ def give_up_output(error: OSError, kept: str = "") -> int:
     with contextlib.suppress(OSError):  # it may be the same file
         if kept or not is_pipe:
             print(f"hcr: {why}{'; ' if kept else ''}{kept}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError, ValueError):  # such as the output of a notebook, which is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+    with contextlib.suppress(OSError, ValueError):  # not a file, such as a notebook's output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
     return BROKEN_PIPE if is_pipe else 1
 
 
 @contextlib.contextmanager
 def leaving_without_output(kept: Callable[[], str] = str) -> Iterator[None]:
-    """A block that ends with SystemExit where standard output is lost: a run inside `recorded()` ends as KILLED.
+    """A block that raises SystemExit if standard output is lost; a run inside `recorded()` then ends as KILLED.
 
     Args:
-        kept: as for `give_up_output`, asked for then.
+        kept: called then; returns the `kept` of `give_up_output`.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def leaving_without_output(kept: Callable[[], str] = str) -> Iterator[None]:
 
 
 def of_disk(error: OSError, place: Path | None = None, remedy: str = "make room, and try again") -> TrackingError:
-    """The one line for an error of a disk, such as a full one.
+    """The one-line error for a disk error, such as a full disk.
 
     Args:
-        place: what was written to, where the error names no file.
+        place: the path that was written, used if the error names no file.
 
     Raises:
-        OSError: `error` itself, where it is of another kind.
+        OSError: `error` itself, if it is no disk error.
     """
     if error.errno not in OF_DISKS:
         raise error

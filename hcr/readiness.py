@@ -1,8 +1,8 @@
-"""Checks of what the end of a run needs, before or during its first epoch: packages, and room on the disk.
+"""Early checks of what the end of a run needs: packages, and free disk space.
 
-The packages that only the end uses take seconds to import, so a thread imports them beside training, some seconds after
-its start: Python runs one thread at a time, and the first steps are held up otherwise. One that cannot be imported
-ends the run within seconds, with its checkpoint, and not after hours.
+Packages that only the end uses take seconds to import, so a thread imports them during training. It starts some seconds
+late: Python runs one thread at a time, so the import would delay the first steps. A package that cannot be imported
+ends the run within seconds, with a checkpoint, instead of after hours.
 """
 
 import shutil
@@ -17,10 +17,10 @@ from hcr.config import HcrError, TrackingError
 from hcr.importing import import_needed
 from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
 
-if TYPE_CHECKING:  # they bring TensorFlow with them
+if TYPE_CHECKING:  # it imports TensorFlow
     from hcr.training.loop import OnSteps, StepsDone
 
-# The libraries first, so that what is broken is named by its own name.
+# Libraries first, so that the error names the broken package.
 TO_SAVE = ("hcr.tracking.keras_model",)
 TO_DRAW = (
     "PIL.Image",
@@ -31,23 +31,23 @@ TO_DRAW = (
     "hcr.evaluation.plots",
 )
 HEAD_START_S = 5.0
-ENDS_WITHIN_S = 0.2  # the thread, where it is not importing
-BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two of the optimizer's), 2 models
-BYTES_BESIDES = 16 << 20  # pictures, predictions, sources, twice: here and in the store
+ENDS_WITHIN_S = 0.2  # the thread, unless it is importing
+BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two optimizer slots), 2 models
+BYTES_BESIDES = 16 << 20  # pictures, predictions and sources, twice: in the run's folder and in the store
 
 
 class EndOfRun:
-    """Imports what the end of a run needs while its `with` block trains.
+    """Imports the packages that the end of a run needs while the `with` block trains.
 
     Args:
-        draws: whether the run draws pictures.
+        draws: True if the run draws pictures.
     """
 
     def __init__(self, *, draws: bool) -> None:
         self._names = (*TO_DRAW, *TO_SAVE) if draws else TO_SAVE
         self._closing = threading.Event()
         self._failed = False
-        self._is_needed = True  # until training has failed
+        self._is_needed = True  # False after training failed
         self._thread = threading.Thread(target=self._run, name="end of run", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,14 +61,14 @@ class EndOfRun:
             self._is_needed = False
         self._closing.set()
         self._thread.join(ENDS_WITHIN_S)
-        # An import that the end of the process cuts short may crash it.
+        # Exiting during an import may crash the process.
         if not stopping.is_requested():
             self._thread.join()
         elif self._thread.is_alive():
             stopping.leave_threads()
 
     def checked(self, on_steps: "OnSteps | None") -> "OnSteps":
-        """`on_steps` for `fit`, which calls `check` before each call of the caller's own."""
+        """Wrap `on_steps`, a callback of `fit`, so that `check` runs before each call."""
 
         def check_first(now: "StepsDone") -> None:
             self.check()
@@ -78,9 +78,9 @@ class EndOfRun:
         return check_first
 
     def check(self) -> None:
-        """Raise HcrError if something cannot be imported, as far as is known by now."""
+        """Raise HcrError if an import has failed so far."""
         if self._failed:
-            # Again, in this thread: two threads that import what imports one another can fail for no other reason.
+            # Retry in this thread: two threads that import modules of one import cycle can fail for that reason alone.
             _import_all(self._names)
             self._failed = False
 
@@ -88,7 +88,7 @@ class EndOfRun:
         """Wait until everything is imported.
 
         Raises:
-            HcrError: something cannot be.
+            HcrError: an import failed.
         """
         self._closing.set()
         self._thread.join()
@@ -112,10 +112,10 @@ def _import_all(names: Sequence[str]) -> None:
 
 
 def check_room(root: Path, num_parameters: int) -> None:
-    """Refuse to train where checkpoints and artifacts will not fit on the disk.
+    """Refuse to train if checkpoints and artifacts will not fit on the disk.
 
     Raises:
-        TrackingError: the disk of the output root `root` has too little space left.
+        TrackingError: the disk of the output root `root` has too little free space.
     """
     there = next(path for path in (root, *root.parents) if path.exists())
     needed = BYTES_PER_PARAMETER * num_parameters + BYTES_BESIDES

@@ -1,4 +1,4 @@
-"""The record of a run in its journal: its name and config, its metrics, its card, its predictions and its model."""
+"""Writes a run into its journal: name, config, metrics, card, predictions and model."""
 
 import json
 import shlex
@@ -38,14 +38,14 @@ class Recorder:
     """Writes one run into its journal, step by step.
 
     Args:
-        journal: of the run; `start` begins it, or it has been resumed.
+        journal: the run's journal; resumed, or begun by `start`.
         cfg: the run's config, resolved.
-        splits: its images.
-        model: its model; whatever weights it has when a method is called.
-        overrides: the words on the command line.
+        splits: the run's images.
+        model: the run's model; methods use its current weights.
+        overrides: the arguments on the command line.
 
     Attributes:
-        fingerprint: of the run that `cfg` asks for on these images.
+        fingerprint: identifies the run by its config, data and code.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Recorder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A block that writes artifacts: where the disk is full, the run ends as FAILED, in one line.
+        """A block that writes artifacts. On a full disk the run ends as FAILED, with a one-line error.
 
         Raises:
-            TrackingError: in place of an OSError.
+            TrackingError: an OSError occurred.
         """
         try:
             yield
@@ -72,13 +72,12 @@ class Recorder:
             ) from error
 
     def start(self, name: str | None, further_tags: Mapping[str, str]) -> None:
-        """Begin the run: its name and tags, the whole config, its data and its code.
+        """Begin the run: record its name and tags, the whole config, its data and its code.
 
-        A run that was resumed before its first epoch has begun already: the same is recorded again, which changes
-        nothing.
+        For a run resumed before its first epoch this records the same again, without effect.
 
         Args:
-            name: what MLflow shows where the config names none; None: data set, model and seed.
+            name: the run's name in MLflow if the config has none; None: data set, model and seed.
 
         Raises:
             TrackingError: the run's folder cannot be written.
@@ -112,31 +111,31 @@ class Recorder:
             journal.metrics({"model/params": float(self._model.count_params())}, step=0)
 
     def epochs(self, state: TrainingState) -> None:
-        """Record every epoch that the journal does not have yet; each is stamped with its own end."""
+        """Record the metrics of every epoch, stamped with the time the epoch ended; recorded epochs are skipped."""
         for epoch, (metrics, ended_ms) in enumerate(zip(state.history, state.ended_ms, strict=True), start=1):
             self._journal.metrics(metrics, step=epoch, time_ms=ended_ms)
 
     def checkpoint(self, state: TrainingState) -> None:
-        """Save the checkpoint after an epoch, and record the epoch; a signal waits until both are done.
+        """Save the checkpoint of an epoch and record the epoch; a signal takes effect after both.
 
         Raises:
             TrackingError: the checkpoint cannot be written.
         """
-        # The checkpoint first: what it holds can be journalled later, and what the journal holds cannot be trained on.
+        # The checkpoint first: the journal can be completed from a checkpoint, but not a checkpoint from the journal.
         folder = self._journal.folder
         with stopping.deferred():
             try:
                 save_checkpoint(folder / CHECKPOINT, state, self.fingerprint)
             except OSError as error:
-                raise TrackingError(f"{folder}: no checkpoint can be written ({one_line(error)})") from error
+                raise TrackingError(f"{folder}: the checkpoint cannot be written ({one_line(error)})") from error
             self.epochs(state)
 
     def test_look(self) -> None:
-        """Count the run's own look at test, before it is taken: a look that is cut short is a look."""
+        """Count the run's look at test before it is taken, so that an interrupted look counts too."""
         self._journal.tags({"hcr.test_looks": "1"})
 
     def metrics(self, scores: Scores, *, total_s: float) -> None:
-        """Record the metrics at the end, by their public names, and those of installed packages."""
+        """Record the final metrics, including those of installed packages."""
         state, splits = scores.state, self._splits
         metrics = {
             "best/epoch": float(state.best_epoch),
@@ -153,7 +152,7 @@ class Recorder:
         self._journal.metrics(metrics, step=state.epoch)
 
     def card(self, scores: Scores, *, total_s: float, is_drawn: bool) -> None:
-        """Record the run card as the run's description: it replaces the notes there, and begins with them."""
+        """Record the run card as the run's description; it starts with the notes, which it replaces there."""
         splits, journal = self._splits, self._journal
         facts = CardFacts(
             cfg=self._cfg,
@@ -205,8 +204,7 @@ class Recorder:
             "mlflow.source.name": shlex.join(["hcr", "train", *self._overrides]),
             "mlflow.source.type": "LOCAL",
             "mlflow.user": user_name(),
-            # MLflow keeps the first record of a data set for all runs of an experiment: what is this run's own is a
-            # tag.
+            # MLflow keeps one record of a data set for all runs of an experiment, so details of this run are tags.
             "hcr.images": json.dumps(self._num_images()),
             "hcr.dataset_source": redact(splits.source),
         }
@@ -232,7 +230,7 @@ class Recorder:
 
 
 def test_metrics(test: Evaluation) -> dict[str, float]:
-    """Metrics of test, by their public names."""
+    """The test metrics, by their public names."""
     return {
         "test/loss": test.loss,
         "test/accuracy": test.accuracy,
@@ -243,5 +241,5 @@ def test_metrics(test: Evaluation) -> dict[str, float]:
 
 
 def _shown(name: str, value: Any) -> str:
-    """A value as it may be recorded: nothing of a secret."""
+    """A value as text, with secrets redacted."""
     return HIDDEN if value is not None and is_secret_name(name) else redact(as_param(value))

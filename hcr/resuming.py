@@ -1,4 +1,4 @@
-"""Going on with an interrupted run: which one it is, and where it stood."""
+"""Resuming: finds the interrupted run of a config, and loads its last checkpoint."""
 
 import contextlib
 import sys
@@ -20,11 +20,11 @@ from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
 
 class AlreadyFinished(Exception):
-    """The same run has finished before: the same config, data and code, in the same store.
+    """A run with the same config, data and code has already finished in the same store.
 
     Args:
-        folder: its folder.
-        unsure: what the message ends with, such as that its store could not be asked.
+        folder: the finished run's folder.
+        unsure: the end of the message, such as that the store did not answer.
     """
 
     def __init__(self, folder: Path, unsure: str = "") -> None:
@@ -33,12 +33,12 @@ class AlreadyFinished(Exception):
 
 
 def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
-    """Raise AlreadyFinished where a run of the fingerprint `identity` has finished in the journal's store.
+    """Raise AlreadyFinished if a run with the fingerprint `identity` has finished in the journal's store.
 
-    One that was deleted in MLflow does not count. One that an SQLite store has lost is delivered again.
+    A run that was deleted in MLflow does not count. A run that an SQLite store has lost is uploaded again.
 
     Args:
-        timeout_s: how long the store may take to say whether it still has the run.
+        timeout_s: timeout for asking the store whether it still has the run.
     """
     finished = partial(finished_runs, output_root(), uri=journal.uri, experiment=journal.header["experiment"])
     latest = finished().get(identity)
@@ -48,28 +48,28 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
     deleted = deleted_keys(output_root(), journal.uri, known)
     done = finished(without=deleted).get(identity)
     if done is None:
-        told = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
-        print(told, flush=True)
+        note = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
+        print(note, flush=True)
         return
     if known is not None and known.standing(done) == "lost":
         is_back = upload_lost_run(done, known)
-        what = "it has been delivered again" if is_back else "it could not be delivered again; `hcr sync` says why"
+        what = "it was uploaded again" if is_back else "it could not be uploaded again; `hcr sync` says why"
         print(f"note: MLflow had lost run {done.name}; {what}", flush=True)
     unsure = "" if known is not None else "; its store could not be asked whether it is still there"
     raise AlreadyFinished(done, unsure)
 
 
 def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | None:
-    """Turn `journal`, not begun yet, into that of the interrupted run of the same fingerprint, if there is one.
+    """Resume the interrupted run with the same fingerprint, if there is one: `journal`, not begun yet, becomes its
+    journal.
 
-    A run that was deleted in MLflow is not resumed. A sweep knows which of its runs it resumes: the one whose key the
-    journal has.
+    A run that was deleted in MLflow is not resumed. A run of a sweep is resumed by its key, which the journal has.
 
     Args:
         identity: the fingerprint of the run that `cfg` asks for.
 
     Returns:
-        Where its training stood; None where nothing is resumed.
+        The training state of its last checkpoint; None if no run is resumed.
 
     Raises:
         ConfigError: `cfg.resume` names a run that cannot be resumed.
@@ -95,35 +95,35 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
             remedy = " (`mlflow runs restore` restores it)" if standing == "deleted" else ""
             raise ConfigError(f"resume: run {folder.name} was deleted in MLflow; expected one that is there{remedy}")
         try:
-            lock = lock_ended_run(folder)  # before anything is read: what is read stays true
+            lock = lock_ended_run(folder)  # locked before reading, so that nothing changes meanwhile
         except BlockingIOError:
             if named is None:
                 continue
             raise ConfigError(f"resume: run {folder.name} is running") from None
         with contextlib.ExitStack() as stack:
             stack.callback(lock.close)
-            found = load_checkpoint(folder / CHECKPOINT, _tell_damage)
+            found = load_checkpoint(folder / CHECKPOINT, _warn_of_damage)
             if found is None and checkpoints(folder / CHECKPOINT) and journal.parent is None:
                 continue
-            # Without any it was interrupted in its first epoch: it is the same run still. A sweep's run, of which the
-            # sweep knows, is that too where all of them are damaged.
+            # A run without checkpoints was interrupted in its first epoch, and starts again as the same run. So does a
+            # run of a sweep whose checkpoints are all damaged.
             state, theirs = found or (TrainingState(), header["tags"].get("hcr.fingerprint", ""))
             if theirs != identity:
                 raise ConfigError(
-                    f"resume: run {folder.name} was made by another config, other data or other code than now:"
-                    f" its fingerprint is {theirs[:12]}, and this would be {identity[:12]}"
+                    f"resume: run {folder.name} has another config, data or code:"
+                    f" its fingerprint is {theirs[:12]}, the current one is {identity[:12]}"
                 )
             journal.resume(folder, lock=lock)
             stack.pop_all()
         print(f"resuming run {journal.key} after epoch {state.epoch} of {cfg.training.epochs}", flush=True)
         return state
     if named is not None and journal.parent is None:
-        raise ConfigError(f"resume: expected an interrupted run with a good checkpoint, and {named.name} has none")
+        raise ConfigError(f"resume: expected an interrupted run with a valid checkpoint; {named.name} has none")
     return None
 
 
 def _standing(folder: Path, header: Event, stores: dict[str, Known | None], timeout_s: float) -> Standing | None:
-    """What became of the run in `folder` in its store, which is asked once and kept in `stores`; None: no answer."""
+    """The standing of the run in `folder` in its store; None: no answer. Each store is asked once and cached."""
     uri = store_of(folder, header)
     if uri not in stores:
         stores[uri] = ask(uri, timeout_s)
@@ -132,11 +132,11 @@ def _standing(folder: Path, header: Event, stores: dict[str, Known | None], time
 
 
 def _is_the_same(folder: Path, header: Event, journal: Journal, identity: str) -> bool:
-    """Whether the run in `folder`, that began with `header`, would have the same numbers and the same place."""
+    """True if the run in `folder` has the fingerprint `identity`, and the journal's store, parent and experiment."""
     is_here = store_of(folder, header) == journal.uri
     is_here &= all(header[name] == journal.header[name] for name in ("parent", "experiment"))
     return is_here and header["tags"].get("hcr.fingerprint") == identity
 
 
-def _tell_damage(path: Path, why: str) -> None:
-    print(f"hcr: warning: {path} is passed over ({why}); the one before it is tried", file=sys.stderr, flush=True)
+def _warn_of_damage(path: Path, why: str) -> None:
+    print(f"hcr: warning: {path} is skipped ({why}); trying the previous checkpoint", file=sys.stderr, flush=True)

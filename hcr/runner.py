@@ -27,9 +27,9 @@ class RunResult:
 
     Attributes:
         objective: the monitored validation metric of the best epoch.
-        state: where training ended.
-        val, test: the scores; `test` is None where it was not scored.
-        notes: lines about the data and the accuracy that a reader of the scores should know.
+        state: the final training state.
+        val, test: the scores; `test` is None if it was not scored.
+        notes: caveats about the data and the scores, one line each.
     """
 
     objective: float
@@ -52,25 +52,25 @@ def run(
     draw: bool = True,
     skip_finished: bool = False,
 ) -> RunResult:
-    """Train, evaluate and record one model; a run that was interrupted resumes from its last checkpoint.
+    """Train, evaluate and record one model; an interrupted run resumes from its last checkpoint.
 
-    Nothing is recorded before data and model are known to be good; test is scored once, with the best weights.
+    Recording starts after the data is loaded and the model built. Test is scored once, with the best weights.
 
     Args:
-        cfg: what to run; where `score_test` is None, test is scored unless the journal has a parent.
-        journal: where to record it; not begun yet. Its `with` is the caller's, and decides the run's status.
-        name: what MLflow shows, where the config names none; None: data set, model and seed.
-        overrides: what was written on the command line, for the record.
-        tags: further ones, such as a sweep gives its runs.
+        cfg: the run's config; with `score_test` None, test is scored unless the journal has a parent.
+        journal: the journal to write, not begun yet. The caller enters its `with`, which sets the run's status.
+        name: the run's name in MLflow if the config has none; None: data set, model and seed.
+        overrides: the arguments on the command line, to be recorded.
+        tags: further tags, such as a sweep's.
         on_epoch, on_steps: as for `fit`.
-        dataset_digest: of the data set that is expected; None: any.
-        draw: whether to draw pictures; `hcr plots` draws them later.
-        skip_finished: do not train what has been trained before, unless `cfg` asks for that.
+        dataset_digest: the expected digest of the data set; None: any.
+        draw: True to draw the pictures now; `hcr plots` draws them later.
+        skip_finished: True to skip a run that has already finished, unless `cfg.new_run` or `cfg.resume` forces it.
 
     Raises:
-        DataError: before anything is recorded; another data set than expected, too.
+        DataError: the data cannot be read, or its digest differs; nothing is recorded.
         TrainingError: the loss became NaN.
-        AlreadyFinished: with `skip_finished`, where the same run has finished.
+        AlreadyFinished: with `skip_finished`, the same run has finished.
     """
     start = time.perf_counter()
     cfg = resolve(cfg, in_sweep=journal.parent is not None)
@@ -82,7 +82,7 @@ def run(
     recorder = Recorder(journal, cfg, splits, model, overrides)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
         refuse_finished(journal, recorder.fingerprint, cfg.tracking.timeout_s)
-    check_room(journal.root, model.count_params())  # of a run that is trained: a finished one needs none
+    check_room(journal.root, model.count_params())  # only now: a finished run needs no room
     state = resume(journal, cfg, recorder.fingerprint)
     if state is None or state.epoch == 0:
         recorder.start(name, tags)

@@ -1,4 +1,4 @@
-"""A later look at the sealed test images, by a run that finished without one: its own, and counted."""
+"""Scores a finished run on test later, if it has no test score yet; the look at test is counted."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ MODEL, PREDICTIONS = "model/data/model.keras", "predictions/test.npz"
 
 
 def score_test(folder: Path) -> float:
-    """Score the finished run in `folder` on its test images, and record that in its journal.
+    """Score the finished run in `folder` on its test images, and record the scores in its journal.
 
     Returns:
-        Test accuracy; where test had been scored before, what came of it then.
+        Test accuracy; the recorded one if test was scored before.
 
     Raises:
-        TrackingError: the run's config or model cannot be read.
-        DataError: its data cannot be read, or is other data than it was trained on.
+        TrackingError: the run's config or model cannot be read, its data changed, or another process holds its lock.
+        DataError: its data cannot be read.
     """
     known = test_accuracy(folder)
     if known is not None:
@@ -37,7 +37,7 @@ def score_test(folder: Path) -> float:
     config = folder / ARTIFACTS / "config/config.yaml"
     try:
         raw = OmegaConf.load(config)
-    except Exception as error:  # absent, or damaged in any way that a YAML parser knows
+    except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
         raise TrackingError(f"{config}: expected the run's config ({one_line(error)})") from error
     assert isinstance(raw, DictConfig)
     cfg = parse_config(raw)
@@ -45,19 +45,17 @@ def score_test(folder: Path) -> float:
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     try:
         model = keras.models.load_model(folder / ARTIFACTS / MODEL, compile=False, safe_mode=True)
-    except Exception as error:  # Keras has many ways to refuse a file
+    except Exception as error:  # Keras raises many types for a bad file
         raise TrackingError(f"{folder / ARTIFACTS / MODEL}: expected a model ({one_line(error)})") from error
     try:
         lock = lock_ended_run(folder)
     except BlockingIOError:
-        raise TrackingError(
-            f"run {folder.name}: another process holds it; expected it to have been delivered"
-        ) from None
+        raise TrackingError(f"run {folder.name}: another process holds it; expected a run that has ended") from None
     with lock:
-        first, looks = _told(folder)
+        first, looks = _header_and_looks(folder)
         if first["tags"].get("hcr.dataset_digest") != splits.dataset_digest:
-            raise TrackingError(f"{folder.name}: its data set has changed since it was trained")
-        # Before it is done: a look that is cut short is a look.
+            raise TrackingError(f"run {folder.name}: the data changed since it was trained")
+        # Counted before it is taken, so that an interrupted look counts too.
         add_events(folder, [{"event": "tags", "values": {"hcr.test_looks": str(looks + 1)}}])
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
@@ -68,8 +66,8 @@ def score_test(folder: Path) -> float:
     return found.accuracy
 
 
-def _told(folder: Path) -> tuple[Event, int]:
-    """What the run began with, and how often it has looked at test."""
+def _header_and_looks(folder: Path) -> tuple[Event, int]:
+    """The run's first event, and its number of looks at test."""
     events = [event for event, _ in read_events(folder)]
     looks = [event["values"]["hcr.test_looks"] for event in events if "hcr.test_looks" in event.get("values", {})]
     return events[0], int(looks[-1] if looks else events[0]["tags"].get("hcr.test_looks", "0"))

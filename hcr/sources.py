@@ -1,4 +1,4 @@
-"""The code that made a run: sources and packages for machines, commit and patch for people."""
+"""The code of a run: its sources, installed packages, git commit and patch."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from hcr.environment import NOT_FOR_GIT, without
 
 PACKAGE = Path(__file__).parent
-# What `git apply` takes, whatever the user's gitconfig says of diffs.
+# Options that make a patch for `git apply`, whatever the user's gitconfig says about diffs.
 PATCH_FORMAT = (
     "--no-ext-diff",
     "--no-textconv",
@@ -25,12 +25,12 @@ PATCH_FORMAT = (
 )
 
 
-Extensions = Mapping[str, Sequence[Path]]  # files of installed packages, by package
+Extensions = Mapping[str, Sequence[Path]]  # files of installed packages that extend hcr, by package
 
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """The sources as they were imported: contents by package and path, and what git said of them."""
+    """The sources as they were imported: contents by package and path, git commit and patch."""
 
     contents: dict[str, dict[str, bytes]]
     commit: str | None
@@ -41,10 +41,10 @@ _snapshot: _Snapshot | None = None
 
 
 def snapshot_sources(extensions: Extensions) -> None:
-    """From now on, in this process and its forks, the sources are what their files hold now.
+    """Freeze the sources, in this process and its forks, at the current contents of their files.
 
-    They have been imported, and what is written into the files later is not what runs. Packages that a later call adds
-    are added.
+    The modules are imported already, so a later edit of a file does not change the code that runs. A later call adds
+    packages.
     """
     global _snapshot
     contents = {"hcr": own_sources()} | {name: package_sources(name, files) for name, files in extensions.items()}
@@ -55,14 +55,14 @@ def snapshot_sources(extensions: Extensions) -> None:
 
 
 def own_sources(wanted: Callable[[str], bool] = lambda path: True) -> dict[str, bytes]:
-    """The files of `hcr` and `conf` that are `wanted`, by the paths under which they are kept, such as `hcr/cli.py`."""
+    """Contents of the `wanted` files of `hcr` and `conf`, by their paths in the archive, such as `hcr/cli.py`."""
     if _snapshot is not None:
         return {path: data for path, data in _snapshot.contents["hcr"].items() if wanted(path)}
     conf = Path(str(files("hcr.conf")))
     found: dict[str, str] = {}
     for folder, name in ((str(PACKAGE), "hcr"), (str(conf), "conf")):
         for inside, _, names in os.walk(folder):
-            # In a wheel `conf` lies inside `hcr`; it is kept once, under its own name.
+            # In a wheel `conf` lies inside `hcr`; it is stored once, as `conf`.
             if name == "hcr" and conf in (Path(inside), *Path(inside).parents):
                 continue
             kept = name + inside[len(folder) :]
@@ -71,7 +71,7 @@ def own_sources(wanted: Callable[[str], bool] = lambda path: True) -> dict[str, 
 
 
 def package_sources(package: str, modules: Sequence[Path]) -> dict[str, bytes]:
-    """The files of an installed package, by their paths inside it, such as `their_models/blocks.py`."""
+    """Contents of the files of an installed package, by path, such as `their_models/blocks.py`."""
     if _snapshot is not None and package in _snapshot.contents:
         return _snapshot.contents[package]
     root = min((file.parent for file in modules), key=lambda folder: len(folder.parts), default=Path())
@@ -79,13 +79,13 @@ def package_sources(package: str, modules: Sequence[Path]) -> dict[str, bytes]:
 
 
 def write_sources(path: Path, extensions: Extensions) -> None:
-    """All of `hcr`, its `conf` and the files of `extensions`, as a gzipped tar without times and owners."""
+    """Write `hcr`, its `conf` and the files of `extensions` into a gzipped tar without times and owners."""
     import tarfile
 
     contents = own_sources()
     for package, modules in extensions.items():
         contents |= {f"extensions/{name}": data for name, data in package_sources(package, modules).items()}
-    with tarfile.open(path, "w:gz", compresslevel=6) as tar:  # half the time of 9, and as small
+    with tarfile.open(path, "w:gz", compresslevel=6) as tar:  # half the time of level 9, same size
         for name, data in contents.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
@@ -93,9 +93,9 @@ def write_sources(path: Path, extensions: Extensions) -> None:
 
 
 def frozen_requirements() -> str:
-    """Every installed package and its version, `name==version`, a line each.
+    """Every installed package as `name==version`, one per line.
 
-    Read from the names of their folders: reading the metadata of each takes a third of a second.
+    Read from the folder names: reading the metadata takes a third of a second.
     """
     folders = (folder for path in sys.path for folder in Path(path or ".").glob("*.dist-info"))
     found = {name: version for name, _, version in (folder.stem.partition("-") for folder in folders)}
@@ -103,19 +103,19 @@ def frozen_requirements() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit that the sources are checked out at; None where they are installed, not checked out."""
+    """The commit of the checked-out sources; None outside a git checkout."""
     return _snapshot.commit if _snapshot is not None else (_git("rev-parse", "HEAD") or "").strip() or None
 
 
 def git_patch() -> str | None:
-    """The difference of the checked-out sources to their commit, as a diff; None as for `git_commit`."""
+    """The uncommitted changes of the sources, as a diff; None outside a git checkout."""
     return _snapshot.patch if _snapshot is not None else _git("diff", "HEAD", *PATCH_FORMAT)
 
 
 def _git(*arguments: str) -> str | None:
-    """Git's answer about the project, where the sources are tracked files of a git checkout."""
+    """The output of a git command on the project; None unless the sources are tracked files of a checkout."""
 
-    # Without optional locks, as a commit that somebody makes meanwhile would find the index locked.
+    # Optional locks would make the user's concurrent commit fail.
     environment = without(NOT_FOR_GIT, os.environ) | {"GIT_OPTIONAL_LOCKS": "0"}
 
     def ask(*words: str) -> str | None:
@@ -127,11 +127,11 @@ def _git(*arguments: str) -> str | None:
                 timeout=10,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired):  # no git, or a checkout too slow to wait for
+        except (OSError, subprocess.TimeoutExpired):  # git is missing or too slow
             return None
         return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
-    # A wheel in a virtual environment inside somebody else's checkout is no part of that checkout.
+    # A wheel in a virtual environment inside another project's checkout is not part of that checkout.
     if ask("ls-files", "--error-unmatch", str(Path(__file__))) is None:
         return None
     return ask(*arguments)

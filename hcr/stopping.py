@@ -1,13 +1,13 @@
-"""Stop signals: Ctrl-C, SIGTERM and SIGHUP end a command in one clean way, at any moment and however many arrive.
+"""Stop signals: Ctrl-C, SIGTERM and SIGHUP end a command cleanly, at any moment and however many arrive.
 
-- Before anything is recorded a signal prints one line and ends the process at once. Raising would not do: an import
-  that is interrupted may swallow the exception, or turn it into another error. A command called inside another
-  program, which is not ours to end, raises KeyboardInterrupt here too: see `handled()`.
-- Inside `recording()` the first signal raises KeyboardInterrupt in the main thread. Later ones raise nothing, so they
-  cannot interrupt the cleanup; what only waits, such as for an upload, sees `count()` grow and stops waiting.
-- Inside `deferred()` the first signal takes effect when the block has ended: for what must not be left half done.
+- Before anything is recorded, a signal prints one line and ends the process at once. It does not raise: an interrupted
+  import may swallow the exception or turn it into another error. Only a command called inside another program, whose
+  process must survive, raises KeyboardInterrupt here too: see `handled()`.
+- Inside `recording()`, the first signal raises KeyboardInterrupt in the main thread. Later signals raise nothing, so
+  they cannot interrupt the cleanup; code that waits, such as for an upload, sees `count()` grow and stops waiting.
+- Inside `deferred()`, the first signal takes effect at the end of the block: for work that must not be left half done.
 
-Without `handle()`, as in a notebook, signals mean what they mean in Python and nothing here has an effect.
+Without `handle()`, as in a notebook, signals act as usual in Python and nothing here has an effect.
 """
 
 import atexit
@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-INTERRUPTED = 130  # the exit code of a command, and of a trial, that a signal ended
+INTERRUPTED = 130  # exit code of a command or trial that a signal ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SWALLOWED_AFTER_S = 2.0  # an exception that has not reached our cleanup by then was swallowed by somebody's handler
+SWALLOWED_AFTER_S = 2.0  # an exception that has not reached the cleanup by then was swallowed by some `except`
 
 
 class _State:
@@ -34,22 +34,22 @@ class _State:
         self.is_handled = False
         self.is_guest = False  # inside another program
         self.count = 0
-        self.line = "interrupted; nothing had begun"  # what a signal prints that ends the process at once
-        self.recording = self.deferred = 0  # how deep in such blocks the main thread is
+        self.line = "interrupted; nothing had begun"  # printed by a signal that ends the process at once
+        self.recording = self.deferred = 0  # nesting depth of such blocks in the main thread
         self.is_pending = False  # the first signal came in a deferred block
         self.is_cleaning_up = False
         self.raised_s = 0.0
         self.leaves_threads = False
-        self.stderr: int | None = None  # where 2 pointed at the start: it is redirected during imports
+        self.stderr: int | None = None  # a copy of descriptor 2, which is redirected during imports
 
 
 _state = _State()
 
 
 def handle(*signals: signal.Signals) -> None:
-    """Handle `signals` (all of SIGNALS by default) in this process; one that the parent ignores stays ignored.
+    """Handle `signals` (default: SIGNALS) in this process; a signal that the parent ignores stays ignored.
 
-    A process begun by `nohup` outlives its terminal, and one in the background of a script its Ctrl-C.
+    So a process started by `nohup` survives its terminal, and a script's background process survives Ctrl-C.
     """
     if _state.is_handled or threading.current_thread() is not threading.main_thread():
         return
@@ -63,10 +63,10 @@ def handle(*signals: signal.Signals) -> None:
 
 
 def handle_until_exit() -> None:
-    """As `handle`, for the process of a command: once Python is leaving, the outcome stands and signals are ignored.
+    """As `handle`, for a command's own process: signals are ignored once Python exits, since the outcome is fixed.
 
-    Called first, it is the last of what `atexit` runs. Behind it Python calls no handler any more, and a signal would
-    replace the exit code.
+    Called first, so that `atexit` runs it last. After that Python calls no handler, and a signal would replace the exit
+    code.
     """
     handle()
     atexit.register(_ignore)
@@ -74,10 +74,10 @@ def handle_until_exit() -> None:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """As `handle`, for a command inside another program: its own handlers are put back at the end.
+    """As `handle`, for a command inside another program: restores that program's handlers at the end.
 
     Raises:
-        KeyboardInterrupt: a signal came; also where it was turned into another error, as an import may do.
+        KeyboardInterrupt: a signal came, even if an import turned it into another error.
     """
     if _state.is_handled or threading.current_thread() is not threading.main_thread():
         yield
@@ -102,12 +102,12 @@ def handled() -> Iterator[None]:
 
 
 def count() -> int:
-    """How many signals have come."""
+    """The number of signals that have come."""
     return _state.count
 
 
 def is_requested() -> bool:
-    """Whether a signal has come: an error after it is a consequence of it."""
+    """True if a signal has come; any error after it is a consequence of it."""
     return _state.count > 0
 
 
@@ -119,41 +119,41 @@ def check() -> None:
 
 
 def begin_cleanup() -> None:
-    """From here on no further signal raises, however long the cleanup takes."""
+    """Let no further signal raise, however long the cleanup takes."""
     _state.is_cleaning_up = True
 
 
 def set_line(line: str) -> None:
-    """Set what a signal prints that ends the process at once, behind `hcr: `."""
+    """Set the line, after `hcr: `, that is printed by a signal that ends the process at once."""
     _state.line = line
 
 
 def line_of(stop: BaseException) -> str:
-    """The line of a KeyboardInterrupt: its own message, or what a signal would print now."""
+    """The line to print for `stop`: the message of a KeyboardInterrupt, or the line set by `set_line`."""
     return str(stop) if isinstance(stop, KeyboardInterrupt) and str(stop) else _state.line
 
 
 def leave_threads() -> None:
-    """A thread is still importing or waiting for a server: the process must not wait for it when it ends."""
+    """Let the process exit without waiting for a thread that still imports or waits for a server."""
     _state.leaves_threads = True
 
 
 def leave(line: str) -> int:
-    """Print `line` and return the exit code, or end the process here where a thread was left behind.
+    """Print `line` and return the exit code; after `leave_threads`, end the process here instead.
 
-    Python would wait for the threads of an upload to end, and a thread in the middle of an import may crash it.
+    On a normal exit Python would wait for upload threads, and a thread that still imports may crash the process.
     """
     if _state.leaves_threads:
         _exit(line)
-    with contextlib.suppress(OSError):  # such as the terminal whose end was the signal
+    with contextlib.suppress(OSError):  # such as a terminal that was closed, which sent the signal
         print(f"hcr: {line}", file=sys.stderr, flush=True)
     return INTERRUPTED
 
 
 class recording:
-    """A block that has something to keep: the first signal raises KeyboardInterrupt.
+    """A block that records a run: the first signal raises KeyboardInterrupt.
 
-    It is not begun where an earlier one was swallowed, such as by an import.
+    Entering it raises too if an earlier signal was swallowed, such as by an import.
     """
 
     def __enter__(self) -> None:
@@ -167,7 +167,7 @@ class recording:
 
 
 class deferred:
-    """A block that a signal does not interrupt: it takes effect at the block's end. Without effect in a thread."""
+    """A block that a signal does not interrupt: it takes effect at the end. No effect outside the main thread."""
 
     def __enter__(self) -> None:
         self._counts = threading.current_thread() is threading.main_thread()  # where Python calls signal handlers
@@ -205,7 +205,7 @@ def _stop() -> NoReturn:
 
 
 def _exit(line: str) -> NoReturn:
-    with contextlib.suppress(Exception):  # closed, or in the middle of a write that the signal interrupted
+    with contextlib.suppress(Exception):  # closed, or the signal interrupted a write
         sys.stdout.flush()
     with contextlib.suppress(OSError):
         os.write(2 if _state.stderr is None else _state.stderr, f"hcr: {line}\n".encode())
@@ -218,6 +218,6 @@ def _ignore() -> None:
 
 
 def _drop_ours(found: "sys.UnraisableHookArgs") -> None:
-    """Raised in a destructor, KeyboardInterrupt is dropped by Python with a traceback: `check` raises it again."""
+    """Hide the traceback of a KeyboardInterrupt that Python drops in a destructor; `check` raises it again."""
     if not (_state.count and issubclass(found.exc_type, KeyboardInterrupt)):
         sys.__unraisablehook__(found)

@@ -1,4 +1,4 @@
-"""The encoding of what a process is given (words, variables, its folder) and of what it prints."""
+"""Text encoding of a process: its arguments, variables, current folder, and output."""
 
 import codecs
 import contextlib
@@ -10,25 +10,25 @@ from hcr.config.errors import ConfigError
 from hcr.config.secrets import override_without_secrets, without_secrets
 from hcr.config.text import escaped, is_recordable
 
-# What hcr itself prints beyond ASCII, for a terminal or a pipe that cannot show it.
+# ASCII spellings of the other characters that hcr prints, for an output that cannot encode them.
 ASCII = {"±": "+/-", "×": "x", "→": "->", "←": "<-", "…": "...", "·": "-", "≤": "<=", "≥": ">=", "–": "-", "−": "-"}
-ENCODING_ERRORS = "hcr.ascii"  # the name under which `codecs` knows what is done about the others
+ENCODING_ERRORS = "hcr.ascii"  # name of the error handler in `codecs`
 
 
 def refuse_undecodable(words: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Refuse bytes that are no text in the encoding of this machine's locale, as nothing could record them.
+    """Refuse bytes that the locale's encoding cannot decode: they could not be recorded.
 
-    Looked at are the command line, variables that begin with HCR_ or MLFLOW_, and the name of the current folder.
+    Checks the command line, the variables HCR_* and MLFLOW_*, and the path of the current folder.
 
     Args:
-        words: the command line, without its first word.
+        words: the command line, without the program's name.
         environment: every variable.
 
     Raises:
-        ConfigError: it says where they stand, and what to do.
+        ConfigError: such bytes were found; the message says where, and what to do.
     """
     places = [
-        (f"word {place} behind hcr", override_without_secrets(word), "write it in UTF-8, or rename the file or folder")
+        (f"argument {place}", override_without_secrets(word), "write it in UTF-8, or rename the file or folder")
         for place, word in enumerate(words, 1)
         if not is_recordable(word)
     ]
@@ -48,10 +48,10 @@ def refuse_undecodable(words: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def settle_streams() -> None:
-    """Let standard output and error take every text: what their encoding lacks is spelled in ASCII."""
+    """Make standard output and error accept any text: characters that they cannot encode are spelled in ASCII."""
     codecs.register_error(ENCODING_ERRORS, _in_ascii)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not a stream that somebody has put in its place, such as a notebook's
+        if hasattr(stream, "reconfigure"):  # a replaced stream, such as a notebook's, may lack it
             stream.reconfigure(errors=ENCODING_ERRORS)
 
 

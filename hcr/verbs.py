@@ -1,4 +1,4 @@
-"""The table of verbs: one row each, from which `hcr --help`, `hcr VERB --help` and tab completion are made.
+"""The table of verbs, the source of `hcr --help`, `hcr VERB --help` and tab completion.
 
 To add a verb, add its row and the module that the row names.
 """
@@ -18,13 +18,13 @@ class Verb:
     """One verb.
 
     Attributes:
-        group: where help shows it; one of GROUPS.
-        usage: what stands behind the verb, for help; may be empty.
+        group: its section in help; one of GROUPS.
+        usage: its arguments, for help; may be empty.
         summary: one line.
         examples: two command lines.
-        function: `module:name` of what runs it, given the words behind the verb, and returns the exit code.
-        options: its flags, each with the values to offer for it: none, some words, or FILES.
-        words: what to offer for a word that is no option: "overrides", "run" (names and keys of runs), or these.
+        function: `module:name` of the function that takes the verb's arguments and returns the exit code.
+        options: its flags, each with the values to complete: none, some words, or FILES.
+        words: the completions of other arguments: "overrides", "run" (names and keys of runs), or the words themselves.
     """
 
     group: str
@@ -36,7 +36,7 @@ class Verb:
     words: str | tuple[str, ...] = ()
 
     def load(self) -> Callable[[Sequence[str]], int]:
-        """The function that runs it; imported only now."""
+        """Import and return the verb's function."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(module), name)  # type: ignore[no-any-return]
 
@@ -75,7 +75,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "data": Verb(
             group="look",
             usage="[OVERRIDES]",
-            summary="what a data set holds: images of each class, splits, pictures of it",
+            summary="show a data set: images of each class, splits, pictures",
             examples=("hcr data dataset=mnist", "hcr data dataset=letters split.test=0.3 seed=1"),
             function="hcr.commands.data:main",
             options={"--help": (), "--config-dir": FILES},
@@ -84,7 +84,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "ui": Verb(
             group="look",
             usage="",
-            summary="open MLflow's pages on the recorded runs",
+            summary="open the recorded runs in MLflow's UI",
             examples=("hcr ui", "hcr ui --port 8080"),
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
@@ -92,7 +92,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
-            summary="upload what MLflow has not received, or has lost",
+            summary="upload runs and events that MLflow has not received, or has lost",
             examples=("hcr sync --check", "hcr sync --to sqlite:////data/mlflow.db"),
             function="hcr.commands.sync:main",
             options={"--help": (), "--take-over": (), "--check": (), "--repair": (), "--to": (), "--forget": ()},
@@ -121,7 +121,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "completion": Verb(
             group="shell",
             usage="bash|zsh",
-            summary="print what makes the Tab key complete verbs, choices and keys",
+            summary="print the script that makes the Tab key complete verbs, choices and keys",
             examples=('eval "$(hcr completion bash)"', "hcr completion zsh >> ~/.zshrc"),
             function="hcr.commands.completion:main",
             options={"--help": ()},
@@ -131,7 +131,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
 )
 
 
-# What other tools call what a verb here does.
+# Names that other tools use for these verbs.
 OTHER_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "fit": "train",
@@ -166,7 +166,7 @@ def help_text() -> str:
         "  hcr train dataset=mnist model.depth=3      other data, a deeper model",
         "  hcr train -m model.depth=2,3 seed=0,1,2    every combination, under one parent run",
         "",
-        "`hcr VERB --help` tells more, with examples. Runs are kept under ./hcr-output, or HCR_OUTPUT_DIR;",
-        "HCR_TRACEBACK=1 shows where an error came from.",
+        "`hcr VERB --help` has more, with examples. Runs are stored under ./hcr-output, or HCR_OUTPUT_DIR;",
+        "HCR_TRACEBACK=1 shows the traceback of an error.",
     ]
     return "\n".join(lines)

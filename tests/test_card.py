@@ -124,7 +124,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             " for 0.1100 of these images",
         ),
         ({"data_note": "a_file: pixels from 0 to 1"}, r"^a_file: pixels from 0 to 1\.$"),
-        ({"duplicates": 12}, "12 of the images scored here also stand in training"),
+        ({"duplicates": 12}, "12 of the images scored here are also in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],
 )  # fmt: skip

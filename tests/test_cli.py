@@ -22,13 +22,13 @@ run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
   plots RUN                draw the pictures of a finished run, such as one of a sweep
-  data [OVERRIDES]         what a data set holds: images of each class, splits, pictures of it
-  ui                       open MLflow's pages on the recorded runs
+  data [OVERRIDES]         show a data set: images of each class, splits, pictures
+  ui                       open the recorded runs in MLflow's UI
 keep
-  sync [RUN...]            upload what MLflow has not received, or has lost
+  sync [RUN...]            upload runs and events that MLflow has not received, or has lost
 shell
   schema [GROUP[/NAME]]    print the JSON Schema that editors check YAML files with
-  completion bash|zsh      print what makes the Tab key complete verbs, choices and keys
+  completion bash|zsh      print the script that makes the Tab key complete verbs, choices and keys
 """
 
 

@@ -281,7 +281,7 @@ def test_artifacts_that_cannot_be_written_end_the_run_as_failed_in_one_line(hcr:
 def test_a_path_below_a_home_that_there_is_none_of_is_one_line(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("train", "dataset=mnist", "dataset.path='~nobody-here/x.npz'")
     assert done.returncode == 1
-    told = f"expected a file, got '~nobody-here/x.npz', where there is nothing (in '{tmp_path}')"
+    told = f"expected a file, got '~nobody-here/x.npz', which does not exist (in '{tmp_path}')"
     assert done.stderr == f"hcr: dataset.path: {told}\n"
 
 

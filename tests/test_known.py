@@ -93,11 +93,11 @@ def test_only_the_run_that_has_finished_and_its_parent_are_delivered_again(
     lose_all(root)
     with lock_run(folder), pytest.raises(AlreadyFinished):  # another process delivers it
         refuse_finished(new_journal(root, uri), "f", 5)
-    told = f"note: MLflow had lost run {folder.name}; it could not be delivered again; `hcr sync` says why\n"
+    told = f"note: MLflow had lost run {folder.name}; it could not be uploaded again; `hcr sync` says why\n"
     assert capsys.readouterr().out == told
     with pytest.raises(AlreadyFinished):
         refuse_finished(new_journal(root, uri), "f", 5)
-    assert capsys.readouterr().out == f"note: MLflow had lost run {folder.name}; it has been delivered again\n"
+    assert capsys.readouterr().out == f"note: MLflow had lost run {folder.name}; it was uploaded again\n"
     assert lost_runs(root, uri) == [other]
     tags = open_store(uri).get_run(read_position(folder)["run_id"]).data.tags
     assert tags["mlflow.parentRunId"] == read_position(parent)["run_id"]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hcr.config import TrackingError
-from hcr.config.compose import compose
-from hcr.config.resolve import resolve
-from hcr.data import load_splits
+from hcr.data.splitting import load_splits
+from hcr.gate.compose import compose
+from hcr.gate.resolve import resolve
 from hcr.recording import Recorder
 from hcr.tracking.events import read_events
 from hcr.tracking.journal import Journal

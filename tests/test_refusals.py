@@ -59,7 +59,7 @@ ROWS = [
         "other name of a key", "optimizer.lr=0.1", "optimizer.lr: unknown key; did you mean 'optimizer.learning_rate'?"
     ),
     row("key without its group", "epochs=3", "epochs: unknown key; did you mean 'training.epochs'?"),
-    row("no setting at all", "gpus=2", "gpus: unknown key; TensorFlow takes the devices"),
+    row("no setting at all", "gpus=2", "gpus: unknown key; TensorFlow uses all visible devices"),
     row("choice in capitals", "dataset=MNIST", "dataset: no 'MNIST' here; did you mean 'mnist'?"),
     row("group in capitals", "Model.depth=3", "Model.depth: unknown key; did you mean 'model.depth'?"),
     row("slash for a dot", "model/depth=3", "model/depth: unknown key; did you mean 'model.depth'?"),
@@ -91,7 +91,11 @@ ROWS = [
     row("batch 0", "training.batch_size=0", "training.batch_size: expected an integer from 1 to 1000000, got 0"),
     row("patience 0", "training.patience=0", "training.patience: expected an integer of 1 or more, or null, got 0"),
     row("fraction 0", "split.validation=0", "split.validation: expected a number in (0, 1), got 0"),
-    row("reserved tag", "tags={hcr.key: x}", "tags: expected names of your own, got 'hcr.key'"),
+    row(
+        "reserved tag",
+        "tags={hcr.key: x}",
+        "tags: expected names without a reserved prefix (hcr., mlflow.), got 'hcr.key'",
+    ),
     # Parts that do not fit.
     row("too deep", "model.depth=4", "model.depth: block 4 shrinks a 8x8 image", "at most 3"),
     row(
@@ -133,8 +137,8 @@ ROWS = [
     row("hydra's sweeper", "-m\tseed=0,1\thydra/sweeper=basic", "hydra/sweeper: hcr", "sweep.sampler=grid, tpe"),
     row("launcher target", "hydra.launcher._target_=os.makedirs", "hydra.launcher._target_: 'os.makedirs' is not"),
     # Grammar.
-    row("sweep without -m", "seed=0,1", "seed: 0,1 is several values; add -m"),
-    row("groups without -m", "model=cnn,keras_convnet", "model: cnn,keras_convnet is several values; add -m"),
+    row("sweep without -m", "seed=0,1", "seed: 0,1 means several values; add -m"),
+    row("groups without -m", "model=cnn,keras_convnet", "model: cnn,keras_convnet means several values; add -m"),
     row("no equals sign", "model.depth", "'model.depth': expected an override (KEY=VALUE, GROUP=NAME"),
     row("open bracket", "model.depth=[1", "model.depth: expected an integer from 1 to 64, got '[1'"),
     row(
@@ -151,7 +155,7 @@ ROWS = [
     ),
     row("path with a sign of the grammar", "dataset=mnist\tdataset.path=a#b", "; write 'dataset.path=\"a#b\"'"),
     row("name of a choice alone", "mnist", "'mnist': expected an override", "; write dataset=mnist"),
-    row("one value after several", "-m\tseed=1,2\tseed=3", "seed: is given several values, and then one"),
+    row("one value after several", "-m\tseed=1,2\tseed=3", "seed: is given several values, then one"),
     row("missing value", "model.depth=???", "model.depth: "),
     row("interpolation of nothing", "model.depth=${model.nope}", "model.depth: ", "model.nope"),
     row("unknown resolver", "model.depth=${nope:1}", "model.depth: ", "nope"),
@@ -178,7 +182,7 @@ ROWS = [
     row("other tool's verb", "", "verb: no 'fit' here; write hcr train", verb="fit"),
     row("unknown verb", "", "no 'tran' here; did you mean 'train'?", verb="tran"),
     row("no such folder", "--config-dir\tnowhere", "--config-dir: expected a folder, got 'nowhere'"),
-    row("resolve alone", "--resolve\tcheck_only=true", "--resolve: expected beside --cfg or --help"),
+    row("resolve alone", "--resolve\tcheck_only=true", "--resolve: expected together with --cfg or --help"),
     row("other config path", "--config-path\t.", "--config-path: hcr's own config cannot be replaced"),
     row("other config name", "--config-name\tnope", "--config-name: ", "nope"),
     row("rerun of a pickle", "--experimental-rerun\tx.pkl", "--experimental-rerun: not allowed"),

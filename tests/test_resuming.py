@@ -191,13 +191,13 @@ def stopped() -> Iterator[Path]:
 @pytest.mark.slow
 def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
     named = CFG.replace(resume=stopped.name)
-    with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} was made by another config"):
+    with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} has another config, data or code"):
         train(named.replace(seed=1))
     with lock_run(stopped), pytest.raises(ConfigError, match=f"^resume: run {stopped.name} is running"):
         train(named)
     journal, _ = train(named)
     assert journal.folder == stopped
-    with pytest.raises(ConfigError, match=r"^resume: expected an interrupted run with a good checkpoint"):
+    with pytest.raises(ConfigError, match=r"^resume: expected an interrupted run with a valid checkpoint"):
         train(named)
 
 
@@ -207,7 +207,7 @@ def test_damaged_checkpoints_are_told_and_passed_over(stopped: Path, capfd: pyte
         path.write_bytes(path.read_bytes()[:-10])
     journal, _ = train()
     assert journal.folder != stopped
-    assert "checkpoint/000001 is passed over (it is truncated or changed" in capfd.readouterr().err
+    assert "checkpoint/000001 is skipped (it is truncated or changed" in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(hcr: Hc
     refused = hcr("train", "resume=latest", "seed=3")
     assert (refused.returncode, refused.stderr) == (
         1,
-        "hcr: resume: a run goes on with the config it has; expected nothing beside it, got seed=3\n",
+        "hcr: resume: a run resumes with its own config; expected no other override, got seed=3\n",
     )
     nowhere = hcr("train", "resume=no-such-run")
     assert nowhere.returncode == 1

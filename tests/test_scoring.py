@@ -84,7 +84,7 @@ def test_a_run_that_another_process_holds_or_whose_data_changed_is_refused(
     with lock_run(folder), pytest.raises(HcrError, match="another process holds it"):
         scoring.score_test(folder)
     monkeypatch.setattr(scoring, "_told", lambda folder: ({"tags": {"hcr.dataset_digest": "another"}}, 0))
-    with pytest.raises(HcrError, match="its data set has changed since it was trained"):
+    with pytest.raises(HcrError, match="the data changed since it was trained"):
         scoring.score_test(folder)
     assert values_of(folder, "tags", "hcr.test_looks") == []
     (folder / "artifacts/config/config.yaml").unlink()

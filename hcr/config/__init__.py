@@ -1,4 +1,4 @@
-"""What the typed configs of all parts share: settings and their words, errors, secrets."""
+"""Shared by all typed configs: base classes, messages, errors, secrets."""
 
 from hcr.config.errors import ConfigError, DataError, HcrError, TrackingError, TrainingError
 

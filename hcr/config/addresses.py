@@ -1,13 +1,13 @@
-"""Addresses of servers: whether one can be read at all."""
+"""Parsing of server addresses."""
 
 from urllib.parse import SplitResult, urlsplit
 
 
 def split_address(address: str) -> SplitResult | None:
-    """The parts of a URI; None of one that is malformed, such as `http://[::1` or a port that is no number."""
+    """The parts of a URI; None if it is malformed, such as `http://[::1` or a port that is not a number."""
     try:
         parts = urlsplit(address)
-        _ = parts.port  # raises only now
+        _ = parts.port  # raises only when read
     except ValueError:
         return None
     return parts

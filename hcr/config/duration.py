@@ -1,4 +1,4 @@
-"""Times as people write them in a config."""
+"""Durations in a config, such as `90s` or `2h`."""
 
 import re
 from typing import Annotated
@@ -12,10 +12,10 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 
 def seconds(text: str | None) -> float | None:
-    """The seconds that a text such as `90s`, `30m`, `2h` or `1.5d` means; None of None.
+    """The seconds in a text such as `90s`, `30m`, `2h` or `1.5d`; None for None.
 
     Raises:
-        ValueError: it means none, or nothing.
+        ValueError: the text is no duration, or is zero.
     """
     if text is None:
         return None

@@ -1,16 +1,16 @@
-"""The one family of errors a user can cause. Each is shown as one line, without a traceback."""
+"""The errors that a user can cause. Each is shown as one line, without a traceback."""
 
 from hcr.config.secrets import redact, redact_shapes
 from hcr.config.text import printable
 
 LONGEST = 1000  # characters of a message
-BROKEN_PIPE = 141  # the exit code where nobody reads any more: what a shell makes of the signal SIGPIPE
+BROKEN_PIPE = 141  # exit code for a closed pipe: the shell's code for SIGPIPE
 
 
 class HcrError(Exception):
-    """Base of every error that a user's config, data or surroundings can cause.
+    """Base of every error that a user's config, data or environment can cause.
 
-    The message is one line: the key or file, what was expected, and what came.
+    The message is one line: the key or file, the expected value, and the actual one.
     """
 
 
@@ -19,11 +19,11 @@ class ConfigError(HcrError, ValueError):
 
 
 class DataError(HcrError):
-    """Image files that are absent, damaged or not what the config says."""
+    """Image files that are missing, damaged or do not match the config."""
 
 
 class TrainingError(HcrError):
-    """Training that cannot go on, such as a loss that became NaN."""
+    """Training that cannot continue, such as after a NaN loss."""
 
 
 class TrackingError(HcrError):
@@ -31,7 +31,7 @@ class TrackingError(HcrError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message that says anything, or the name of its class; no longer than one reads."""
+    """The first non-blank line of an error's message, or its class name; redacted, at most LONGEST characters."""
     lines = (line.strip() for line in str(error).splitlines())
     line = printable(next((line for line in lines if line), type(error).__name__))
     line = redact_shapes(line) if isinstance(error, HcrError) else redact(line)

@@ -1,4 +1,4 @@
-"""The typed configs of launchers: where the trials of a sweep run, and how many at a time."""
+"""The typed configs of launchers: where the trials of a sweep run, and how many in parallel."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,30 +10,30 @@ from hcr.config.duration import Duration, seconds
 from hcr.config.settings import Count, Listing, Positive, Settings
 from hcr.config.words import Expected
 
-Cpus = Annotated[Count | None, Field(description="CPUs of each trial; null: as many as it has threads")]
+Cpus = Annotated[Count | None, Field(description="CPUs per trial; null: one per thread of the trial")]
 
 
 class LauncherConfig(Settings):
-    """Where the trials of a sweep run.
+    """Base of the launchers: where the trials of a sweep run.
 
     Attributes:
-        is_here: whether trials run on this machine, which then says how many there is room for.
+        is_here: True if trials run on this machine, whose cores and memory then limit the workers.
     """
 
     group: ClassVar[str] = "launcher"
     is_here: ClassVar[bool] = False
 
-    name: Annotated[str, Field(description="which one of the group this is")]
-    workers: Annotated[Count | None, Field(description="trials at a time; null: as many as there is room for")]
+    name: Annotated[str, Field(description="name of the choice in this group")]
+    workers: Annotated[Count | None, Field(description="trials in parallel; null: as many as fit")]
 
     @property
     def cpus(self) -> int | None:
-        """CPUs of each trial; None: as many as it has threads."""
+        """CPUs per trial; None: one per thread of the trial."""
         return None
 
 
 class LocalConfig(LauncherConfig):
-    """Processes of this machine."""
+    """Processes on this machine."""
 
     is_here: ClassVar[bool] = True
 
@@ -43,43 +43,41 @@ class RayConfig(LauncherConfig):
 
     address: Annotated[
         str | None,
-        Expected("auto, HOST:PORT of a cluster that this machine is a node of, or null"),
+        Expected("auto, HOST:PORT of a cluster that includes this machine, or null"),
         Field(
             pattern=r"^(auto|[\w.\-]+:\d{1,5})$",
-            description="auto (the cluster of this machine), HOST:PORT, or null: start one here for the sweep",
+            description="auto (this machine's cluster) or HOST:PORT; null: start a cluster here for the sweep",
         ),
     ]
     cpus_per_trial: Cpus
-    gpus_per_trial: Annotated[float, Field(ge=0, description="GPUs of each trial, or a share of one")]
-    transfer_every: Annotated[
-        Count, Field(description="epochs between two transfers of a run's checkpoint; more spares the network")
-    ]
+    gpus_per_trial: Annotated[float, Field(ge=0, description="GPUs per trial; may be a fraction")]
+    transfer_every: Annotated[Count, Field(description="epochs between two transfers of a run's checkpoint")]
 
     @property
     def cpus(self) -> int | None:
-        """CPUs of each trial; None: as many as it has threads."""
+        """CPUs per trial; None: one per thread of the trial."""
         return self.cpus_per_trial
 
 
 class SlurmConfig(LauncherConfig):
-    """The queue of a Slurm cluster, on the disk that its nodes share."""
+    """The queue of a Slurm cluster whose nodes share a disk."""
 
     partition: Annotated[
         str | None,
         Expected("a name or null"),
         Field(pattern=r"\S", description="partition of the cluster; null: its default"),
     ]
-    time: Annotated[Duration, Field(description="time limit of a job; a run that needs longer resumes in another job")]
-    mem_gb: Annotated[Positive | None, Field(description="memory of a job, in GB; null: the cluster's default")]
+    time: Annotated[Duration, Field(description="time limit per job; a run that needs longer resumes in another job")]
+    mem_gb: Annotated[Positive | None, Field(description="memory per job, in GB; null: the cluster's default")]
     cpus_per_trial: Cpus
-    gpus_per_trial: Annotated[int, Field(ge=0, description="GPUs of each trial")]
+    gpus_per_trial: Annotated[int, Field(ge=0, description="GPUs per trial")]
     setup: Annotated[
-        Listing[str], Field(description="lines of shell that a job runs first, such as 'module load cuda'")
+        Listing[str], Field(description="shell commands that a job runs first, such as 'module load cuda'")
     ]
 
     @property
     def cpus(self) -> int | None:
-        """CPUs of each trial; None: as many as it has threads."""
+        """CPUs per trial; None: one per thread of the trial."""
         return self.cpus_per_trial
 
     @property

@@ -1,4 +1,4 @@
-"""Names that come from users, as names of files."""
+"""File names made from user-supplied names."""
 
 import hashlib
 import re
@@ -7,9 +7,9 @@ LONGEST = 80  # characters
 
 
 def safe_file_name(name: str) -> str:
-    """A file name that stays in its folder: letters, digits, `_`, `-` and `.`, not hidden, at most 80 characters.
+    """A file name that cannot leave its folder: letters, digits, `_`, `-` and `.`, not hidden, at most 80 characters.
 
-    Such a name is itself; others are told apart by a digest at their end.
+    A name that is already safe stays unchanged; others end with a digest, so that they remain distinct.
     """
     plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")
     if plain == name and 1 <= len(plain) <= LONGEST:

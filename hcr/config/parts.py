@@ -1,16 +1,16 @@
-"""Parts: what a config group can be. Each is a class in a module of its own, or in an installed package.
+"""Parts: the choices of a config group. Each is a class in a module of its own, or in an installed package.
 
 The folder is the table: `hcr/model/architectures/cnn.py` holds the class behind `model.name=cnn`. An installed package
-adds to it with an entry point,
+adds a part with an entry point,
 
     [project.entry-points."hcr.models"]
     theirs = "their_package:Theirs"
 
-and `model.name=theirs` is a name like any other. Each table names its group of entry points; `hcr.metrics` holds
+and then `model.name=theirs` works like any other name. Each table names its group of entry points; `hcr.metrics` holds
 functions of probabilities (N, K) and labels (N,) that return a number.
 
-YAML only ever names parts: no import path passes the gate. A part is imported when it is named, and it imports what is
-heavy in its methods, so that a bad config is refused at once.
+YAML names parts and nothing else: the gate refuses import paths. A part is imported when a config names it, and imports
+heavy packages only in its methods, so that a bad config is refused at once.
 """
 
 import sys
@@ -32,22 +32,22 @@ METRICS = "hcr.metrics"
 
 
 class Part(Settings):
-    """One of the things that a config group can be."""
+    """Base class of the choices of a config group."""
 
-    name: Annotated[str, Field(description="which one of the group this is")]
+    name: Annotated[str, Field(description="name of the choice in this group")]
 
 
 P = TypeVar("P", bound=Settings)
 
 
 class Parts(Mapping[str, type[P]], Generic[P]):
-    """The parts of a config group by name: our own, and those of installed packages.
+    """The parts of a config group by name: hcr's own, and those of installed packages.
 
     Args:
-        package: the package whose modules hold our own, one each. An installed package cannot replace them.
-        base: the class that each derives from.
+        package: the package with hcr's own parts, one per module. An installed package cannot replace them.
+        base: the base class of the parts.
         entry_points: the group of entry points.
-        method: the method that makes a part what it is; `base` may have it.
+        method: the method that a part must implement; `base` may have a default.
     """
 
     def __init__(self, package: str, base: type[P], entry_points: str, method: str) -> None:
@@ -61,7 +61,7 @@ class Parts(Mapping[str, type[P]], Generic[P]):
         if not (isinstance(kind, type) and issubclass(kind, self._base) and kind is not self._base):
             raise ConfigError(f"{_source(point)}: expected a class under {self._base.__name__}, got {kind!r}")
         if getattr(kind, self._method) is getattr(self._base, self._method):
-            raise ConfigError(f"{_source(point)}: expected a method `{self._method}`, and {kind.__name__} has none")
+            raise ConfigError(f"{_source(point)}: expected a method `{self._method}`; {kind.__name__} has none")
         return kind
 
     def __iter__(self) -> Iterator[str]:
@@ -73,14 +73,14 @@ class Parts(Mapping[str, type[P]], Generic[P]):
 
     @property
     def own(self) -> dict[str, type[P]]:
-        """Our own parts by name."""
+        """hcr's own parts by name."""
         return {name: self[name] for name in self._own_names()}
 
     def _own_names(self) -> list[str]:
         return sorted(module.name for module in iter_modules(sys.modules[self._package].__path__))
 
     def _only_part(self, module: ModuleType) -> type[P]:
-        """The public class under `base` that a module defines."""
+        """The public subclass of `base` that `module` defines."""
         (kind,) = (
             kind
             for kind in vars(module).values()
@@ -96,7 +96,7 @@ def extra_metrics() -> dict[str, Callable[[Any, Any], float]]:
     """Metrics of installed packages, by name.
 
     Raises:
-        ConfigError: one that cannot be imported or called.
+        ConfigError: a metric cannot be imported or is not callable.
     """
     metrics = {}
     for name, point in _points(METRICS).items():
@@ -107,7 +107,7 @@ def extra_metrics() -> dict[str, Callable[[Any, Any], float]]:
 
 
 def sources_of(objects: list[Any]) -> dict[str, list[Path]]:
-    """The Python files of the packages, other than hcr, that `objects` come from, by package."""
+    """The Python files of the packages that define `objects`, by package, without hcr."""
     found: dict[str, list[Path]] = {}
     for thing in objects:
         package = thing.__module__.partition(".")[0]
@@ -126,7 +126,7 @@ def _points(group: str) -> dict[str, EntryPoint]:
 def _load(point: EntryPoint) -> Any:
     try:
         return point.load()
-    except Exception as error:  # somebody else's package may fail in any way; the name of it is what helps
+    except Exception as error:  # another package may raise anything; the message names it
         raise ConfigError(
             f"{_source(point)}: cannot be imported ({type(error).__name__}: {one_line(error)})"
         ) from error

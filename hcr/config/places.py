@@ -1,4 +1,4 @@
-"""The places on disk that a run writes to: whether they can be written, and a home folder where there is none."""
+"""Checks that a run can write to its output folders, and provides a home folder if there is none."""
 
 import os
 import tempfile
@@ -11,10 +11,11 @@ PROBE_BYTES = 1 << 20
 
 
 def check_places(tracking: TrackingConfig) -> None:
-    """Check that runs and the default store can be written; nothing is left behind.
+    """Check that runs and the default store can be written; leaves no file behind.
 
     Raises:
-        ConfigError: the output root or the SQLite file is on a full or read-only disk, another user's, or under a file.
+        ConfigError: the output root or the SQLite file is on a full or read-only disk, belongs to another user, or has
+            a file as a parent folder.
     """
     root = output_root()
     probed: set[Path] = set()
@@ -30,29 +31,29 @@ def check_places(tracking: TrackingConfig) -> None:
 
 
 def _check_folder(key: str, folder: Path, probed: set[Path]) -> None:
-    """Write to `folder`, or to what exists of it, unless that is among `probed`, and add it to these."""
+    """Test-write to `folder`, or its nearest existing parent, unless it is in `probed`; then add it to `probed`."""
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
         if there in probed:
             return
         probed.add(there)
-        with tempfile.TemporaryFile(dir=there) as probe:  # a file without a name
+        with tempfile.TemporaryFile(dir=there) as probe:  # has no name on disk
             probe.write(bytes(PROBE_BYTES))
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        told = f"{key}: expected a folder that can be written, got {folder} ({error.strerror})"
+        problem = f"{key}: expected a folder that can be written, got {folder} ({error.strerror})"
         remedy = "" if key.endswith(("uri", "URI")) else "; HCR_OUTPUT_DIR names another place"
-        raise ConfigError(told + remedy) from error
+        raise ConfigError(problem + remedy) from error
 
 
 def provide_home() -> None:
-    """Give a process without a home folder one, under the output root: MLflow and Matplotlib do not import without.
+    """Set HOME to a folder under the output root if there is no home: MLflow and Matplotlib cannot be imported without.
 
-    In a container that runs under a number, HOME may be absent, and no user database knows the number. A home that
-    cannot be written stays, as credentials may be in it; Matplotlib keeps its cache under the output root then.
+    In a container with a bare user id, HOME may be unset and the user database has no entry. A home that cannot be
+    written is kept, as it may hold credentials; then only Matplotlib's cache moves under the output root.
     """
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # pathlib's own raises where there is none
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # Path.home raises if there is none
     own = output_root() / "home"
     if not home.is_absolute() or not home.is_dir():
         os.environ["HOME"] = str(own)

@@ -1,4 +1,4 @@
-"""What must not be recorded: passwords and tokens, by where they stand and by their shape."""
+"""Redaction of passwords and tokens, recognized by their key, position or shape, before anything is recorded."""
 
 import re
 from typing import Any
@@ -11,11 +11,12 @@ _SECRET = (
     r"|token|credentials?)"
 )
 SECRET_NAME = re.compile(rf"(?i)(?:^|[._\-\s/]){_SECRET}$")
-# What stands between such a name and its value, in YAML, JSON, Python, TOML (several words may follow), and in a shell.
+# Separators between such a name and its value: in YAML, JSON, Python and TOML (_LOOSE, the value may be several words),
+# and in a shell (_TIGHT).
 _LOOSE = r"(?:\s*:[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[+-]?[ \t]+)?|[ \t]+=[ \t]*)"
 _TIGHT = r"=[ \t]*"
 _NO_SECRET = r"(?!(?:null|none|~)[ \t]*(?:[\n\"',;})\]]|\Z))"
-# Of a value without quotes: a mark inside a word, or a comma that no blank and no further key follows, belongs to it.
+# A character of an unquoted value: includes a quote inside a word, and a comma not followed by a blank or another key.
 _CHARACTER = r"(?:[^\s\"',;})\]]|(?<=\w)[\"'](?=\w)|[,;](?=[^\s\"'}\])])(?!\w+\s*[:=]))"
 KEYED = re.compile(
     rf"(?i)(?P<name>\b(?:\w+[._-])?{_SECRET}[\"']?)(?:"
@@ -34,34 +35,37 @@ TOKEN = re.compile(
 
 
 def redact(text: str) -> str:
-    """`text`, a user's or a library's, without what looks like a secret: `http://me:secret@host` becomes
-    `http://me:***@host`.
+    """Redact secrets in the text of a user or a library: `http://me:secret@host` becomes `http://me:***@host`.
 
-    Passwords of addresses, values behind names such as `api_key`, and tokens by their shape. A value of 6 characters or
-    more is hidden: in quotes, in brackets, behind a colon to the end of the line or the next comma, or one word of a
-    shell (`TOKEN=...`).
+    Redacts passwords in URLs, values after names such as `api_key`, and tokens recognized by their shape. A value of 6
+    or more characters is hidden: in quotes, in brackets, after a colon up to the end of the line or the next comma, or
+    one shell word (`TOKEN=...`).
     """
     text = PASSWORD.sub(r"\1***@", text)
     return TOKEN.sub(HIDDEN, KEYED.sub(_without_value, text))
 
 
 def redact_shapes(text: str) -> str:
-    """A message of our own, which hides values by their keys, without passwords of addresses and tokens: in
-    `/etc/passwd: expected a file` nothing is the value of a key."""
+    """Redact URL passwords and tokens in a message of hcr's own, whose values are already redacted by key.
+
+    `redact` would misread messages such as `/etc/passwd: expected a file` as a key and its value.
+    """
     return TOKEN.sub(HIDDEN, PASSWORD.sub(r"\1***@", text))
 
 
 def without_credentials(uri: str) -> str:
-    """A URI that is refused, without all that stands between its scheme and its last `@`, and without a port that is no
-    number: where it is malformed, no parser says which part is the password."""
+    """An invalid URI without the text between its scheme and its last `@`, and without a port that is not a number.
+
+    No parser can locate the password in a malformed URI.
+    """
     hidden = re.sub(r"^([\w+.-]+:(?://)?)?[^\n]*@", r"\1***@", uri)
     return redact(NO_PORT.sub(r"\1***", hidden))
 
 
 def without_secrets(value: Any, name: str = "") -> Any:
-    """Plain values, in groups and lists, with what is called like a secret or looks like one left out.
+    """`value`, possibly nested, with everything that is named like a secret or looks like one redacted.
 
-    A group that is called so is left out as a whole; of a list, each item is.
+    A group with such a name is redacted as a whole, a list item by item.
     """
     if isinstance(value, dict) and not is_secret_name(name):
         return {key: without_secrets(item, str(key)) for key, item in value.items()}
@@ -73,13 +77,13 @@ def without_secrets(value: Any, name: str = "") -> Any:
 
 
 def override_without_secrets(override: str) -> str:
-    """An override such as `tags.api_key=...` as it may be recorded."""
+    """An override with its secrets redacted, such as `tags.api_key=<hidden>`."""
     key, equals, value = override.partition("=")
     return f"{key}={HIDDEN}" if equals and value != "null" and is_secret_name(key) else redact(override)
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what is called so is a secret, such as `tags.api_key`."""
+    """True if `name` is the name of a secret, such as `tags.api_key`."""
     return SECRET_NAME.search(name) is not None
 
 

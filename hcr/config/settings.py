@@ -1,4 +1,4 @@
-"""Groups of settings, declared with pydantic: strict types, declared ranges, and a refusal that fits on one line."""
+"""Groups of settings, declared with pydantic: strict types, declared ranges, one-line errors."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -17,18 +17,18 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-# YAML and JSON have lists where a frozen config has tuples; nothing else is coerced but int to float.
+# YAML and JSON have lists, a frozen config has tuples. The only other coercion is int to float.
 Listing = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
 class Settings(BaseModel):
-    """A frozen group of settings. A field's annotation says its type and range, its description what it means.
+    """A frozen group of settings. A field's annotation declares its type and range, its description its meaning.
 
     Attributes:
         group: the dotted key of the group in a config, for messages.
 
     Raises:
-        ConfigError: an unknown or missing key, or a value that its annotation does not take; names the key.
+        ConfigError: a key is unknown or missing, or a value does not fit its annotation; names the key.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
@@ -43,7 +43,7 @@ class Settings(BaseModel):
             raise _refusal(type(self), values, error) from None
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked like any other."""
+        """A copy with some fields changed; the changes are validated."""
         return type(self)(**{**dict(self), **changes})
 
 
@@ -53,9 +53,9 @@ def check(
     """An instance of `kind` from the mapping `raw`.
 
     Args:
-        kind: a class under Settings.
-        raw: what the YAML holds there.
-        key: where in the config it stands, for messages; None: at `kind.group`.
+        kind: a subclass of Settings.
+        raw: the content of the YAML.
+        key: its key in the config, for messages; None: `kind.group`.
         unknown: as for check_names.
 
     Raises:
@@ -70,13 +70,13 @@ def check(
 
 
 def fields_of(kind: type) -> dict[str, FieldInfo]:
-    """The fields of a class under Settings, by their names in YAML."""
+    """The fields of a subclass of Settings, by their names in YAML."""
     assert issubclass(kind, Settings)
     return {field.alias or name: field for name, field in kind.model_fields.items()}
 
 
 def names_of(kind: type) -> list[str]:
-    """The keys that a group of this kind has."""
+    """The keys of a group of this kind."""
     return list(fields_of(kind))
 
 
@@ -86,22 +86,22 @@ def annotation_of(field: FieldInfo) -> Any:
 
 
 def is_group(hint: Any) -> bool:
-    """Whether an annotation is of a group of settings."""
+    """True if an annotation is a group of settings."""
     return isinstance(hint, type) and issubclass(hint, Settings)
 
 
 def check_names(
     given: Iterable[object], known: Iterable[str], *, key: str = "", unknown: Callable[[str], str] | None = None
 ) -> None:
-    """Refuse a name that nothing reads.
+    """Refuse unknown names.
 
     Args:
-        given: the names that the group `key` has.
-        known: those that it may have.
-        unknown: the message for a dotted key; by default `unknown_key`, which knows only what stands beside it.
+        given: the names in the group `key`.
+        known: the names that it may have.
+        unknown: makes the message for a dotted key; default: `unknown_key`, which knows only the keys of that group.
 
     Raises:
-        ConfigError: the message for the first of them.
+        ConfigError: a name is unknown; the message is about the first.
     """
     names = list(known)
     for name in given:
@@ -111,7 +111,11 @@ def check_names(
 
 
 def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
-    """The entry of `table` called `name`; a ConfigError that offers the nearest name where there is none."""
+    """The entry `name` of `table`.
+
+    Raises:
+        ConfigError: there is none; the message offers the nearest name.
+    """
     if isinstance(name, str) and name in table:
         return table[name]
     raise ConfigError(
@@ -120,18 +124,18 @@ def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
 
 
 def expected(what: str, key: str, value: object) -> ConfigError:
-    """The error of a value that is not `what` the key takes."""
+    """The error for a value of `key` that is not `what` was expected."""
     return ConfigError(f"{key}: expected {what}, got {shown(key, value)}")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for a key that nothing reads; `known` are those that stand beside it."""
+    """The message for an unknown key; `known` are the keys of its group."""
     meant = key_meant(key, known)
     return f"{key}: unknown key" + ("" if meant is None else f"; did you mean {meant!r}?")
 
 
 def shown(key: str, value: object) -> str:
-    """`value` as a message may quote it: nothing of a secret, by the name of `key` or of a key inside `value`."""
+    """`value` as quoted in a message, with secrets redacted by `key` and by the keys inside `value`."""
     return repr(without_secrets(value, key))
 
 
@@ -145,7 +149,7 @@ def join_all(parent: str, names: Iterable[str]) -> list[str]:
 
 
 def _refusal(kind: type[Settings], values: Mapping[str, Any], error: ValidationError) -> ConfigError:
-    """Pydantic's error in one line of ours: an unknown key before anything else, then the first field that is wrong."""
+    """Pydantic's error as a one-line ConfigError: an unknown key if there is one, else the first problem."""
     problems = error.errors(include_url=False)
     for problem in problems:
         if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
@@ -154,7 +158,7 @@ def _refusal(kind: type[Settings], values: Mapping[str, Any], error: ValidationE
             )
     problem = problems[0]
     cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, ConfigError):  # of a check of the whole group
+    if isinstance(cause, ConfigError):  # raised by a validator of the whole group
         return cause
     name = str(problem["loc"][0])
     hint, key = annotation_of(fields_of(kind)[name]), join(kind.group, name)

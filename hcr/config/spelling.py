@@ -1,14 +1,14 @@
-"""What a misspelled or differently named key, choice or verb most likely means."""
+"""Suggestions for a misspelled or differently named key, choice or verb."""
 
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-ALIKE = 0.6  # of difflib's ratio: less is further from what was meant than no offer
-ALIKE_ELSEWHERE = 0.8  # for a key that nothing but its own name ties to a group
+ALIKE = 0.6  # lowest difflib ratio of a suggestion
+ALIKE_ELSEWHERE = 0.8  # the same for a key of another group
 
-# The field's other names for our keys, without their underscores. Only those count that the config at hand has.
+# Other common names of hcr's keys, without underscores. A key is suggested only if the current config has it.
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         other: keys
@@ -66,7 +66,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-# What is no setting, and where it is instead.
+# Common settings that are no keys here, and what to use instead.
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         other: where
@@ -77,16 +77,16 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
             ),
             (
                 "accelerator cuda device devices gpu gpus ngpus numgpus",
-                "TensorFlow takes the devices that it sees, which CUDA_VISIBLE_DEVICES chooses",
+                "TensorFlow uses all visible devices; CUDA_VISIBLE_DEVICES selects them",
             ),
             (
                 "dataloaderworkers loaderworkers numworkers nworkers",
-                "images are in memory and need no loaders; launcher.workers is how many runs of a sweep train at a"
-                " time",
+                "images are in memory and need no loaders; launcher.workers sets how many runs of a sweep train in"
+                " parallel",
             ),
-            ("storage", "a sweep is kept in the journals of its runs; launcher=ray or slurm trains on many machines"),
-            ("logdir outdir output outputdir rundir savedir", "HCR_OUTPUT_DIR names the folder that runs are kept in"),
-            ("configdir configpath", "--config-dir names a folder with YAML of your own"),
+            ("storage", "a sweep is stored in the journals of its runs; launcher=ray or slurm trains on many machines"),
+            ("logdir outdir output outputdir rundir savedir", "the variable HCR_OUTPUT_DIR sets the folder of runs"),
+            ("configdir configpath", "--config-dir adds a folder with your own YAML"),
         )
         for other in others.split()
     }
@@ -94,12 +94,12 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def simplified(name: str) -> str:
-    """`name` without case, underscores and other signs: `batch-size`, `BatchSize` and `batch_size` are one."""
+    """`name` in lower case and without punctuation: `batch-size`, `BatchSize` and `batch_size` are the same."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def nearest(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str | None:
-    """The known name that `name` most likely means; None where none is near."""
+    """The known name that `name` most likely means; None if none is close."""
     by_name: dict[str, str] = {}
     for other in known:
         by_name.setdefault(simplified(other), other)
@@ -111,15 +111,16 @@ def nearest(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str | N
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that offers the known name nearest to `name`, or nothing."""
+    """A clause that suggests the known name nearest to `name`; empty if none is close."""
     near = nearest(name, known)
     return "" if near is None else f"; did you mean {near!r}?"
 
 
 def key_meant(key: str, keys: Iterable[str], *, alike: float = ALIKE) -> str | None:
-    """Which of `keys` (dotted, groups among them) `key` means: spelled or named differently, or put elsewhere.
+    """The one of `keys` (dotted, including groups) that `key` most likely means; None if none is close.
 
-    Keys are compared by their last name, group by group: all that stands before it is alike anyway.
+    `key` may be misspelled, have another common name, or be in the wrong group.
+    Keys are compared by their last component, group by group, as the rest is alike anyway.
     """
     keys = list(keys)
     group, _, last = key.replace("/", ".").rpartition(".")
@@ -150,7 +151,7 @@ def key_meant(key: str, keys: Iterable[str], *, alike: float = ALIKE) -> str | N
 
 
 def alias_targets(name: str) -> tuple[str, ...]:
-    """The keys that `name` is another name of, whichever a config has."""
+    """The keys that `name` may be another name of; a config may lack some."""
     return ALIASES.get(simplified(name), ())
 
 

@@ -15,11 +15,11 @@ from hcr.config.words import Expected
 
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 SQLITE_EXAMPLE = "sqlite:////folder/mlflow.db"
-SQLITE_MAGIC = b"SQLite format 3\0"  # what every such file begins with
+SQLITE_MAGIC = b"SQLite format 3\0"  # first bytes of every such file
 
 
 class TrackingConfig(Settings):
-    """Where a run is recorded, and under what name."""
+    """The store, experiment and name that a run is recorded under."""
 
     group: ClassVar[str] = "tracking"
 
@@ -34,7 +34,7 @@ class TrackingConfig(Settings):
         Field(min_length=1, description="name of the MLflow run; null: data set, model and seed"),
     ]
     timeout_s: Annotated[
-        Positive, Field(description="how long the end of a run waits for a store that does not answer, in seconds")
+        Positive, Field(description="seconds that the end of a run waits for a store that does not answer")
     ]
 
     @model_validator(mode="after")
@@ -45,13 +45,13 @@ class TrackingConfig(Settings):
 
 
 def check_tracking_uri(key: str, uri: str) -> None:
-    """Refuse what names neither a server nor a database; MLflow's file store is no more.
+    """Refuse a URI that names neither a server nor a database; MLflow has dropped its file store.
 
     Raises:
-        ConfigError: it says what to write, and quotes `uri` without what may be a password.
+        ConfigError: the message says what to write, and quotes `uri` without credentials.
     """
-    scheme, _, driver = uri.partition(":")[0].partition("+")  # databricks is a word of its own
-    is_known = scheme in URI_SCHEMES  # MLflow knows no SQLITE: or HTTP:
+    scheme, _, driver = uri.partition(":")[0].partition("+")  # databricks may come without a colon
+    is_known = scheme in URI_SCHEMES  # MLflow accepts schemes in lower case only
     _require(is_known, key, f"a URI such as http://host:5000 or {SQLITE_EXAMPLE}", uri)
     if scheme == "sqlite":
         _require(not driver, key, f"{SQLITE_EXAMPLE}, without a driver", uri)
@@ -72,7 +72,7 @@ def _require(condition: bool, key: str, what: str, uri: str) -> None:
 
 
 def _check_sqlite_uri(key: str, uri: str) -> None:
-    """What SQLAlchemy would take for a database in memory, and MLflow for a file called `sqlite:`, is refused."""
+    """Refuse URIs that SQLAlchemy would read as an in-memory database, or MLflow as a file called `sqlite:`."""
     _, three_slashes, rest = uri.partition("sqlite:///")
     is_file = bool(three_slashes) and rest.strip("/") not in ("", ":memory:")
     _require(is_file, key, f"{SQLITE_EXAMPLE}, a file", uri)
@@ -85,14 +85,14 @@ def _check_sqlite_uri(key: str, uri: str) -> None:
         if not above.is_dir():
             raise expected(f"{SQLITE_EXAMPLE}, and {above} is no folder", key, uri)
         begin = _first_bytes(path)
-    except OSError:  # one that cannot be read is for SQLite to complain of
+    except OSError:  # SQLite reports a file that cannot be read
         return
     if begin not in (b"", SQLITE_MAGIC):
-        raise expected(f"an SQLite database or no file yet, and {path} is neither", key, uri)
+        raise expected(f"an SQLite database or a new file, but {path} is another file", key, uri)
 
 
 def _first_bytes(path: Path) -> bytes | None:
-    """What a file begins with; nothing where there is none, None for what is no file."""
+    """The first bytes of a file; empty if it does not exist, None if it is not a regular file."""
     if not path.is_file():
         return None if path.exists() else b""
     with path.open("rb") as file:
@@ -100,17 +100,17 @@ def _first_bytes(path: Path) -> bytes | None:
 
 
 def output_root() -> Path:
-    """Where runs and the default store are kept: HCR_OUTPUT_DIR, else `./hcr-output`; absolute."""
+    """The folder of runs and of the default store: HCR_OUTPUT_DIR, else `./hcr-output`; absolute."""
     return Path(os.environ.get("HCR_OUTPUT_DIR") or "hcr-output").absolute()
 
 
 def output_key() -> str:
-    """What a message calls the output root: the variable that names it, or the folder."""
+    """The name of the output root in messages: the variable that sets it, or the folder."""
     return "HCR_OUTPUT_DIR" if os.environ.get("HCR_OUTPUT_DIR") else "hcr-output"
 
 
 def store_key(configured: str | None) -> str:
-    """What a message calls the store: the key or the variable that names it, or the output root that it is in."""
+    """The name of the store in messages: the key or the variable that sets it, or the output root that holds it."""
     if configured:
         return "tracking.uri"
     return "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else output_key()
@@ -120,18 +120,18 @@ def tracking_uri(configured: str | None) -> str:
     """The store to use: the configured one, else MLFLOW_TRACKING_URI, else SQLite under the output root.
 
     Raises:
-        ConfigError: it names no server and no database.
+        ConfigError: the URI names neither a server nor a database.
     """
     named = configured or os.environ.get("MLFLOW_TRACKING_URI")
     uri = named or sqlite_uri(output_root() / "mlflow.db")
     check_tracking_uri(store_key(configured), uri)
-    if uri.startswith("sqlite:"):  # relative to where we are now, not to where a server or a worker is later
+    if uri.startswith("sqlite:"):  # made absolute: a server or a worker may have another current folder
         return sqlite_uri(sqlite_path(uri).absolute())
     return uri
 
 
 def how_to_see(uri: str) -> str:
-    """The line that says how to open the store at `uri`."""
+    """The line that tells the user how to open the store at `uri`."""
     if uri.startswith("http"):
         return f"see it in MLflow: {redact(uri)}"
     if uri == tracking_uri(None):
@@ -140,7 +140,7 @@ def how_to_see(uri: str) -> str:
 
 
 def sqlite_uri(path: Path) -> str:
-    """The URI of an SQLite file; `%` and `?`, which mean something in a URI, are written so that they do not."""
+    """The URI of an SQLite file, with `%` and `?` percent-encoded."""
     return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
 
 
@@ -150,6 +150,6 @@ def sqlite_path(uri: str) -> Path:
 
 
 def file_uri(path: Path) -> str:
-    """A folder of artifacts as MLflow takes it: the path, or a `file:` URI where the path has characters that MLflow
-    would read as parts of a URI."""
+    """An artifact folder as MLflow accepts it: the path, or a `file:` URI if the path has characters with a meaning in
+    a URI."""
     return path.as_uri() if set("%?#") & set(str(path)) else str(path)

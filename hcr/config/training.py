@@ -9,28 +9,28 @@ from pydantic import Field, field_validator, model_validator
 from hcr.config.errors import ConfigError
 from hcr.config.settings import Count, Fraction, Settings
 
-MOST_IMAGES = 1_000_000  # in a step
-MOST_THREADS = 1024  # each is a thread of TensorFlow's, with a stack of its own
+MOST_IMAGES = 1_000_000  # per step
+MOST_THREADS = 1024  # each is an OS thread with its own stack
 
 
 class TrainingConfig(Settings):
-    """How long and how training goes."""
+    """Length and method of training."""
 
     group: ClassVar[str] = "training"
 
     epochs: Annotated[Count, Field(description="passes over the training images, at most")]
     batch_size: Annotated[int, Field(ge=1, le=MOST_IMAGES, description="images per step")]
     steps_per_epoch: Annotated[
-        Count | None, Field(description="steps in an epoch, of images drawn anew for each; null: every image once")
+        Count | None, Field(description="steps per epoch, each with newly drawn images; null: every image once")
     ]
     label_smoothing: Annotated[Fraction, Field(description="share of each one-hot label spread over all classes")]
     patience: Annotated[
-        Count | None, Field(description="stop after so many epochs in which `monitor` did not improve; null: never")
+        Count | None, Field(description="stop after this many epochs without improvement of `monitor`; null: never")
     ]
-    min_delta: Annotated[float, Field(ge=0, description="a smaller improvement of `monitor` counts as none")]
+    min_delta: Annotated[float, Field(ge=0, description="smallest change of `monitor` that counts as an improvement")]
     keep: Annotated[
         Literal["best", "last"],
-        Field(description="best: the weights of the best epoch by `monitor`; last: of the last (patience: null)"),
+        Field(description="weights to keep; best: best epoch by `monitor`; last: last epoch (patience: null)"),
     ]
     class_weights: Annotated[
         Literal["none", "balanced"],
@@ -38,7 +38,7 @@ class TrainingConfig(Settings):
     ]
     average_decay: Annotated[
         Annotated[float, Field(gt=0, lt=1)] | None,
-        Field(description="decay per step of the average of weights that is validated and kept; null: no average"),
+        Field(description="decay per step of the weight average, which is then used; null: no average"),
     ]
     precision: Annotated[
         Literal["float32", "bfloat16"],
@@ -46,7 +46,7 @@ class TrainingConfig(Settings):
     ]
     threads: Annotated[
         Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
-        Field(description="threads of TensorFlow; null: one per core; changes float sums, so it is part of the config"),
+        Field(description="TensorFlow threads, which change float sums; null: one per core"),
     ]
 
     @field_validator("threads")
@@ -57,27 +57,27 @@ class TrainingConfig(Settings):
     @model_validator(mode="after")
     def _keeps_what_it_trains(self) -> "TrainingConfig":
         if self.keep == "last" and self.patience is not None:
-            raise ConfigError(f"training.patience: expected null where training.keep=last, got {self.patience}")
+            raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")
         return self
 
     @property
     def num_threads(self) -> int:
-        """`threads`, once None has been replaced by a number."""
+        """`threads` as a number: validation has replaced None."""
         assert self.threads is not None
         return self.threads
 
 
 def available_cores() -> int:
-    """Cores this process may run on: taskset and cpusets count, other machines' cores do not."""
+    """Number of cores that this process may use; respects taskset and cpusets."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself (AVX512-BF16 or AMX); elsewhere it is far slower than float32."""
+    """True if this CPU has bfloat16 instructions (AVX512-BF16 or AMX); without, bfloat16 is far slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux: nothing says so
+    except OSError:  # not Linux: unknown
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

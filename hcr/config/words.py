@@ -1,4 +1,4 @@
-"""Annotations in words: what a key takes, and what is wrong with a value that it does not take."""
+"""Annotations in words: the values that a key accepts, and the error for a value that it does not accept."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text
 
 @dataclass(frozen=True)
 class Expected:
-    """Metadata of an annotation: what it takes, where its type and range do not say it."""
+    """Metadata of an annotation: the accepted values in words, if type and range do not say enough."""
 
     what: str
 
@@ -36,7 +36,7 @@ def unpacked(hint: Any) -> tuple[Any, list[Any]]:
 
 
 def words(hint: Any) -> str:
-    """What an annotation takes: `an integer from 1 to 64, or a list of them`."""
+    """The values that an annotation accepts: `an integer from 1 to 64, or a list of them`."""
     plain, metadata = unpacked(hint)
     for item in metadata:
         if isinstance(item, Expected):
@@ -54,7 +54,7 @@ def words(hint: Any) -> str:
 
 
 def mismatch(hint: Any, value: object, key: str) -> ConfigError:
-    """The error of a `value` that the annotation `hint` does not take: it names the item of a list that is wrong."""
+    """The error for a `value` that the annotation `hint` does not accept; it names the wrong item of a list."""
     plain, _ = unpacked(hint)
     origin = get_origin(plain)
     if origin in (Union, UnionType):
@@ -74,19 +74,19 @@ def mismatch(hint: Any, value: object, key: str) -> ConfigError:
     elif origin is dict and isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str) and type(name) is not int:  # YAML reads `no: x` as False, and 1.10 as 1.1
-                return ConfigError(f"{key}: expected names that are text, got {name!r}; in YAML, quotes make it text")
+                return ConfigError(f"{key}: expected text as a name, got {name!r}; put it in quotes in YAML")
             if not accepts(get_args(plain)[1], item):
                 return mismatch(get_args(plain)[1], item, f"{key}.{name}" if key else str(name))
     what = words(hint)
     if isinstance(value, float) and not math.isfinite(value):
         what = what.replace("a number", "a finite number", 1)
     takes_text = plain is str or any(unpacked(arm)[0] is str for arm in get_args(plain))
-    remedy = "; text in quotes may be 'null'" if value is None and takes_text else ""
+    remedy = "; for the text null, write 'null'" if value is None and takes_text else ""
     return ConfigError(f"{key}: expected {what}, got {_shown(key, value)}{remedy}")
 
 
 def accepts(hint: Any, value: object) -> bool:
-    """Whether an annotation takes `value`."""
+    """True if an annotation accepts `value`."""
     try:
         TypeAdapter(hint, config=STRICT).validate_python(value)
     except ValidationError:
@@ -95,7 +95,7 @@ def accepts(hint: Any, value: object) -> bool:
 
 
 def bounds(hint: Any) -> str:
-    """The range of an annotation alone, such as `1 to 64` or `in [0, 1)`; nothing where it has none."""
+    """The range of an annotation, such as `1 to 64` or `in [0, 1)`; empty if it has none."""
     plain, metadata = unpacked(hint)
     arms = get_args(plain) if get_origin(plain) in (Union, UnionType) else ()
     if get_origin(plain) is tuple:
@@ -116,13 +116,13 @@ def parts(hint: Any) -> Iterator[Any]:
 
 def _either(union: Any) -> str:
     arms = list(get_args(union))
-    told = []
+    texts = []
     for arm in arms:
         plain, _ = unpacked(arm)
         of_another = get_origin(plain) is tuple and get_args(plain)[0] in arms
-        told.append("a list of them" if of_another else words(arm))
-    is_long = any(text not in ("a list of them", "a group of settings", *NAMES.values()) for text in told)
-    return (", or " if is_long else " or ").join(told)
+        texts.append("a list of them" if of_another else words(arm))
+    is_long = any(text not in ("a list of them", "a group of settings", *NAMES.values()) for text in texts)
+    return (", or " if is_long else " or ").join(texts)
 
 
 def _range(kind: type, metadata: list[Any]) -> str:
@@ -140,7 +140,7 @@ def _range(kind: type, metadata: list[Any]) -> str:
 
 
 def _looks_like(hint: Any, value: object) -> bool:
-    """Whether `value` is of the kind of `hint`, so that what is wrong inside it is told in its terms."""
+    """True if `value` has the outer type of `hint`, so that the message can name the error inside it."""
     plain, _ = unpacked(hint)
     origin = get_origin(plain)
     if origin is tuple:

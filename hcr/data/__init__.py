@@ -1,1 +1,1 @@
-"""Where images come from, how they are split, what is checked."""
+"""Data sets: formats, files and downloads, checks, splits."""

@@ -21,7 +21,7 @@ from hcr.data.pixels import to_pixels
 
 Array = NDArray[Any]
 
-# What a NumPy archive may hold: names of arrays that go together.
+# Names of the arrays in a NumPy archive.
 WITH_TEST = ("x_train", "y_train", "x_test", "y_test")
 ONE_SET = ("x", "y")
 GROUP = "group"
@@ -29,7 +29,7 @@ MOST_LISTED, LONGEST_NAME = 8, 40  # arrays in a message, and characters of a na
 
 
 def load_arrays(cfg: Arrays) -> Dataset:
-    """A MATLAB v5 file or a NumPy archive, told apart by what is in it, not by its name."""
+    """Load a MATLAB v5 file or a NumPy archive; the content decides which, not the name."""
     path = find_file(cfg)
     try:
         written = path.stat()
@@ -43,15 +43,15 @@ def load_arrays(cfg: Arrays) -> Dataset:
     return _load_arrays(path, cfg, start[:2] == b"PK", (written.st_mtime_ns, written.st_size))
 
 
-@lru_cache(maxsize=1)  # runs that follow one another in a process read, check and digest one data set once
+@lru_cache(maxsize=1)  # successive runs in a process read, check and digest a data set once
 def _load_arrays(path: Path, cfg: Arrays, is_npz: bool, _: tuple[int, int]) -> Dataset:
     return load_npz(path, cfg) if is_npz else load_mat(path, cfg)
 
 
 def load_npz(path: Path, cfg: Arrays) -> Dataset:
-    """A NumPy archive with `x_train y_train x_test y_test`, or with `x y` and, where images are in groups, `group`.
+    """Load a NumPy archive with `x_train y_train x_test y_test`, or with `x y` and optionally `group`.
 
-    Images are as `to_pixels` takes them, labels as `to_labels`. Nothing in it is unpickled, so it cannot run code.
+    Images are as in `to_pixels`, labels as in `to_labels`. Nothing is unpickled, so the file cannot run code.
 
     Source:
         The first layout is that of Keras' mnist.npz.
@@ -64,13 +64,13 @@ def load_npz(path: Path, cfg: Arrays) -> Dataset:
         _check_declared(path, cfg, has_official_test=False, has_groups=GROUP in arrays)
         return _of_arrays(path, cfg, arrays, ONE_SET)
     raise DataError(
-        f"{path}: expected the arrays {' '.join(WITH_TEST)}, or {' '.join(ONE_SET)} and perhaps {GROUP};"
+        f"{path}: expected the arrays {' '.join(WITH_TEST)}, or {' '.join(ONE_SET)} and optionally {GROUP};"
         f" got {_listed(list_npz(path))}; save them with np.savez('x.npz', x=images, y=labels)"
     )
 
 
 def _of_arrays(path: Path, cfg: Arrays, arrays: Mapping[str, Array], names: tuple[str, ...]) -> Dataset:
-    """The data set of images and labels that are called `names`, images and labels in turn; the second pair is test."""
+    """The data set of the arrays `names`, which alternate images and labels; the second pair is test."""
     source, pairs = str(path), dict(zip(names[::2], names[1::2], strict=True))
     parts, note = to_pixels({x: arrays[x] for x in pairs}, cfg, source)
     labels = [to_labels(arrays[y], len(part), cfg, source, y) for y, part in zip(pairs.values(), parts, strict=True)]
@@ -82,20 +82,20 @@ def _of_arrays(path: Path, cfg: Arrays, arrays: Mapping[str, Array], names: tupl
 
 
 def _listed(arrays: Mapping[str, str]) -> str:
-    """What a file has, for a message: names come from strangers."""
+    """The arrays of a file, for a message; their names are untrusted."""
     texts = [f"{_shown(name)} {what}" for name, what in list(arrays.items())[:MOST_LISTED]]
     more = f" and {len(arrays) - MOST_LISTED} more" if len(arrays) > MOST_LISTED else ""
-    return ", ".join(texts) + more if texts else "no array at all"
+    return ", ".join(texts) + more if texts else "no array"
 
 
 def _shown(name: str) -> str:
-    """`name` in a message: printable and not endless."""
+    """`name` for a message: printable, at most LONGEST_NAME characters."""
     plain = printable(name)
     return f"`{plain if len(plain) <= LONGEST_NAME else plain[:LONGEST_NAME] + '…'}`"
 
 
 def load_mat(path: Path, cfg: Arrays) -> Dataset:
-    """A MATLAB v5 file with `data`, an image a column or an image a row, and `label`; compressed or not.
+    """Load a MATLAB v5 file with `data`, one image per column or per row, and `label`; compressed or not.
 
     Source:
         The layout of mldata.org's "MNIST original": data (784, 70000) uint8, label (1, 70000) float64.
@@ -103,21 +103,21 @@ def load_mat(path: Path, cfg: Arrays) -> Dataset:
     data, labels = _read_mat(path)
     _check_declared(path, cfg, has_official_test=cfg.train_images is not None, has_groups=False)
     num_pixels = int(np.prod(cfg.image_shape))
-    num_images = labels.size if 1 in labels.shape else len(labels)  # where they are one-hot, a row of them an image
+    num_images = labels.size if 1 in labels.shape else len(labels)  # one-hot: one row per image
     if data.shape == (num_pixels, num_images):
         data = data.T
     elif data.shape != (num_images, num_pixels):
         raise DataError(
-            f"{path}: expected `data` of {num_pixels} pixels (dataset.image_shape) x {num_images} images, one for each"
-            f" of `label`, got {data.shape}"
+            f"{path}: expected `data` of {num_pixels} pixels (dataset.image_shape) x {num_images} images (one per"
+            f" `label`), got {data.shape}"
         )
-    # MATLAB keeps pixels column by column, but this layout was written row by row: no transposition here.
+    # MATLAB stores images column by column, but this layout was written row by row, so do not transpose.
     images = data.reshape(num_images, *cfg.image_shape)
     is_test = None
     if cfg.train_images is not None:
         if cfg.train_images >= num_images:
             raise DataError(
-                f"{path}: expected more than {cfg.train_images} images (dataset.train_images, then the test images),"
+                f"{path}: expected more than {cfg.train_images} images (dataset.train_images, and the test images),"
                 f" got {num_images}"
             )
         is_test = np.arange(num_images) >= cfg.train_images
@@ -127,9 +127,9 @@ def load_mat(path: Path, cfg: Arrays) -> Dataset:
 
 
 def _check_declared(path: Path, cfg: Arrays, *, has_official_test: bool, has_groups: bool) -> None:
-    """Splits were refused or accepted by what the config declares, so it has to be what the file has."""
+    """Refuse a file that does not match the config: the gate accepted the split by what the config declares."""
     for key, has, what in (
-        ("has_official_test", has_official_test, "test images of its own"),
+        ("has_official_test", has_official_test, "official test images"),
         ("has_groups", has_groups, "groups"),
     ):
         declared = getattr(cfg, key)
@@ -138,7 +138,7 @@ def _check_declared(path: Path, cfg: Arrays, *, has_official_test: bool, has_gro
             use = " (and split=official uses them)" if has and key == "has_official_test" else ""
             raise DataError(
                 f"{path}: expected {what if declared else 'no ' + what} (dataset.{key}: {str(declared).lower()}{hint}),"
-                f" and the file has {what if has else 'none'}; set dataset.{key}={str(has).lower()}{use}"
+                f" but the file has {what if has else 'none'}; set dataset.{key}={str(has).lower()}{use}"
             )
 
 
@@ -158,19 +158,20 @@ def _read_mat(path: Path) -> tuple[Array, Array]:
         listed = _listed(list_mat(path, _most_bytes())) if missing else ""
     except (DamagedMat, OSError) as error:
         raise DataError(
-            f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz, or cut short ({one_line(error)})"
+            f"{path}: neither a readable MATLAB v5 file nor a NumPy .npz; it may be cut short ({one_line(error)})"
         ) from error
     except MatError as error:
         raise DataError(f"{path}: {error}") from error
     if missing:
         raise DataError(
-            f"{path}: expected the arrays `data` and `label`, and there is no `{missing[0]}`; got {listed};"
+            f"{path}: expected the arrays `data` and `label`, but there is no `{missing[0]}`; got {listed};"
             " save them in MATLAB with save('x.mat', 'data', 'label', '-v7')"
         )
     data, label = arrays["data"], arrays["label"]
     if data.ndim != 2:
         raise DataError(
-            f"{path}: expected `data` to be a table of numbers, an image a row, got {data.dtype} of shape {data.shape}"
+            f"{path}: expected `data` to be a table of numbers, one image per row, got {data.dtype} of shape"
+            f" {data.shape}"
         )
     return data, label
 

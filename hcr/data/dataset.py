@@ -1,4 +1,4 @@
-"""A data set in memory: checked, in canonical order, with a digest of its own."""
+"""A data set in memory: checked, in canonical order, with its digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from hcr.data.pixels import Images, to_pixels
 class Dataset:
     """Images in canonical order: by label, then by SHA-256 of their pixels.
 
-    So one data set gives one order, one digest and one split, whatever file and order it came in.
+    So a data set has the same order, digest and split, whatever its file and the order in it.
 
     Attributes:
         images: (N, H, W, C), 0..255.
         labels: (N,), in [0, num_classes).
-        is_test: (N,), whether the data set itself says that an image is for test; None where it says nothing.
-        groups: (N,), images of one number belong together; None where the data set has no groups.
+        is_test: (N,), True for official test images; None if the data set has no official test images.
+        groups: (N,), images with the same number belong together; None if the data set has no groups.
         hashes: (N, 32), SHA-256 of the pixels.
         digest: SHA-256 of images, labels, is_test and groups, in hex.
         class_names: one per class, in label order.
-        source: the file, or what else it came from.
-        note: how the pixels were read, where that needs saying.
+        source: the file, or another origin.
+        note: how the pixels were read, if that is unusual.
     """
 
     images: Images
@@ -50,11 +50,11 @@ def make_dataset(
     source: str,
     groups: NDArray[Any] | None = None,
 ) -> Dataset:
-    """A Dataset from arrays in any order, after checking that they are what `cfg` declares; `cfg.limit` of them.
+    """A Dataset from arrays in any order, checked against `cfg` and cut to `cfg.limit` images.
 
     Args:
-        images: as `to_pixels` takes them.
-        labels: as `to_labels` takes them.
+        images: as in `to_pixels`.
+        labels: as in `to_labels`.
         is_test: (N,) or None.
         source: the file, for messages.
         groups: (N,), whole numbers or text, or None.
@@ -65,7 +65,7 @@ def make_dataset(
     (pixels,), note = to_pixels({"images": images}, cfg, source)
     if is_test is not None and (is_test.shape != (len(pixels),) or is_test.dtype != bool):
         raise DataError(
-            f"{source}: expected of each image whether it is for test, true or false,"
+            f"{source}: expected is_test to be true or false for each image,"
             f" got {is_test.dtype} of shape {is_test.shape} for {len(pixels)} images"
         )
     numbers = None if groups is None else to_groups(groups, len(pixels), source)
@@ -81,7 +81,7 @@ def in_order(
     groups: Labels | None = None,
     note: str | None = None,
 ) -> Dataset:
-    """A Dataset of images (N, H, W, C) and labels (N,) that have been checked; `cfg.limit` of them.
+    """A Dataset of checked images (N, H, W, C) and labels (N,), cut to `cfg.limit` images.
 
     Raises:
         DataError: fewer images than `cfg.limit`.
@@ -126,9 +126,9 @@ def _hash_each(images: Images) -> NDArray[np.uint8]:
 
 
 def _limited(labels: Labels, is_test: NDArray[np.bool_] | None, cfg: DataFormat, source: str) -> NDArray[np.intp]:
-    """Which `cfg.limit` images to keep, in order: of each class on each official side, the first in its proportion.
+    """The sorted indices of the `cfg.limit` images to keep: the first of each class and official side, in proportion.
 
-    The canonical order is by SHA-256 within a class, so the first ones are a fair draw, and the same every time.
+    Within a class the canonical order is by SHA-256, so the first images are a fair and repeatable draw.
     """
     assert cfg.limit is not None
     if cfg.limit > len(labels):
@@ -142,9 +142,9 @@ def _limited(labels: Labels, is_test: NDArray[np.bool_] | None, cfg: DataFormat,
 
 
 def share_out(total: int, sizes: NDArray[np.intp], *, num_needed: int = 0) -> NDArray[np.intp]:
-    """`total` shared out in proportion to `sizes`, by largest remainder; at least 1 to each of the first `num_needed`.
+    """`total` divided in proportion to `sizes`, by largest remainder; at least 1 for each of the first `num_needed`.
 
-    So a class has a training image whatever its size, as long as it has one at all.
+    So every class that has a training image keeps one.
     """
     quotas = total * sizes / sizes.sum()
     least = np.minimum(sizes, np.arange(len(sizes)) < num_needed)

@@ -1,4 +1,4 @@
-"""Downloads: whole and checked, or not there at all."""
+"""Downloads: complete and checked, or no file at all."""
 
 import logging
 import time
@@ -16,35 +16,35 @@ from hcr.config.secrets import redact
 from hcr.config.text import printable
 from hcr.console import PlainConsole
 
-TIMEOUT_S = 20.0  # without an answer, and the window over which a speed is judged
+TIMEOUT_S = 20.0  # timeout for an answer, and the window over which the speed is measured
 SLOWEST_BYTES_PER_S = 1024  # below this a transfer counts as stalled
 NUM_RETRIES = 2
 BLOCK_BYTES = 1 << 16
 
 
 class _BrokenOff(ValueError):
-    """A transfer that another attempt may complete; pooch tries again after a ValueError."""
+    """A transfer that a retry may complete; pooch retries after a ValueError."""
 
 
 def download(
     url: str, file: Path, sha256: str, *, timeout_s: float = TIMEOUT_S, console: PlainConsole | None = None
 ) -> None:
-    """Fetch `url` to `file`, which appears whole and checked or not at all; two processes may do it at once.
+    """Download `url` to `file` atomically, and check it; two processes may do so at once.
 
-    pooch writes to a temporary file beside it, checks the SHA-256, moves it into place, and tries again after a
-    transfer that broke off.
+    pooch writes to a temporary file in the same folder, checks the SHA-256, moves the file into place, and retries
+    transfers that broke off.
 
     Args:
         sha256: of the file, in hex.
-        timeout_s: longest wait for an answer; also, how long a transfer may stay under 1 KiB/s.
-        console: where progress is shown; standard output by default.
+        timeout_s: timeout for an answer; also the longest time below 1 KiB/s.
+        console: shows the progress; default: standard output.
 
     Raises:
-        DataError: no connection, an answer other than the file, a transfer that keeps breaking off, a full disk.
+        DataError: no connection, an answer other than the file, every attempt broke off, or a full disk.
     """
     import pooch
 
-    pooch.get_logger().setLevel(logging.CRITICAL)  # what there is to say is said here
+    pooch.get_logger().setLevel(logging.CRITICAL)  # this module reports instead
     console = console or PlainConsole()
     fetcher = pooch.create(
         path=file.parent,
@@ -57,22 +57,22 @@ def download(
         fetcher.fetch(file.name, downloader=_Downloader(file.name, timeout_s, console))
     except _BrokenOff as error:
         raise DataError(f"{shown_url(url)}: {error}, {NUM_RETRIES + 1} times") from error
-    except ValueError as error:  # pooch's own, and it has deleted the file
+    except ValueError as error:  # from pooch, which has deleted the file
         raise DataError(
-            f"{shown_url(url)}: the file there has another SHA-256 than dataset.sha256, and was not kept"
+            f"{shown_url(url)}: the SHA-256 of the file differs from dataset.sha256; the file was deleted"
         ) from error
     except OSError as error:
         raise DataError(f"{file.parent}: expected a folder to download into ({one_line(error)})") from error
 
 
 def shown_url(url: str) -> str:
-    """`url` as it may be printed: without its query, in which keys and signatures are handed over."""
+    """`url` for printing: without its query, which may hold keys and signatures."""
     address, question, _ = url.partition("?")
     return redact(address) + ("?..." if question else "")
 
 
 class _Downloader:
-    """What pooch calls for each attempt. Its own cannot tell a transfer that dribbles from one that goes on."""
+    """The downloader that pooch calls for each attempt. Unlike pooch's own, it detects a stalled transfer."""
 
     def __init__(self, name: str, timeout_s: float, console: PlainConsole) -> None:
         self._name = name
@@ -100,10 +100,10 @@ class _Downloader:
                 elapsed_s = time.monotonic() - window_start
                 if elapsed_s >= self._timeout_s:
                     if window_bytes < SLOWEST_BYTES_PER_S * elapsed_s:
-                        raise _BrokenOff(f"the transfer all but stopped ({written:,} bytes came)")
+                        raise _BrokenOff(f"the transfer stalled ({written:,} bytes received)")
                     window_start, window_bytes = time.monotonic(), 0
         if size_bytes is not None and written < size_bytes:
-            raise _BrokenOff(f"the transfer broke off ({written:,} of {size_bytes:,} bytes came)")
+            raise _BrokenOff(f"the transfer broke off ({written:,} of {size_bytes:,} bytes received)")
 
     def _open(self, url: str) -> Any:
         try:
@@ -122,18 +122,18 @@ class _Downloader:
             raise _BrokenOff(f"the server broke off before it answered ({one_line(error)})") from error
 
     def _read(self, response: Any) -> bytes:
-        """What has come so far, b"" at the end."""
+        """The next received bytes; b"" at the end."""
         try:
             block: bytes = response.read1(BLOCK_BYTES)
         except TimeoutError as error:
-            raise _BrokenOff(f"nothing came for {self._timeout_s:g} s") from error
+            raise _BrokenOff(f"no data for {self._timeout_s:g} s") from error
         except (OSError, HTTPException) as error:
             raise _BrokenOff(f"the transfer broke off ({one_line(error)})") from error
         return block
 
 
 def _reason(reason: object) -> str:
-    """Without the number that the operating system gives it."""
+    """The reason as text, without the number of an OSError."""
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
     return str(reason)

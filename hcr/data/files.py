@@ -1,4 +1,4 @@
-"""Where a data set's file lies: at its path, in the usual places, or downloaded into the user's cache."""
+"""Finds a data set's file: at its path, in the usual folders, or downloaded into the user's cache."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from hcr.config.errors import DataError
 from hcr.data.download import download
 from hcr.data.formats.arrays import Arrays
 
-# What a file may be instead of a MATLAB v5 file or a NumPy archive, by its first bytes, and what to do about it.
+# Other file types by their first bytes, and how to convert them to a MATLAB v5 file or a NumPy archive.
 MATLAB_AGAIN = "save it in MATLAB with save('x.mat', 'data', 'label', '-v7')"
 MARKS = {
     b"MATLAB 7.3": f"a MATLAB v7.3 file, which is HDF5; {MATLAB_AGAIN}",
@@ -37,10 +37,10 @@ MARKS = {
 def find_file(cfg: Arrays) -> Path:
     """`dataset.path` if given, else the first of `dataset.files` under HCR_DATA_DIR, then in the user's cache.
 
-    A file that is in none of them is downloaded into the cache, where `dataset.url` says from where.
+    If none of these exists, `dataset.url` is downloaded into the cache.
 
     Raises:
-        DataError: it is nowhere and cannot be had; the message says where to put which file.
+        DataError: the file is missing and cannot be downloaded; the message says where to put which file.
     """
     found = local_file(cfg)
     if found is not None:
@@ -51,7 +51,7 @@ def find_file(cfg: Arrays) -> Path:
     folders = _folders()
     cache = folders[-1]
     names, places = " or ".join(cfg.files), " or ".join(str(folder) for folder in folders)
-    remedy = f"put {names} into {places}, or name it with dataset.path=FILE (dataset=digits needs no file)"
+    remedy = f"put {names} into {places}, or set dataset.path=FILE (dataset=digits needs no file)"
     if cfg.url is None or cfg.sha256 is None:
         raise DataError(f"dataset={cfg.name}: {names} not found; {remedy}")
     called = cfg.url.rpartition("/")[2]
@@ -64,7 +64,7 @@ def find_file(cfg: Arrays) -> Path:
 
 
 def local_file(cfg: Arrays) -> Path | None:
-    """The file of `cfg` where it is on this machine already."""
+    """The file of `cfg` if it is on this machine already; else None."""
     if cfg.path is not None:
         path = _at_home(cfg.path)
         return path if _is_file(path) else None
@@ -72,10 +72,10 @@ def local_file(cfg: Arrays) -> Path | None:
 
 
 def what_it_is(start: bytes) -> str | None:
-    """What a file is by its first bytes, and how to make it readable here; None where they do not say.
+    """The type of a file that hcr cannot read, by its first bytes, and how to convert it; None if unknown.
 
     Args:
-        start: the first 128 bytes, or fewer where there are no more.
+        start: the first 128 bytes, or all of a shorter file.
     """
     if not start:
         return "an empty file"
@@ -92,29 +92,29 @@ def what_it_is(start: bytes) -> str | None:
             ):
                 return f"a MATLAB v4 file; {MATLAB_AGAIN}"
     is_text = len(start) > 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
-    if is_text and not start.startswith(b"MATLAB 5"):  # that is a v5 file, cut short in its header
+    if is_text and not start.startswith(b"MATLAB 5"):  # else a v5 file cut short in its header
         return "a text file; save its numbers with np.savez('x.npz', x=..., y=...)"
     return None
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a regular file: reading another, such as a FIFO, might never end."""
+    """True if `path` is a regular file; reading another kind, such as a FIFO, might never end."""
     try:
         return path.is_file()
-    except OSError:  # a folder on the way that may not be searched; a name that is too long
+    except OSError:  # no permission for a parent folder, or the name is too long
         return False
 
 
 def _instead(path: Path) -> str:
-    """What `path` is, where it is no regular file."""
+    """A clause that says what `path` is instead of a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if path.is_symlink():
-            return f"a symbolic link to {str(path.readlink())!r}, where there is nothing"
-        return "where there is nothing" + ("" if path.is_absolute() else f" (in {str(Path.cwd())!r})")
+            return f"a symbolic link to {str(path.readlink())!r}, which does not exist"
+        return "which does not exist" + ("" if path.is_absolute() else f" (in {str(Path.cwd())!r})")
     except (OSError, ValueError) as error:
-        return f"which cannot be looked at ({getattr(error, 'strerror', None) or error})"
+        return f"which cannot be accessed ({getattr(error, 'strerror', None) or error})"
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a FIFO",
@@ -126,11 +126,11 @@ def _instead(path: Path) -> str:
 
 
 def _at_home(path: str) -> Path:
-    """`path` with `~` as the user's home; a home that there is none of stays as it is written."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib's own raises for an unknown user
+    """`path` with `~` expanded; the `~name` of an unknown user is kept."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for an unknown user
 
 
 def _folders() -> list[Path]:
-    """Where files are looked for; the user's cache comes last."""
+    """The folders to search for files; the user's cache comes last."""
     cache = platformdirs.user_cache_path("hcr")
     return [Path(os.environ["HCR_DATA_DIR"]), cache] if os.environ.get("HCR_DATA_DIR") else [cache]

@@ -1,4 +1,4 @@
-"""Drawing whole groups: what belongs together stays together."""
+"""Random splits that keep groups of images together."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from hcr.config.errors import DataError, one_line
 
 Indices = NDArray[np.intp]
 
-FEW = 12  # groups up to which every choice of them is tried
-MOST_FOLDS = 20  # parts that many groups are dealt into; a fraction is so many of so many parts
-TOLERANCE = 0.01  # of all images: choices so near to the best one are as good, and the seed decides
+FEW = 12  # up to this many groups, every combination is tried
+MOST_FOLDS = 20  # more groups are dealt into at most this many folds, some of which make up the fraction
+TOLERANCE = 0.01  # share of all images: the seed chooses among combinations this close to the best
 
 
 def draw_groups(
     indices: Indices, labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """`indices` in two, the second with about `fraction` of them, no group in both.
+    """`indices` split in two, about `fraction` of them in the second part, no group in both.
 
-    Many groups are dealt by scikit-learn's StratifiedGroupKFold into equal parts, of which so many are taken; of few
-    groups every choice is tried. Choices that take a class away from the first part are avoided.
+    With more than FEW groups, scikit-learn's StratifiedGroupKFold makes equal folds, some of which are drawn; with
+    fewer, every combination is tried. Choices that leave the first part without a class are avoided.
 
     Args:
-        indices: which images of the data set to divide.
+        indices: the images of the data set to split.
         labels, groups: (N,), of all images of the data set.
 
     Raises:
@@ -36,7 +36,7 @@ def draw_groups(
     if num_groups < 2:
         raise DataError(
             "split: expected at least 3 groups, one each for training, validation and test,"
-            f" got {len(np.unique(groups))} among {len(groups):,} images; split=stratified does without groups"
+            f" got {len(np.unique(groups))} among {len(groups):,} images; split=stratified needs no groups"
         )
     if num_groups <= FEW:
         part, sizes = own_groups, range(1, num_groups)
@@ -52,7 +52,7 @@ def draw_groups(
 
 
 def _as_parts(fraction: float, most: int) -> tuple[int, int]:
-    """The fewest equal parts, and how many of them to take, that come nearest to `fraction`."""
+    """The number of equal parts, and of parts to take, closest to `fraction`; as few parts as possible."""
     _, num_parts, num_taken = min(
         (round(abs(taken / parts - fraction), 9), parts, taken)
         for parts in range(2, most + 1)
@@ -62,26 +62,26 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
 
 
 def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
-    """The part, 0 .. num_parts - 1, of each image: groups whole, classes in proportion."""
+    """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     part = np.zeros(len(labels), dtype=np.intp)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a class has fewer images than there are parts; some do without it
+        warnings.simplefilter("ignore")  # "a class has fewer images than parts": harmless here
         folds = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed)
         try:
             for k, (_, chosen) in enumerate(folds.split(labels, labels, groups)):
                 part[chosen] = k
         except ValueError as error:
             raise DataError(
-                f"split: expected a class with at least {num_parts} images, to deal them out by groups,"
-                f" got at most {np.bincount(labels).max()} of one class ({one_line(error)})"
+                f"split: expected at least {num_parts} images of some class, to split by groups,"
+                f" got at most {np.bincount(labels).max()} of a class ({one_line(error)})"
             ) from error
     return part
 
 
 def _choices(num_parts: int, sizes: range) -> Iterator[tuple[int, ...]]:
-    """Ways to take parts; at most some thousand of them."""
+    """Combinations of parts of the given sizes; at most 1,000 per size."""
     for size in sizes:
         for i, choice in enumerate(combinations(range(num_parts), size)):
             if i == 1000:
@@ -90,7 +90,7 @@ def _choices(num_parts: int, sizes: range) -> Iterator[tuple[int, ...]]:
 
 
 def _choose(counts: NDArray[np.float64], fraction: float, choices: list[tuple[int, ...]], seed: int) -> tuple[int, ...]:
-    """One of the choices that leave every class some images and come nearest to `fraction` of all images."""
+    """One of the choices closest to `fraction` of all images, among those that take away the fewest whole classes."""
     of_class, num_images = counts.sum(axis=0), counts.sum()
     taken = np.stack([counts[list(choice)].sum(axis=0) for choice in choices])
     lost = ((of_class > 0) & (taken == of_class)).sum(axis=1)

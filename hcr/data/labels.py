@@ -1,4 +1,4 @@
-"""From the labels and groups that files hold to numbers: what can be read without doubt, or a refusal."""
+"""Converts labels and groups from files to numbers; refuses those that are ambiguous."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ SHOWN = 5  # names in a message
 def to_labels(labels: Array, num_images: int, cfg: DataFormat, source: str, name: str = "labels") -> Labels:
     """The label of each of `num_images` images, in [0, cfg.num_classes).
 
-    Read: whole numbers of any dtype, names of `cfg.class_names`, and one-hot rows. Numbers that count from 1 are
-    refused: where 10 of 1..10 is the digit 0, as in some MATLAB files, taking away 1 would name every class wrongly.
+    Accepts whole numbers of any dtype, names of `cfg.class_names`, and one-hot rows. Refuses numbers that count from 1:
+    some MATLAB files use 1..10 with 10 for the digit 0, and subtracting 1 would mislabel every class.
 
     Args:
         labels: (N,), (N, 1) or (1, N); or one-hot (N, K).
@@ -28,7 +28,7 @@ def to_labels(labels: Array, num_images: int, cfg: DataFormat, source: str, name
         name: of the array, for messages.
 
     Raises:
-        DataError: another number of labels, or labels that are none.
+        DataError: the number of labels differs, or they are no labels.
     """
     if labels.dtype.kind not in NUMBERS + TEXT:
         raise DataError(f"{source}: expected labels that are numbers or class names, got `{name}` of {labels.dtype}")
@@ -43,7 +43,7 @@ def to_labels(labels: Array, num_images: int, cfg: DataFormat, source: str, name
         )
     if len(labels) != num_images:
         raise DataError(
-            f"{source}: expected a label per image, got {len(labels)} labels (`{name}`) for {num_images} images"
+            f"{source}: expected one label per image, got {len(labels)} labels (`{name}`) for {num_images} images"
         )
     if not num_images:
         return np.zeros(0, dtype=np.int64)
@@ -54,16 +54,16 @@ def to_labels(labels: Array, num_images: int, cfg: DataFormat, source: str, name
 
 
 def to_groups(groups: Array, num_images: int, source: str) -> Labels:
-    """Groups numbered 0, 1, ... in the order of their names.
+    """Groups numbered 0, 1, ... in sorted order of their names.
 
     Raises:
-        DataError: not one for each image, or neither whole numbers nor text.
+        DataError: not one group per image, or neither whole numbers nor text.
     """
     if groups.shape in ((num_images, 1), (1, num_images)):
         groups = groups.reshape(num_images)
     if groups.shape != (num_images,) or groups.dtype.kind not in "ui" + TEXT:
         raise DataError(
-            f"{source}: expected a group per image, whole numbers or text,"
+            f"{source}: expected one group per image, whole numbers or text,"
             f" got {groups.dtype} of shape {groups.shape} for {num_images} images"
         )
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)

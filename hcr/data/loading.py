@@ -1,4 +1,4 @@
-"""The data set that a config describes, whatever its format."""
+"""Loads the data set of a config, whatever its format."""
 
 import contextlib
 
@@ -10,15 +10,15 @@ _held: list[tuple[DataFormat, Dataset]] = []
 
 
 def hold_dataset(cfg: DataFormat, dataset: Dataset) -> None:
-    """From now on, in this process and its forks, `dataset` is what `cfg` describes: no file is looked for."""
+    """Make `load_dataset(cfg)` return `dataset`, in this process and its forks, without reading a file."""
     _held[:] = [(cfg, dataset), *(pair for pair in _held if pair[0] != cfg)]
 
 
 def load_dataset(cfg: DataFormat) -> Dataset:
-    """The data set that `cfg` describes, checked and in canonical order.
+    """The data set of `cfg`, checked and in canonical order.
 
     Raises:
-        DataError: a file that is absent, damaged or not what `cfg` says.
+        DataError: a file is missing or damaged, or does not match `cfg`.
     """
     for held, dataset in _held:
         if held == cfg:
@@ -27,15 +27,15 @@ def load_dataset(cfg: DataFormat) -> Dataset:
         found = cfg.load()
     except HcrError:
         raise
-    except Exception as error:  # a format may be somebody else's: whatever fails in it is a failure to read the data
+    except Exception as error:  # a format from an installed package may raise anything
         raise DataError(f"dataset={cfg.name}: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Dataset):
-        raise DataError(f"dataset={cfg.name}: expected what make_dataset returns, got a {type(found).__name__}")
+        raise DataError(f"dataset={cfg.name}: expected the result of make_dataset, got a {type(found).__name__}")
     return found
 
 
 def read_ahead(cfg: DataFormat) -> None:
-    """Read a file that is on this machine before it is needed; what is wrong with it is told when it is."""
+    """Read the data set ahead if it is on this machine; an error is reported later, when the data is needed."""
     if cfg.is_local:
         with contextlib.suppress(DataError):
             load_dataset(cfg)

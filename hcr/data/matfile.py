@@ -1,6 +1,6 @@
-"""Tables of numbers from a MATLAB v5 file, with every length checked before it is believed.
+"""Numeric arrays from a MATLAB v5 file; every length is checked before it is used.
 
-SciPy's reader is written in C and trusts the file: of damaged ones, some end the process.
+SciPy's reader is written in C and trusts the file: some damaged files crash the process.
 
 Source:
     The MathWorks, "MAT-File Format", chapter 1, "Level 5 MAT-File Format".
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_BYTES = 128
-MATRIX, COMPRESSED = 14, 15  # types of elements
+MATRIX, COMPRESSED = 14, 15  # element types
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 NUMERIC_CLASSES = range(6, 16)
-ARRAYS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # of these
+ARRAYS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # their names
 CLASSES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a sparse matrix"}
 COMPLEX, LOGICAL = 0x0800, 0x0200  # flags of a variable
 MOST_DIMENSIONS = 32
@@ -29,11 +29,11 @@ LONGEST_PROLOGUE = 4_096  # bytes of a matrix before its numbers: flags, dimensi
 
 
 class MatError(Exception):
-    """A file that holds something else than numbers, or too many of them; one line."""
+    """A file that holds no numbers, or too many; the message is one line."""
 
 
 class DamagedMat(MatError):
-    """A file that is no MATLAB v5 file, or is damaged."""
+    """A file that is damaged, or is not a MATLAB v5 file."""
 
 
 class _Element(NamedTuple):
@@ -42,13 +42,13 @@ class _Element(NamedTuple):
 
 
 def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, NDArray[Any]]:
-    """The variables called `names` that the file at `path` has, each as the numbers that are stored; logical as bool.
+    """The variables `names` of the file at `path`, if present, with the stored number type; logical as bool.
 
     Args:
-        most_bytes: what the file, and a variable, may take in memory.
+        most_bytes: largest size of the file, and of a variable, in memory.
 
     Raises:
-        MatError: see there.
+        MatError: the file is damaged or too large, or a variable is not a table of numbers.
         OSError: the file cannot be read.
     """
     data, order = _read(path, most_bytes)
@@ -65,7 +65,7 @@ def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
 
 
 def list_mat(path: Path, most_bytes: int) -> dict[str, str]:
-    """Size and kind of every variable of the file at `path`, by its name.
+    """Shape and type of every variable of the file at `path`, by name.
 
     Raises:
         MatError, OSError: as `read_mat`.
@@ -89,11 +89,11 @@ def list_mat(path: Path, most_bytes: int) -> dict[str, str]:
 
 
 def _read(path: Path, most_bytes: int) -> tuple[memoryview, str]:
-    """A file's bytes, and their order as `struct` has it."""
+    """The bytes of a file, and their byte order in the notation of `struct`."""
     with path.open("rb") as file:
         mark = file.read(HEADER_BYTES)[126:]
         if mark not in (b"IM", b"MI"):
-            raise DamagedMat("it does not begin as one does")
+            raise DamagedMat("its header is not one of MATLAB v5")
         size_bytes = path.stat().st_size
         if size_bytes > most_bytes:
             raise MatError(f"expected a file that fits into memory, got one of {size_bytes / 2**30:,.0f} GiB")
@@ -102,7 +102,7 @@ def _read(path: Path, most_bytes: int) -> tuple[memoryview, str]:
 
 
 def _name_if_any(matrix: memoryview, order: str) -> str | None:
-    """A variable's name; None for what is stored without one, such as a function: nobody asks for it."""
+    """A variable's name; None for an unnamed element, such as a function, which is never needed."""
     try:
         return _name(matrix, order)
     except DamagedMat:
@@ -110,7 +110,7 @@ def _name_if_any(matrix: memoryview, order: str) -> str | None:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[_Element]:
-    """One after the other; each but a compressed one is padded to 8 bytes."""
+    """The elements in order; all but compressed ones are padded to 8 bytes."""
     at = 0
     while at < len(data):
         kind, size, begin = _tag(data, at, order)
@@ -122,7 +122,7 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
 
 
 def _tag(data: memoryview, at: int, order: str) -> tuple[int, int, int]:
-    """Type and size of the element at `at`, and where its data begins: up to 4 bytes of it stand in the tag itself."""
+    """Type and size of the element at `at`, and the offset of its data; data of up to 4 bytes is inside the tag."""
     if at + 8 > len(data):
         raise DamagedMat("it is cut short")
     first, second = struct.unpack_from(f"{order}II", data, at)
@@ -134,7 +134,7 @@ def _tag(data: memoryview, at: int, order: str) -> tuple[int, int, int]:
 
 
 def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: int) -> memoryview | None:
-    """The matrix in a compressed element, if it is called one of `names`; no more is unpacked than it declares."""
+    """The matrix in a compressed element if its name is in `names`; unpacks no more than the declared size."""
     unpacker = zlib.decompressobj()
     try:
         start = unpacker.decompress(data, LONGEST_PROLOGUE)
@@ -153,7 +153,7 @@ def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: 
 
 
 def _prologue(matrix: memoryview, order: str) -> tuple[int, tuple[int, ...], str, Iterator[_Element]]:
-    """Flags, dimensions and name of a matrix, and the elements behind them."""
+    """Flags, dimensions and name of a matrix, and the elements after them."""
     elements = _elements(matrix, order)
     first = list(itertools.islice(elements, 3))
     if len(first) < 3:
@@ -184,7 +184,7 @@ def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
         or math.prod(shape) * kind.itemsize != len(element.data)
     ):
         size = "x".join(map(str, shape))
-        raise DamagedMat(f"`{name}` has {len(element.data):,} bytes, which are not those of {size}")
+        raise DamagedMat(f"`{name}` has {len(element.data):,} bytes, which does not match its size {size}")
     if len(element.data) > most_bytes:
         size = f"{len(element.data) / 2**30:.1f} GiB"
         raise MatError(f"expected a data set that fits into memory, got `{name}` of {size}")

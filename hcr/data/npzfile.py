@@ -1,4 +1,4 @@
-"""Arrays from a NumPy archive (.npz), with every length checked before it is believed. Nothing is unpickled."""
+"""Arrays from a NumPy archive (.npz); every length is checked before it is used, and nothing is unpickled."""
 
 import math
 import zipfile
@@ -16,17 +16,17 @@ READABLE = "uifbUS"  # NumPy's kinds of numbers and of text
 
 
 class NpzError(Exception):
-    """An archive that is damaged, or holds something else than arrays of numbers; one line."""
+    """An archive that is damaged, or does not hold arrays of numbers; the message is one line."""
 
 
 def read_npz(path: Path, names: Collection[str], most_bytes: int) -> dict[str, NDArray[Any]]:
-    """The arrays called `names` that the archive at `path` has.
+    """The arrays `names` of the archive at `path`, if present.
 
     Args:
-        most_bytes: what they may take in memory together.
+        most_bytes: largest total size of the arrays in memory.
 
     Raises:
-        NpzError: see there.
+        NpzError: the archive is damaged or too large, or an array holds neither numbers nor text.
     """
     with _opened(path) as archive:
         inside = {entry.filename: entry for entry in archive.infolist()}
@@ -34,17 +34,17 @@ def read_npz(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
         size_bytes = sum(entry.file_size for entry in entries.values())
         if size_bytes > most_bytes:
             raise NpzError(
-                f"expected a data set that fits into memory ({most_bytes / 2**30:.0f} GiB), and its arrays"
-                f" unpack to {size_bytes / 2**30:,.0f} GiB"
+                f"expected a data set that fits into memory ({most_bytes / 2**30:.0f} GiB), got arrays of"
+                f" {size_bytes / 2**30:,.0f} GiB"
             )
         return {name: _read(archive, name, entry) for name, entry in entries.items()}
 
 
 def list_npz(path: Path) -> dict[str, str]:
-    """Shape and dtype of every array of the archive at `path`, by its name; read from their headers alone.
+    """Shape and dtype of every array of the archive at `path`, by name; reads only the headers.
 
     Raises:
-        NpzError: no archive.
+        NpzError: the file is no readable archive.
     """
     found = {}
     with _opened(path) as archive:
@@ -54,7 +54,7 @@ def list_npz(path: Path) -> dict[str, str]:
                 with archive.open(entry) as file:
                     shape, dtype = _header(file)
                 found[name] = f"{shape} {'Python objects' if dtype.hasobject else dtype}"
-            except Exception:  # whatever it is, it is listed as what it is not
+            except Exception:  # any other content
                 found[name] = "(no array)"
     return found
 
@@ -62,12 +62,12 @@ def list_npz(path: Path) -> dict[str, str]:
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except Exception as error:  # a damaged archive fails in a dozen ways; each of them means the same
+    except Exception as error:  # a damaged archive raises many types
         raise _damaged(error) from error
 
 
 def _damaged(error: BaseException) -> NpzError:
-    return NpzError(f"not a readable NumPy .npz file, or cut short ({one_line(error)})")
+    return NpzError(f"not a readable NumPy .npz file; it may be cut short ({one_line(error)})")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -78,7 +78,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _read(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array, of the size that its header and the archive's directory agree on."""
+    """Read one array, after checking that its header and the archive's directory agree on its size."""
     try:
         with archive.open(entry) as file:
             shape, dtype = _header(file)
@@ -86,7 +86,7 @@ def _read(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> NDArra
         if dtype.hasobject:
             raise NpzError(
                 f"expected arrays of numbers, got Python objects in `{name}` (which are not unpickled);"
-                " save np.array(x.tolist()), of images of one size, of labels that are all numbers or all text"
+                " save np.array(x.tolist()): images of equal size, labels all numbers or all text"
             )
         if dtype.kind not in READABLE or dtype.itemsize == 0:
             raise NpzError(f"expected `{name}` to be an array of numbers, got {dtype}")

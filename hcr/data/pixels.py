@@ -1,4 +1,4 @@
-"""From the arrays of numbers that files hold to images of 0..255: what can be read without doubt, or a refusal."""
+"""Converts arrays from files to images with pixels 0..255; refuses arrays that are ambiguous."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,27 +13,27 @@ Array = NDArray[Any]
 Images = NDArray[np.uint8]
 
 NUMBERS = "uifb"  # NumPy's kinds of real numbers: unsigned, signed, float, bool
-DARK = 128  # where no pixel is as bright as this, white may have been another number than 255
-HALF = 0.0624  # of 1/255: how far float16 rounds k/255 away, at most
-SLICE = 1_000  # images that are converted at a time
-SINGLE = 1e-3  # the same for float32 and longer, with room for arithmetic on the way
+DARK = 128  # if no pixel is as bright as this, white may not be 255
+HALF = 0.0624  # largest rounding error of k/255 in float16, in units of 1/255
+SINGLE = 1e-3  # the same for float32 and wider, with a margin for prior arithmetic
+SLICE = 1_000  # images converted at a time
 
 
 def to_pixels(arrays: Mapping[str, Array], cfg: DataFormat, source: str) -> tuple[list[Images], str | None]:
-    """The images in `arrays`, which share one scale, as pixels from 0 to 255; and a note where they were scaled.
+    """The images in `arrays`, which share one scale, as pixels from 0 to 255.
 
-    Read as they are: whole numbers from 0 to 255 of any dtype. Scaled: bool, whole numbers that are all 0 or 1, and
-    floats that are k/255. One image may be (H, W, C), (H, W) or (H * W,) where C is 1, or channels first (C, H, W).
+    Whole numbers from 0 to 255 of any dtype are kept. Bool, whole numbers that are all 0 or 1, and floats k/255 are
+    scaled. An image may be (H, W, C) or channels first (C, H, W); with C = 1 also (H, W) or (H * W,).
 
     Args:
-        arrays: by the names that messages use, such as `x_train` and `x_test`.
+        arrays: by name, such as `x_train` and `x_test`; messages use the names.
         source: the file, for messages.
 
     Returns:
-        (N, H, W, C) uint8 for each array; a note that says how they were read, where that needs saying.
+        (N, H, W, C) uint8 for each array; a note if the pixels were scaled or are dark, else None.
 
     Raises:
-        DataError: another shape, no image, one and the same number everywhere, or numbers that are no pixels.
+        DataError: another shape, no image, the same number in every pixel, or numbers that are no pixels.
     """
     shaped = {name: _shaped(array, name, cfg, source) for name, array in arrays.items()}
     if not sum(map(len, shaped.values())):
@@ -57,20 +57,20 @@ def to_pixels(arrays: Mapping[str, Array], cfg: DataFormat, source: str) -> tupl
     least = min(int(array.min()) for array in images if len(array))
     most = max(int(array.max()) for array in images if len(array))
     if least == most:
-        raise DataError(f"{source}: expected images with something on them, got {least} in every pixel")
+        raise DataError(f"{source}: expected images that are not blank, got {least} in every pixel")
     has_fractions = any(array.dtype.kind == "f" and scaled[name] is not None for name, array in shaped.items())
     if is_ink or has_fractions:
-        return images, f"{source}: its pixels from 0 to 1 are read as 0 to 255"
+        return images, f"{source}: its pixels from 0 to 1 are scaled to 0 to 255"
     if most < DARK:
         return images, (
-            f"{source}: its brightest pixel is {most} of 255; if {most} is white there,"
+            f"{source}: its brightest pixel is {most} of 255; if {most} means white,"
             f" save the images as np.rint(x * (255 / {most})).astype('uint8')"
         )
     return images, None
 
 
 def check_whole(values: Array, source: str, what: str, *, low: int, high: int, remedy: str = "") -> None:
-    """Refuse `values`, of which there are some, unless they are whole numbers from `low` to `high`."""
+    """Refuse `values` (at least one) unless they are whole numbers from `low` to `high`."""
     end = f"; {remedy}" if remedy else ""
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
@@ -88,7 +88,7 @@ def _number(value: Any) -> str:
 
 
 def _shaped(array: Array, name: str, cfg: DataFormat, source: str) -> Array:
-    """`array` as (N, H, W, C); an axis is only moved or added where that can be meant in one way."""
+    """`array` as (N, H, W, C); an axis is moved or added only if that is unambiguous."""
     height, width, channels = cfg.image_shape
     if array.dtype.kind not in NUMBERS:
         raise DataError(f"{source}: expected pixels that are numbers, got `{name}` of {array.dtype}")
@@ -106,7 +106,7 @@ def _shaped(array: Array, name: str, cfg: DataFormat, source: str) -> Array:
 
 
 def _other_shape(shape: tuple[int, ...], cfg: DataFormat) -> str:
-    """What may have happened to images of such a shape, and what to do about it."""
+    """The likely cause of the wrong shape, and how to fix it."""
     height, width, channels = cfg.image_shape
     one = shape[1:]
     if one[:2] == (width, height) and one[2:] in ((), (channels,)):
@@ -120,7 +120,7 @@ def _other_shape(shape: tuple[int, ...], cfg: DataFormat) -> str:
 
 
 def _from_unit_scale(images: Array) -> Images | None:
-    """Pixels that say themselves that they go from 0 to 1, as 0..255: bool, and floats that are k/255."""
+    """Pixels as 0..255 if they are clearly on a scale from 0 to 1 (bool, or floats k/255); else None."""
     if images.dtype.kind == "b":
         return images.astype(np.uint8) * np.uint8(255)
     if images.dtype.kind != "f" or not len(images):
@@ -130,7 +130,7 @@ def _from_unit_scale(images: Array) -> Images | None:
     tolerance = HALF if images.dtype.itemsize == 2 else SINGLE
     pixels = np.empty(images.shape, np.uint8)
     is_whole = True
-    for start in range(0, len(images), SLICE):  # in float64 all at once they would take ten times their memory
+    for start in range(0, len(images), SLICE):  # in slices, as float64 takes ten times the memory
         steps = images[start : start + SLICE].astype(np.float64) * 255
         nearest = np.rint(steps)
         if (np.abs(steps - nearest) > tolerance).any():
@@ -141,13 +141,13 @@ def _from_unit_scale(images: Array) -> Images | None:
 
 
 def _remedy(images: Array) -> str:
-    """How to save images that are no pixels from 0 to 255."""
+    """The advice on how to save images whose numbers are no pixels from 0 to 255."""
     plain = "save them as uint8, 0 black and 255 white, before any normalisation"
     if images.dtype.kind == "f" and not np.isfinite(images).all():
-        return "mend or leave out the images that have them"
+        return "fix or remove the images that have them"
     least, most = float(images.min()), float(images.max())
     if images.dtype == np.int8:
-        return "an int8 ends at 127: save them as uint8 (x.view('uint8') where they were bytes once)"
+        return "an int8 ends at 127: save them as uint8 (x.view('uint8') if they were bytes before)"
     if -1 <= least < 0 and most <= 1:
         return "if -1 is black and 1 is white, save np.rint((x + 1) * 127.5).astype('uint8')"
     if least < 0:

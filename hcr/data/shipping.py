@@ -1,4 +1,4 @@
-"""A data set as a folder of arrays, for a machine that has not the file it was read from."""
+"""A data set as a folder of arrays, for a machine without the original file."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ REST = "dataset.json"
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write `dataset` so that `folder` is there as a whole, or not at all."""
+    """Write `dataset` to `folder` atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
     for name in ARRAYS:
@@ -32,7 +32,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """The data set in `folder`; its arrays stay on disk, in memory that all processes of the machine share."""
+    """The data set in `folder`; its arrays are memory-mapped, and so shared by all processes of the machine."""
     paths = {name: folder / f"{name}.npy" for name in ARRAYS}
     arrays = {
         name: np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray) if path.exists() else None

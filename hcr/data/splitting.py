@@ -1,4 +1,4 @@
-"""Which images are for training, for validation and for the sealed test."""
+"""Splits a data set into training, validation and the sealed test."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ MOST_NAMED = 5  # classes in a message
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8 and labels (N,) int64, and where each stands in the canonical order (N,)."""
+    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order."""
 
     images: Images
     labels: Labels
@@ -35,12 +35,12 @@ class Subset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three subsets, and the digests (SHA-256, hex) of the data set and of who is where.
+    """The three subsets, and the digests (SHA-256, hex) of the data set and of the split.
 
     Attributes:
-        source: the file the images came from, or what else.
-        duplicates_val, duplicates_test: validation and test images that also stand in training, pixel for pixel.
-        data_note: how the pixels were read, where that needs saying.
+        source: the file of the images, or another origin.
+        duplicates_val, duplicates_test: numbers of validation and test images with an identical copy in training.
+        data_note: how the pixels were read, if that is unusual.
     """
 
     train: Subset
@@ -56,14 +56,14 @@ class Splits:
 
     @property
     def warning(self) -> str | None:
-        """A line on the duplicates, if there are any: scores on them are better than on unseen images."""
+        """A line about the duplicates, if there are any; they make scores better than on unseen images."""
         counts = {"validation": (self.duplicates_val, self.val), "test": (self.duplicates_test, self.test)}
         found = [f"{n:,} of {len(part):,} {name} images" for name, (n, part) in counts.items() if n]
-        return f"{' and '.join(found)} also stand in training, pixel for pixel" if found else None
+        return f"{' and '.join(found)} are also in training, pixel for pixel" if found else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever reads scores on these images should know: how pixels were read, and the duplicates."""
+        """Caveats for scores on these images: how pixels were read, and the duplicates."""
         return tuple(note for note in (self.data_note, self.warning) if note is not None)
 
 
@@ -71,7 +71,7 @@ def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
     """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
 
     Raises:
-        DataError: files that are absent or damaged, a class that training lacks, an empty subset.
+        DataError: a file is missing or damaged, training lacks a class, or a subset is empty.
     """
     data = load_dataset(dataset)
     train, val, test = _parts(data, dataset, split, seed)
@@ -90,7 +90,7 @@ def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
 
 
 class DataDigests(NamedTuple):
-    """What tells data apart: SHA-256 (hex) of the data set and of its split, and the file the images came from."""
+    """SHA-256 (hex) of a data set and of its split, and the file of the images."""
 
     dataset: str
     split: str
@@ -98,7 +98,7 @@ class DataDigests(NamedTuple):
 
 
 def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
-    """The digests that `load_splits` would give, without its copies and its count of duplicates.
+    """The digests of `load_splits`, without copying images and counting duplicates.
 
     Raises:
         DataError: as `load_splits`.
@@ -125,7 +125,7 @@ def _subset(data: Dataset, part: Indices) -> Subset:
 
 
 def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
-    """How many images of `part` also stand in `train`, whatever they are labelled."""
+    """The number of images of `part` that are also in `train`, whatever their labels."""
     known = {image_hash.tobytes() for image_hash in data.hashes[train]}
     return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
 
@@ -141,5 +141,5 @@ def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices
         more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
         raise DataError(
             f"dataset={dataset.name}: expected every class among the training images; there is no"
-            f" {', '.join(named)}{more}; add images of it, or take it out of dataset.class_names"
+            f" {', '.join(named)}{more}; add images of it, or remove it from dataset.class_names"
         )

@@ -1,4 +1,4 @@
-"""Composing a config with Hydra, and the one gate through which every config enters."""
+"""Composes configs with Hydra, and validates every config in one place, the gate."""
 
 from hcr.gate.run_config import RunConfig, parse_config
 

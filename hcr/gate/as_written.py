@@ -1,4 +1,4 @@
-"""Text that Hydra or YAML reads as a number, kept as it was written: a tag `1.10`, a commit `12345e7`, a note `007`."""
+"""Keeps text that Hydra or YAML would read as a number: a tag `1.10`, a commit `12345e7`, a note `007`."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from hydra._internal.config_repository import IConfigRepository
     from hydra.core.default_element import ResultDefault
 
-Hint = Callable[[str], Any]  # the annotation of a dotted key
+Hint = Callable[[str], Any]  # returns the annotation of a dotted key
 
 
 def quote_text(overrides: Sequence[str], hint: Hint) -> list[str]:
-    """`overrides` with quotes around what is to be text and would be read as a number, true or false.
+    """`overrides` with quotes around values of text keys that Hydra would read as a number, true or false.
 
-    Overrides that Hydra cannot read stay as they are, and so does null, which leaves a key empty.
+    Overrides that Hydra cannot read are unchanged, and so is null, which leaves a key empty.
     """
     return [_quoted(override, hint) for override in overrides]
 
@@ -28,13 +28,13 @@ def quote_text(overrides: Sequence[str], hint: Hint) -> list[str]:
 def restore_text(
     job: DictConfig, hint: Hint, defaults: Callable[[], Sequence["ResultDefault"]], repository: "IConfigRepository"
 ) -> None:
-    """Put the words of a user's YAML back into `job` where a number, true or false stands for text.
+    """Restore the original text of a user's YAML in `job` where a text key was read as a number, true or false.
 
     Args:
         job: a composed config; changed in place.
-        hint: the annotation of a dotted key.
-        defaults: says which files it was composed of, in order.
-        repository: where these are.
+        hint: returns the annotation of a dotted key.
+        defaults: returns the files that `job` was composed of, in order.
+        repository: the repository of these files.
     """
     read = list(_misread(job, hint))
     if not read:
@@ -51,7 +51,7 @@ def restore_text(
 
 
 def _misread(job: DictConfig, hint: Hint) -> Iterator[tuple[Any, Any, list[str]]]:
-    """The node, the name in it, and the whole path, of every number, true or false where text is asked for."""
+    """The node, the name in it, and the full path of every number, true or false at a text key."""
     for top in job:
         node = job._get_node(top)
         keys = [(node, name, [str(top), str(name)]) for name in node] if isinstance(node, DictConfig) else []
@@ -69,7 +69,7 @@ def _misread(job: DictConfig, hint: Hint) -> Iterator[tuple[Any, Any, list[str]]
 
 
 def _yaml_file(entry: "ResultDefault", repository: "IConfigRepository") -> Path | None:
-    """The file of an entry of the defaults list; None of our own, which are written with care."""
+    """The file of an entry of the defaults list; None for hcr's own files, which need no repair."""
     found = repository.load_config(entry.config_path) if entry.config_path is not None else None
     if found is None or not str(found.path).startswith("file://"):
         return None
@@ -77,12 +77,12 @@ def _yaml_file(entry: "ResultDefault", repository: "IConfigRepository") -> Path 
 
 
 def _words(file: Path) -> Any:
-    """A YAML file with every value as the text that stands there."""
+    """The content of a YAML file, with every value as its original text."""
     return yaml.load(file.read_text(encoding="utf-8"), _TextLoader)
 
 
 class _TextLoader(yaml.BaseLoader):
-    """Builds nothing but text, in lists and mappings, with `<<` merged as OmegaConf merges it."""
+    """A loader that reads every scalar as text, and merges `<<` as OmegaConf does."""
 
     flatten_mapping = yaml.SafeLoader.flatten_mapping
 
@@ -121,8 +121,8 @@ def _quoted(override: str, hint: Hint) -> str:
 
 
 def _not_text(value: str) -> Iterator[tuple[tuple[int, int], int]]:
-    """Where in a value of Hydra's grammar a number, true or false stands, and in how many lists or groups."""
-    # As Hydra's own parser takes them, which says nothing of types.
+    """The span of every number, true or false in a value of Hydra's grammar, and its depth in lists and groups."""
+    # Hydra's own lexer and parser, which have no type hints.
     from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
         CommonTokenStream,
         InputStream,

@@ -1,4 +1,4 @@
-"""One thing that a sweep varies: a key, and the values that it may have, in Hydra's own override grammar."""
+"""An axis of a sweep: a key and its values, in Hydra's override grammar."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from hcr.config.settings import shown
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-MOST_VALUES = 100_000  # of one axis
+MOST_VALUES = 100_000  # per axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,11 @@ class Axis:
 
     Attributes:
         key: such as "model.depth", or a group such as "model".
-        kind: "choice" lists its values; "int" and "float" are numbers from `low` to `high`, both included.
-        choices: the values of a choice, plain, in the order given.
+        kind: "choice" lists its values; "int" and "float" are numbers from `low` to `high`, inclusive.
+        choices: the plain values of a choice, in the given order.
         low, high: the bounds of numbers.
-        step: between one number and the next; None: any number of a float, every one of an int.
-        log: whether a search takes numbers evenly by their logarithm.
+        step: distance between numbers; None: any float, every int.
+        log: True if a search samples numbers on a log scale.
     """
 
     key: str
@@ -38,30 +38,30 @@ class Axis:
 
     @property
     def is_discrete(self) -> bool:
-        """Whether its values can be listed."""
+        """True if its values can be listed."""
         return self.kind == "choice" or self.step is not None
 
     def values(self) -> tuple[Any, ...]:
-        """All values, where they can be listed.
+        """All values.
 
         Raises:
-            ConfigError: they cannot, or are too many.
+            ConfigError: the values cannot be listed, or are too many.
         """
         if self.kind == "choice":
             return self.choices
         if self.step is None:
-            raise ConfigError(f"{self.key}: expected values to try, such as 1,2,3, got a space to search")
+            raise ConfigError(f"{self.key}: expected values to try, such as 1,2,3, got an interval")
         assert self.low is not None and self.high is not None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
         if count > MOST_VALUES:
             raise ConfigError(f"{self.key}: expected at most {MOST_VALUES:,} values, got {count:,}")
         if self.kind == "int":
             return tuple(int(self.low) + i * int(self.step) for i in range(count))
-        # Twelve digits: 0.1 + 0.2 is 0.3 here, as one writes it.
+        # Rounded to twelve digits, so that 0.1 + 0.2 is 0.3.
         return tuple(float(f"{self.low + i * self.step:.12g}") for i in range(count))
 
     def contains(self, value: object) -> bool:
-        """Whether `value` is one that it may have."""
+        """True if `value` is on this axis."""
         if self.kind == "choice":
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -75,28 +75,28 @@ class Axis:
         return abs(steps - round(steps)) < 1e-6
 
     def override(self, value: Any) -> str:
-        """The override that gives the key `value`, as Hydra reads it."""
+        """The override that sets the key to `value`, in Hydra's grammar."""
         return f"{self.key}={written(value)}"
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """The axis as plain values."""
         return {**asdict(self), "choices": list(self.choices)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Axis":
-        """The axis that `to_json` told of."""
+        """The inverse of `to_json`."""
         return cls(**{**values, "choices": tuple(values["choices"])})
 
 
 def axis_of(override: "Override") -> Axis:
-    """The axis that an override with several values spans.
+    """The axis of an override with several values.
 
-    Lists (`1,2,3`, `choice(...)`, `glob(*)`) are choices. `range(1,10,2)` are numbers in steps, its end left out as
-    in Hydra. `interval(0.001,0.1)` is to be searched: `tag(log, ...)` by its logarithm, `int(...)` or `tag(int, ...)`
-    in whole numbers.
+    Lists (`1,2,3`, `choice(...)`, `glob(*)`) are choices. `range(1,10,2)` are numbers in steps, without its end, as in
+    Hydra. `interval(0.001,0.1)` is a range to search: `tag(log, ...)` on a log scale, `int(...)` or `tag(int, ...)` in
+    whole numbers.
 
     Raises:
-        ConfigError: it has no value, or bounds that mean nothing.
+        ConfigError: there is no value, or the bounds are invalid.
     """
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
     from hydra.errors import HydraException
@@ -116,7 +116,7 @@ def axis_of(override: "Override") -> Axis:
 
 
 def written(value: Any) -> str:
-    """A plain value as Hydra's grammar reads it back."""
+    """A plain value in Hydra's grammar."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list | tuple):
@@ -129,8 +129,8 @@ def written(value: Any) -> str:
 
 
 def quoted(text: str, mark: str = "'") -> str:
-    """`text` in quotes of Hydra's grammar, each of them a `mark`: an apostrophe or a double quote."""
-    # A backslash escapes the mark, and backslashes before a mark; see Hydra's parser of quoted values.
+    """`text` quoted in Hydra's grammar with `mark`, an apostrophe or a double quote."""
+    # A backslash escapes the mark, and any backslashes before a mark; see Hydra's parser of quoted values.
     found = ""
     for i, char in enumerate(text):
         run = len(text) - len(text[i:].lstrip("\\")) - i
@@ -140,7 +140,7 @@ def quoted(text: str, mark: str = "'") -> str:
 
 
 def _inside(value: Any) -> str:
-    """A value in a list or a group, where text has fewer ways to stand without quotes."""
+    """A value inside a list or a group, where text needs quotes more often."""
     is_word = isinstance(value, str) and value.isidentifier() and _is_bare(value)
     return quoted(value) if isinstance(value, str) and not is_word else written(value)
 
@@ -193,7 +193,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def plain(item: Any) -> Any:
-    """What Hydra's parser gives, as a plain value."""
+    """A value of Hydra's parser as a plain value."""
     from hydra.core.override_parser.types import Override, QuotedString
 
     if isinstance(item, QuotedString):
@@ -207,7 +207,7 @@ def plain(item: Any) -> Any:
 
 
 def _is_bare(text: str) -> bool:
-    """Whether Hydra reads `text` as itself without quotes."""
+    """True if Hydra reads the unquoted `text` as exactly that text."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -1,4 +1,4 @@
-"""From overrides to a checked config, by Hydra's composition, before Hydra acts on anything."""
+"""Composes overrides with Hydra and checks the result, before Hydra acts on anything."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override
 
-# What a run that starts `from` another does not take over: where it is recorded, and how it is asked for.
+# Settings that a run `from` another does not inherit: those of tracking and launching, notes, tags and score_test.
 NOT_OF_THE_RUN = (*OF_ALL_RUNS, "notes", "tags", "score_test")
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The runs that a command line asks for, and whether it asks for several (even if it is one).
+    """The checked runs of a command line.
 
-    Of a sweep that searches, whose runs are not known yet, `configs` are some at the edges of its `space`; of a grid,
-    `runs` are all there are. Of a single run, `overrides` are those that were given, without Hydra's own.
+    Attributes:
+        configs: of a single run, its config; of a grid, those of all runs; of a search, whose runs are not known yet,
+            those of runs at the edges of `space`.
+        multirun: True for a sweep, even of one run.
+        space: of a sweep.
+        runs: all runs of a grid.
+        overrides: of a single run, without those of Hydra's own node.
     """
 
     configs: list[RunConfig]
@@ -42,15 +47,15 @@ class Checked:
 
 
 class Composer:
-    """Composes configs from `hcr.conf`, and from a user's own folder of YAML behind it.
+    """Composes configs from `hcr.conf` and a user's own folder of YAML.
 
     Args:
-        config_dir: a folder laid out like `conf/`; None finds one as `user_config_dir` does.
+        config_dir: a folder laid out like `conf/`; None: that of `user_config_dir`.
         config_name: the primary config.
-        config_of_run: the config of a finished run by its name, for `from`.
+        config_of_run: returns the config of a finished run by its name, for `from`.
 
     Attributes:
-        loader: what Hydra composes with.
+        loader: loads configs with Hydra.
 
     Raises:
         ConfigError: `config_dir` is no folder.
@@ -66,9 +71,9 @@ class Composer:
         self._config_of_run = config_of_run
 
     def check(self, overrides: Sequence[str], *, multirun: bool = False) -> Checked:
-        """Every run that `overrides` ask for, through the gate: one, or with `multirun` one per combination.
+        """Check every run that `overrides` ask for: one, or with `multirun` one per combination.
 
-        Hydra's own node has been checked when this returns.
+        Also checks Hydra's own node.
         """
         from hydra.errors import HydraException
 
@@ -85,10 +90,10 @@ class Composer:
         return Checked(configs, multirun=True, space=space, runs=[] if space.sweep.is_search else runs)
 
     def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
-        """The whole composed config, with a checked `hydra` node; the rest has yet to pass the gate.
+        """The whole composed config, with a checked `hydra` node; the rest is not checked yet.
 
         Raises:
-            ConfigError: an override that cannot be read or applied, an unknown group or name, a bad `hydra` node.
+            ConfigError: an override cannot be read or applied, a group or name is unknown, or the `hydra` node is bad.
         """
         check_engines(overrides)
         try:
@@ -97,18 +102,18 @@ class Composer:
         except ConfigError:
             raise
         except Exception as error:
-            # Composition has many ways to fail, each with a class of its own; all of them are the user's.
+            # Composition raises many types; all of them are caused by the user's input.
             raise explain(error, overrides, multirun, self.loader) from error
         check_hydra_node(whole.hydra)
         return whole
 
     def unknown_flag(self, flag: str, words: Sequence[str], flags: Sequence[str]) -> ConfigError:
-        """The error for a flag that there is not: of one that means a setting, it says how that is written.
+        """The error for an unknown flag; if it means a setting, the message says how to write it.
 
         Args:
-            flag: as it was given.
+            flag: as given.
             words: the whole command line.
-            flags: those that there are.
+            flags: the known flags.
         """
         overrides = [word for word in words if not word.startswith("-")]
         return ConfigError(unknown_flag(flag, words, flags, keys_behind(overrides, self.loader)))
@@ -117,7 +122,7 @@ class Composer:
         return parse_config(self._job(whole))
 
     def _job(self, whole: DictConfig) -> DictConfig:
-        """The config without Hydra's own node; of a run that it starts `from`, with what is overridden."""
+        """The config without Hydra's own node; with `from`, that run's config with the overrides applied."""
         job = _without_hydra(whole)
         name = job.get(FROM)
         if name is None:
@@ -129,16 +134,16 @@ class Composer:
         for key in [*keys, *NOT_OF_THE_RUN]:
             group = key.partition("@")[0]
             if group == "experiment":
-                raise ConfigError(f"{FROM}: a run's config takes the place of an experiment; expected one of the two")
+                raise ConfigError(f"{FROM}: a run's config replaces an experiment; expected only one of the two")
             if self.loader.repository.group_exists(group) and group not in job:
-                raise ConfigError(f"{FROM}: {group} is no part of a run's config")
+                raise ConfigError(f"{FROM}: {group} is not part of a run's config")
             value = OmegaConf.select(job, group)
             OmegaConf.update(base, group, value, merge=not OmegaConf.is_config(value), force_add=True)
         OmegaConf.set_struct(base, True)
         return base
 
     def _space(self, whole: DictConfig) -> Space:
-        """What the command line and `hydra.sweeper.params` give several values; the command line has the last word."""
+        """The space spanned by the command line and `hydra.sweeper.params`; the command line takes precedence."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         parser = OverridesParser.create(config_loader=self.loader.hydra_loader)
@@ -160,7 +165,9 @@ class Composer:
             if override.is_sweep_override() and override.key_or_group in [
                 later.key_or_group for later in given[i + 1 :] if not later.is_sweep_override()
             ]:
-                raise ConfigError(f"{override.key_or_group}: is given several values, and then one; expected either")
+                raise ConfigError(
+                    f"{override.key_or_group}: is given several values, then one; expected only one of these"
+                )
         swept = [override for override in asked if override.is_sweep_override()]
         chosen = self.compose(fixed, multirun=True).hydra.runtime.choices
         choices = {str(group): str(name) for group, name in chosen.items() if name is not None}
@@ -175,7 +182,7 @@ def _read_param(parser: "OverridesParser", override: str) -> "Override":
     """An entry of `hydra.sweeper.params`, `KEY=VALUES`.
 
     Raises:
-        ConfigError: Hydra's grammar does not read it.
+        ConfigError: Hydra cannot parse it.
     """
     from hydra.errors import HydraException
 
@@ -193,7 +200,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     """The checked config that `hcr train OVERRIDES` would run.
 
     Raises:
-        ConfigError: as `parse_config`, and for overrides that cannot be read or applied.
+        ConfigError: as `parse_config`; also, an override cannot be read or applied.
     """
     (cfg,) = Composer(config_dir).check(list(overrides)).configs
     return cfg
@@ -207,7 +214,7 @@ def _without_hydra(whole: DictConfig) -> DictConfig:
 
 
 def _without_hydras(overrides: Sequence[str]) -> list[str]:
-    """The overrides that are none of Hydra's own settings."""
+    """The overrides without those of Hydra's own node."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -215,7 +222,7 @@ def _without_hydras(overrides: Sequence[str]) -> list[str]:
 
 
 def _check_common(configs: Sequence[RunConfig]) -> None:
-    """Refuse a sweep over what its runs have to share, such as the store of their parent."""
+    """Refuse a sweep over settings that its runs must share, such as the store."""
     shared: dict[str, set[object]] = {
         "tracking.uri": {cfg.tracking.uri for cfg in configs},
         "tracking.experiment_name": {cfg.tracking.experiment_name for cfg in configs},
@@ -223,5 +230,5 @@ def _check_common(configs: Sequence[RunConfig]) -> None:
     }
     for key, values in shared.items():
         if len(values) > 1:
-            told = ", ".join(sorted(shown(key, value) for value in values))
-            raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {told}")
+            got = ", ".join(sorted(shown(key, value) for value in values))
+            raise ConfigError(f"{key}: expected one value for all runs of a sweep, got {got}")

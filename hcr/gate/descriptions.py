@@ -1,4 +1,4 @@
-"""The meaning of each key in words: for help, and for the comments of the YAML files, which are made from the same."""
+"""The description of each key, for `--help` and for the comments of the YAML files."""
 
 import json
 import re
@@ -14,30 +14,30 @@ from hcr.config.words import bounds, parts, words
 from hcr.gate.keys import Keys
 from hcr.gate.run_config import CHOICES, MONITORS, RunConfig, config_hints
 
-COLUMN = 33  # where the comments of a YAML file stand
+COLUMN = 33  # of the comments in a YAML file
 KEY = re.compile(r"(?P<set>(?P<key>\w+):(?: .*?)?)(?P<comment>\s+# .*)?")
 
 
 def comment_of(field: FieldInfo) -> str:
-    """What a key means and may be, as the comment behind it in YAML."""
+    """The description and range of a key, for the comment after it in YAML."""
     hint = annotation_of(field)
-    said = field.description or ""
+    text = field.description or ""
     plain = list(parts(hint))
     choices = [name for part in plain if get_origin(part) is Literal for name in get_args(part)]
-    if choices and not all(re.search(rf"\b{re.escape(name)}\b", said) for name in choices):
-        said = f"{said}: {', '.join(dict.fromkeys(choices))}"
+    if choices and not all(re.search(rf"\b{re.escape(name)}\b", text) for name in choices):
+        text = f"{text}: {', '.join(dict.fromkeys(choices))}"
     limits = bounds(hint)
-    return f"{said}; {limits}" if limits else said
+    return f"{text}; {limits}" if limits else text
 
 
 def own_names(group: str) -> list[str]:
-    """The names of our own parts of a group."""
+    """The names of hcr's own parts of a group."""
     _, table = CHOICES[group]
     return sorted(getattr(table, "own", table))
 
 
 def kind_of(group: str, values: Mapping[str, Any]) -> type | None:
-    """The class of a group's settings; of a part, of the one that `values` name."""
+    """The class of a group's settings; in a group of parts, of the part that `values` name."""
     if group in CHOICES:
         selector, table = CHOICES[group]
         return table.get(str(values.get(selector)))
@@ -50,7 +50,7 @@ def comments_of(group: str, values: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         group: of the file, "" for the primary config.
-        values: what is in it and in the files that it builds on.
+        values: the settings of the file, including those of the files that it extends.
     """
     if not group:
         fields = {name: field for name, field in fields_of(RunConfig).items() if not is_group(field.annotation)}
@@ -61,8 +61,8 @@ def comments_of(group: str, values: Mapping[str, Any]) -> dict[str, str]:
     found = {name: comment_of(field) for name, field in fields_of(kind).items()} if kind is not None else {}
     if group in CHOICES:
         selector, _ = CHOICES[group]
-        said = f"which {group}" if selector == "name" else found[selector]
-        found[selector] = f"{said}: {', '.join(own_names(group))}"
+        names = ", ".join(own_names(group))
+        found[selector] = f"one of {names}" if selector == "name" else f"{found[selector]}: {names}"
     return found
 
 
@@ -80,14 +80,14 @@ def commented(text: str, comments: Mapping[str, str]) -> str:
 
 
 def key_help(words_given: list[str], keys: Keys) -> str:
-    """What keys or groups mean, their types, ranges and values.
+    """The help text of keys or groups: descriptions, types, ranges and values.
 
     Args:
         words_given: dotted keys, or groups.
-        keys: those of the composed config.
+        keys: the keys of the composed config.
 
     Raises:
-        ConfigError: a key that nothing reads.
+        ConfigError: a key is unknown.
     """
     return "\n\n".join("\n".join(_explained(word, keys)) for word in words_given)
 
@@ -120,11 +120,11 @@ def _first_line(kind: type | None) -> str:
 
 
 def group_of(file: Path, root: Path) -> str:
-    """The config group of a YAML file under `root`; "" of the primary config."""
+    """The config group of a YAML file under `root`; "" for the primary config."""
     folder = file.relative_to(root).parent.as_posix()
     return "" if folder == "." else folder
 
 
 def is_global(text: str) -> bool:
-    """Whether the keys of a YAML file are those of the whole config."""
+    """True if the keys of a YAML file are those of the whole config."""
     return text.startswith("# @package _global_")

@@ -1,4 +1,4 @@
-"""Hydra's errors in one line of ours: the key, what was expected, and what to write instead."""
+"""Turns Hydra's errors into one-line ConfigErrors: the key, what was expected, and what to write instead."""
 
 import re
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 def explain(error: Exception, overrides: Sequence[str], multirun: bool, loader: Loader) -> ConfigError:
-    """Hydra's error in one line of ours, naming the key."""
+    """Hydra's error as a one-line ConfigError that names the key."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
     if isinstance(error, OverrideParseException):
         words = list(overrides)
         if error.override in words:
             return ConfigError(unreadable(words, words.index(error.override), keys_behind(words, loader)))
-        # A word that a config adds, such as one in hydra.overrides.
+        # An override that a config adds, such as in hydra.overrides.
         return ConfigError(f"{override_without_secrets(str(error.override))!r}: {FORM}")
     if (engine := next((group for group in ENGINES if group in str(error)), None)) is not None:
-        return engine_refusal(engine)  # a config that chooses one which is not there
+        return engine_refusal(engine)  # a config chooses one that is not installed
     if isinstance(error, MissingConfigException):
         return _missing(error, loader)
     mark = getattr(error, "problem_mark", None)
@@ -50,7 +50,7 @@ def explain(error: Exception, overrides: Sequence[str], multirun: bool, loader: 
 def _missing(error: Exception, loader: Loader) -> ConfigError:
     missing = str(getattr(error, "missing_cfg_file", None) or "")
     options = list(getattr(error, "options", None) or [])
-    told = re.sub(r"\s+", " ", one_line(error))
+    message = re.sub(r"\s+", " ", one_line(error))
     parts = missing.split("/")
     groups = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1) if parts[i - 1]]
     group = next((name for name in groups if loader.repository.group_exists(name)), None)
@@ -63,33 +63,33 @@ def _missing(error: Exception, loader: Loader) -> ConfigError:
             return ConfigError(f"{group}: no {name!r} here{near} (one of {', '.join(options)})")
     if missing == loader.config_name:
         return ConfigError(f"--config-name: no {missing!r} in the config folders")
-    # A file of the user's own that names what is not there.
-    return ConfigError(told)
+    # A user's file names a missing config.
+    return ConfigError(message)
 
 
 def _override(overrides: Sequence[str], multirun: bool, loader: Loader) -> str | None:
-    """The message for the first override that cannot be applied to the config composed without it."""
+    """The message for the first override that cannot be applied to the config composed without it; None: all can."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create(config_loader=loader.hydra_loader).parse_overrides(list(overrides))
     good: list[str] = []
     try:
         loader.load(good, multirun)
-    except Exception:  # of any kind: then no override is to blame
+    except Exception:  # any error: it is not caused by an override
         return None
-    # Groups first, as Hydra takes them: they decide which keys there are.
+    # Groups first, as in Hydra: they determine which keys exist.
     for override in sorted(parsed, key=lambda one: not loader.repository.group_exists(one.key_or_group)):
         try:
             loader.load([*good, str(override.input_line)], multirun)
             good.append(str(override.input_line))
-        except Exception as error:  # of any kind: that it is this one is what was to be found out
+        except Exception as error:  # any error: this override causes it
             whole = loader.load(good, multirun)
             return _key(override, whole, loader.keys_of(whole), one_line(error))
     return None
 
 
 def keys_behind(overrides: Sequence[str], loader: Loader) -> Keys:
-    """The keys there are with those of `overrides` that can be applied, or at least with the groups they choose."""
+    """The keys of the config with the valid `overrides` applied, or at least with the groups they choose."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -104,7 +104,7 @@ def keys_behind(overrides: Sequence[str], loader: Loader) -> Keys:
     for words in (readable, groups, []):
         try:
             return loader.keys_of(loader.load(words, multirun=False))
-        except Exception:  # whatever is wrong there too: it is told when what is told now has been mended
+        except Exception:  # reported after the current error is fixed
             continue
     return Keys({}, config_hints(), CHOICES, names_of=loader.names_of)
 
@@ -142,7 +142,7 @@ def _key(override: "Override", whole: DictConfig, keys: Keys, why: str) -> str:
 
 
 def _nothing_to_delete(override: "Override", whole: DictConfig, keys: Keys) -> str:
-    """The message for `~KEY` or `~KEY=VALUE` where the config has no such key, or another value there."""
+    """The message for `~KEY` or `~KEY=VALUE` if the config lacks the key or has another value."""
     group = str(override.key_or_group).partition("@")[0]
     if whole.hydra.runtime.choices.get(group) is not None:
         now = whole.hydra.runtime.choices[group]
@@ -150,21 +150,21 @@ def _nothing_to_delete(override: "Override", whole: DictConfig, keys: Keys) -> s
         now = OmegaConf.select(whole, group)
         now = OmegaConf.to_container(now) if OmegaConf.is_config(now) else now
     else:
-        return f"{group}: is not in the config, so there is nothing to delete; leave ~{group} out"
+        return f"{group}: is not in the config, so it cannot be deleted; leave ~{group} out"
     got = shown(group, override.value())
-    return f"{group}: expected ~{group} alone, or with the value that it has ({shown(group, now)}), got {got}"
+    return f"{group}: expected ~{group} alone, or with its current value ({shown(group, now)}), got {got}"
 
 
 def _no_path(group: str, name: str) -> str:
-    """What to write instead of the path of a file where a name of a group's is expected."""
+    """The message for a file path where the name of a config of `group` is expected."""
     path = Path(name)
+    problem = f"expected a name, got the path {name!r}"
     if path.suffix not in ("", ".yaml", ".yml"):
-        told = "; a data file is named by dataset.path" if group == "dataset" else ""
-        return f"expected a name, got the path {name!r}{told}"
-    told = f"expected a name, got the path {name!r}"
+        return problem + ("; dataset.path takes the path of a data file" if group == "dataset" else "")
     if path.parent.name == group:
-        return f"{told}; write --config-dir {path.parent.parent} {group}={path.stem}"
-    return f"{told}; put the file at FOLDER/{group}/{path.stem}.yaml and write --config-dir FOLDER {group}={path.stem}"
+        return f"{problem}; write --config-dir {path.parent.parent} {group}={path.stem}"
+    remedy = f"put the file at FOLDER/{group}/{path.stem}.yaml and write --config-dir FOLDER {group}={path.stem}"
+    return f"{problem}; {remedy}"
 
 
 def _cause(error: Exception) -> str:

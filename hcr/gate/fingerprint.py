@@ -1,4 +1,4 @@
-"""What decides a run's numbers, as digests."""
+"""Digests of everything that determines a run's results."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from hcr.environment import deciding_settings
 from hcr.gate.run_config import FROM, RUN_GROUPS, RunConfig, to_dict
 from hcr.sources import own_sources, package_sources
 
-# The folders and modules whose code changes numbers, and the libraries that do. Pictures change none.
+# The folders, modules and libraries whose code can change results. Code that only draws pictures cannot.
 DECIDING_SOURCES = (
     "config",
     "data",
@@ -23,35 +23,35 @@ DECIDING_SOURCES = (
 )
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
-# Names, notes and places: they say where and why, and change no number. Nor does a look at test change the run.
+# Names, notes, paths and the look at test do not change results.
 NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "score_test", FROM)
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 
 def fingerprint(cfg: RunConfig, *, dataset_digest: str, split_digest: str, code: str) -> str:
-    """SHA-256 of what decides the numbers of a run: equal fingerprints, equal numbers (on one kind of machine)."""
+    """SHA-256 of everything that determines a run's results; equal fingerprints, equal results on equal machines."""
     return _digest([deciding_config(cfg), dataset_digest, split_digest, code])
 
 
 def deciding_config(cfg: RunConfig) -> dict[str, Any]:
-    """The resolved config without names, notes and places."""
+    """The resolved config without names, notes and paths."""
     values = {key: value for key, value in to_dict(cfg).items() if key not in NOT_DECIDING}
     values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in NOT_DECIDING_OF_DATASET}
     return values
 
 
 def code_version(cfg: RunConfig) -> str:
-    """SHA-256 of what decides the numbers of a run beside its config: sources, library versions, settings of the shell.
+    """SHA-256 of everything but config and data that determines results: sources, library versions, shell variables.
 
-    Of installed packages those count whose kinds `cfg` names, and those that add metrics.
+    Includes installed packages whose parts `cfg` names, and those that add metrics.
     """
     return _digest(code_sources(cfg))
 
 
 def code_sources(cfg: RunConfig) -> dict[str, str]:
-    """What `code_version` digests: SHA-256 of each source by its path, and the version of each library by its name.
+    """The input of `code_version`: SHA-256 of each source by path, and the version of each library by name.
 
-    Variables of the shell that decide numbers are among it where they are set: their values by their names.
+    Shell variables that can change results are included, value by name, if they are set.
     """
     sources = own_sources(_is_deciding)
     for name, files in extension_sources(cfg).items():
@@ -66,7 +66,7 @@ def _is_deciding(path: str) -> bool:
 
 
 def extension_sources(cfg: RunConfig) -> dict[str, list[Path]]:
-    """The Python files of the installed packages that take part in a run of `cfg`, by package."""
+    """The Python files of the installed packages that a run of `cfg` uses, by package."""
     kinds = [type(getattr(cfg, group)) for group in RUN_GROUPS]
     return sources_of([*kinds, *extra_metrics().values()])
 

@@ -1,9 +1,9 @@
-"""Hydra's own node, behind the gate: what Hydra would import or call for a config has to be on a list of ours.
+"""Checks Hydra's own node: whatever Hydra would import or call for a config has to be on an allow-list.
 
-Hydra acts on this node also where it only shows something: it hands the logging nodes to `logging.config.dictConfig`
-(which imports what `()`, `class` and `ext://` name) and imports packages named in the search path. Callbacks, launcher
-and sweeper are never instantiated, as hcr runs what is composed; they are refused all the same. The node is checked
-after composing (the search path before), and before Hydra acts on it.
+Hydra acts on this node even when it only prints something: it passes the logging nodes to `logging.config.dictConfig`,
+which imports the values of `()`, `class` and `ext://`, and it imports packages in the search path. Callbacks, launcher
+and sweeper are never instantiated, since hcr runs the composed config itself, but they are refused too. The node is
+checked after composing (the search path before), and before Hydra acts on it.
 """
 
 import re
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.settings import join, shown, unknown_key
 
-# The values that Hydra, or `dictConfig`, would import: for each key what may stand there.
+# The allowed values of the keys that Hydra or `dictConfig` would import.
 ALLOWED: Mapping[str, frozenset[str]] = {
     "_target_": frozenset(
         {
@@ -30,25 +30,25 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 LOG_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
 
-# Nodes that Hydra hands on to be instantiated: groups, in which an interpolation may only name another hydra value,
-# so that what is checked here is what Hydra sees.
+# Nodes that Hydra passes on to be instantiated. In these, an interpolation may only name another hydra value, so that
+# Hydra sees the same values that are checked here.
 HANDED_ON = ("callbacks", "hydra_logging", "job_logging", "launcher", "sweeper")
 PLAIN_REFERENCE = re.compile(r"\$\{hydra\.[\w.]+\}")
 PLACES = ("run.dir", "sweep.dir", "output_subdir")
 
-# Hydra's groups for running jobs, and what to write instead.
+# Hydra's groups for running jobs, and hcr's replacements.
 ENGINES: Mapping[str, str] = {
     "hydra/launcher": "launcher=local, ray or slurm",
     "hydra/sweeper": "sweep.sampler=grid, tpe, random, cmaes or gp",
 }
-NO_ENGINE = "basic"  # what a config has that chooses none
+NO_ENGINE = "basic"  # Hydra's default
 
 
 def check_hydra_node(node: DictConfig) -> None:
-    """Refuse whatever in the `hydra` node could make Hydra run code that is not on the lists above.
+    """Refuse everything in the `hydra` node that could make Hydra run code outside the lists above.
 
     Raises:
-        ConfigError: names the key.
+        ConfigError: a value is not allowed; names the key.
     """
     from hydra.conf import HydraConf
 
@@ -68,9 +68,9 @@ def check_hydra_node(node: DictConfig) -> None:
     if values.get("callbacks"):
         raise ConfigError("hydra.callbacks: not allowed; Hydra would import and call what it names")
     if (values.get("job") or {}).get("chdir"):
-        raise ConfigError("hydra.job.chdir: expected false; relative paths are relative to where you call hcr")
+        raise ConfigError("hydra.job.chdir: expected false; paths are relative to the folder in which hcr is called")
     if (values.get("job") or {}).get("env_set"):
-        raise ConfigError("hydra.job.env_set: not allowed in a config; set the environment where you call hcr")
+        raise ConfigError("hydra.job.env_set: not allowed in a config; set the variables in the shell")
     if values.get("sweeper", {}).get("max_batch_size") is not None:
         raise ConfigError("hydra.sweeper.max_batch_size: hcr runs its sweeps itself; expected launcher.workers=NUMBER")
     for key, name, value in _leaves(values, "hydra"):
@@ -83,10 +83,10 @@ def check_hydra_node(node: DictConfig) -> None:
 
 
 def check_engines(overrides: Sequence[str]) -> None:
-    """Refuse a launcher or sweeper of Hydra's on the command line, before composing looks for it.
+    """Refuse one of Hydra's launchers or sweepers on the command line, before composing would look for it.
 
     Raises:
-        ConfigError: names the group.
+        ConfigError: an override chooses one; names the group.
     """
     for override in overrides:
         group = re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0].strip()
@@ -103,7 +103,7 @@ def check_search_path(entries: object) -> None:
     """Refuse a `hydra.searchpath` that is not a list of folders: `pkg://` would import a package.
 
     Raises:
-        ConfigError: names the entry.
+        ConfigError: an entry is no folder; names the entry.
     """
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise ConfigError(f"hydra.searchpath: expected a list of folders, got {shown('', entries)}")
@@ -126,11 +126,11 @@ def _check_leaf(key: str, name: str, value: Any) -> None:
             f"{key}: {shown(key, value)} is not allowed (expected one of {', '.join(sorted(LOG_STREAMS))})"
         )
     if "${" in PLAIN_REFERENCE.sub("", value) and key.split(".")[1] in HANDED_ON:
-        raise ConfigError(f"{key}: {shown(key, value)} is not allowed; here ${{hydra.KEY}} is the only interpolation")
+        raise ConfigError(f"{key}: {shown(key, value)} is not allowed; expected no interpolation but ${{hydra.KEY}}")
 
 
 def _leaves(values: Any, parent: str) -> Iterator[tuple[str, str, Any]]:
-    """Dotted key, last name and value of everything that is not a group or a list."""
+    """Dotted key, last name and value of every leaf."""
     named = values.items() if isinstance(values, Mapping) else ((f"[{i}]", value) for i, value in enumerate(values))
     for name, value in named:
         key = join(parent, str(name)) if isinstance(values, Mapping) else f"{parent}{name}"

@@ -1,4 +1,4 @@
-"""The keys of a config: the type of each, and what to say of a key that nothing reads."""
+"""The keys of a config: their types, and the message for an unknown key."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ Tables = Mapping[str, tuple[str, Mapping[str, type]]]
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that a config has, and those that it would have with another choice.
+    """The keys of a config, and those that it would have with other choices.
 
     Args:
         values: the config as plain values.
         hints: the annotation of every top-level key.
-        tables: of each group whose kind is chosen by name, the key that holds the name, and the kinds.
-        chosen: which file of each group is chosen; empty where a config comes from elsewhere.
-        choices_of: the files of a group, each with the name of its kind.
-        names_of: the names of these files alone.
+        tables: of each group whose class is chosen by name, the key that holds the name, and the classes.
+        chosen: the chosen file of each group; None if the config was not composed from files.
+        choices_of: returns the files of a group, each with the name of its part.
+        names_of: returns only the names of these files.
     """
 
     values: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Keys:
     names_of: Callable[[str], Sequence[str]] | None = None
 
     def hint(self, key: str) -> Any:
-        """The annotation of a dotted key, of a tag too; None of a key that there is not."""
+        """The annotation of a dotted key, including a tag; None for an unknown key."""
         top, _, rest = key.partition(".")
         hint = self.hints.get(top)
         if not rest or hint is None:
@@ -48,13 +48,13 @@ class Keys:
         return get_args(item)[1] if item is not None else None
 
     def has_to_be_added(self, key: str) -> bool:
-        """Whether a key that may be, such as a tag's, is not in the config yet, so that Hydra wants a + before it."""
+        """True if a valid key, such as a tag, is not in the config yet, so that Hydra needs a + before it."""
         top, _, rest = key.partition(".")
         given = self.values.get(top)
         return bool(rest) and not (isinstance(given, Mapping) and rest in given)
 
     def all(self) -> list[str]:
-        """Every dotted key, groups among them; what a user named, such as a tag, is none of ours."""
+        """Every dotted key, including groups, but not names chosen by the user, such as tags."""
         found = []
         for name, value in self.values.items():
             found.append(str(name))
@@ -63,13 +63,13 @@ class Keys:
         return [*found, *(name for name in self.chosen or {} if name not in found and "/" not in name)]
 
     def unknown(self, key: str) -> str:
-        """The message for `key`, which nothing reads: whose it is, or what it most likely means."""
+        """The message for the unknown `key`: which part has it, or what it most likely means."""
         group, _, last = key.replace("/", ".").rpartition(".")
         if group in self.tables:
             owners = self._owners(group, last)
             if owners:
                 return f"{key}: unknown key of {self._label(group)}; {owners}"
-        known = [other for other in self.all() if other != key]  # where the gate speaks, it is among the values
+        known = [other for other in self.all() if other != key]  # `values` may contain the unknown key
         if simplified(last) in ELSEWHERE and last not in known:
             return f"{key}: unknown key; {ELSEWHERE[simplified(last)]}"
         if key_meant(key, known) is not None:
@@ -82,7 +82,7 @@ class Keys:
         return unknown_key(key, known)
 
     def _owners(self, group: str, name: str) -> str:
-        """`model=cnn has it`, where other kinds of `group` have a setting of this name and the chosen one has not."""
+        """`model=cnn has it`, if other parts of `group` have a setting of this name and the chosen one lacks it."""
         selector, table = self.tables[group]
         kinds = table.own if isinstance(table, Parts) else table
         chosen = self._kind(group)
@@ -92,11 +92,11 @@ class Keys:
         owners = [kind for kind, cls in kinds.items() if plain in map(simplified, names_of(cls))]
         if not owners:
             return ""
-        told = [f"{group}={kind}" if selector == "name" else f"{group}.{selector}={kind}" for kind in owners]
+        texts = [f"{group}={kind}" if selector == "name" else f"{group}.{selector}={kind}" for kind in owners]
         if self.choices_of is not None:
             choices = self.choices_of(group)
-            told = [f"{group}={choice}" for choice, kind in choices.items() if kind in owners] or told
-        return f"{told[0]} has it" if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]} have it"
+            texts = [f"{group}={choice}" for choice, kind in choices.items() if kind in owners] or texts
+        return f"{texts[0]} has it" if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]} have it"
 
     def _label(self, group: str) -> str:
         if self.chosen is not None and self.chosen.get(group):
@@ -110,20 +110,20 @@ class Keys:
         name = chosen.get(selector) if isinstance(chosen, Mapping) else None
         try:
             return table[name] if isinstance(name, str) and name in table else None
-        except ConfigError:  # an installed package that cannot be imported: the gate says so
+        except ConfigError:  # an installed package cannot be imported: the gate reports it
             return None
 
 
 def part_of(hint: Any, kind: type) -> Any:
-    """The part of an annotation that is `kind`, such as the `dict[str, str]` of `dict[str, str] | None`; or None."""
+    """The alternative of an annotation that is a `kind`, such as `dict[str, str]` in `dict[str, str] | None`."""
     return next((part for part in parts(hint) if part is kind or get_origin(part) is kind), None)
 
 
 def takes_text(hint: Any) -> bool:
-    """Whether an annotation takes text of any kind."""
+    """True if an annotation accepts text of any kind."""
     return part_of(hint, str) is not None
 
 
 def is_list(hint: Any) -> bool:
-    """Whether an annotation takes a list."""
+    """True if an annotation accepts a list."""
     return part_of(hint, tuple) is not None

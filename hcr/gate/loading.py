@@ -1,4 +1,4 @@
-"""What Hydra composes from `hcr.conf` and a user's own folder of YAML: configs, and the keys that they have."""
+"""Loads configs with Hydra, from `hcr.conf` and a user's own folder of YAML, and lists their keys."""
 
 import os
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ class Loader:
     """Hydra's config loader, before Hydra acts on anything.
 
     Args:
-        config_dir: a folder laid out like `conf/`; None finds one as `user_config_dir` does.
+        config_dir: a folder laid out like `conf/`; None: that of `user_config_dir`.
         config_name: the primary config.
 
     Attributes:
-        config_name: the same.
+        config_name: the primary config.
         hydra_loader: Hydra's own loader.
 
     Raises:
@@ -62,14 +62,14 @@ class Loader:
 
     @property
     def repository(self) -> "IConfigRepository":
-        """The config files that there are."""
+        """The repository of the config files."""
         return self.hydra_loader.repository
 
     def load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
         from hydra.types import RunMode
 
         if not multirun:
-            # As Hydra itself finds the mode: MULTIRUN may be asked for in YAML, so sweeps are let through first.
+            # Find the mode as Hydra does: YAML may ask for MULTIRUN, so sweep overrides are accepted at first.
             tried = self.hydra_loader.load_configuration(
                 self.config_name, list(overrides), run_mode=RunMode.MULTIRUN, validate_sweep_overrides=False
             )
@@ -78,7 +78,7 @@ class Loader:
         return self.hydra_loader.load_configuration(self.config_name, list(overrides), run_mode=mode)
 
     def load_as_written(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
-        """What Hydra composes, with text as it was written where Hydra or YAML reads a number."""
+        """The composed config, with the original text where Hydra or YAML would read a number."""
         whole = self.load(overrides, multirun)
         hint = self.keys_of(whole).hint
         words = quote_text(overrides, hint)
@@ -94,7 +94,7 @@ class Loader:
         return list(found.defaults)
 
     def keys_of(self, whole: DictConfig) -> Keys:
-        """The keys that a composed config has."""
+        """The keys of a composed config."""
         plain = OmegaConf.to_container(whole, resolve=False)
         assert isinstance(plain, dict)
         values = {str(name): value for name, value in plain.items() if name != "hydra"}
@@ -106,7 +106,7 @@ class Loader:
         return list(self.repository.get_group_options(group))
 
     def _kinds_of(self, group: str) -> dict[str, str]:
-        """The files of a group that can be read, each with the name of its kind as far as it says so itself."""
+        """The readable files of a group, each with the name of its part, or "" if it names none."""
         from hydra.errors import HydraException
 
         found = {}
@@ -114,7 +114,7 @@ class Loader:
         for name in self.names_of(group):
             try:
                 file = self.repository.load_config(f"{group}/{name}")
-            # Damaged in any way that a YAML file can be: it is refused where it is chosen.
+            # A damaged file is refused when it is chosen.
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
                 continue
             raw = file.config if file is not None else None
@@ -122,7 +122,7 @@ class Loader:
         return found
 
     def check_search_path(self, overrides: Sequence[str]) -> None:
-        """Before composing, which would import what is in it."""
+        """Check the search path before composing, which would import its packages."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         primary = self.hydra_loader.repository.load_config(self.config_name)
@@ -134,7 +134,7 @@ class Loader:
 
 
 def user_config_dir() -> Path | None:
-    """A user's own YAML: HCR_CONF_DIR, else `./conf` where there is one.
+    """The folder of the user's own YAML: HCR_CONF_DIR, else `./conf` if it exists.
 
     Raises:
         ConfigError: HCR_CONF_DIR is no folder.
@@ -148,14 +148,14 @@ def user_config_dir() -> Path | None:
 
 
 def asks_for_multirun(whole: DictConfig) -> bool:
-    """Whether a composed config is of several runs, as `-m` or its own YAML says."""
+    """True if a composed config is a sweep, by `-m` or by its own YAML."""
     return str(whole.hydra.mode).endswith("MULTIRUN")
 
 
 def _open_sweep_params() -> None:
-    """Let `hydra.sweeper.params` be what YAML can say, such as null, and leave the checks to us.
+    """Let `hydra.sweeper.params` have any YAML values; hcr checks them.
 
-    Hydra's own schema of it has text alone, and an error there names the file but not the key.
+    Hydra's own schema allows only text, and its errors name the file but not the key.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
     from hydra.core.config_store import ConfigStore
@@ -164,10 +164,10 @@ def _open_sweep_params() -> None:
 
 
 def _check_no_clash(folder: Path) -> None:
-    """Refuse a user's file that Hydra would never read, because hcr has another one of that name."""
+    """Refuse a user's file that Hydra would never read, because hcr has a file of the same name."""
     ours = Path(str(files("hcr.conf")))
     for file in sorted(folder.glob("*/**/*.yaml")):
         own = ours / file.relative_to(folder)
         if own.is_file() and own.read_bytes() != file.read_bytes():
             group, name = own.parent.relative_to(ours).as_posix(), own.stem
-            raise ConfigError(f"{file}: hcr has a {group}={name} of its own; expected another name for yours")
+            raise ConfigError(f"{file}: hcr already has {group}={name}; expected another name")

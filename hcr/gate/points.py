@@ -1,8 +1,8 @@
-"""The points of a sweep: what is given several values, and the checked config of each combination.
+"""The points of a sweep: its axes, and the checked config of each combination.
 
-Hydra composes once for each combination of what it has to compose (groups, keys that are added); values are then set
-on a copy, as Hydra itself would. So a thousand points take a second, and a search whose values are not known yet is
-frozen too: YAML that changes later changes nothing.
+Hydra composes only the combinations of groups and added keys; other values are then set on a copy, as Hydra would. So a
+thousand points take a second. A search, whose values are not known yet, is frozen too: later edits of the YAML have no
+effect.
 """
 
 import copy
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 SEED = "seed"
-MOST_COMPOSED = 1_000  # combinations of groups: each is composed by Hydra, in hundredths of a second
+MOST_COMPOSED = 1_000  # combinations of groups; Hydra composes each, in some 10 ms
 
 
 @dataclass(frozen=True)
 class AskedRun:
-    """One run that a sweep is asked for.
+    """One run of a sweep.
 
     Attributes:
-        overrides: what differs from the base config, as one would write it; the seed comes last.
-        values: by axis, the seed among them.
+        overrides: its differences from the base config, as on the command line; the seed comes last.
+        values: its values by axis, including the seed.
         cfg: the checked config.
     """
 
@@ -46,22 +46,22 @@ class AskedRun:
 
     @property
     def point(self) -> tuple[tuple[str, str], ...]:
-        """What runs that differ by seed alone have in common."""
+        """The point of the run: equal for runs that differ only by seed."""
         return tuple((key, repr(value)) for key, value in self.values.items() if key != SEED)
 
 
 class Space:
-    """A base config and the axes around it.
+    """The base config of a sweep and its axes.
 
     Args:
-        axes: what is given several values.
-        composed: which of these Hydra has to compose, by key.
+        axes: the keys with several values.
+        composed: the keys of those axes that Hydra has to compose.
         compose: composes the base config with further overrides, without Hydra's own node.
-        choices: what the base config chooses of each group.
-        fixed: the words of the command line that make the base config what it is.
+        choices: the choice of the base config in each group.
+        fixed: the overrides of the base config.
 
     Raises:
-        ConfigError: a combination that cannot be composed.
+        ConfigError: a combination cannot be composed.
     """
 
     def __init__(
@@ -96,22 +96,22 @@ class Space:
 
     @property
     def sweep(self) -> SweepConfig:
-        """How the points are chosen."""
+        """The sweep settings."""
         return parse_sweep(self._base)
 
     @property
     def launcher(self) -> LauncherConfig:
-        """Where the runs are trained."""
+        """The launcher settings."""
         return parse_launcher(self._base)
 
     @property
     def has_own_threads(self) -> bool:
-        """Whether `training.threads` is chosen, rather than left to the machine."""
+        """True if the config or an axis sets `training.threads`."""
         swept = any(axis.key in ("training", "training.threads") for axis in self.axes)
         return swept or OmegaConf.select(self._base, "training.threads") is not None
 
     def base_values(self) -> dict[str, Any]:
-        """What the base config has at each axis; of a group, which of its files."""
+        """The value of the base config at each axis; for a group, the name of its file."""
         groups = {axis.key: self.choices[axis.key] for axis in self.composed if axis.key in self.choices}
         keys = (axis.key for axis in self.axes if axis.key not in groups)
         found = {key: OmegaConf.select(self._base, key) for key in keys}
@@ -120,12 +120,12 @@ class Space:
         }
 
     def run(self, values: Mapping[str, Any]) -> AskedRun:
-        """The run with these values, by axis; an axis that is left out keeps what the base config has.
+        """The run with these values, by axis; other axes keep the value of the base config.
 
-        A seed may be given whether it is an axis or not.
+        A seed may be given even if it is no axis.
 
         Raises:
-            ConfigError: the gate refuses it; names the combination.
+            ConfigError: the config is invalid; names the combination.
         """
         keys = [axis.key for axis in self.axes if axis.key in values and axis.key != SEED] + [SEED] * (SEED in values)
         overrides = tuple(f"{key}={written(values[key])}" for key in keys)
@@ -140,12 +140,12 @@ class Space:
             try:
                 OmegaConf.update(raw, key, values[key], merge=True)
             except OmegaConfBaseException as error:
-                self._compose([*words, f"{key}={written(values[key])}"])  # Hydra says what is wrong in better words
+                self._compose([*words, f"{key}={written(values[key])}"])  # raises with a better message
                 raise ConfigError(f"{key}: {one_line(error)}") from error
         return parse_config(raw)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values, interpolations as they are written."""
+        """The space as plain values, with unresolved interpolations."""
         templates = [
             {"words": list(words), "config": OmegaConf.to_container(raw)} for words, raw in self._templates.items()
         ]
@@ -158,7 +158,7 @@ class Space:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Space":
-        """The space that `to_json` told of."""
+        """The inverse of `to_json`."""
         templates = {tuple(row["words"]): row["config"] for row in values["templates"]}
 
         def frozen(words: Sequence[str]) -> DictConfig:
@@ -178,22 +178,22 @@ def space_of(
     choices: Mapping[str, str],
     fixed: Sequence[str],
 ) -> Space:
-    """The space that a command line spans.
+    """The space of a command line.
 
     Args:
-        overrides: those that have several values.
+        overrides: the overrides with several values.
         compose, choices, fixed: as for Space.
-        is_group: whether a key is a config group.
+        is_group: returns True if a key is a config group.
 
     Raises:
-        ConfigError: an axis that means nothing, or twice the same.
+        ConfigError: an axis is invalid or given twice.
     """
     axes = [axis_of(override) for override in overrides]
     for i, axis in enumerate(axes):
         if axis.key.partition(".")[0] in OF_ALL_RUNS:
             raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
         if axis.key in [other.key for other in axes[:i]]:
-            raise ConfigError(f"{axis.key}: is given several values twice; expected one list of them")
+            raise ConfigError(f"{axis.key}: is given several values twice; expected one list")
     composed = [
         axis.key
         for axis, override in zip(axes, overrides, strict=True)
@@ -205,15 +205,15 @@ def space_of(
 def grid(space: Space) -> list[AskedRun]:
     """The runs of a grid: every combination, or those around the base config, or a sample; each with every seed.
 
-    Combinations that have the same numbers are among them: only their data can tell (see `hcr.sweep.identity`).
+    Combinations with equal results are included: only their data can tell (see `hcr.sweep.identity`).
 
     Raises:
-        ConfigError: a space to search, which has no list of points; or a combination that the gate refuses.
+        ConfigError: an axis cannot be listed, or a combination is invalid.
     """
     for axis in space.axes:
         if not axis.is_discrete:
             raise ConfigError(
-                f"{axis.key}: expected values to try, such as 1,2,3 or range(1,4), got a space to search;"
+                f"{axis.key}: expected values to try, such as 1,2,3 or range(1,4), got an interval;"
                 " sweep.sampler=tpe searches it"
             )
     sweep = space.sweep
@@ -235,12 +235,12 @@ def grid(space: Space) -> list[AskedRun]:
 
 
 def search_samples(space: Space) -> list[AskedRun]:
-    """Runs at the edges of a space to search: the base config, and each axis at its ends, every group among them.
+    """Runs at the edges of a search space: the base config, and each axis at its ends, including every group.
 
-    Where the gate takes all of these, the searches' own points seldom fail it.
+    If all of these are valid, the points of the search seldom are not.
 
     Raises:
-        ConfigError: a swept seed, or a combination that the gate refuses.
+        ConfigError: the seed is an axis, or a combination is invalid.
     """
     for axis in space.axes:
         if axis.key == SEED:
@@ -260,7 +260,7 @@ def search_samples(space: Space) -> list[AskedRun]:
 
 @contextmanager
 def _named(overrides: Sequence[str]) -> Iterator[None]:
-    """Say in which combination the config was refused."""
+    """Add the combination to the message of a ConfigError."""
     try:
         yield
     except ConfigError as error:
@@ -275,7 +275,7 @@ def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
 
 
 def _around(space: Space, axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
-    """The base config, and each axis by itself; where the base has one of an axis' values, that is the base again."""
+    """The base config, then each axis varied alone; a value that the base config has gives the base config again."""
     yield {}
     for axis in axes:
         for value in axis.values():

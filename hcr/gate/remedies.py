@@ -1,4 +1,4 @@
-"""What to write instead of an override that Hydra cannot read, or that means several values: a form that works."""
+"""Suggests a working form for an override that Hydra cannot read, or that has several values."""
 
 import os
 import re
@@ -18,15 +18,15 @@ from hcr.gate.axes import plain, quoted, written
 from hcr.gate.keys import Keys, is_list, part_of, takes_text
 from hcr.gate.run_config import OF_ALL_RUNS
 
-LONGEST = 500  # characters of a remedy: beyond it a message would cut it
+LONGEST = 500  # characters of a remedy; a message would cut a longer one
 SHOWN = 60  # characters of a value
-INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]+\}")  # behind an even number of backslashes
-KEY = re.compile(r"[\w./@:-]+")  # what Hydra reads before the sign
+INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]+\}")  # after an even number of backslashes
+KEY = re.compile(r"[\w./@:-]+")  # a key in Hydra's grammar
 FORM = "expected an override (KEY=VALUE, GROUP=NAME or a flag)"
 
 
 def shell_word(word: str) -> str:
-    """`word` so that bash, pasted into, hands over exactly it; always on one line."""
+    """`word` quoted for bash, always on one line."""
     if not word.isprintable():
         plain_bytes = {ord(char) for char in map(chr, range(32, 127)) if char not in "'\\"}
         return "$'" + "".join(chr(b) if b in plain_bytes else f"\\x{b:02x}" for b in os.fsencode(word)) + "'"
@@ -36,7 +36,7 @@ def shell_word(word: str) -> str:
 
 
 def text_override(key: str, text: str) -> str:
-    """The override that gives `key` exactly this text, in Hydra's grammar; only `${...}` stays an interpolation."""
+    """The override that sets `key` to exactly this text, in Hydra's grammar; only a valid `${...}` stays active."""
     from omegaconf.errors import OmegaConfBaseException
     from omegaconf.grammar_parser import parse
 
@@ -53,7 +53,7 @@ def text_override(key: str, text: str) -> str:
 
 
 def several_values(override: str, keys: Keys) -> str:
-    """The message for several values where one run is asked for."""
+    """The message for an override with several values without -m."""
     key, _, value = override.lstrip("+~").partition("=")
     sign = override[: len(override) - len(override.lstrip("+~"))] or "+" * keys.has_to_be_added(key)
     hint = keys.hint(key)
@@ -66,11 +66,11 @@ def several_values(override: str, keys: Keys) -> str:
     elif re.fullmatch(r"\d*,\d+|\d{1,3}(,000)+", value):
         number = value.replace(",", "" if value.endswith(",000") else ".")
         remedies += [write(f"{key}={number}", "for one number")] if accepts(f"{key}={number}", keys) else []
-    return f"{key}: {_shown(key, value)} is several values; {', or '.join(remedies) or 'expected one'}"
+    return f"{key}: {_shown(key, value)} means several values; {', or '.join(remedies) or 'expected one'}"
 
 
 def unreadable(words: Sequence[str], at: int, keys: Keys) -> str:
-    """The message for `words[at]`, which Hydra cannot read: with what to write instead, where that can be told."""
+    """The message for `words[at]`, which Hydra cannot read, with a suggestion if one is found."""
     word = words[at]
     for found in _candidates(words, at, keys):
         if accepts(found, keys):
@@ -93,12 +93,12 @@ def unreadable(words: Sequence[str], at: int, keys: Keys) -> str:
 
 
 def unknown_flag(flag: str, words: Sequence[str], flags: Sequence[str], keys: Keys) -> str:
-    """The message for a flag that there is not; settings are no flags.
+    """The message for an unknown flag, which may be meant as a setting.
 
     Args:
-        flag: as it was given, such as `--lr=0.1`.
+        flag: as given, such as `--lr=0.1`.
         words: the whole command line.
-        flags: those that there are.
+        flags: the known flags.
     """
     name, equals, value = flag.lstrip("-").partition("=")
     name = name.replace("-", "_")
@@ -107,7 +107,7 @@ def unknown_flag(flag: str, words: Sequence[str], flags: Sequence[str], keys: Ke
     if key is None:
         if simplified(name) in ELSEWHERE:
             return f"{shown}: unknown flag; {ELSEWHERE[simplified(name)]}"
-        near = did_you_mean(shown, flags) or "; expected one of those that hcr train --hydra-help lists"
+        near = did_you_mean(shown, flags) or "; hcr train --hydra-help lists the flags"
         return f"{shown}: unknown flag{near}"
     after = list(words[list(words).index(flag) + 1 :])[:1] if flag in words else []
     values = [value] if equals else [word for word in after if "=" not in word and not word.startswith("-")]
@@ -118,7 +118,7 @@ def unknown_flag(flag: str, words: Sequence[str], flags: Sequence[str], keys: Ke
 
 
 def accepts(override: str, keys: Keys) -> bool:
-    """Whether Hydra reads `override` as one value, of the type that its key asks for."""
+    """True if Hydra reads `override` as one value that fits the type of its key."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -136,7 +136,7 @@ def accepts(override: str, keys: Keys) -> bool:
 
 
 def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
-    """Overrides that `words[at]` may have been meant as: by itself, or with the words around it."""
+    """Overrides that `words[at]` may mean, alone or joined with the words around it."""
     for start in range(at, max(at - 3, -1), -1):
         last = start
         while last + 1 < len(words) and keys.hint(words[last + 1].partition("=")[0].lstrip("+~")) is None:
@@ -145,11 +145,11 @@ def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
             if start == end == at:
                 break
             joined = " ".join(words[start : end + 1])
-            # Behind `notes= x` the blank is the shell's, which made two words of it.
+            # The shell split `notes= x` at the blank, so the blank is not part of the text.
             yield from _repaired(re.sub(r"^([^=\s]+=) ", r"\1", joined), keys)
     yield from _repaired(words[at], keys)
     top, _, rest = words[at].partition("=")[0].lstrip("+").partition(".")
-    if KEY.fullmatch(rest) is None and part_of(keys.hint(top), dict) is not None:  # such as a tag with a blank
+    if KEY.fullmatch(rest) is None and part_of(keys.hint(top), dict) is not None:  # such as a tag name with a blank
         yield f"{top}={{{rest}:{words[at].partition('=')[2]}}}"
     name = words[at].strip()
     if name and not re.search(r"[=:\s]", name):
@@ -159,7 +159,7 @@ def _candidates(words: Sequence[str], at: int, keys: Keys) -> Iterator[str]:
 
 
 def _repaired(text: str, keys: Keys) -> Iterator[str]:
-    """What a single override with slips of the keyboard may have been meant as."""
+    """Overrides that a mistyped override may mean."""
     if keys.hint(text.partition("=")[0].lstrip("+~")) is None and text[:1] in ("'", '"') and text[:1] == text[-1:]:
         text = text[1:-1]
     found = re.match(r"\s*(\+{0,2})([\w./@-]+?)(\s*[=:]\s*)(.*)", text, re.DOTALL)
@@ -169,7 +169,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
     hint, value = keys.hint(meant), found[4]
     meant = f"{found[1] or '+' * keys.has_to_be_added(meant)}{meant}"
     if takes_text(hint):
-        # All behind the sign is the text, blanks too; but a sign that has blanks around it is no part of KEY=VALUE.
+        # Everything after the = is the text, including blanks, unless there are blanks around the = or it is a colon.
         is_loose = found[3].strip() == ":" or found[3][0].isspace()
         yield text_override(meant, value if is_loose else text[found.start(3) + 1 :])
         return
@@ -187,7 +187,7 @@ def _repaired(text: str, keys: Keys) -> Iterator[str]:
 
 
 def _key(name: str, keys: Keys) -> str | None:
-    """The key of this name, of another spelling of it, or of another name of it."""
+    """The key that `name` means: itself, or misspelled, or another common name; None if none is close."""
     name = name.strip()
     if keys.hint(name) is not None:
         return name
@@ -196,7 +196,7 @@ def _key(name: str, keys: Keys) -> str | None:
 
 
 def write(override: str, what: str = "") -> str:
-    """`write 'notes="a, b"' for the text`; of what is secret, or long, only its form."""
+    """The advice `write 'notes="a, b"' for the text`; a secret or long value is shown as `...`."""
     key, _, value = override.partition("=")
     word = shell_word(override)
     if is_secret_name(key) or redact(override) != override or len(word) > LONGEST:
@@ -208,7 +208,7 @@ def write(override: str, what: str = "") -> str:
 def _shown(key: str, value: str, form: Any = str) -> str:
     if is_secret_name(key):
         return "it"
-    # Of an address that is malformed, all that stands before the last @.
+    # A malformed address may have its password anywhere before the last @.
     value = redact(re.sub(r"([\w+.-]+://).*@", r"\1***@", value))
     short = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
     return str(form(short) if short.isprintable() else repr(short))

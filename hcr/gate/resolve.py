@@ -1,4 +1,4 @@
-"""What a config leaves to where it runs, decided before anything is recorded."""
+"""Resolves the settings that depend on where a run is trained, before anything is recorded."""
 
 import sys
 
@@ -7,10 +7,10 @@ from hcr.gate.run_config import RunConfig
 
 
 def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
-    """The config that is run and recorded.
+    """The config to run and record.
 
-    Test is scored by single runs and not by those of a sweep, unless the config says so: they are there to be chosen
-    from, and nothing is chosen by test. bfloat16 becomes float32, with a warning, on a CPU that lacks it.
+    By default single runs score test; runs of a sweep do not, since the best of them is chosen and test must not
+    influence a choice. bfloat16 becomes float32, with a warning, on a CPU without it.
     """
     if cfg.score_test is None:
         cfg = cfg.replace(score_test=not in_sweep)

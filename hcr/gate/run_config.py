@@ -1,4 +1,4 @@
-"""The one gate: whatever a config comes from, it becomes a RunConfig here or is refused here."""
+"""The gate: every config, whatever its origin, becomes a RunConfig here or is refused."""
 
 import json
 import posixpath
@@ -40,10 +40,10 @@ from hcr.model.augmentations import AUGMENTATIONS, Augmentation
 from hcr.model.optimizers import OPTIMIZERS, Optimizer
 from hcr.model.schedules import SCHEDULES, Schedule
 
-# What picks the best epoch, and whether more of it is better. All of them are measured on validation.
+# Metrics that can choose the best epoch; True if higher is better. All are measured on validation.
 MONITORS: Mapping[str, bool] = MappingProxyType({"val/loss": False, "val/accuracy": True})
 
-# A group whose kind is chosen by name: the key that holds the name, and the kinds there are.
+# Groups whose class is chosen by name: the key that holds the name, and the classes by name.
 CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
     {
         "dataset": ("format", FORMATS),
@@ -57,44 +57,42 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = MappingProxyType(
 )
 
 FROM = "from"
-# How runs are chosen, asked for and launched: no part of what they are.
+# Keys that say how runs are chosen and launched; they are not part of a run.
 HOW_IT_IS_ASKED = ("sweep", "launcher", "check_only", "resume", "new_run")
 RUN_GROUPS = tuple(group for group in CHOICES if group not in HOW_IT_IS_ASKED)
 OF_ALL_RUNS = (*HOW_IT_IS_ASKED, "tracking", FROM)  # the runs of a sweep share these
-TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # what MLflow takes
+TAG_NAME = re.compile(r"(?!\.\.|/)[\w\-.: /]{1,250}")  # as MLflow accepts
 
-# What Hydra's `instantiate` would act on. Nothing here is ever instantiated, so none of them has a meaning.
+# Keys of Hydra's `instantiate`. hcr instantiates nothing, so they are refused.
 INSTANTIATE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def _with_text_names(tags: object) -> object:
-    """YAML has names that are whole numbers; they become text."""
+    """Turn tag names that YAML reads as integers into text."""
     if not isinstance(tags, Mapping):
         return tags
     return {str(name) if type(name) is int else name: value for name, value in tags.items()}
 
 
 class RunConfig(Settings):
-    """One run, checked: every key known, typed and in range, and the parts fit together."""
+    """The validated config of one run: every key is known, typed and in range, and the parts fit together."""
 
-    seed: Annotated[Seed, Field(description="decides split, initial weights, shuffling and dropout")]
-    monitor: Annotated[str, Field(description="metric that picks the best epoch and stops early")]
+    seed: Annotated[Seed, Field(description="seed of split, initial weights, shuffling and dropout")]
+    monitor: Annotated[str, Field(description="metric for the best epoch and early stopping")]
     score_test: Annotated[
         bool | None,
-        Field(description="score the sealed test images at the end; null: a single run does, runs of a sweep do not"),
+        Field(description="score test at the end; null: only in single runs, not in runs of a sweep"),
     ]
-    check_only: Annotated[
-        bool, Field(description="true: a dry run that checks everything, prints what would run, and trains nothing")
-    ]
+    check_only: Annotated[bool, Field(description="true: a dry run that checks everything and trains nothing")]
     resume: Annotated[
         str,
         Expected("auto, never, or a run"),
         Field(
             pattern=r"\S",
-            description="auto: resume the same run if interrupted; never: start anew; or a run (key, name, latest)",
+            description="auto: resume the interrupted run; never: start anew; or a run (key, name, latest)",
         ),
     ]
-    notes: Annotated[str | None, Field(description="why this run was made; shown as its description in MLflow")]
+    notes: Annotated[str | None, Field(description="notes on the run, shown in its description in MLflow")]
     tags: Annotated[
         dict[str, str | bool | int | float] | None,
         BeforeValidator(_with_text_names),
@@ -108,14 +106,14 @@ class RunConfig(Settings):
     schedule: Schedule
     training: TrainingConfig
     tracking: TrackingConfig
-    new_run: Annotated[bool, Field(description="true: train again although the same run has finished")] = False
-    from_run: Annotated[  # `from` in YAML, a word that Python keeps for itself
+    new_run: Annotated[bool, Field(description="true: train again even if the same run has finished")] = False
+    from_run: Annotated[  # `from` in YAML, a keyword in Python
         str | None,
         Expected("a run, or null"),
         Field(
             alias=FROM,
             pattern=r"\S",
-            description="a finished run (key, name, latest): start from its config instead of from these files",
+            description="a finished run (key, name, latest) whose config replaces these files",
         ),
     ] = None
 
@@ -124,35 +122,35 @@ class RunConfig(Settings):
         if self.monitor.startswith("test"):
             raise ConfigError(
                 f"monitor: expected a validation metric ({', '.join(MONITORS)}), got {shown('monitor', self.monitor)};"
-                " test is scored once, at the end, and chooses nothing"
+                " test is scored once, at the end, and must not choose an epoch"
             )
         choose(MONITORS, self.monitor, key="monitor")
         for name in self.tags or {}:
             if name.startswith(("hcr.", "mlflow.")):
                 raise ConfigError(
-                    f"tags: expected names of your own, got {shown('', name)}; hcr. and mlflow. are reserved"
+                    f"tags: expected names without a reserved prefix (hcr., mlflow.), got {shown('', name)}"
                 )
             if TAG_NAME.fullmatch(name) is None or posixpath.normpath(name) != name:
-                raise expected("names of letters, digits and _ - . : / and spaces, no path", "tags", name)
+                raise expected("names of letters, digits, spaces and _ - . : /, and no path", "tags", name)
         self.split.check_dataset(self.dataset)
         self.model.check_image(self.dataset.image_shape)
         return self
 
 
 def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:
-    """The gate.
+    """Validate a config: the gate.
 
     Args:
-        raw: a composed config, without Hydra's own node; interpolations are resolved here.
+        raw: a composed config without Hydra's own node; its interpolations are resolved here.
 
     Raises:
-        ConfigError: one line that names the key, what was expected and what came.
+        ConfigError: one line with the key, the expected value and the actual one.
     """
     return _checked(_plain(raw))
 
 
 def parse_resolved(values: Mapping[str, Any]) -> RunConfig:
-    """The gate, for the plain values that `to_dict` gives: nothing in them is an interpolation any more.
+    """Validate plain values from `to_dict`, which contain no interpolations.
 
     Raises:
         ConfigError: as `parse_config`.
@@ -161,7 +159,7 @@ def parse_resolved(values: Mapping[str, Any]) -> RunConfig:
 
 
 def parse_sweep(raw: DictConfig | Mapping[str, Any]) -> SweepConfig:
-    """The gate for what a composed config says of a sweep.
+    """Validate the sweep settings of a composed config.
 
     Raises:
         ConfigError: as `parse_config`.
@@ -170,7 +168,7 @@ def parse_sweep(raw: DictConfig | Mapping[str, Any]) -> SweepConfig:
 
 
 def parse_launcher(raw: DictConfig | Mapping[str, Any]) -> LauncherConfig:
-    """The gate for what a composed config says of where the trials of a sweep run.
+    """Validate the launcher settings of a composed config.
 
     Raises:
         ConfigError: as `parse_config`.
@@ -198,7 +196,7 @@ def _checked(values: dict[str, Any]) -> RunConfig:
     for group in ("training", "tracking"):
         if group in values:
             values[group] = check(hints[group], values[group], unknown=keys.unknown)
-    # How runs are chosen, and where they run, is no part of any of them.
+    # Sweep and launcher settings are not part of a run.
     values.pop("launcher", None)
     if "sweep" in values:
         check(SweepConfig, values.pop("sweep"), unknown=keys.unknown)
@@ -206,30 +204,30 @@ def _checked(values: dict[str, Any]) -> RunConfig:
 
 
 def _check_kind(group: str, key: str, kind: type, table: Mapping[str, type], chosen: Mapping[str, Any]) -> None:
-    """Refuse a name changed alone: the group's other settings are still those of another kind."""
+    """Refuse a changed name if the group's other settings still belong to another part."""
     own = table.own if isinstance(table, Parts) else table
     others = [name for name, other in own.items() if _fits(other, chosen)]
     if others and not _fits(kind, chosen):
         raise ConfigError(
-            f"{key}: the other settings here are those of {others[0]!r}; choose the whole group ({group}=...)"
-            f" to have those of {chosen[key.rpartition('.')[2]]!r}"
+            f"{key}: the other settings of this group belong to {others[0]!r}; choose the whole group ({group}=...)"
+            f" to get those of {chosen[key.rpartition('.')[2]]!r}"
         )
 
 
 def _fits(kind: type, chosen: Mapping[str, Any]) -> bool:
-    """Whether the keys of `chosen` are those of a part; one that has a default may be absent."""
+    """True if the keys of `chosen` are those of `kind`; keys with a default may be missing."""
     needed = {name for name, field in fields_of(kind).items() if field.is_required()}
     return needed <= set(chosen) <= set(names_of(kind))
 
 
 def config_hints() -> dict[str, Any]:
-    """The annotation of every top-level key that a config may have."""
+    """The annotation of every top-level key of a config."""
     hints = {name: annotation_of(field) for name, field in fields_of(RunConfig).items()}
     return hints | {"sweep": SweepConfig, "launcher": LauncherConfig}
 
 
 def to_dict(cfg: RunConfig) -> dict[str, Any]:
-    """The resolved config as plain values, lists for tuples: what YAML and MLflow get."""
+    """The resolved config as plain values for YAML and MLflow, with lists for tuples."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -241,10 +239,10 @@ def to_dict(cfg: RunConfig) -> dict[str, Any]:
 
 
 def to_yaml(cfg: RunConfig, *, secrets: bool = True) -> str:
-    """The resolved config as YAML that the gate takes back; `secrets` False leaves out what is one."""
+    """The resolved config as YAML that the gate accepts again; with `secrets` False, secrets are redacted."""
 
     def escape(value: Any) -> Any:
-        """Text that looks like an interpolation, and is none any more."""
+        """Escape text that looks like an interpolation."""
         if isinstance(value, dict):
             return {key: escape(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -268,19 +266,19 @@ def flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
 
 
 def of_omegaconf(error: OmegaConfBaseException) -> ConfigError:
-    """OmegaConf's error in one line of ours; of a value that is secret only its kind, as its grammar quotes values."""
+    """OmegaConf's error as a one-line ConfigError; for a secret without its message, which quotes the value."""
     key = error.full_key or "config"
-    told = f"cannot be resolved ({type(error).__name__})" if is_secret_name(key) else one_line(error)
-    return ConfigError(f"{key}: {told}")
+    problem = f"cannot be resolved ({type(error).__name__})" if is_secret_name(key) else one_line(error)
+    return ConfigError(f"{key}: {problem}")
 
 
 def as_param(value: Any) -> str:
-    """A leaf as MLflow's params have it: as YAML and the command line write it, such as null, true, [1, 2]."""
+    """A leaf as an MLflow param, in the notation of YAML and the command line, such as null, true, [1, 2]."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """Interpolations resolved, nothing missing."""
+    """`raw` as plain values, with interpolations resolved; refuses missing values."""
     restrict_resolvers()
     node = raw if isinstance(raw, DictConfig) else OmegaConf.create(dict(raw))
     try:
@@ -292,7 +290,7 @@ def _plain(raw: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(values: object, parent: str = "") -> Iterator[str]:
-    """Every dotted key at every depth, inside lists too."""
+    """Every dotted key at every depth, including inside lists."""
     if isinstance(values, Mapping):
         for name, value in values.items():
             key = join(parent, str(name))

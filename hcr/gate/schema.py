@@ -1,4 +1,4 @@
-"""JSON Schemas of configs, which editors read: completion, descriptions and ranges while a YAML file is written.
+"""JSON Schemas of configs, with which editors complete and check YAML files.
 
     python -m hcr.gate.schema [FOLDER]
 
@@ -25,12 +25,12 @@ FILE = "schema.json"
 MODELINE = "# yaml-language-server: $schema="
 PACKAGE = "# @package "
 INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${model.depth}
-# What Hydra reads in a file beside its settings. None is ever absent: a file may set some of its keys alone.
-OF_HYDRA = {"defaults": {"type": "array", "description": "the files that this one builds on, for Hydra"}}
+# Hydra's key in every file. No key is required, since a file may set only some.
+OF_HYDRA = {"defaults": {"type": "array", "description": "Hydra's defaults list: the files that this one extends"}}
 
 
 def schema_of(what: str | None = None) -> dict[str, Any]:
-    """The JSON Schema (draft 7) of a whole config, of a group's files, or of one part.
+    """The JSON Schema (draft 7) of a whole config, of the files of a group, or of one part.
 
     Args:
         what: None, GROUP, or GROUP/NAME.
@@ -52,12 +52,12 @@ def schema_of(what: str | None = None) -> dict[str, Any]:
 
 
 def config_groups() -> dict[str, Any]:
-    """The groups of settings of a config, each with its class."""
+    """The groups of a config, each with its class."""
     return {name: hint for name, hint in config_hints().items() if is_group(hint)}
 
 
 def write(root: Path) -> None:
-    """Write the schemas of our own parts, the line that names each, and the comments of the YAML files.
+    """Write the schemas of hcr's own parts, and the modelines and comments of the YAML files.
 
     Args:
         root: a folder laid out like `conf/`.
@@ -76,14 +76,14 @@ def write(root: Path) -> None:
 
 
 def _with_modeline(text: str, schema: str) -> str:
-    """The line that editors read comes behind `# @package`: Hydra stops reading its header at another comment."""
+    """`text` with the editors' modeline, after `# @package`: Hydra stops reading its header at any other comment."""
     lines = [line for line in text.splitlines() if not line.startswith(MODELINE)]
     lines.insert(int(lines[0].startswith(PACKAGE)), MODELINE + schema)
     return "\n".join(lines) + "\n"
 
 
 def _values(file: Path) -> dict[str, Any]:
-    """The settings in a file and in those of its group that it builds on."""
+    """The settings of a file, including those of the files in its group that it extends."""
     raw = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(raw, dict)
     merged: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def _whole() -> dict[str, Any]:
 
 
 def _group(group: str) -> dict[str, Any]:
-    """Any file of a group: of parts, the one that it names, and as long as it names none, the keys of all."""
+    """The schema of any file of a group; a file that names no part may have the keys of all."""
     if group not in CHOICES:
         kind = kind_of(group, {})
         assert kind is not None
@@ -136,12 +136,12 @@ def _settings(kind: type[Settings]) -> dict[str, Any]:
 
 
 def _property(made: Mapping[str, Any], field: Any) -> dict[str, Any]:
-    """A value, or an interpolation; what its type and range do not say is in its description."""
+    """The schema of a value or an interpolation; its description adds what type and range do not say."""
     value = {key: item for key, item in made.items() if key not in ("title", "default", "description")}
-    said = [made.get("description", "")]
-    said += [f"expects {item.what}" for item in field.metadata if isinstance(item, Expected)]
+    texts = [made.get("description", "")]
+    texts += [f"expects {item.what}" for item in field.metadata if isinstance(item, Expected)]
     taken = {"anyOf": [value, INTERPOLATION]} if value != {"type": "string"} else value
-    return {"description": "; ".join(filter(None, said))} | taken
+    return {"description": "; ".join(filter(None, texts))} | taken
 
 
 if __name__ == "__main__":

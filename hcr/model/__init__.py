@@ -1,1 +1,1 @@
-"""Architectures, optimizers, schedules and augmentations, and the models that are built of them."""
+"""Architectures, optimizers, schedules and augmentations, and the models built from them."""

@@ -1,4 +1,4 @@
-"""From a config to a Keras model and its optimizer: raw pixels 0..255 in, probabilities out."""
+"""Builds a Keras model (raw pixels 0..255 in, probabilities out) and its optimizer from a config."""
 
 import keras
 from keras import layers
@@ -10,21 +10,20 @@ from hcr.model.settings import pin_keras_settings
 
 
 def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Model:
-    """The architecture with an input and an output layer, and initial weights decided by `seed`.
+    """The architecture between an input and an output layer, with initial weights drawn by `seed`.
 
     Args:
-        cfg: what to build.
+        cfg: the architecture.
         image_shape: (height, width, channels).
         num_classes: K.
-        seed: sets the random streams of Python, NumPy and TensorFlow, and with them those of the initializers
-            and of dropout.
+        seed: seeds Python, NumPy and TensorFlow, and so the initializers and dropout.
 
     Returns:
         A model from uint8 images (N, H, W, C), 0..255, to float32 probabilities (N, K) whose rows sum to 1.
         Its first layer scales to [0, 1].
 
     Raises:
-        ConfigError: Keras runs on another backend than TensorFlow.
+        ConfigError: Keras was imported with another backend than TensorFlow.
     """
     pin_keras_settings()
     keras.utils.set_random_seed(seed)
@@ -37,5 +36,5 @@ def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: in
 
 
 def build_optimizer(cfg: Optimizer, schedule: Schedule, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer, its learning rate following `schedule` over `total_steps` steps."""
+    """The optimizer, whose learning rate follows `schedule` over `total_steps` steps."""
     return cfg.build(schedule.build(cfg.learning_rate, total_steps))

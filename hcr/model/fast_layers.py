@@ -1,11 +1,11 @@
-"""Keras' own layers with faster training steps, and the way back to Keras' own."""
+"""Keras layers with faster training steps, and their conversion back to plain Keras layers."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-# Keras' 0.99 forgets the initial statistics only after some 500 steps, which small data sets never reach.
+# With Keras' default of 0.99 the initial statistics last some 500 steps, more than small data sets train.
 NORM_MOMENTUM = 0.9
 
 
@@ -15,11 +15,11 @@ def batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' layer, whose training step on images is TensorFlow's one fused operation.
+    """Keras' layer with TensorFlow's fused operation as its training step on images.
 
-    Keras computes mean, variance and result one after the other, in float32 where the model is in bfloat16; that takes
-    longer than the convolution before it. What is computed is the same: the biased variance normalises, and is what
-    the moving variance follows.
+    Keras computes mean, variance and result one after the other, and in float32 even in a bfloat16 model; that takes
+    longer than the convolution before it. The result is the same: the biased variance normalises the inputs and updates
+    the moving variance.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -35,7 +35,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # The operation gives the unbiased variance.
+        # The operation returns the unbiased variance.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
@@ -43,9 +43,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class FastDropout(keras.layers.Dropout):
-    """Keras' layer, which draws 16 random bits for each value instead of 32 and a float made of them.
+    """Keras' layer, but it draws 16 random bits per value instead of a 32-bit float.
 
-    The rate is exact to 1/65,536; what is kept is scaled by the rate as it is drawn.
+    The rate is rounded to 1/65,536; kept values are scaled by the rounded rate.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -66,7 +66,7 @@ KERAS_LAYERS = {FusedBatchNormalization: keras.layers.BatchNormalization, FastDr
 
 
 def with_keras_layers(model: keras.Model) -> keras.Model:
-    """The same model, weights and all, made of Keras' own layers alone: it is loaded where hcr is not installed."""
+    """The same model, including its weights, with Keras' own layers only, so that it loads without hcr."""
 
     def keras_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         return KERAS_LAYERS.get(type(layer), type(layer)).from_config(layer.get_config())

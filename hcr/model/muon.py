@@ -1,4 +1,4 @@
-"""Muon: momentum made orthogonal, for kernels; Adam for everything else."""
+"""Muon: orthogonalized momentum for kernels; Adam for everything else."""
 
 import math
 from typing import Any
@@ -7,25 +7,25 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-# The odd quintic of the Newton-Schulz iteration, tuned to push small singular values up fast: they end between
-# about 0.7 and 1.2 rather than at 1. Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers".
+# Coefficients of the odd quintic in the Newton-Schulz iteration, tuned to raise small singular values fast: they end
+# between about 0.7 and 1.2, not at 1. Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers".
 A, B, C = 3.4445, -4.7750, 2.0315
 
-OUTPUT_LAYER = "logits"  # its kernel stays with Adam, as Muon's authors advise
+OUTPUT_LAYER = "logits"  # Adam updates its kernel, as Muon's authors advise
 
 
 class Muon(keras.optimizers.Optimizer):
     """Muon on kernels, Adam on the rest.
 
-    A convolution kernel (k, k, in, out) is taken as a matrix (k * k * in, out): the update is the nearest orthogonal
-    matrix to its Nesterov momentum, times sqrt(max(1, out / (k * k * in))).
+    A convolution kernel (k, k, in, out) is reshaped to a matrix (k * k * in, out). Its update is the orthogonal matrix
+    nearest to its Nesterov momentum, times sqrt(max(1, out / (k * k * in))).
 
     Args:
         learning_rate: of kernels; a number over 0, or a schedule.
         momentum: in [0, 1).
         newton_schulz_steps: iterations, 1 or more.
-        dense_kernels: whether dense kernels (in, out) are taken too, but the output layer's.
-        adam_ratio: Adam's learning rate over that of kernels; the schedule scales both.
+        dense_kernels: True to use Muon on dense kernels (in, out) too, except the output layer's.
+        adam_ratio: Adam's learning rate divided by that of kernels; the schedule scales both.
         adam_beta_1, adam_beta_2, adam_epsilon: Adam's.
 
     Source:
@@ -52,7 +52,7 @@ class Muon(keras.optimizers.Optimizer):
         self.adam_beta_1, self.adam_beta_2, self.adam_epsilon = adam_beta_1, adam_beta_2, adam_epsilon
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Slots for each variable: a momentum for kernels, two moments for the others."""
+        """Create the slots of each variable: a momentum for kernels, two moments for the others."""
         if self.built:
             return
         super().build(variables)
@@ -65,14 +65,14 @@ class Muon(keras.optimizers.Optimizer):
             self._second.append(second)
 
     def takes(self, variable: keras.Variable) -> bool:
-        """Whether `variable` is a kernel that Muon updates."""
+        """True if `variable` is a kernel that Muon updates."""
         *layers, name = variable.path.split("/")
         if name != "kernel" or OUTPUT_LAYER in layers:
             return False
         return len(variable.shape) == 4 or (self.dense_kernels and len(variable.shape) == 2)
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """One step of one variable."""
+        """Update one variable."""
         index = self._get_variable_index(variable)
         gradient = ops.cast(gradient, variable.dtype)
         learning_rate = ops.cast(learning_rate, variable.dtype)
@@ -101,7 +101,7 @@ class Muon(keras.optimizers.Optimizer):
 
 
 def orthogonalize(matrix: Any, steps: int) -> Any:
-    """Nearly the orthogonal factor of `matrix`: its singular vectors, with singular values of about 1.
+    """An approximation of the orthogonal factor of `matrix`: same singular vectors, singular values of about 1.
 
     Args:
         matrix: (rows, columns), float.
@@ -113,7 +113,7 @@ def orthogonalize(matrix: Any, steps: int) -> Any:
     rows, columns = matrix.shape
     x = matrix / (ops.norm(matrix) + 1e-7)
     tall = rows > columns
-    for _ in range(steps):  # the products are of the smaller side
+    for _ in range(steps):  # multiplies matrices of the smaller side
         square = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)
         update = B * square + C * tf.matmul(square, square)
         x = A * x + (tf.matmul(x, update) if tall else tf.matmul(update, x))

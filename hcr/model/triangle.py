@@ -7,12 +7,12 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 
 class Triangle(LearningRateSchedule):
-    """From `start` of the peak up over `warmup` of all steps, and down to `final` of it at the last.
+    """A linear rise from `start` to the peak during `warmup`, then a linear fall to `final` at the last step.
 
     Args:
         peak: the highest learning rate.
         total_steps: of the whole run.
-        warmup: share of the steps on the way up, in (0, 1).
+        warmup: share of the steps in the rise, in (0, 1).
         start, final: fractions of the peak, in [0, 1].
     """
 

@@ -66,7 +66,7 @@ def test_it_imports_neither_tensorflow_nor_keras_nor_mlflow(tmp_path: Path) -> N
         (["dataset.limit=1798"], "hcr: dataset.limit: expected at most the 1,797 images of scikit-learn's digits"),
         (["split=grouped"], "hcr: split.name: expected a data set whose images are in groups"),
         (["model.depth=9"], "hcr: model.depth: block 4"),
-        (["seed=1,2"], "hcr: seed: 1,2 is several values"),
+        (["seed=1,2"], "hcr: seed: 1,2 means several values"),
         (["--wrong"], "hcr: hcr data: unrecognized arguments: --wrong"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_data_set_of_one_s_own_is_one_yaml_as_the_readme_says(hcr: Hcr, tmp_pa
     trained = hcr("train", "dataset=shapes", "training=smoke", "model.filters=4", "dataset.limit=60", code=UNDRAWN)
     assert trained.returncode == 0, trained.stderr
     assert "12 images)" in trained.stdout
-    assert "also stand in training" not in trained.stdout
+    assert "are also in training" not in trained.stdout
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_how_pixels_were_read_is_told_and_names_with_brackets_are_shown(hcr: Hcr
     np.savez(tmp_path / "[b]shapes.npz", x=ink, y=np.arange(90) % 3)
     done = hcr("data", "dataset=shapes", "dataset.path='[b]shapes.npz'", "dataset.class_names=['[b]','[/b]','c']")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "note: [b]shapes.npz: its pixels from 0 to 1 are read as 0 to 255" in done.stdout.splitlines()
+    assert "note: [b]shapes.npz: its pixels from 0 to 1 are scaled to 0 to 255" in done.stdout.splitlines()
     assert "from           [b]shapes.npz" in done.stdout.splitlines()
     assert re.search(r"^\s*\[b\] +\d+", done.stdout, re.MULTILINE)
     assert re.search(r"^\s*\[/b\] +\d+", done.stdout, re.MULTILINE)

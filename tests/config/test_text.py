@@ -69,7 +69,7 @@ def test_a_config_with_what_no_file_can_hold_is_refused_by_its_key(value: str) -
 
 def test_bytes_that_are_no_text_are_refused_wherever_they_come_from() -> None:
     refuse_undecodable(["dataset.path=é"], {"HCR_DATA_DIR": "/data"})
-    with pytest.raises(ConfigError, match=r"^word 2 behind hcr: expected text in utf-8, got 'a=\\udcff'"):
+    with pytest.raises(ConfigError, match=r"^argument 2: expected text in utf-8, got 'a=\\udcff'"):
         refuse_undecodable(["train", "a=\udcff"], {})
     with pytest.raises(ConfigError, match=r"^HCR_OUTPUT_DIR: expected"):
         refuse_undecodable([], {"HCR_OUTPUT_DIR": "\udcff", "OTHER": "\udcff"})
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_text_are_refused_without_a_secret_and_with_the_remedy
 def test_an_undecodable_word_a_folder_and_an_ascii_locale_cost_one_line_each(hcr: Hcr) -> None:
     done = hcr("data", os.fsdecode(b"dataset.path=\xff.npz"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "word 2 behind hcr: expected text in utf-8" in done.stderr
+    assert "argument 2: expected text in utf-8" in done.stderr
     assert "rename the file" in done.stderr
     done = hcr("data", 'notes="é"', env=ASCII_LOCALE)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

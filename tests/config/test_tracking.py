@@ -58,7 +58,7 @@ def test_file_stores_and_other_things_are_refused_by_key(uri: str) -> None:
         ("sqlite:///:memory:", "a file"),
         ("sqlite:///x.db?mode=ro", "without options"),
         ("sqlite:///{tmp}", "{tmp}/mlflow.db, as {tmp} is a folder"),
-        ("sqlite:///{tmp}/text", "an SQLite database or no file yet"),
+        ("sqlite:///{tmp}/text", "an SQLite database or a new file"),
         ("sqlite:///{tmp}/text/mlflow.db", "{tmp}/text is no folder"),
         ("SQLITE:///x.db", "a URI such as"),
         ("http://", "a server such as http://host:5000"),

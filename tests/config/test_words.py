@@ -44,11 +44,11 @@ def test_an_annotation_says_what_it_takes(hint: Any, told: str) -> None:
         (float, float("-inf"), "k: expected a finite number, got -inf"),
         (bool, 1, "k: expected true or false, got 1"),
         (bool, "yes", "k: expected true or false, got 'yes'"),
-        (str, None, "k: expected text, got None; text in quotes may be 'null'"),
+        (str, None, "k: expected text, got None; for the text null, write 'null'"),
         (Listing[int], 3, "k: expected a list, each an integer, got 3"),
         (Listing[int], [1, 2, "x"], "k[2]: expected an integer, got 'x'"),
         (dict[str, int], {"a": "x"}, "k.a: expected an integer, got 'x'"),
-        (dict[str, int], {False: 1}, "k: expected names that are text, got False; in YAML, quotes make it text"),
+        (dict[str, int], {False: 1}, "k: expected text as a name, got False; put it in quotes in YAML"),
         (dict[str, int] | None, [1], "k: expected a group of settings or null, got [1]"),
     ],
 )

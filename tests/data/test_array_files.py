@@ -127,11 +127,11 @@ def with_value(name: str, value: float) -> np.ndarray:
         ({"label": with_value("label", 2)}, "expected labels from 0 to 1, got 0 to 2"),
         (
             {"data": np.zeros((13, NUM_IMAGES))},
-            "12 pixels (dataset.image_shape) x 40 images, one for each of `label`, got (13, 40)",
+            "12 pixels (dataset.image_shape) x 40 images (one per `label`), got (13, 40)",
         ),
         (
             {"label": np.zeros((1, 39))},
-            "12 pixels (dataset.image_shape) x 39 images, one for each of `label`, got (12, 40)",
+            "12 pixels (dataset.image_shape) x 39 images (one per `label`), got (12, 40)",
         ),
         ({"data": np.zeros((2, 6, NUM_IMAGES))}, "expected `data` to be a table of numbers"),
         ({"data": "text"}, "expected `data` to be a table of numbers"),
@@ -154,7 +154,7 @@ def test_a_good_file_of_other_variables_is_not_called_damaged_and_they_are_liste
     with pytest.raises(DataError) as refused:
         load_dataset(config(path))
     assert str(refused.value) == (
-        f"{path}: expected the arrays `data` and `label`, and there is no `data`; got `X` (3, 12) uint8,"
+        f"{path}: expected the arrays `data` and `label`, but there is no `data`; got `X` (3, 12) uint8,"
         " `dataset` (1, 1) a structure; save them in MATLAB with save('x.mat', 'data', 'label', '-v7')"
     )
     path = write(tmp_path, label=np.array(["a", "b"] * 20, dtype=object))
@@ -299,7 +299,7 @@ class Bare(DataFormat):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [(Ragged, "ValueError: "), (Bare, "expected what make_dataset returns, got a tuple")]
+    ("kind", "told"), [(Ragged, "ValueError: "), (Bare, "expected the result of make_dataset, got a tuple")]
 )
 def test_a_format_of_a_package_that_gives_no_data_set_is_refused_by_its_name(kind: type[DataFormat], told: str) -> None:
     cfg = kind(name="theirs", format="ragged", image_shape=(4, 3, 1), num_classes=2, class_names=("a", "b"))

@@ -171,5 +171,5 @@ def test_arrays_that_are_not_what_the_config_declares_are_refused(
 )
 def test_what_does_not_say_of_each_image_whether_it_is_for_test_is_refused(is_test: np.ndarray) -> None:
     images, labels, _ = arrays()
-    with pytest.raises(DataError, match=r"^a file: expected of each image whether it is for test, true or false, got "):
+    with pytest.raises(DataError, match=r"^a file: expected is_test to be true or false for each image, got "):
         make(images, labels, is_test)

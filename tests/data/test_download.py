@@ -132,7 +132,7 @@ def test_what_is_handed_over_in_an_address_is_not_printed(server: Server, tmp_pa
 def test_a_file_with_another_checksum_is_not_kept(server: Server, tmp_path: Path) -> None:
     url = server.url("good")
     assert refused(url, tmp_path, sha256="0" * 64) == (
-        f"{url}: the file there has another SHA-256 than dataset.sha256, and was not kept"
+        f"{url}: the SHA-256 of the file differs from dataset.sha256; the file was deleted"
     )
 
 
@@ -145,7 +145,7 @@ def test_a_connection_cut_half_way_is_tried_again(server: Server, tmp_path: Path
 def test_a_connection_that_is_always_cut_is_given_up(server: Server, tmp_path: Path) -> None:
     url = server.url("cut")
     message = refused(url, tmp_path)
-    assert message == f"{url}: the transfer broke off (150,000 of 300,000 bytes came), 3 times"
+    assert message == f"{url}: the transfer broke off (150,000 of 300,000 bytes received), 3 times"
     assert len(server.requests) == 3
 
 
@@ -159,7 +159,7 @@ def test_an_absent_file_is_told_at_once_and_a_busy_server_is_asked_again(server:
 def test_a_server_that_dribbles_is_given_up(server: Server, tmp_path: Path) -> None:
     # A byte every 0.1 s: no single wait is long, so the timeout of a socket would never end it.
     message = refused(server.url("dribble"), tmp_path, timeout_s=0.5)
-    assert "the transfer all but stopped" in message
+    assert "the transfer stalled" in message
 
 
 def test_a_server_that_never_answers_is_given_up(server: Server, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_without_a_network_one_line_says_what_to_put_where_or_what_needs_none(ca
         find_file(mnist("http://127.0.0.1:9/mnist.npz"))
     assert str(error.value) == (
         "dataset=mnist: http://127.0.0.1:9/mnist.npz: cannot be reached (Connection refused);"
-        f" put mnist-original.mat or mnist.npz into {cache}, or name it with dataset.path=FILE"
+        f" put mnist-original.mat or mnist.npz into {cache}, or set dataset.path=FILE"
         " (dataset=digits needs no file)"
     )
 

@@ -48,10 +48,10 @@ def test_what_is_no_regular_file_is_named_and_never_read(tmp_path: Path, monkeyp
         "socket": "a socket",
         "/dev/zero": "a device",
         ".": "a folder",
-        "link": "a symbolic link to 'gone.npz', where there is nothing",
-        "nope.npz": f"where there is nothing (in '{tmp_path}')",
-        "loop": "which cannot be looked at (Too many levels of symbolic links)",
-        "x" * 300: "which cannot be looked at (File name too long)",
+        "link": "a symbolic link to 'gone.npz', which does not exist",
+        "nope.npz": f"which does not exist (in '{tmp_path}')",
+        "loop": "which cannot be accessed (Too many levels of symbolic links)",
+        "x" * 300: "which cannot be accessed (File name too long)",
     }.items():
         assert refusal(path) == f"dataset.path: expected a file, got {path!r}, {what}"
 
@@ -79,7 +79,7 @@ def test_a_file_that_may_not_be_read_and_a_folder_that_may_not_be_searched_are_r
             )
             found.append(done.stdout)
         assert found[0] == f"{secret / 'x.npz'}: cannot be read (Permission denied)\n"
-        assert found[1].endswith("x.npz', which cannot be looked at (Permission denied)\n")
+        assert found[1].endswith("x.npz', which cannot be accessed (Permission denied)\n")
     finally:
         secret.chmod(0o755)
         (secret / "x.npz").unlink()

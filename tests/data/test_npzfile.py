@@ -191,7 +191,7 @@ def test_python_objects_are_refused_and_never_unpickled(tmp_path: Path, monkeypa
     [
         (
             {"y_test": None},
-            "or x y and perhaps group; got `x_train` (60, 4, 3) uint8, `y_train` (60,) int64, `x_test` (30, 4, 3)",
+            "or x y and optionally group; got `x_train` (60, 4, 3) uint8, `y_train` (60,) int64, `x_test` (30, 4, 3)",
         ),
         ({"y_train": np.zeros(59)}, "got 59 labels (`y_train`) for 60 images"),
         ({"y_test": np.zeros((30, 3))}, "expected one label per image, got `y_test` of shape (30, 3) for 30 images"),
@@ -265,8 +265,8 @@ def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> 
 @pytest.mark.parametrize(
     ("arrays", "declared", "told"),
     [
-        (with_test(), {"official": False}, "expected no test images of its own (dataset.has_official_test: false"),
-        (one_set(), {"official": True}, "expected test images of its own (dataset.has_official_test: true"),
+        (with_test(), {"official": False}, "expected no official test images (dataset.has_official_test: false"),
+        (one_set(), {"official": True}, "expected official test images (dataset.has_official_test: true"),
         (
             one_set(),
             {"official": False, "has_groups": True},
@@ -299,7 +299,7 @@ WEB = "dataset.url: expected an address that starts with https:// or http://, wi
         ({"url": "https://a.org/x.npz", "sha256": "0" * 64}, "dataset.files: expected a file name"),
         ({"path": None}, "dataset.files: expected at least one file name"),
         ({"files": ("../x.npz",)}, "dataset.files[0]: expected file names without folders"),
-        ({"has_official_test": False}, "dataset.train_images: expected null where has_official_test is false"),
+        ({"has_official_test": False}, "dataset.train_images: expected null with has_official_test=false"),
         ({"limit": 2}, "dataset.limit: expected 3 or more, one image per class, or null, got 2"),
     ],
 )

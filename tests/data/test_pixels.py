@@ -50,7 +50,7 @@ def test_bool_is_ink_of_0_and_255() -> None:
 def test_numbers_that_are_all_0_or_1_are_ink_and_that_is_told(dtype: str) -> None:
     pixels, note = read(INK.astype(dtype))
     assert (pixels[..., 0] == np.where(INK, 255, 0)).all()
-    assert note == "a file: its pixels from 0 to 1 are read as 0 to 255"
+    assert note == "a file: its pixels from 0 to 1 are scaled to 0 to 255"
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "longdouble"])
@@ -58,7 +58,7 @@ def test_every_pixel_divided_by_255_is_read_back(dtype: str) -> None:
     levels = np.tile(np.arange(256) / 255, 12).reshape(-1, 4, 3)
     pixels, note = read(levels.astype(dtype))
     assert (pixels.ravel() == np.tile(np.arange(256), 12)).all()
-    assert note == "a file: its pixels from 0 to 1 are read as 0 to 255"
+    assert note == "a file: its pixels from 0 to 1 are scaled to 0 to 255"
 
 
 def test_single_precision_arithmetic_on_the_way_is_forgiven() -> None:
@@ -96,8 +96,8 @@ def test_a_dark_set_is_read_as_it_is_and_told() -> None:
         (np.where(INK, 0.3, 1.0), "got fractions from 0.3 to 1; save np.rint(x * 255).astype('uint8')"),
         ((GREY - 127.0) / 70, "save them as uint8, 0 black and 255 white, before any normalisation"),
         (GREY * 0.99, "save np.rint(x).astype('uint8')"),
-        (np.where(INK, np.nan, 1), "got NaN or infinity; mend or leave out the images that have them"),
-        (np.zeros((30, 4, 3)), "expected images with something on them, got 0 in every pixel"),
+        (np.where(INK, np.nan, 1), "got NaN or infinity; fix or remove the images that have them"),
+        (np.zeros((30, 4, 3)), "expected images that are not blank, got 0 in every pixel"),
         (np.ones((30, 4, 3), bool), "got 255 in every pixel"),
         (GREY[:0], "expected images, got none"),
         (GREY.astype("c8"), "got `x` of complex64"),

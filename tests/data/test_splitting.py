@@ -186,7 +186,7 @@ def test_images_that_also_stand_in_training_are_counted_to_the_pixel_and_told(tm
     expected = sum(image.tobytes() in train for image in splits.test.images)
     assert 1 <= expected <= 7
     assert (splits.duplicates_test, splits.duplicates_val) == (expected, 0)
-    assert splits.warning == f"{expected} of 30 test images also stand in training, pixel for pixel"
+    assert splits.warning == f"{expected} of 30 test images are also in training, pixel for pixel"
     assert load_splits(small_mat(tmp_path), OFFICIAL, 0).warning is None
 
 
@@ -198,6 +198,4 @@ def test_duplicates_of_validation_are_counted_apart(tmp_path: Path) -> None:
     )
     splits = load_splits(cfg, OFFICIAL, 0)
     assert (splits.duplicates_val, splits.duplicates_test) == (6, 30)
-    assert splits.warning == (
-        "6 of 6 validation images and 30 of 30 test images also stand in training, pixel for pixel"
-    )
+    assert splits.warning == ("6 of 6 validation images and 30 of 30 test images are also in training, pixel for pixel")

@@ -88,14 +88,14 @@ def test_the_values_of_a_sweep_are_text_too() -> None:
 
 def test_null_is_no_text_and_the_message_says_how_it_is_one() -> None:
     assert compose(["notes=null"]).notes is None
-    with pytest.raises(ConfigError, match=r"tags\.a: expected text .*, got None; text in quotes may be 'null'"):
+    with pytest.raises(ConfigError, match=r"tags\.a: expected text .*, got None; for the text null, write 'null'"):
         compose(["tags={a: null}"])
     assert compose(["tags={a: 'null'}"]).tags == {"a": "null"}
 
 
 @pytest.mark.parametrize("name", ["no", "1.10", "1e5"])
 def test_a_tag_s_name_that_yaml_reads_as_something_else_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^tags: expected names that are text, got .*; in YAML, quotes make"):
+    with pytest.raises(ConfigError, match=r"^tags: expected text as a name, got .*; put it in quotes in YAML"):
         from_yaml(tmp_path, f"tags: {{{name}: x}}\n")
     cfg = from_yaml(tmp_path / "quoted", f"tags: {{'{name}': x}}\n")
     assert cfg.tags == {name: "x"}

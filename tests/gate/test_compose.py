@@ -220,11 +220,11 @@ def test_a_sweep_that_hydra_s_sweeper_cannot_do_is_refused_by_its_key() -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("~tags.password=x", "tags.password: is not in the config, so there is nothing to delete"),
-        ("~tags=x", "tags: is not in the config, so there is nothing to delete"),
-        ("~experiment=a", "experiment: is not in the config, so there is nothing to delete"),
-        ("~seed=5", "seed: expected ~seed alone, or with the value that it has (0), got 5"),
-        ("~model=resnet", "model: expected ~model alone, or with the value that it has ('cnn'), got 'resnet'"),
+        ("~tags.password=x", "tags.password: is not in the config, so it cannot be deleted"),
+        ("~tags=x", "tags: is not in the config, so it cannot be deleted"),
+        ("~experiment=a", "experiment: is not in the config, so it cannot be deleted"),
+        ("~seed=5", "seed: expected ~seed alone, or with its current value (0), got 5"),
+        ("~model=resnet", "model: expected ~model alone, or with its current value ('cnn'), got 'resnet'"),
         ("+experiment=speedrun", "experiment: is in the config already; write experiment=... without the +"),
         ("++experiment=speedrun", "experiment: is in the config already; write experiment=... without the +"),
         ("+tags.password='hunter22${b'", "tags.password: cannot be set to '<hidden>'"),

@@ -17,7 +17,7 @@ def told(*words: str, overrides: tuple[str, ...] = ()) -> str:
 def test_a_key_is_explained_with_its_value_its_meaning_and_its_range() -> None:
     assert told("model.depth").splitlines() == [
         "model.depth=2",
-        "  blocks; each pooling one halves the image, so 28x28 takes at most 4",
+        "  blocks; pooling halves the image, so 28x28 allows at most 4",
         "  expects an integer from 1 to 64",
     ]
 

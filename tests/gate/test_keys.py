@@ -28,7 +28,7 @@ def resnet_on_mnist() -> Keys:
         ("wd", "unknown key; optimizer=adamw and optimizer=lion have 'optimizer.weight_decay'"),
         ("momentum", "unknown key; optimizer=muon, optimizer=rmsprop and optimizer=sgd have 'optimizer.momentum'"),
         ("loss", "unknown key; the loss is cross-entropy"),
-        ("gpus", "unknown key; TensorFlow takes the devices"),
+        ("gpus", "unknown key; TensorFlow uses all visible devices"),
         ("num_workers", "unknown key; images are in memory"),
         ("optimizer.lr", "unknown key; did you mean 'optimizer.learning_rate'?"),
     ],

@@ -136,7 +136,7 @@ def test_the_base_of_a_search_is_what_the_base_config_chooses_whatever_is_listed
     ("words", "told"),
     [
         (("model.depth=range(1,4,0)",), "model.depth: expected a step other than 0"),
-        (("model.depth=1,2", "sweep.pruner=median"), "sweep.pruner: a grid makes each of its runs whole"),
+        (("model.depth=1,2", "sweep.pruner=median"), "sweep.pruner: expected none with sampler=grid"),
     ],
     ids=str,
 )

@@ -142,14 +142,17 @@ def test_a_slip_of_the_keyboard_is_answered_with_what_was_meant(keys: Keys, word
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("seed=0,1,2", "seed: 0,1,2 is several values; add -m to run each of them"),
+        ("seed=0,1,2", "seed: 0,1,2 means several values; add -m to run each of them"),
         ("model.filters=8,16", "add -m to run each of them, or write 'model.filters=[8,16]' for a list"),
         ("model.dropout=0,3", "add -m to run each of them, or write model.dropout=0.3 for one number"),
         ("dataset.limit=1,000", "add -m to run each of them, or write dataset.limit=1000 for one number"),
         ("notes=a,b", "write 'notes=\"a,b\"' for the text, or add -m to run each of them"),
         ("tracking.run_name=a,b", "write 'tracking.run_name=\"a,b\"' for the text"),
         ("+tags.team=a,b", "write '+tags.team=\"a,b\"' for the text, or add -m to run each of them"),
-        ("tags.api_key=hunter22,x", "tags.api_key: it is several values; write '+tags.api_key=\"...\"' for the text"),
+        (
+            "tags.api_key=hunter22,x",
+            "tags.api_key: it means several values; write '+tags.api_key=\"...\"' for the text",
+        ),
     ],
 )
 def test_several_values_are_answered_by_the_type_of_their_key(keys: Keys, override: str, says: str) -> None:

@@ -136,7 +136,7 @@ def test_an_interpolation_is_resolved_before_it_is_checked(plain: dict[str, Any]
         ("model.pooling", 2, ["model.pooling: expected one of max, average, none, or a list of them", "got 2"]),
         ("model.convolutions", 0, ["model.convolutions: expected an integer from 1 to 64, or a list of them, got 0"]),
         ("model.strides", 5, ["model.depth: block 2 shrinks a 8x8 image", "at most 1"]),
-        ("training.keep", "last", ["training.patience: expected null where training.keep=last, got 10"]),
+        ("training.keep", "last", ["training.patience: expected null with training.keep=last, got 10"]),
         ("model.crop", 9, ["model.crop: expected at most the 8 pixels", "got 9"]),
         ("model.crop", 3, ["model.depth: block 2 shrinks a 3x3 image", "at most 1 (or model.pooling=none)"]),
         ("model.crop", 1, ["model.crop: block 1 shrinks a 1x1 image", "a larger one (or model.pooling=none)"]),

@@ -1,4 +1,4 @@
-"""Data formats: a module each, with the class that declares a data set's settings and reads it."""
+"""Data formats, one per module: a class that declares a data set's settings and reads it."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,27 +17,25 @@ SHAPE = Expected("[height, width, channels], 1 or more, and 1 or 3 channels")
 
 
 class DataFormat(Settings):
-    """Base class of data formats: what every data set declares, so that a model or a split can be refused early.
+    """Base class of data formats: the settings of every data set, from which the gate checks model and split.
 
     Attributes:
-        is_bundled: whether an installed package carries the images, so that every machine has them.
+        is_bundled: True if an installed package contains the images, so that every machine has them.
     """
 
     group: ClassVar[str] = "dataset"
     is_bundled: ClassVar[bool] = False
 
-    name: Annotated[str, Field(pattern=r"\S", description="what runs on this data set are called"), NAME]
-    format: Annotated[str, Field(description="how it is read")]
+    name: Annotated[str, Field(pattern=r"\S", description="name of the data set, used in names of runs"), NAME]
+    format: Annotated[str, Field(description="name of the data format")]
     image_shape: Annotated[Listing[int], Field(description="height, width, channels"), SHAPE]
     num_classes: Annotated[int, Field(ge=2, description="labels are 0 to num_classes - 1")]
     class_names: Annotated[Listing[str], Field(description="one per class, in label order")]
-    has_official_test: Annotated[
-        bool, Field(description="whether the data set itself says which images are for test")
-    ] = False
+    has_official_test: Annotated[bool, Field(description="true: the data set has official test images")] = False
     has_groups: Annotated[
-        bool, Field(description="whether it says which images belong together, such as those of one writer")
+        bool, Field(description="true: the data set groups images that belong together, such as by writer")
     ] = False
-    limit: Annotated[int | None, Field(description="keep so many images, each class in proportion; null: all")] = None
+    limit: Annotated[int | None, Field(description="number of images to use, stratified by class; null: all")] = None
 
     @model_validator(mode="after")
     def _declares_its_images(self) -> "DataFormat":
@@ -57,25 +55,25 @@ class DataFormat(Settings):
 
     @property
     def is_local(self) -> bool:
-        """Whether files of this machine hold it, so that they can be read before the data is needed."""
+        """True if files on this machine hold the data set, so that it can be read ahead."""
         return False
 
     def load(self) -> "Dataset":
-        """The images, checked and in canonical order; `make_dataset` makes it of arrays.
+        """Load the data set, checked and in canonical order; use `make_dataset` to make one from arrays.
 
         Raises:
-            DataError: a file that is absent, damaged or not what the config says.
+            DataError: a file is missing or damaged, or does not match the config.
         """
         raise NotImplementedError
 
     def make_dataset(self, images: Any, labels: Any, is_test: Any = None, groups: Any = None) -> "Dataset":
-        """A data set of arrays in any order.
+        """A data set from arrays in any order.
 
         Args:
             images: (N, H, W), (N, H, W, C) or (N, pixels), whole numbers 0..255 or floats.
             labels: (N,) whole numbers from 0 or class names, or (N, K) one-hot.
-            is_test: (N,) bool, whether an image is for test; None: the data set does not say.
-            groups: (N,), images of one number or text belong together; None: the data set does not say.
+            is_test: (N,) bool, True for test images; None: no official test images.
+            groups: (N,), images with the same number or text belong together; None: no groups.
 
         Raises:
             DataError: another shape, no image, NaN, pixels or labels out of range, fewer images than `limit`.

@@ -28,9 +28,9 @@ FileName = Annotated[
 
 
 class Arrays(DataFormat):
-    """A MATLAB v5 file or a NumPy archive (.npz), told apart by what is in it.
+    """A MATLAB v5 file or a NumPy archive (.npz); the content decides which.
 
-    A download is kept under the one of `files` that `url` ends in, else under the last.
+    A download is saved under the name in `files` that `url` ends with, else under the last one.
     """
 
     path: Annotated[
@@ -40,17 +40,17 @@ class Arrays(DataFormat):
     ]
     files: Annotated[
         Listing[FileName],
-        Field(description="its usual names; where none is found, `url` is downloaded into the cache"),
+        Field(description="usual names of the file; if none is found, `url` is downloaded into the cache"),
     ] = ()
-    url: Annotated[str | None, Field(description="where it can be downloaded; null: nowhere")] = None
+    url: Annotated[str | None, Field(description="download address of the file; null: none")] = None
     sha256: Annotated[
         str | None,
         Expected("64 hexadecimal digits, in lower case"),
-        Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file at `url`, which is checked"),
+        Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 that the download must have"),
     ] = None
     train_images: Annotated[
         Count | None,
-        Field(description="in a MATLAB file: the first so many images are for training, the rest for test"),
+        Field(description="MATLAB file: number of training images, which come first; the rest is test"),
     ] = None
 
     @model_validator(mode="after")
@@ -60,7 +60,7 @@ class Arrays(DataFormat):
         if self.url is not None or self.sha256 is not None:
             self._check_download()
         if self.train_images is not None and not self.has_official_test:
-            raise expected("null where has_official_test is false", "dataset.train_images", self.train_images)
+            raise expected("null with has_official_test=false", "dataset.train_images", self.train_images)
         return self
 
     def _check_download(self) -> None:

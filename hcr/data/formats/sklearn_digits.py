@@ -1,4 +1,4 @@
-"""The digits that scikit-learn carries."""
+"""The digits bundled with scikit-learn."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SklearnDigits(DataFormat):
-    """1,797 digits of 8x8 pixels, whose 17 grey levels 0..16 become 0..255; only `limit` can be set."""
+    """1,797 digits of 8x8 pixels, with grey levels 0..16 scaled to 0..255; only `limit` can be set."""
 
     is_bundled: ClassVar[bool] = True
 
@@ -21,14 +21,14 @@ class SklearnDigits(DataFormat):
     def _has_neither(self) -> "SklearnDigits":
         for key in ("has_official_test", "has_groups"):
             if getattr(self, key):
-                raise expected("false, these digits come without", f"dataset.{key}", True)
+                raise expected("false, as these digits have none", f"dataset.{key}", True)
         return self
 
     def load(self) -> "Dataset":
         return _load(self)
 
 
-@lru_cache(maxsize=1)  # as for files
+@lru_cache(maxsize=1)  # successive runs in a process load it once
 def _load(cfg: SklearnDigits) -> "Dataset":
     import numpy as np
     from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Splits: a module each, with the class that declares its settings and draws the three parts."""
+"""Splits, one per module: a class that declares its settings and draws the three parts."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
@@ -20,17 +20,17 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
 class Split(Part):
-    """Base class of splits: which images are for training, for validation and for the sealed test."""
+    """Base class of splits into training, validation and the sealed test."""
 
     group: ClassVar[str] = "split"
 
     validation: Annotated[FractionOfImages, Field(description="fraction of images kept for validation")]
 
     def check_dataset(self, dataset: "DataFormat") -> None:
-        """Refuse a data set that cannot be split so.
+        """Refuse a data set that this split cannot handle.
 
         Raises:
-            ConfigError: it lacks what the split needs.
+            ConfigError: the data set lacks what the split needs.
         """
 
     def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
@@ -38,7 +38,7 @@ class Split(Part):
 
         Args:
             data: the whole data set.
-            seed: the run's.
+            seed: the run's seed.
 
         Raises:
             DataError: too few images.

@@ -1,4 +1,4 @@
-"""A random split of whole groups."""
+"""A random split that keeps groups together."""
 
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class Grouped(Stratified):
-    """Like stratified, but images of one group (a writer, a word) stay on one side.
+    """Like stratified, but images of a group (a writer, a word) stay in one part.
 
-    Fractions are met as nearly as whole groups allow.
+    Fractions are met as closely as whole groups allow.
     """
 
     def check_dataset(self, dataset: "DataFormat") -> None:
         if not dataset.has_groups:
             raise ConfigError(
-                "split.name: expected a data set whose images are in groups (dataset.has_groups), and"
+                "split.name: expected a data set whose images are in groups (dataset.has_groups);"
                 f" {dataset.name!r} has none; use split=stratified"
             )
 

@@ -1,4 +1,4 @@
-"""The data set's own split."""
+"""The official split of a data set."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Official(Split):
-    """Test is the data set's own test images; validation is drawn from its training images, stratified by class."""
+    """Test is the official test set; validation is drawn from the official training images, stratified by class."""
 
     validation: Annotated[
         FractionOfImages, Field(description="fraction of the official training images kept for validation")
@@ -23,7 +23,7 @@ class Official(Split):
     def check_dataset(self, dataset: "DataFormat") -> None:
         if not dataset.has_official_test:
             raise ConfigError(
-                f"split.name: expected a data set with test images of its own, and {dataset.name!r} has none;"
+                f"split.name: expected a data set with official test images; {dataset.name!r} has none;"
                 " use split=stratified"
             )
 

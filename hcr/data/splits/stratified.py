@@ -1,4 +1,4 @@
-"""A random split, each class in proportion."""
+"""A random split, stratified by class."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +13,14 @@ if TYPE_CHECKING:
 
 
 class Stratified(Split):
-    """Test, then validation are drawn at random, each class in proportion.
+    """Draws test, then validation, at random and stratified by class.
 
-    Test has a seed of its own: were it drawn by the run's, what is test for one seed would be learned by another.
+    Test has its own seed: with the run's seed, the test images of one run would be training images of another.
     """
 
     validation: Annotated[FractionOfImages, Field(description="fraction of all images kept for validation")]
     test: Annotated[FractionOfImages, Field(description="fraction of all images kept for test")]
-    test_seed: Annotated[
-        Seed, Field(description="draws the test images, whatever the run's seed: they stay sealed across seeds")
-    ]
+    test_seed: Annotated[Seed, Field(description="seed of the test draw: the same test for every run's seed")]
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> "Stratified":

@@ -1,4 +1,4 @@
-"""Architectures: a module each, with the class that declares its settings and builds its layers."""
+"""Architectures, one per module: a class that declares its settings and builds its layers."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -9,7 +9,7 @@ from hcr.config.parts import Part, Parts
 if TYPE_CHECKING:
     import keras
 
-# Beyond these a number is a slip of the finger, and building the model would take the machine down.
+# A larger number is a typo, and building such a model would exhaust the machine.
 DEEPEST = 64
 WIDEST = 65_536
 
@@ -26,17 +26,17 @@ class Architecture(Part):
     group: ClassVar[str] = "model"
 
     def check_image(self, image_shape: tuple[int, ...]) -> None:
-        """Refuse images that the architecture would shrink to nothing.
+        """Refuse images that are too small for the architecture.
 
         Args:
             image_shape: (height, width, channels).
 
         Raises:
-            ConfigError: they are too small.
+            ConfigError: the images are too small.
         """
 
     def build(self, x: "keras.KerasTensor") -> "keras.KerasTensor":
-        """The layers between scaled images and the output layer.
+        """Build the layers between scaled images and the output layer.
 
         Args:
             x: images (N, H, W, C), scaled to [0, 1].

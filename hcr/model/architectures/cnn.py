@@ -12,17 +12,17 @@ from hcr.model.architectures import DEEPEST, WIDEST, Activation, Architecture, D
 if TYPE_CHECKING:
     import keras
 
-LARGEST_KERNEL = 64  # pixels along a side
-RISING = ("relu", "elu", "leaky_relu", "tanh")  # activations that never fall
+LARGEST_KERNEL = 64  # pixels per side
+RISING = ("relu", "elu", "leaky_relu", "tanh")  # monotonic activations
 
 T = TypeVar("T")
-PerBlock = Union[T, Listing[T]]  # noqa: UP007  # the same for every block, or a value for each
+PerBlock = Union[T, Listing[T]]  # noqa: UP007  # one value for all blocks, or one per block
 Padding = Literal["same", "valid"]
 Pooling = Literal["max", "average", "none"]
 
 
 class Block(Settings):
-    """The settings of one block: `convolutions` of them, the first with `strides`, then pooling."""
+    """The settings of one block: `convolutions` convolutions, the first with `strides`, then pooling."""
 
     filters: int
     convolutions: int
@@ -32,7 +32,7 @@ class Block(Settings):
     pooling: Pooling
 
     def output_size(self, size: int) -> int:
-        """Pixels left of `size` along one side; 0 or fewer where the block does not fit."""
+        """The output size of an image side of `size` pixels; 0 or less if the block does not fit."""
         for convolution in range(self.convolutions):
             strides = self.strides if convolution == 0 else 1
             if self.padding == "valid":
@@ -41,7 +41,7 @@ class Block(Settings):
         return size if self.pooling == "none" else size // 2
 
     def what_keeps_pixels(self) -> list[tuple[str, str]]:
-        """The settings that would take fewer pixels from an image, each with the value that it would need."""
+        """The settings that would shrink the image less, with their values."""
         padding = [("padding", "same")] if self.padding == "valid" and self.kernel_size > 1 else []
         return padding + ([("pooling", "none")] if self.pooling != "none" else [])
 
@@ -49,19 +49,19 @@ class Block(Settings):
 class Cnn(Architecture):
     """`depth` blocks of convolution, batch norm, activation and pooling, then dense layers.
 
-    A setting of the blocks is one value for all of them, or a list with a value for each.
+    A block setting is one value for all blocks, or a list with one value per block.
     """
 
     depth: Annotated[
-        int, Field(ge=1, le=DEEPEST, description="blocks; each pooling one halves the image, so 28x28 takes at most 4")
+        int, Field(ge=1, le=DEEPEST, description="blocks; pooling halves the image, so 28x28 allows at most 4")
     ]
     filters: Annotated[
         PerBlock[Count],
-        Field(description="filters of a block; one number doubles per block (32, 64, ...), a list gives each its own"),
+        Field(description="filters per block; a single number doubles per block (32, 64, ...)"),
     ]
     convolutions: Annotated[
         PerBlock[Annotated[int, Field(ge=1, le=DEEPEST)]],
-        Field(description="convolutions in a block, each with batch norm and activation"),
+        Field(description="convolutions per block, each with batch norm and activation"),
     ]
     kernel_size: Annotated[
         PerBlock[Annotated[int, Field(ge=1, le=LARGEST_KERNEL)]],
@@ -70,17 +70,17 @@ class Cnn(Architecture):
     strides: Annotated[PerBlock[Width], Field(description="stride of the first convolution of a block, in pixels")]
     padding: Annotated[
         PerBlock[Padding],
-        Field(description="same: a convolution keeps the image's size; valid: it loses kernel_size - 1 pixels"),
+        Field(description="same: a convolution keeps the size; valid: it loses kernel_size - 1 pixels"),
     ]
     batch_norm: Annotated[bool, Field(description="batch normalization after each convolution")]
     pooling: Annotated[PerBlock[Pooling], Field(description="2x2 pooling at the end of a block")]
     dense_units: Annotated[
-        Listing[Width], Field(description="units of each dense layer between blocks and output; [] for none")
+        Listing[Width], Field(description="units of each dense layer between blocks and output; []: none")
     ]
     dropout: Annotated[Dropout, Field(description="fraction dropped before each dense layer and the output")]
     activation: Activation
     crop: Annotated[
-        Count | None, Field(description="side of the central square that the model looks at, in pixels; null: all")
+        Count | None, Field(description="side of the central crop that the model sees, in pixels; null: no crop")
     ]
 
     @model_validator(mode="after")
@@ -98,7 +98,7 @@ class Cnn(Architecture):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """Each block with its own settings: one number of filters doubles from block to block."""
+        """The settings of each block; a single number of filters doubles from block to block."""
 
         def own(value: Any, i: int) -> Any:
             return value[i] if isinstance(value, tuple) else value
@@ -148,7 +148,7 @@ class Cnn(Architecture):
         return x
 
     def _build_block(self, block: Block, x: "keras.KerasTensor", name: str) -> "keras.KerasTensor":
-        """Convolutions, each with norm and activation, and pooling."""
+        """Build the convolutions, each with norm and activation, and the pooling."""
         from keras import layers
 
         from hcr.model.fast_layers import batch_norm
@@ -162,12 +162,12 @@ class Cnn(Architecture):
                 block.kernel_size,
                 strides=block.strides if i == 0 else 1,
                 padding=block.padding,
-                use_bias=not self.batch_norm,  # batch norm has a shift of its own
+                use_bias=not self.batch_norm,  # batch norm has its own shift
                 name=f"conv{name}",
             )(x)
             if self.batch_norm:
                 x = batch_norm(x, f"norm{name}")
-        # The maximum of rising values is the rising of the maximum: the same result, a quarter of the work.
+        # Max pooling commutes with a monotonic activation; pooling first is the same at a quarter of the work.
         if block.pooling == "max" and self.activation in RISING:
             x = layers.MaxPooling2D(2, name=f"pool{name}")(x)
             return layers.Activation(self.activation, name=f"act{name}")(x)

@@ -25,7 +25,7 @@ class KerasConvnet(Architecture):
         if min(height, width) < 10:  # 10 -> conv 8 -> pool 4 -> conv 2 -> pool 1
             raise ConfigError(
                 f"model.name: keras_convnet shrinks a {height}x{width} image below 1x1;"
-                f" expected images of 10x10 or more (model=cnn takes smaller ones)"
+                f" expected images of 10x10 or more (model=cnn accepts smaller ones)"
             )
 
     def build(self, x: "keras.KerasTensor") -> "keras.KerasTensor":

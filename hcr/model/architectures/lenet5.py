@@ -13,9 +13,9 @@ class LeNet5(Architecture):
     """Convolutions of 6 and 16 filters with average pooling, then dense layers of 120 and 84 units.
 
     Source:
-        LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", section II.B; without its
-        partial connections and radial basis output, and with the padding that brings 28x28 images to its own 32x32.
-        Its third convolution is the first dense layer here.
+        LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", section II.B; without the
+        partial connections and the radial basis output, and with padding from 28x28 to the original 32x32 images.
+        The original's third convolution is the first dense layer here.
     """
 
     activation: Activation
@@ -25,7 +25,7 @@ class LeNet5(Architecture):
         if min(height, width) < 12:  # 12 -> pool 6 -> conv 2 -> pool 1
             raise ConfigError(
                 f"model.name: lenet5 shrinks a {height}x{width} image below 1x1; expected images of 12x12 or more"
-                " (model=cnn takes smaller ones)"
+                " (model=cnn accepts smaller ones)"
             )
 
     def build(self, x: "keras.KerasTensor") -> "keras.KerasTensor":

@@ -1,4 +1,4 @@
-"""Dense layers alone."""
+"""A multilayer perceptron."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Mlp(Architecture):
-    """Dense layers on the flattened image, each with batch norm and dropout where asked for."""
+    """Dense layers on the flattened image, each with optional batch norm and dropout."""
 
     dense_units: Annotated[Listing[Width], Field(description="units of each dense layer before the output")]
     batch_norm: Annotated[bool, Field(description="batch normalization after each dense layer")]

@@ -15,16 +15,16 @@ STAGES = Expected(f"a list of filters, one number for each stage, each from 1 to
 
 
 class ResNet(Architecture):
-    """A 3x3 stem, stages of residual blocks, and the mean over what is left of the image.
+    """A 3x3 stem, stages of residual blocks, and global average pooling.
 
-    Each stage but the first halves the image.
+    Each stage after the first halves the image.
 
     Source:
-        He et al. 2016, "Identity Mappings in Deep Residual Networks", fig. 1b: norm and activation come first.
+        He et al. 2016, "Identity Mappings in Deep Residual Networks", fig. 1b: pre-activation blocks.
     """
 
     filters: Annotated[Listing[Width], STAGES, Field(min_length=1, description="filters of each stage")]
-    blocks: Annotated[int, Field(ge=1, le=DEEPEST, description="residual blocks in a stage")]
+    blocks: Annotated[int, Field(ge=1, le=DEEPEST, description="residual blocks per stage")]
     dropout: Annotated[Dropout, Field(description="fraction dropped before the output")]
     activation: Activation
 
@@ -43,7 +43,7 @@ class ResNet(Architecture):
         return FastDropout(self.dropout, name="drop")(x) if self.dropout else x
 
     def _build_block(self, x: "keras.KerasTensor", filters: int, strides: int, name: str) -> "keras.KerasTensor":
-        """Two convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+        """Build two convolutions with a shortcut, which is a 1x1 convolution if the shape changes."""
         from keras import layers
 
         from hcr.model.fast_layers import batch_norm

@@ -1,7 +1,7 @@
-"""Augmentations: a module each, with the class that declares its settings and builds it.
+"""Augmentations, one per module: a class that declares its settings and builds it.
 
-Whole batches of training images are changed at once, in the graph that trains on them. A seed alone decides what is
-drawn, so an epoch can be repeated, and nothing is kept between steps.
+Augmentations run on whole batches, inside the training graph. They are stateless: the random draws depend only on a
+seed, so an epoch can be repeated.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ class Augmentation(Part):
     group: ClassVar[str] = "augmentation"
 
     def build(self) -> Augment | None:
-        """What is done to a batch; None where it stays as it is.
+        """Build the function that augments a batch; None: no augmentation.
 
         Returns:
             A function of images (N, H, W, C) uint8 and a seed (2,) int64, that returns images of the same shape and
-            dtype. What moves in from outside is black.
+            dtype. Pixels that move in from outside are black.
         """
         raise NotImplementedError
 

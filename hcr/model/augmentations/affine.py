@@ -10,11 +10,11 @@ from hcr.model.augmentations import Augment, Augmentation
 
 
 class Affine(Augmentation):
-    """Each image rotated, sheared, scaled and shifted about its centre, each uniformly up to its bound either way."""
+    """Each image is rotated, sheared, scaled and shifted about its centre, each uniformly within +/- its bound."""
 
-    rotation_degrees: Annotated[float, Field(ge=0, le=180, description="largest rotation either way, in degrees")]
-    shear_degrees: Annotated[float, Field(ge=0, lt=90, description="largest shear either way, in degrees")]
-    scale: Annotated[Fraction, Field(description="largest change of size either way, as a fraction")]
+    rotation_degrees: Annotated[float, Field(ge=0, le=180, description="largest rotation, +/-, in degrees")]
+    shear_degrees: Annotated[float, Field(ge=0, lt=90, description="largest shear, +/-, in degrees")]
+    scale: Annotated[Fraction, Field(description="largest change of size, +/-, as a fraction")]
     shift_pixels: Annotated[float, Field(ge=0, le=1000, description="largest shift in each direction, in pixels")]
 
     def build(self) -> Augment:
@@ -27,7 +27,7 @@ class Affine(Augmentation):
             angle = drawn[0] * math.radians(self.rotation_degrees)
             shear = tf.tan(drawn[1] * math.radians(self.shear_degrees))
             scale_x, scale_y = 1 + drawn[2] * self.scale, 1 + drawn[3] * self.scale
-            # Where each pixel of the result comes from: turn * shear * scale, about the centre, then the shift.
+            # Maps a result's pixel to its source: rotation * shear * scale about the centre, then the shift.
             cos, sin = tf.cos(angle), tf.sin(angle)
             a, b = cos * scale_x, (cos * shear - sin) * scale_y
             c, d = sin * scale_x, (sin * shear + cos) * scale_y
@@ -40,7 +40,7 @@ class Affine(Augmentation):
 
 
 def _project(images: Any, rows: list[Any]) -> Any:
-    """Each image (N, H, W, C) through a map of its own: six coefficients (N,), from a result's (x, y) to a source's."""
+    """Transform each image (N, H, W, C) by its own map from result to source (x, y): six coefficients (N,)."""
     import tensorflow as tf
 
     zeros = tf.zeros_like(rows[0])

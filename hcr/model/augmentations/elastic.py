@@ -9,7 +9,7 @@ from hcr.model.augmentations import Augment, Augmentation
 
 
 class Elastic(Augmentation):
-    """Each image bent by a field of displacements: white noise, smoothed, and scaled to its standard deviation.
+    """Each image is deformed by a displacement field: smoothed white noise, scaled to a standard deviation.
 
     Source:
         Simard, Steinkraus & Platt 2003, "Best Practices for Convolutional Neural Networks Applied to Visual
@@ -27,13 +27,13 @@ class Elastic(Augmentation):
         import tensorflow as tf
 
         kernel = _gaussian(self.smoothness_pixels)
-        # Smoothing shrinks white noise by the root of the sum of squares of the (two-dimensional) kernel.
+        # Smoothing scales the noise by the root of the sum of squares of the two-dimensional kernel.
         gain = self.displacement_pixels / float(tf.reduce_sum(kernel**2))
 
         def augment(images: Any, seed: Any) -> Any:
             shape = tf.shape(images)
             count, height, width = shape[0], shape[1], shape[2]
-            margin = kernel.shape[0] // 2  # so that the field is as strong at the edge as in the middle
+            margin = kernel.shape[0] // 2  # the field is as strong at the edge as in the middle
             noise = tf.random.stateless_normal([count * 2, height + 2 * margin, width + 2 * margin, 1], seed)
             field = tf.nn.conv2d(noise, tf.reshape(kernel, [-1, 1, 1, 1]), 1, "VALID")
             field = tf.nn.conv2d(field, tf.reshape(kernel, [1, -1, 1, 1]), 1, "VALID") * gain
@@ -43,7 +43,7 @@ class Elastic(Augmentation):
 
 
 def _gaussian(sigma: float) -> Any:
-    """A normalised kernel over three standard deviations either way."""
+    """A normalised Gaussian kernel over +/- three standard deviations."""
     import tensorflow as tf
 
     reach = math.ceil(3 * sigma)
@@ -52,7 +52,7 @@ def _gaussian(sigma: float) -> Any:
 
 
 def _warp(images: Any, field: Any) -> Any:
-    """Bilinear samples of `images` (N, H, W, C) at each pixel plus `field` (N, 2, H, W), down and across."""
+    """Sample `images` (N, H, W, C) bilinearly at each pixel plus `field` (N, 2, H, W), down and across."""
     import tensorflow as tf
 
     shape = tf.shape(images)

@@ -4,7 +4,7 @@ from hcr.model.augmentations import Augmentation
 
 
 class Unchanged(Augmentation):
-    """Images stay as they are."""
+    """Images are unchanged."""
 
     def build(self) -> None:
         return None

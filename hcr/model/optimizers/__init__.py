@@ -1,4 +1,4 @@
-"""Optimizers: a module each, with the class that declares its settings and builds Keras' optimizer."""
+"""Optimizers, one per module: a class that declares its settings and builds the Keras optimizer."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
-# Weights that no decay should pull to zero: biases, and the scale and shift of batch norm.
+# Weights without weight decay: biases, and the scale and shift of batch norm.
 NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
 class Optimizer(Part):
-    """Base class of optimizers, all of which have a peak learning rate, scaled by the schedule."""
+    """Base class of optimizers; all have a peak learning rate, scaled by the schedule."""
 
     group: ClassVar[str] = "optimizer"
 
-    learning_rate: Annotated[float, Field(gt=0, description="peak learning rate, which the schedule scales")]
+    learning_rate: Annotated[float, Field(gt=0, description="peak learning rate, scaled by the schedule")]
 
     def build(
         self, learning_rate: "float | keras.optimizers.schedules.LearningRateSchedule"
     ) -> "keras.optimizers.Optimizer":
-        """Keras' optimizer.
+        """Build the Keras optimizer.
 
         Args:
             learning_rate: a number, or a schedule over the steps of a run.

@@ -9,7 +9,7 @@ from hcr.model.optimizers import Decay, Optimizer
 
 
 class Adam(Optimizer):
-    """Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", as Keras has it."""
+    """Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization"; Keras' implementation."""
 
     beta_1: Annotated[Decay, Field(description="decay of the mean of gradients")]
     beta_2: Annotated[Decay, Field(description="decay of the mean of squared gradients")]

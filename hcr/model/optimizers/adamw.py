@@ -12,7 +12,7 @@ class AdamW(Adam):
     """Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; kernels decay, biases and norms do not."""
 
     weight_decay: Annotated[
-        float, Field(ge=0, description="share of a kernel taken off per step and unit of learning rate")
+        float, Field(ge=0, description="fraction of a kernel subtracted per step, times the learning rate")
     ]
 
     def build(self, learning_rate: Any) -> Any:

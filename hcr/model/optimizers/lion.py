@@ -8,13 +8,13 @@ from hcr.model.optimizers import NOT_DECAYED, Optimizer
 
 
 class Lion(Optimizer):
-    """Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", as Keras has it; only kernels decay."""
+    """Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms"; Keras' implementation; only kernels decay."""
 
-    # Keras' Lion wants both strictly over 0.
+    # Keras' Lion requires both to be over 0.
     beta_1: Annotated[float, Field(gt=0, lt=1, description="weight of the momentum in the update")]
     beta_2: Annotated[float, Field(gt=0, lt=1, description="decay of the momentum")]
     weight_decay: Annotated[
-        float, Field(ge=0, description="share of a kernel taken off per step and unit of learning rate")
+        float, Field(ge=0, description="fraction of a kernel subtracted per step, times the learning rate")
     ]
 
     def build(self, learning_rate: Any) -> Any:

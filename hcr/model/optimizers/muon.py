@@ -11,14 +11,14 @@ from hcr.model.optimizers import Decay, Optimizer
 class Muon(Optimizer):
     """Jordan et al. 2024, "Muon": orthogonalized momentum for convolution kernels, Adam for everything else.
 
-    It is our own: Keras' leaves every convolution kernel to AdamW.
+    This is hcr's own implementation: Keras' Muon uses AdamW for every convolution kernel.
     """
 
     momentum: Annotated[Decay, Field(description="decay of the kernels' velocity")]
-    newton_schulz_steps: Annotated[int, Field(ge=1, le=20, description="iterations that make an update orthogonal")]
+    newton_schulz_steps: Annotated[int, Field(ge=1, le=20, description="iterations that orthogonalize an update")]
     dense_kernels: Annotated[bool, Field(description="true: dense kernels too, except the output layer's")]
     adam_learning_rate: Annotated[
-        Positive, Field(description="peak learning rate of everything else, which the schedule scales alike")
+        Positive, Field(description="peak learning rate of everything else, scaled by the schedule too")
     ]
     adam_beta_1: Annotated[Decay, Field(description="decay of the mean of gradients")]
     adam_beta_2: Annotated[Decay, Field(description="decay of the mean of squared gradients")]

@@ -9,7 +9,7 @@ from hcr.model.optimizers import Decay, Optimizer
 
 
 class Rmsprop(Optimizer):
-    """Tieleman & Hinton 2012, "RMSProp", lecture 6.5 of Neural Networks for Machine Learning, as Keras has it."""
+    """Tieleman & Hinton 2012, "RMSProp", lecture 6.5 of Neural Networks for Machine Learning; Keras' implementation."""
 
     rho: Annotated[Decay, Field(description="decay of the mean of squared gradients")]
     momentum: Annotated[Decay, Field(description="decay of the velocity")]

@@ -8,10 +8,10 @@ from hcr.model.optimizers import Decay, Optimizer
 
 
 class Sgd(Optimizer):
-    """Stochastic gradient descent with momentum, Nesterov's where asked for."""
+    """Stochastic gradient descent with momentum, optionally Nesterov's."""
 
     momentum: Annotated[Decay, Field(description="decay of the velocity")]
-    nesterov: Annotated[bool, Field(description="look ahead along the velocity")]
+    nesterov: Annotated[bool, Field(description="true: Nesterov momentum")]
 
     def build(self, learning_rate: Any) -> Any:
         import keras

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a module each, with the class that declares its settings and builds it."""
+"""Learning-rate schedules, one per module: a class that declares its settings and builds it."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -18,10 +18,10 @@ class Schedule(Part):
     group: ClassVar[str] = "schedule"
 
     def build(self, learning_rate: float, total_steps: int) -> "float | LearningRateSchedule":
-        """The schedule as Keras takes it.
+        """Build the schedule for Keras.
 
         Args:
-            learning_rate: its peak.
+            learning_rate: the peak.
             total_steps: of the whole run.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Half a cosine."""
+"""Cosine decay with warm-up."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Cosine(Schedule):
-    """Linear warm-up from 0, then half a cosine down.
+    """Linear warm-up from 0, then cosine decay.
 
     Source:
         Loshchilov & Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", eq. 5, without restarts.
     """
 
-    warmup_fraction: Annotated[Fraction, Field(description="share of all steps spent warming up")]
-    final_fraction: Annotated[Share, Field(description="where it ends, as a fraction of the learning rate")]
+    warmup_fraction: Annotated[Fraction, Field(description="fraction of all steps in the warm-up")]
+    final_fraction: Annotated[Share, Field(description="final learning rate, as a fraction of the peak")]
 
     def build(self, learning_rate: float, total_steps: int) -> "LearningRateSchedule":
         from keras.optimizers.schedules import CosineDecay

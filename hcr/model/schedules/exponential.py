@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Exponential(Schedule):
-    """Falls by the same factor at every step, to `final_fraction` of the peak after the last."""
+    """The learning rate falls by the same factor at every step, to `final_fraction` of the peak after the last."""
 
-    final_fraction: Annotated[float, Field(gt=0, le=1, description="where it ends, as a fraction of the learning rate")]
+    final_fraction: Annotated[float, Field(gt=0, le=1, description="final learning rate, as a fraction of the peak")]
 
     def build(self, learning_rate: float, total_steps: int) -> "LearningRateSchedule":
         from keras.optimizers.schedules import ExponentialDecay

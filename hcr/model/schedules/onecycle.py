@@ -1,4 +1,4 @@
-"""One cycle."""
+"""The one-cycle schedule."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class OneCycle(Schedule):
-    """Linear warm-up, then linear down.
+    """Linear warm-up, then linear decay.
 
     Source:
-        Smith & Topin 2018, "Super-Convergence", section 3; the momentum stays as it is.
+        Smith & Topin 2018, "Super-Convergence", section 3; here the momentum is constant.
     """
 
-    warmup_fraction: Annotated[float, Field(gt=0, lt=1, description="share of all steps on the way up")]
-    start_fraction: Annotated[Share, Field(description="where it starts, as a fraction of the learning rate")]
-    final_fraction: Annotated[Share, Field(description="where it ends, as a fraction of the learning rate")]
+    warmup_fraction: Annotated[float, Field(gt=0, lt=1, description="fraction of all steps in the warm-up")]
+    start_fraction: Annotated[Share, Field(description="initial learning rate, as a fraction of the peak")]
+    final_fraction: Annotated[Share, Field(description="final learning rate, as a fraction of the peak")]
 
     def build(self, learning_rate: float, total_steps: int) -> "LearningRateSchedule":
         from hcr.model.triangle import Triangle
