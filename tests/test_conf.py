@@ -56,7 +56,7 @@ def test_every_value_has_a_comment_of_its_own(file: Path) -> None:
     lines = file.read_text().splitlines()
     if file.parent.name == "experiment" or file.stem in SWEEPS:  # only what differs, headed by what it is
         assert lines[0] == "# @package _global_"
-        assert lines[1].startswith(f"# hcr train {file.parent.name}={file.stem}")
+        assert lines[2].startswith(f"# hcr train {file.parent.name}={file.stem}")
         return
     bare = []
     in_block = False
