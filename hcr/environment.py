@@ -185,12 +185,12 @@ def unusable_keras_json(environ: Mapping[str, str] = os.environ) -> str | None:
     except ValueError:  # Keras ignores the file
         return None
     if not isinstance(values, dict):
-        return f"{path}: expected settings of Keras, got {values!r}; mend or delete the file"
+        return f"{path}: expected settings of Keras, got {values!r}; fix or delete the file"
     for key, expected in KERAS_KNOWS.items():
         if key in values and values[key] not in expected:
-            return f"{path}: {key}: expected {' or '.join(expected)}, got {values[key]!r}; mend or delete the file"
+            return f"{path}: {key}: expected {' or '.join(expected)}, got {values[key]!r}; fix or delete the file"
     if not isinstance(values.get("epsilon", 1e-7), float):
-        return f"{path}: epsilon: expected a number such as 1e-7, got {values['epsilon']!r}; mend or delete the file"
+        return f"{path}: epsilon: expected a number such as 1e-7, got {values['epsilon']!r}; fix or delete the file"
     return None
 
 

@@ -157,7 +157,7 @@ def test_the_real_data_stays_outside_the_project() -> None:
 
 
 def test_the_model_of_one_s_own_of_the_readme_is_a_model(hcr: Hcr, tmp_path: Path) -> None:
-    section = README.split("A package of your own")[1].split("\n## ")[0]
+    section = README.split("Your own package")[1].split("\n## ")[0]
     (module,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     (entry_points,) = re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)
     (group, name, value) = re.findall(r'entry-points\."([\w.]+)"\]\n(\w+) = "(.*)"', entry_points)[0]

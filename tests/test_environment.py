@@ -357,7 +357,7 @@ def test_a_keras_json_with_which_keras_would_not_start_is_told_in_a_line_before_
     assert main(["train"]) == 1
     assert capsys.readouterr().err == (
         f"hcr: {tmp_path / 'keras.json'}: floatx: expected float16 or float32 or float64, got 'int8';"
-        " mend or delete the file\n"
+        " fix or delete the file\n"
     )
     assert not (tmp_path / "output").exists()
 

@@ -13,7 +13,7 @@ from conftest import DATA_DIR, UNDRAWN, Hcr
 from hcr.data.splitting import load_splits
 from hcr.gate.compose import compose
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "conf/README.md").read_text()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -93,7 +93,7 @@ def test_26_classes_stand_side_by_side_within_80_columns(hcr: Hcr) -> None:
 
 def shapes(folder: Path, *, repeats: int = 0) -> None:
     """What the README's section on a data set of one's own asks for, and nothing else."""
-    section = README.split("## Add a data set")[1].split("\n## ")[0]
+    section = README.split("## A data set")[1].split("\n## ")[0]
     (yaml,) = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
     (place,) = re.findall(r"`(\./conf/dataset/\w+\.yaml)`", section)
     (folder / place).parent.mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_bool_labels_are_of_the_first_two_classes() -> None:
         (LABELS.astype("u8") << np.uint64(62), "got 0 to 9223372036854775808"),
         (LABELS / 2, "expected whole labels from 0 to 2, got fractions from 0 to 1"),
         (np.where(LABELS == 1, np.nan, LABELS), "expected labels from 0 to 2, got NaN or infinity"),
-        (LABELS[:9], "expected a label per image, got 9 labels (`y`) for 12 images"),
+        (LABELS[:9], "expected one label per image, got 9 labels (`y`) for 12 images"),
         (np.zeros((12, 3)), "expected one label per image, got `y` of shape (12, 3) for 12 images"),
         (np.ones((12, 3)), "expected one label per image, got `y` of shape (12, 3) for 12 images"),
         (np.eye(4)[LABELS], "expected one label per image, got `y` of shape (12, 4) for 12 images"),

@@ -153,7 +153,7 @@ def test_an_archive_cut_short_is_refused_by_its_path(tmp_path: Path, share: floa
     path = write(tmp_path, with_test())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    assert "not a readable NumPy .npz file, or cut short" in message(path)
+    assert "not a readable NumPy .npz file; it may be cut short" in message(path)
 
 
 def test_an_archive_with_a_flipped_byte_is_refused(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_archive_with_a_flipped_byte_is_refused(tmp_path: Path) -> None:
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 0xFF
     path.write_bytes(whole)
-    assert "not a readable NumPy .npz file, or cut short" in message(path)
+    assert "not a readable NumPy .npz file; it may be cut short" in message(path)
 
 
 def test_any_other_zip_is_refused(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_names_in_an_archive_are_shown_but_not_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("group", [np.zeros(89, int), np.zeros((90, 2), int), np.zeros(90)])
 def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> None:
     path = write(tmp_path, one_set(group=group))
-    assert "expected a group per image, whole numbers or text" in message(path, official=False, has_groups=True)
+    assert "expected one group per image, whole numbers or text" in message(path, official=False, has_groups=True)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> 
         (
             one_set(),
             {"official": False, "has_groups": True},
-            "expected groups (dataset.has_groups: true), and the file",
+            "expected groups (dataset.has_groups: true), but the file",
         ),
         (one_set(group=np.zeros(90, int)), {"official": False}, "expected no groups (dataset.has_groups: false)"),
     ],

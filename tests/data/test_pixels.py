@@ -80,7 +80,7 @@ def test_a_dark_set_is_read_as_it_is_and_told() -> None:
     pixels, note = read(GREY // 16)
     assert (pixels[..., 0] == GREY // 16).all()
     assert note is not None
-    assert "brightest pixel is 15 of 255; if 15 is white there, save the images as np.rint(x * (255 / 15))" in note
+    assert "brightest pixel is 15 of 255; if 15 means white, save the images as np.rint(x * (255 / 15))" in note
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,9 @@ def test_a_data_set_too_small_for_its_fractions_is_refused() -> None:
         (
             1,
             {},
-            "between test and the rest, got 1 of class 'c'; add images (or raise dataset.limit), or take the class",
+            "into test and the rest, got 1 of class 'c'; add images (or raise dataset.limit), or remove the class",
         ),
-        (2, {}, "between training and validation, got 1 of class 'c' (it has 2, of which 1 for test); add images"),
+        (2, {}, "into training and validation, got 1 of class 'c' (it has 2, of which 1 for test); add images"),
         (3, {"test": 0.5}, "got 1 of class 'c' (it has 3, of which 2 for test); add images"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_class_with_too_few_images_is_named_with_how_many_the_data_set_has(
     data = make_dataset(images, labels, None, cfg, "a file")
     with pytest.raises(DataError) as refused:
         STRATIFIED.replace(**fractions).draw(data, 0)
-    assert str(refused.value).startswith("split: expected at least 2 images of each class to share ")
+    assert str(refused.value).startswith("split: expected at least 2 images of each class to split into ")
     assert told in str(refused.value)
 
 
