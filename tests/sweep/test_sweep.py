@@ -73,6 +73,11 @@ def begin(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> "sub
     )
 
 
+def output_in(folder: Path) -> dict[str, str]:
+    """The environment of a command whose runs are kept in `folder`."""
+    return {"HCR_OUTPUT_DIR": str(folder / "output")}
+
+
 def wait_until(what: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not what():
@@ -101,11 +106,11 @@ def point_of(run: Any) -> str:
     )
 
 
-def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(hcr: Hcr, tmp_path: Path) -> None:
     command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2", *SMALL)
     whole = tmp_path / "whole"
     whole.mkdir()
-    done = run_hcr("train", *command, cwd=whole)
+    done = hcr("train", *command, cwd=whole, env=output_in(whole))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
 
@@ -170,7 +175,10 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     # A run of a sweep is, to the bit, the same run alone at the same threads.
     alone = tmp_path / "alone"
     alone.mkdir()
-    done = run_hcr("train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL, cwd=alone)
+    done = hcr(
+        "train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL,
+        cwd=alone, env=output_in(alone),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (single,) = Sweep(alone).parents
     (child,) = [run for run in one.children if run.data.tags["mlflow.runName"] == "depth=2 kernel_size=5 seed=1"]
@@ -178,9 +186,12 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
         assert child.data.metrics[name] == single.data.metrics[name]
 
     # Everything is there: the same command says so. A grid that grows makes what is new alone.
-    done = run_hcr("train", *command, cwd=whole)
+    done = hcr("train", *command, cwd=whole, env=output_in(whole))
     assert done.stdout.startswith("12 reused, 0 resumed, 0 to run\n")
-    grown = run_hcr("train", "-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2,3", *SMALL, cwd=whole)
+    grown = hcr(
+        "train", "-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2,3", *SMALL,
+        cwd=whole, env=output_in(whole),
+    )  # fmt: skip
     assert grown.returncode == 0, grown.stderr
     assert grown.stdout.startswith("12 reused, 0 resumed, 4 to run\n")
     assert len(Sweep(whole).children) == 16
@@ -449,7 +460,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     assert len(Sweep(tmp_path).children) == 7
 
 
-def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(hcr: Hcr, tmp_path: Path) -> None:
     command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
     controller = begin(*command, cwd=tmp_path)
     wait_until(lambda: sum(b"train/loss" in path.read_bytes() for path in journals(tmp_path)) == 2)
@@ -460,7 +471,7 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(tmp_path: Path) -
     (line,) = stderr.splitlines()
     (folder,) = (tmp_path / "output" / "sweeps").iterdir()
     assert line.startswith(f"hcr: interrupted; the same command resumes sweep {folder.name} in {folder}")
-    assert run_hcr("sync", cwd=tmp_path).returncode == 0  # what further signals made it leave
+    assert hcr("sync").returncode == 0  # what further signals made it leave
     made = Sweep(tmp_path)
     assert made.statuses() == ["KILLED"] * 2
     assert made.parent.info.status == "KILLED"
@@ -494,15 +505,15 @@ def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_
     assert Sweep(tmp_path).statuses() == ["FINISHED"] * 2
 
 
-def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(tmp_path: Path) -> None:
+def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(hcr: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "seed=0,1", *SMALL)
-    first = run_hcr(*command, cwd=tmp_path)
+    first = hcr(*command)
     assert first.returncode == 0, first.stderr
     sweep = Sweep(tmp_path)
     deleted, (gone, kept) = sweep.parent, sweep.children
     for run in (deleted, gone):
         sweep.client.delete_run(run.info.run_id)
-    again = run_hcr(*command, cwd=tmp_path)
+    again = hcr(*command)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("was deleted in MLflow; its new one is") == 1
     assert "1 reused, 0 resumed, 1 to run" in again.stdout
@@ -514,7 +525,7 @@ def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(tmp_path: Pa
     (made,) = parents.keys() - {kept.info.run_id}
     assert parents == {kept.info.run_id: deleted.info.run_id, made: sweep.parent.info.run_id}
     assert sweep.statuses() == ["FINISHED", "FINISHED"]
-    last = run_hcr(*command, cwd=tmp_path)
+    last = hcr(*command)
     assert (last.returncode, last.stderr) == (0, "")
     assert "deleted" not in last.stdout
     assert Sweep(tmp_path).parent.data.tags["hcr.key"] == key
