@@ -38,7 +38,9 @@ class TrainingConfig(Settings):
     ]
     average_decay: Annotated[
         Annotated[float, Field(gt=0, lt=1)] | None,
-        Field(description="decay per step of the weight average, which is then used; null: no average"),
+        Field(
+            description="decay per step of the weights' moving average (EMA), which is validated and kept; null: none"
+        ),
     ]
     precision: Annotated[
         Literal["float32", "bfloat16"],
@@ -75,7 +77,10 @@ def available_cores() -> int:
 
 
 def has_bfloat16() -> bool:
-    """True if this CPU has bfloat16 instructions (AVX512-BF16 or AMX); without, bfloat16 is far slower than float32."""
+    """True if this CPU has bfloat16 instructions (AVX512-BF16 or AMX).
+
+    On other CPUs bfloat16 is far slower than float32.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux: unknown

@@ -74,8 +74,8 @@ def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, s
                 part[chosen] = k
         except ValueError as error:
             raise DataError(
-                f"split: expected at least {num_parts} images of some class, to split by groups,"
-                f" got at most {np.bincount(labels).max()} of a class ({one_line(error)})"
+                f"split: expected a class with at least {num_parts} images to split by groups, and the largest has"
+                f" {np.bincount(labels).max()} ({one_line(error)})"
             ) from error
     return part
 

@@ -133,7 +133,9 @@ def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
 def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices]) -> None:
     for name, part in parts.items():
         if len(part) == 0:
-            raise DataError(f"split: {name} is empty; expected at least one image of {len(data.labels)}")
+            raise DataError(
+                f"split: {name} gets none of the {len(data.labels)} images; add images, or choose other fractions"
+            )
     present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
     if not present.all():
         absent, in_all = np.flatnonzero(~present), np.bincount(data.labels, minlength=dataset.num_classes)

@@ -50,7 +50,9 @@ class Axis:
         if self.kind == "choice":
             return self.choices
         if self.step is None:
-            raise ConfigError(f"{self.key}: expected values to try, such as 1,2,3, got an interval")
+            raise ConfigError(
+                f"{self.key}: expected a list such as 1,2,3 or range(1,4), got an interval, which only a search can use"
+            )
         assert self.low is not None and self.high is not None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
         if count > MOST_VALUES:

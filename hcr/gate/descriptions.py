@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -77,6 +77,17 @@ def commented(text: str, comments: Mapping[str, str]) -> str:
                 line = f"{found['set']}  # {comments[found['key']]}"
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def with_choices(text: str, choices: Mapping[str, Sequence[str]]) -> str:
+    """A defaults list with the choices of each group listed in its comment."""
+
+    def listed(found: re.Match[str]) -> str:
+        names = choices.get(found["group"], ())
+        return f"{found['entry']}# {', '.join(names)}{found['rest'] or ''}" if names else found[0]
+
+    entry = r"(?P<entry>  - (?P<group>\w+): (?!null)\w+ +)# (?P<names>[\w, ]+)(?P<rest>;.*)?$"
+    return re.sub(entry, listed, text, flags=re.MULTILINE)
 
 
 def key_help(words_given: list[str], keys: Keys) -> str:

@@ -193,7 +193,9 @@ def space_of(
         if axis.key.partition(".")[0] in OF_ALL_RUNS:
             raise ConfigError(f"{axis.key}: expected one value for all runs of a sweep, got several")
         if axis.key in [other.key for other in axes[:i]]:
-            raise ConfigError(f"{axis.key}: is given several values twice; expected one list")
+            raise ConfigError(
+                f"{axis.key}: given twice with several values; write all of them once, such as {axis.key}=1,2,3"
+            )
     composed = [
         axis.key
         for axis, override in zip(axes, overrides, strict=True)

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from hcr.config.errors import ConfigError
 from hcr.config.settings import Settings, choose, fields_of, is_group
 from hcr.config.words import Expected
-from hcr.gate.descriptions import commented, comments_of, group_of, is_global, kind_of, own_names
+from hcr.gate.descriptions import commented, comments_of, group_of, is_global, kind_of, own_names, with_choices
 from hcr.gate.run_config import CHOICES, MONITORS, RunConfig, config_hints
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -29,10 +29,11 @@ INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${model.depth}
 OF_HYDRA = {"defaults": {"type": "array", "description": "Hydra's defaults list: the files that this one extends"}}
 
 
-def schema_of(what: str | None = None) -> dict[str, Any]:
+def schema_of(what: str | None = None, *, own: bool = False) -> dict[str, Any]:
     """The JSON Schema (draft 7) of a whole config, of the files of a group, or of one part.
 
     Args:
+        own: leave out the parts of installed packages.
         what: None, GROUP, or GROUP/NAME.
 
     Raises:
@@ -40,11 +41,11 @@ def schema_of(what: str | None = None) -> dict[str, Any]:
     """
     head = {"$schema": DRAFT, "title": f"hcr: {what or 'config'}"}
     if what is None:
-        return head | _whole()
+        return head | _whole(own)
     group, _, name = what.partition("/")
     choose(config_groups(), group, key="schema")
     if not name:
-        return head | _group(group)
+        return head | _group(group, own)
     if group not in CHOICES:
         raise ConfigError(f"schema: {group} has one kind of settings; write hcr schema {group}")
     _, table = CHOICES[group]
@@ -64,7 +65,7 @@ def write(root: Path) -> None:
     """
     places: dict[Path, str | None] = {root: None} | {root / group: group for group in config_groups()}
     for folder, what in places.items():
-        text = json.dumps(schema_of(what), indent=1, ensure_ascii=False)
+        text = json.dumps(schema_of(what, own=True), indent=1, ensure_ascii=False)
         (folder / FILE).write_text(text + "\n", encoding="utf-8")
     for file in sorted(root.rglob("*.yaml")):
         text, group = file.read_text(encoding="utf-8"), group_of(file, root)
@@ -72,6 +73,11 @@ def write(root: Path) -> None:
         text = _with_modeline(text, f"../{FILE}" if whole and group else FILE)
         if not is_global(text):
             text = commented(text, comments_of(group, _values(file)))
+        if not group:
+            folders = (folder for folder in root.iterdir() if folder.is_dir())
+            text = with_choices(
+                text, {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+            )
         file.write_text(text, encoding="utf-8")
 
 
@@ -93,24 +99,24 @@ def _values(file: Path) -> dict[str, Any]:
     return merged | {str(key): value for key, value in raw.items()}
 
 
-def _whole() -> dict[str, Any]:
+def _whole(own: bool) -> dict[str, Any]:
     values = {name: field for name, field in fields_of(RunConfig).items() if not is_group(field.annotation)}
-    own = RunConfig.model_json_schema(by_alias=True)["properties"]
-    properties = {name: _property(own[name], field) for name, field in values.items()}
+    made = RunConfig.model_json_schema(by_alias=True)["properties"]
+    properties = {name: _property(made[name], field) for name, field in values.items()}
     properties["monitor"] |= {"enum": list(MONITORS)}
-    properties |= {group: _group(group) for group in config_groups()}
+    properties |= {group: _group(group, own) for group in config_groups()}
     properties |= OF_HYDRA | {"hydra": {"type": "object", "description": "Hydra's own settings"}}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _group(group: str) -> dict[str, Any]:
+def _group(group: str, own: bool) -> dict[str, Any]:
     """The schema of any file of a group; a file that names no part may have the keys of all."""
     if group not in CHOICES:
         kind = kind_of(group, {})
         assert kind is not None
         return _settings(kind)
     selector, table = CHOICES[group]
-    parts = {name: _settings(table[name]) for name in own_names(group)}
+    parts = {name: _settings(table[name]) for name in (own_names(group) if own else table)}
     every: dict[str, Any] = {}
     for part in parts.values():
         every |= {key: {"description": value.get("description", "")} for key, value in part["properties"].items()}

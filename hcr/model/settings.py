@@ -14,7 +14,7 @@ def pin_keras_settings() -> None:
     backend = keras.config.backend()
     if backend != "tensorflow":
         raise ConfigError(
-            f"KERAS_BACKEND: expected tensorflow, got {backend}, which Keras was imported with; import hcr before keras"
+            f"KERAS_BACKEND: expected tensorflow, got {backend}: Keras was imported before hcr; import hcr first"
         )
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")

@@ -52,16 +52,16 @@ def _train_many(checked: Checked, overrides: list[str], again: str) -> int:
     space, base = checked.space, checked.configs[0]
     assert space is not None
     fingerprints = Fingerprints()
-    plan, samples = plan_of(checked, overrides, fingerprints)
+    plan, configs = plan_of(checked, overrides, fingerprints)
     if base.check_only:
         from hcr.sweep.preview import print_plan
 
         with stopping.recording():  # a stop signal must end processes and remove a folder
-            print_plan(plan, space.sweep, samples, fingerprints)
+            print_plan(plan, space.sweep, configs, fingerprints)
         return 0
     try:
         with stopping.recording():
-            result = run_sweep(plan, space.sweep, space.launcher, base.tracking, samples, fingerprints, again=again)
+            result = run_sweep(plan, space.sweep, space.launcher, base.tracking, configs, fingerprints, again=again)
             stopping.check()
     except BaseException:
         if not stopping.is_requested():

@@ -83,7 +83,7 @@ def plan_confirmation(ledger: Ledger, plan: Plan, sweep: SweepConfig) -> list[Ru
     board = board_of(plan, ledger.candidates, allow_incomplete=sweep.allow_incomplete)
     if board is None or (board.is_incomplete and not sweep.allow_incomplete):
         return []
-    return [ledger.stand(planned) for planned in confirming_runs(plan, board, ledger.candidates, sweep.confirm)]
+    return [ledger.add(planned) for planned in confirming_runs(plan, board, ledger.candidates, sweep.confirm)]
 
 
 def confirmation(plan: Plan, runs: Sequence[Run], score: Callable[[Run], float]) -> Confirmation | None:

@@ -121,7 +121,7 @@ class Ledger:
             else:
                 self._own[number] = header
 
-    def stand(self, planned: PlannedRun) -> Run:
+    def add(self, planned: PlannedRun) -> Run:
         """Add a planned run to the ledger, in the state that earlier commands left it in.
 
         Its trial's journal is read first, then its own run's, then those of finished runs with the same fingerprint,

@@ -64,7 +64,7 @@ def print_plan(
             if not plan.is_search:
                 deleted = deleted_runs(plan.uri)
                 ledger = Ledger(plan, sweep_folder(plan), fingerprints, deleted=deleted, retry_failed=False)
-                left = [run for run in map(ledger.stand, plan.runs) if run.is_left]
+                left = [run for run in map(ledger.add, plan.runs) if run.is_left]
                 summary = counts(ledger, len(left), is_search=False)
             sizes = check_models(local, scratch, plan, configs, stopping.check)
             speeds = _calibrate(local, scratch, plan, configs, sizes)

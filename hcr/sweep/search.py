@@ -68,7 +68,7 @@ class Grid:
     prunes = False
 
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
-        runs = [ledger.stand(planned) for planned in plan.runs]
+        runs = [ledger.add(planned) for planned in plan.runs]
         self._runs = iter([run for run in runs if run.state == "new"])
 
     def next(self) -> Run | None:
@@ -234,7 +234,7 @@ class Search:
             overrides = tuple(f"{key}={written(value)}" for key, value in values.items())
             return self._ledger.refuse(self._planned(number, values, overrides, self._plan.seed, {}), one_line(error))
         config = frozen_config(asked.cfg, self._space, self._plan.threads)
-        return self._ledger.stand(self._planned(number, values, asked.overrides, asked.cfg.seed, config))
+        return self._ledger.add(self._planned(number, values, asked.overrides, asked.cfg.seed, config))
 
     def _planned(
         self, number: int, values: dict[str, Any], overrides: tuple[str, ...], seed: int, config: dict[str, Any]

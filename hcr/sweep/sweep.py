@@ -75,19 +75,19 @@ def run_sweep(
     sweep: SweepConfig,
     launcher: LauncherConfig,
     tracking: TrackingConfig,
-    samples: Sequence[RunConfig],
+    configs: Sequence[RunConfig],
     fingerprints: Fingerprints,
     *,
     again: str = "the same command",
 ) -> SweepResult:
-    """Train the missing runs under one parent run, and record the leaderboard.
+    """Train the runs that are left under one parent run, and record the leaderboard.
 
     Args:
         plan: of this command; an earlier command's plan takes precedence (see `_resumed`).
         sweep: settings of this command, such as time limits.
         launcher: where the trials run.
         tracking: the store.
-        samples: configs of the runs: of a grid all, of a search some at the edges of its space.
+        configs: of the runs: of a grid all, of a search some at the edges of its space.
         fingerprints: of the runs; they cache the digests of the data.
         again: the command that resumes the sweep, in words.
 
@@ -110,15 +110,15 @@ def run_sweep(
             """Runs that the same command would still train, including those that confirm the best points."""
             return source.num_to_ask() + sum(run.is_left for run in ledger.all)
 
-        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # adds them to the ledger
+        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # of a sweep that was complete
         plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
 
         # Check that models can be built; start the workers and the uploader's thread.
-        local = stack.enter_context(contextlib.closing(Local(folder / "local", plan.workers or 1, cfg=samples[0])))
+        local = stack.enter_context(contextlib.closing(Local(folder / "local", plan.workers or 1, cfg=configs[0])))
         uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow while Keras is imported
-        configs = [*ledger.new_configs(), *(samples if plan.is_search else [])]
-        check_models(local, folder, plan, configs, partial(_check_signals, uploader))
-        workers = workers_of(launcher, local, folder, samples, plan.threads)
+        to_build = [*ledger.new_configs(), *(configs if plan.is_search else [])]
+        check_models(local, folder, plan, to_build, partial(_check_signals, uploader))
+        workers = workers_of(launcher, local, folder, configs, plan.threads)
         stack.callback(workers.close)
         write_plan(folder, plan)
 
@@ -146,7 +146,7 @@ def run_sweep(
                 screen.total = total + len(confirming)
                 dispatcher.run([run for run in confirming if run.is_left], on_ended)
 
-                # Add to ended runs. Drain first: a run that is being uploaded cannot be changed.
+                # Score, rank and draw the runs that have ended. Drain first: a run that is being uploaded cannot be changed.
                 uploader.drain()
                 score = partial(_score, local, folder, uploader)
                 confirmed = confirmation(plan, confirming, score)
@@ -297,7 +297,7 @@ def _score(local: Local, folder: Path, uploader: Uploader, run: Run) -> float:
 
 
 def _score_missing(run: Run, score: Callable[[Run], float]) -> None:
-    """Score a reused run on test if `score_test=true` and it has no score; it counts as a look at test."""
+    """Score a finished run on test if `score_test=true` and it has no score; it counts as a look at test."""
     is_asked = run.outcome is not None and run.planned.cfg.score_test
     if is_asked and run.folder is not None and test_accuracy(run.folder) is None:
         score(run)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from hcr.commands.completion import SCRIPTS, answer_bash, candidates, split_line
 from hcr.commands.suggest import Suggestions
 from hcr.gate.compose import Composer, compose
+from hcr.gate.descriptions import own_names
 from hcr.gate.run_config import flatten
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import run_labels
@@ -102,7 +103,7 @@ def test_bash_is_answered_in_its_own_terms(shell_env: dict[str, str], tmp_path: 
     for line, reply in [
         ("hcr tr", ["train "]),
         ("hcr train mod", ["model.", "model="]),
-        ("hcr train model=", ["cnn ", "keras_convnet ", "lenet5 ", "mlp ", "resnet "]),
+        ("hcr train model=", [f"{name} " for name in own_names("model")]),
         ("hcr train model.de", ["model.depth=", "model.dense_units="]),
         ("hcr train model.pooling=", ["max ", "average ", "none "]),
         ("hcr train --c", ["--cfg ", "--config-dir ", "--config-name "]),

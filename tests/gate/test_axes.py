@@ -60,7 +60,7 @@ def test_intervals_are_spaces_to_search(text: str, kind: str, low: float, high: 
     found = axis(text)
     assert (found.kind, found.low, found.high, found.log, found.is_discrete) == (kind, low, high, log, False)
     assert found.contains(low) and found.contains(high) and not found.contains(high * 2)
-    with pytest.raises(ConfigError, match="a: expected values to try"):
+    with pytest.raises(ConfigError, match="a: expected a list such as 1,2,3"):
         found.values()
 
 

@@ -153,7 +153,7 @@ def test_a_multirun_over_a_group_composes_each_choice() -> None:
         (["model=cnn,vgg"], ["model: no 'vgg' here", "in the combination model=vgg"]),
         (["tracking.experiment_name=a,b"], ["tracking.experiment_name: expected one value", "got several"]),
         (["launcher.workers=1,2"], ["launcher.workers: expected one value for all runs of a sweep"]),
-        (["seed=1,2", "seed=3,4"], ["seed: is given several values twice"]),
+        (["seed=1,2", "seed=3,4"], ["seed: given twice with several values"]),
         (["check_only=true,false"], ["check_only: expected one value for all runs of a sweep"]),
         (["monitor=val/loss,test/loss"], ["monitor: ", "in the combination monitor=test/loss"]),
         (["+model.widht=1,2"], ["model.widht: unknown key", "in the combination +model.widht=1"]),

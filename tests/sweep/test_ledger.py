@@ -30,7 +30,7 @@ def opened(plan: Plan, tmp_path: Path) -> Callable[..., Ledger]:
     def open_ledger(made: Plan = plan, deleted: tuple[str, ...] = (), *, retry_failed: bool = False) -> Ledger:
         ledger = Ledger(made, tmp_path, Fingerprints(), deleted=deleted, retry_failed=retry_failed)
         for planned in made.runs:
-            ledger.stand(planned)
+            ledger.add(planned)
         return ledger
 
     return open_ledger

@@ -363,7 +363,7 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
     assert not (tmp_path / "output" / "sweeps").exists()
     for overrides, told in (
         (["launcher.workers=99"], "hcr: launcher.workers: expected at most"),
-        (["model.depth=1,9"], "hcr: model.depth: is given several values twice"),
+        (["model.depth=1,9"], "hcr: model.depth: given twice with several values"),
     ):
         done = hcr(*grid, *overrides)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
