@@ -146,7 +146,7 @@ def run_sweep(
                 screen.total = total + len(confirming)
                 dispatcher.run([run for run in confirming if run.is_left], on_ended)
 
-                # Score, rank and draw the runs that have ended. Drain first: a run that is being uploaded cannot be changed.
+                # Score, rank and draw ended runs. Drain first: a run that is being uploaded cannot be changed.
                 uploader.drain()
                 score = partial(_score, local, folder, uploader)
                 confirmed = confirmation(plan, confirming, score)
