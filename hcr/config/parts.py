@@ -15,6 +15,7 @@ heavy packages only in its methods, so that a bad config is refused at once.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -60,6 +61,10 @@ class Parts(Mapping[str, type[P]], Generic[P]):
         kind = _load(point)
         if not (isinstance(kind, type) and issubclass(kind, self._base) and kind is not self._base):
             raise ConfigError(f"{_source(point)}: expected a class under {self._base.__name__}, got {kind!r}")
+        if is_dataclass(kind):
+            raise ConfigError(
+                f"{_source(point)}: expected {kind.__name__} without @dataclass; its annotations declare its settings"
+            )
         if getattr(kind, self._method) is getattr(self._base, self._method):
             raise ConfigError(f"{_source(point)}: expected a method `{self._method}`; {kind.__name__} has none")
         return kind

@@ -170,6 +170,7 @@ def test_the_code_version_follows_their_source(folder: Path) -> None:
         ("no_such_module:Thing", "cannot be imported (ModuleNotFoundError"),
         ("json:loads", "expected a class under Architecture"),
         ("buildless:Buildless", "expected a method `build`"),
+        ("buildless:Decorated", "expected Decorated without @dataclass"),
     ],
 )
 def test_a_package_that_is_wrong_is_named(value: str, told: str, hcr: Hcr, tmp_path: Path) -> None:
@@ -177,7 +178,10 @@ def test_a_package_that_is_wrong_is_named(value: str, told: str, hcr: Hcr, tmp_p
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-package\nVersion: 1\n")
     (tmp_path / "buildless.py").write_text(
-        "from hcr.model.architectures import Architecture\nclass Buildless(Architecture): ...\n"
+        "from dataclasses import dataclass\n"
+        "from hcr.model.architectures import Architecture\n"
+        "class Buildless(Architecture): ...\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Decorated(Architecture):\n    def build(self, x): ...\n"
     )
     (info / "entry_points.txt").write_text(f"[hcr.models]\nbad = {value}\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"

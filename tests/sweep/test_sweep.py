@@ -199,13 +199,11 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
 
 FAULTY = """
 import os, signal, time
-from dataclasses import dataclass
 from pathlib import Path
 
 from hcr.model.optimizers import Optimizer
 
 
-@dataclass(frozen=True, kw_only=True)
 class Faulty(Optimizer):
     fault: str
 
