@@ -73,7 +73,7 @@ ROWS = [
     row("float for int", "model.depth=2.0", "model.depth: expected an integer from 1 to 64, got 2.0"),
     row("bool for int", "model.depth=true", "model.depth: expected an integer from 1 to 64, got True"),
     row("word for float", "model.dropout=high", "model.dropout: expected a number in [0, 1), got 'high'"),
-    row("nan", "model.dropout=nan", "model.dropout: expected a finite number, got nan"),
+    row("nan", "model.dropout=nan", "model.dropout: expected a finite number in [0, 1), got nan"),
     row("int for bool", "model.batch_norm=1", "model.batch_norm: expected true or false, got 1"),
     row(
         "bad list item",

@@ -25,7 +25,7 @@ def load_dataset(cfg: DataFormat) -> Dataset:
             return dataset
     try:
         found = cfg.load()
-    except HcrError:
+    except (HcrError, ImportError):  # of a broken package, which has a message of its own
         raise
     except Exception as error:  # a format from an installed package may raise anything
         raise DataError(f"dataset={cfg.name}: {type(error).__name__}: {one_line(error)}") from error
