@@ -83,7 +83,7 @@ def test_a_run_that_another_process_holds_or_whose_data_changed_is_refused(
     monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     with lock_run(folder), pytest.raises(HcrError, match="another process holds it"):
         scoring.score_test(folder)
-    monkeypatch.setattr(scoring, "_told", lambda folder: ({"tags": {"hcr.dataset_digest": "another"}}, 0))
+    monkeypatch.setattr(scoring, "_header_and_looks", lambda folder: ({"tags": {"hcr.dataset_digest": "another"}}, 0))
     with pytest.raises(HcrError, match="the data changed since it was trained"):
         scoring.score_test(folder)
     assert values_of(folder, "tags", "hcr.test_looks") == []
