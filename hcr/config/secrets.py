@@ -37,9 +37,9 @@ TOKEN = re.compile(
 def redact(text: str) -> str:
     """Redact secrets in the text of a user or a library: `http://me:secret@host` becomes `http://me:***@host`.
 
-    Redacts passwords in URLs, values after names such as `api_key`, and tokens recognized by their shape. A value of 6
-    or more characters is hidden: in quotes, in brackets, after a colon up to the end of the line or the next comma, or
-    one shell word (`TOKEN=...`).
+    Redacts passwords in URLs, tokens recognized by their shape, and values of 6 or more characters after names such as
+    `api_key`. A value is the text in quotes or brackets, the text after a colon up to the end of the line or the next
+    comma, or one shell word (`TOKEN=...`).
     """
     text = PASSWORD.sub(r"\1***@", text)
     return TOKEN.sub(HIDDEN, KEYED.sub(_without_value, text))

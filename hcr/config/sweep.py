@@ -57,8 +57,8 @@ class SweepConfig(Settings):
             raise ConfigError(f"sweep.n_trials: expected a number of points with sampler={self.sampler}, got null")
         if not self.is_search and self.n_trials is not None:
             raise ConfigError(
-                f"sweep.n_trials: expected null with sampler=grid, which runs every point, got {self.n_trials};"
-                " sweep.sample draws some of them, sweep.sampler=tpe searches"
+                f"sweep.n_trials: expected null with sampler=grid, got {self.n_trials}; a grid runs every point: set"
+                f" sweep.sample={self.n_trials} to draw {self.n_trials} of them, or sweep.sampler=tpe to search"
             )
         if self.is_search and self.design != "full":
             raise ConfigError(f"sweep.design: expected full with sampler={self.sampler}, got {self.design}")
