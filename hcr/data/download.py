@@ -62,7 +62,7 @@ def download(
             f"{shown_url(url)}: the SHA-256 of the file differs from dataset.sha256; the file was deleted"
         ) from error
     except OSError as error:
-        raise DataError(f"{file.parent}: expected a folder to download into ({one_line(error)})") from error
+        raise DataError(f"{file.parent}: the download cannot be written here ({one_line(error)})") from error
 
 
 def shown_url(url: str) -> str:

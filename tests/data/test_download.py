@@ -175,7 +175,7 @@ def test_no_server_at_all_is_told_at_once(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(DataError, match=f"^{tmp_path / 'cache'}: expected a folder to download into"):
+    with pytest.raises(DataError, match=f"^{tmp_path / 'cache'}: the download cannot be written here"):
         fetch(server.url("good"), tmp_path / "cache" / "small.npz")
 
 
