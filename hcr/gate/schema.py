@@ -33,8 +33,8 @@ def schema_of(what: str | None = None, *, own: bool = False) -> dict[str, Any]:
     """The JSON Schema (draft 7) of a whole config, of the files of a group, or of one part.
 
     Args:
-        own: leave out the parts of installed packages.
-        what: None, GROUP, or GROUP/NAME.
+        what: None for the whole config, GROUP for its files, GROUP/NAME for one part.
+        own: True for hcr's own parts only, without those that other packages add.
 
     Raises:
         ConfigError: there is no such group, or no such part.
