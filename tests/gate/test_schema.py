@@ -14,6 +14,7 @@ from hcr.config.errors import ConfigError
 from hcr.gate.compose import compose
 from hcr.gate.run_config import to_dict
 from hcr.gate.schema import FILE, MODELINE, config_groups, schema_of, write
+from hcr.verbs import VERBS
 
 CONF = Path(str(files("hcr.conf")))
 YAML = sorted(CONF.rglob("*.yaml"), key=str)
@@ -96,6 +97,8 @@ def test_what_has_no_schema_is_refused(what: str, told: str) -> None:
     assert str(refused.value).startswith(told)
 
 
-def test_every_group_has_a_schema() -> None:
+def test_every_group_has_a_schema_and_the_tab_key_offers_it() -> None:
+    assert set(VERBS["schema"].words) == set(config_groups())
     for group in config_groups():
         Draft7Validator.check_schema(schema_of(group))
+        assert [*Draft7Validator(schema_of(group)).iter_errors("no group of settings")], group

@@ -82,9 +82,14 @@ class DataFormat(Settings):
 
         from hcr.data.dataset import make_dataset
 
-        arrays = (None if values is None else np.asarray(values) for values in (is_test, groups))
-        is_test, groups = arrays
-        return make_dataset(np.asarray(images), np.asarray(labels), is_test, self, f"dataset={self.name}", groups)
+        return make_dataset(
+            np.asarray(images),
+            np.asarray(labels),
+            None if is_test is None else np.asarray(is_test),
+            self,
+            f"dataset={self.name}",
+            None if groups is None else np.asarray(groups),
+        )
 
 
 FORMATS = Parts(__name__, DataFormat, "hcr.formats", "load")
