@@ -76,6 +76,11 @@ def without_secrets(value: Any, name: str = "") -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
+def shown(key: str, value: object) -> str:
+    """`repr(value)` for a message, without secrets: by the name of `key`, or of a key inside `value`."""
+    return repr(without_secrets(value, key))
+
+
 def override_without_secrets(override: str) -> str:
     """An override with its secrets redacted, such as `tags.api_key=<hidden>`."""
     key, equals, value = override.partition("=")

@@ -7,10 +7,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from hcr.config.errors import ConfigError
-from hcr.config.secrets import without_secrets
-from hcr.config.spelling import did_you_mean, key_meant
+from hcr.config.secrets import shown
+from hcr.config.spelling import key_meant
 from hcr.config.text import is_recordable
-from hcr.config.words import mismatch, words
+from hcr.config.words import mismatch, no_such, words
 
 T = TypeVar("T")
 
@@ -118,9 +118,7 @@ def choose(table: Mapping[str, T], name: object, *, key: str) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ConfigError(
-        f"{key}: no {shown(key, name)} here{did_you_mean(str(name), table)} (one of {', '.join(sorted(table))})"
-    )
+    raise no_such(name, table, key)
 
 
 def expected(what: str, key: str, value: object) -> ConfigError:
@@ -132,11 +130,6 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """The message for an unknown key; `known` are the keys of its group."""
     meant = key_meant(key, known)
     return f"{key}: unknown key" + ("" if meant is None else f"; did you mean {meant!r}?")
-
-
-def shown(key: str, value: object) -> str:
-    """`value` as quoted in a message, with secrets redacted by `key` and by the keys inside `value`."""
-    return repr(without_secrets(value, key))
 
 
 def join(parent: str, name: str) -> str:

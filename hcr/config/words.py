@@ -1,7 +1,7 @@
 """Annotations in words: the values that a key accepts, and the error for a value that it does not accept."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from hcr.config.errors import ConfigError
-from hcr.config.secrets import without_secrets
+from hcr.config.secrets import shown
 from hcr.config.spelling import did_you_mean
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -62,10 +62,7 @@ def mismatch(hint: Any, value: object, key: str) -> ConfigError:
         if len(alike) == 1 and (isinstance(value, list | tuple | Mapping) or get_origin(alike[0]) is Literal):
             return mismatch(alike[0], value, key)
     elif origin is Literal and isinstance(value, str):
-        names = get_args(plain)
-        return ConfigError(
-            f"{key}: no {_shown(key, value)} here{did_you_mean(value, names)} (one of {', '.join(sorted(names))})"
-        )
+        return no_such(value, get_args(plain), key)
     elif origin is tuple and isinstance(value, list | tuple):
         item_hint = get_args(plain)[0]
         for i, item in enumerate(value):
@@ -82,7 +79,13 @@ def mismatch(hint: Any, value: object, key: str) -> ConfigError:
         what = what.replace("a number", "a finite number", 1)
     takes_text = plain is str or any(unpacked(arm)[0] is str for arm in get_args(plain))
     remedy = "; for the text null, write 'null'" if value is None and takes_text else ""
-    return ConfigError(f"{key}: expected {what}, got {_shown(key, value)}{remedy}")
+    return ConfigError(f"{key}: expected {what}, got {shown(key, value)}{remedy}")
+
+
+def no_such(name: object, names: Iterable[str], key: str) -> ConfigError:
+    """The error for a `name` that is none of `names`; it offers the nearest."""
+    known = sorted(names)
+    return ConfigError(f"{key}: no {shown(key, name)} here{did_you_mean(str(name), known)} (one of {', '.join(known)})")
 
 
 def accepts(hint: Any, value: object) -> bool:
@@ -152,7 +155,3 @@ def _looks_like(hint: Any, value: object) -> bool:
     if plain is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is plain
-
-
-def _shown(key: str, value: object) -> str:
-    return repr(without_secrets(value, key))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.settings import shown
+from hcr.config.secrets import shown
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hcr.config.errors import ConfigError
-from hcr.config.settings import expected, shown
+from hcr.config.secrets import shown
+from hcr.config.settings import expected
 from hcr.gate.as_written import quote_text
 from hcr.gate.explaining import explain, keys_behind
 from hcr.gate.hydra_node import check_engines, check_hydra_node

@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.secrets import is_secret_name, override_without_secrets
-from hcr.config.settings import is_group, shown, unknown_key
+from hcr.config.secrets import is_secret_name, override_without_secrets, shown
+from hcr.config.settings import is_group, unknown_key
 from hcr.config.spelling import did_you_mean
 from hcr.gate.hydra_node import ENGINES, engine_refusal
 from hcr.gate.keys import Keys

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
-from hcr.config.settings import join, shown, unknown_key
+from hcr.config.secrets import shown
+from hcr.config.settings import join, unknown_key
 
 # The allowed values of the keys that Hydra or `dictConfig` would import.
 ALLOWED: Mapping[str, frozenset[str]] = {

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.launcher import LAUNCHERS, LauncherConfig
 from hcr.config.parts import Parts
-from hcr.config.secrets import is_secret_name, without_secrets
+from hcr.config.secrets import is_secret_name, shown, without_secrets
 from hcr.config.settings import (
     Settings,
     annotation_of,
@@ -25,7 +25,6 @@ from hcr.config.settings import (
     fields_of,
     join,
     names_of,
-    shown,
 )
 from hcr.config.sweep import SweepConfig
 from hcr.config.tracking import TrackingConfig
