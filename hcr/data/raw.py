@@ -54,8 +54,10 @@ class Raw:
         parts: at least one; either all have groups or none.
         class_names: one per class, in label order, if the files name the classes; labels are then whole numbers from 0.
         notes: what the reader decided that a user should know, one line each.
+        skips_broken: True to go on without pictures that cannot be read, which are counted.
     """
 
     parts: tuple[RawPart, ...]
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    skips_broken: bool = False

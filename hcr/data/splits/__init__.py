@@ -33,6 +33,10 @@ class Split(Part):
             ConfigError: the data set lacks what the split needs.
         """
 
+    def resolved(self, dataset: "DataFormat") -> "Split":
+        """The split to record, by what the data set has; itself, but for `split=auto`."""
+        return self
+
     def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
         """The indices of training, validation and test images, in any order.
 
