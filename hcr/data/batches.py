@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 from hcr.config.errors import DataError
 from hcr.data.pictures import Decoded, decode_batch
@@ -66,7 +67,7 @@ class Advance:
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total
         self._start = time.monotonic()
-        self._bar: "object | None" = None
+        self._bar: Any = None
 
     def __call__(self, done: int) -> None:
         """Set the number of images done."""
@@ -74,7 +75,7 @@ class Advance:
             if time.monotonic() - self._start < LONG_S or not sys.stderr.isatty():
                 return
             self._begin()
-        self._bar.update(self._task, completed=done)  # type: ignore[attr-defined]
+        self._bar.update(self._task, completed=done)
 
     def _begin(self) -> None:
         from rich.console import Console
@@ -89,7 +90,7 @@ class Advance:
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
-            self._bar.stop()  # type: ignore[attr-defined]
+            self._bar.stop()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The cache of prepared data sets, memory-mapped and shared by all processes of a machine.
 
-    <user's cache>/hcr/prepared/<place>/    place: digest of path and settings; a link for a config whose nulls are filled
+    <user's cache>/hcr/prepared/<place>/    place: digest of path and settings; a link if their nulls were filled
         lock                                held (flock) while a process prepares
         <stamp>/                            stamp: digest of the sources' names, sizes and times, and of the code
             images.npy labels.npy ... dataset.json

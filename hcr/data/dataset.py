@@ -101,22 +101,22 @@ def assemble(raw: Raw, cfg: DataFormat, source: str, work: Path | None = None) -
     labels, names, label_notes = _labels(raw, rows, cfg, source)
     groups = _groups(raw, rows, source)
     sides = np.concatenate([np.full(_count(part), part.side) for part in raw.parts])[rows]
-    is_test, is_val = (
-        sides == side if any(part.side == side for part in raw.parts) else None for side in ("test", "val")
-    )
+    is_test, is_val = (_on_side(raw, sides, side) for side in ("test", "val"))
     order = canonical_order(sources.hashes, labels, is_test, groups, is_val)
     if cfg.limit is not None:
         order = order[_limited(labels[order], None if is_test is None else is_test[order], len(names), cfg, source)]
-    beside = [None if array is None else array[order] for array in (labels, is_test, groups, is_val)]
+    ordered_test, ordered_groups, ordered_val = (
+        None if array is None else array[order] for array in (is_test, groups, is_val)
+    )
     images = _in_order(sources.prepared, order, work / "images.npy")
     return Dataset(
         images=images,
         labels=labels[order],
-        is_test=beside[1],
-        groups=beside[2],
-        is_val=beside[3],
+        is_test=ordered_test,
+        groups=ordered_groups,
+        is_val=ordered_val,
         hashes=sources.hashes[order],
-        digest=_digest(sources, order, beside),
+        digest=_digest(sources, order, [labels[order], ordered_test, ordered_groups, ordered_val]),
         class_names=names,
         source=source,
         sizes=None if sources.sizes is None else sources.sizes[order],
@@ -160,6 +160,10 @@ def share_out(total: int, sizes: NDArray[np.intp], *, num_needed: int = 0) -> ND
         else:
             counts[np.argmin(np.where(counts > least, wanting, np.inf))] -= 1
     return counts
+
+
+def _on_side(raw: Raw, sides: NDArray[np.str_], side: str) -> NDArray[np.bool_] | None:
+    return np.asarray(sides == side) if any(part.side == side for part in raw.parts) else None
 
 
 def _count(part: RawPart) -> int:
@@ -214,7 +218,6 @@ def _in_order(images: Images, order: NDArray[np.intp], file: Path) -> Images:
     ordered = new_images(file, (len(order), *images.shape[1:]))
     for start in range(0, len(order), COPIED):
         ordered[start : start + COPIED] = images[order[start : start + COPIED]]
-    ordered.flush()
     return ordered
 
 
@@ -223,10 +226,10 @@ def _digest(sources: Sources, order: NDArray[np.intp], beside: Sequence[NDArray[
     if sources.images is not None:
         sha = hashlib.sha256(repr((len(order), *sources.images.shape[1:])).encode())
         for start in range(0, len(order), COPIED):
-            sha.update(np.ascontiguousarray(sources.images[order[start : start + COPIED]]))
+            sha.update(np.ascontiguousarray(sources.images[order[start : start + COPIED]]).data)
     else:
         sha = hashlib.sha256(repr((len(order), sources.channels)).encode())
-        sha.update(np.ascontiguousarray(sources.hashes[order]))
+        sha.update(np.ascontiguousarray(sources.hashes[order]).data)
         if sources.sizes is not None:
             sha.update(sources.sizes[order].astype("<i8").tobytes())
         else:

@@ -93,7 +93,8 @@ def _flat(labels: Array, num_images: int, cfg: DataFormat, source: str, name: st
     if labels.shape in ((num_images, 1), (1, num_images)):
         labels = labels.reshape(num_images)
     elif _is_one_hot(labels, num_images, cfg.num_classes):
-        return labels.argmax(axis=1).astype(np.int64)
+        classes: Labels = labels.argmax(axis=1).astype(np.int64)
+        return classes
     if labels.ndim != 1:
         raise DataError(
             f"{source}: expected one label per image, got `{name}` of shape {labels.shape} for {num_images} images"
@@ -136,9 +137,7 @@ def _sorted_names(texts: list[str], is_text: bool, cfg: DataFormat, source: str)
     return names, classes
 
 
-def _of_declared(
-    stored: Array, texts: list[str], names: tuple[str, ...], source: str
-) -> tuple[Labels, list[str]]:
+def _of_declared(stored: Array, texts: list[str], names: tuple[str, ...], source: str) -> tuple[Labels, list[str]]:
     """The class of each distinct label, and notes."""
     index = {name: k for k, name in enumerate(names)}
     if all(text in index for text in texts):

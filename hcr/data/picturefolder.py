@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
     names = sorted({item.label for item in listed}, key=natural)
     number = {name: k for k, name in enumerate(names)}
     parts = []
-    for side in ("train", "val", "test"):
+    for side in get_args(Side):
         own = [item for item in listed if item.side == side]
         if own or (side == "train"):
             parts.append(
@@ -77,7 +78,7 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
                     images=[Picture(folder / item.name, str(folder / item.name)) for item in own],
                     labels=np.array([number[item.label] for item in own], np.int64),
                     groups=None if own and own[0].group is None else np.array([item.group for item in own], str),
-                    side=side,  # type: ignore[arg-type]
+                    side=side,
                     names=("pictures", "folders"),
                 )
             )
@@ -168,7 +169,8 @@ def _by_table(folder: Path, pictures: Sequence[File], tables: Sequence[File], cf
         if name not in known:
             near = did_you_mean(name, known) if len(known) < 10_000 else ""
             raise DataError(
-                f"{printable(str(table))}: line {number}: expected a picture of this folder, got {printable(name)!r}{near}"
+                f"{printable(str(table))}: line {number}: expected a picture of this folder, got"
+                f" {printable(name)!r}{near}"
             )
         if name in seen:
             raise DataError(f"{printable(str(table))}: line {number}: {printable(name)!r} is listed twice")
@@ -213,7 +215,9 @@ def _columns(rows: Sequence[Sequence[str]], table: Path) -> tuple[dict[str, int]
     """The position of each known column, and the number of lines before the first picture."""
     header = [cell.strip().lower() for cell in rows[0]]
     named = {
-        name: header.index(found) for name, words in COLUMNS.items() if (found := next((w for w in words if w in header), None))
+        name: header.index(found)
+        for name, words in COLUMNS.items()
+        if (found := next((w for w in words if w in header), None))
     }
     if {"file", "label"} <= named.keys():
         return named, 1

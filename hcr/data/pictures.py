@@ -125,8 +125,8 @@ def decode_batch(
             continue
         gray = image.shape[2] == 1
         rgb = np.repeat(image, 3, axis=2) if gray else image
-        hashes.append(hashlib.sha256(np.ascontiguousarray(image)).digest())
-        hashes_rgb.append(hashlib.sha256(np.ascontiguousarray(rgb)).digest())
+        hashes.append(hashlib.sha256(np.ascontiguousarray(image).data).digest())
+        hashes_rgb.append(hashlib.sha256(np.ascontiguousarray(rgb).data).digest())
         sizes.append(image.shape[:2])
         is_gray.append(gray)
         prepared.append(ready)

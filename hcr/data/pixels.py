@@ -173,7 +173,7 @@ def _rule_of_others(arrays: Mapping[str, Array], source: str) -> str:
     if least >= 0 and most <= 255:
         return "0..255"
     has_16 = any(array.dtype == np.uint16 for array in arrays.values())
-    if least >= 0 and has_16 and WIDE <= most:
+    if least >= 0 and has_16 and most >= WIDE:
         return "0..65535"
     raise _undecided(arrays, source)
 

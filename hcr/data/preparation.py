@@ -78,7 +78,7 @@ def preparation_digest(images: Images, preparation: Preparation) -> str:
     """SHA-256 (hex) of a preparation and of what it made of the images (N, h, w, c), in canonical order."""
     sha = hashlib.sha256(json.dumps([asdict(preparation), list(images.shape)]).encode())
     for start in range(0, len(images), 4_096):
-        sha.update(np.ascontiguousarray(images[start : start + 4_096]))
+        sha.update(np.ascontiguousarray(images[start : start + 4_096]).data)
     return sha.hexdigest()
 
 
@@ -87,7 +87,7 @@ def border_brightness(image: Images) -> float:
     gray = image.mean(axis=-1)
     ring = [gray[..., 0, :], gray[..., -1, :], gray[..., 1:-1, 0], gray[..., 1:-1, -1]]
     bright = sum(int((part >= BRIGHT).sum()) for part in ring)
-    return bright / max(1, sum(part.size for part in ring))
+    return float(bright / max(1, sum(part.size for part in ring)))
 
 
 def spaced(count: int) -> NDArray[np.intp]:
@@ -112,7 +112,7 @@ def _resized(image: Images, size: tuple[int, int]) -> Images:
     if image.shape[:2] == tuple(size):
         return image
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    scaled = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    scaled: Images = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
     return scaled.reshape(*size, image.shape[2])
 
 
@@ -137,7 +137,8 @@ def _padded(image: Images, size: tuple[int, int]) -> Images:
 def _background(image: Images) -> NDArray[np.uint8]:
     """The median of the border, by channel."""
     ring = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    return np.median(ring, axis=0).astype(np.uint8)
+    median: Images = np.median(ring, axis=0).astype(np.uint8)
+    return median
 
 
 def _centered(image: Images, size: tuple[int, int]) -> Images:

@@ -1,4 +1,4 @@
-"""What a data format reads: images and labels as its files hold them, before they are checked, converted and ordered."""
+"""What a data format reads: images and labels as its files hold them, not checked, converted or ordered yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

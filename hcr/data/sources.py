@@ -187,9 +187,7 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     )
 
 
-def _read_headers(
-    pictures: Sequence[Picture], skips_broken: bool
-) -> tuple[list[Header | None], list[tuple[int, str]]]:
+def _read_headers(pictures: Sequence[Picture], skips_broken: bool) -> tuple[list[Header | None], list[tuple[int, str]]]:
     headers: list[Header | None] = []
     broken: list[tuple[int, str]] = []
     with progress("looking at pictures", len(pictures)) as advance:
@@ -266,5 +264,5 @@ def _check_shape(
 
 
 def _hash_each(images: Images) -> NDArray[np.uint8]:
-    digests = b"".join(hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images)
+    digests = b"".join(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images)
     return np.frombuffer(digests, dtype=np.uint8).reshape(len(images), 32)

@@ -188,5 +188,5 @@ def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices
         more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
         raise DataError(
             f"dataset={dataset.name}: expected every class among the training images; there is no"
-            f" {', '.join(named)}{more}; add images of it, or leave it out with dataset.classes or dataset.min_per_class"
+            f" {', '.join(named)}{more}; add images of it, or leave it out (dataset.classes, dataset.min_per_class)"
         )

@@ -67,7 +67,7 @@ def _filled(cfg: RunConfig) -> Any:
     if dataset.min_per_class > 1 and dataset.classes is None:
         changes["classes"] = classes_kept(data, dataset)
     filled = dataset.replace(**changes)
-    if isinstance(dataset, FileFormat):
+    if isinstance(dataset, FileFormat) and isinstance(filled, FileFormat):
         remember_filled(dataset, filled)
     else:
         hold_dataset(filled, data)

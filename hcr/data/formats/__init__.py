@@ -118,9 +118,12 @@ class DataFormat(Settings):
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
         """Height, width, channels of the prepared images, which a model gets; None until the data is read."""
-        size = self.image_size or (None if self.image_shape is None else self.image_shape[:2])
-        channels = {"gray": 1, "rgb": 3}[self.color] if self.color else self.image_shape and self.image_shape[2]
-        return None if size is None or channels is None else (size[0], size[1], channels)
+        size, shape = self.image_size, self.image_shape
+        if shape is None and (size is None or self.color is None):
+            return None
+        height, width = size or (shape or ())[:2]
+        channels = (shape or ())[2] if self.color is None else {"gray": 1, "rgb": 3}[self.color]
+        return height, width, channels
 
     @property
     def kept_classes(self) -> tuple[str, ...] | None:

@@ -32,9 +32,7 @@ class Folder(FileFormat):
             " name such as 'w(\\d+)_'; null: no groups, or the CSV's column",
         ),
     ] = None
-    skip_broken: Annotated[
-        bool, Field(description="true: leave out files that cannot be read, and count them")
-    ] = False
+    skip_broken: Annotated[bool, Field(description="true: leave out files that cannot be read, and count them")] = False
 
     @model_validator(mode="after")
     def _has_a_pattern(self) -> "Folder":

@@ -37,12 +37,15 @@ class Split(Part):
         """The split to record, by what the data set has; itself, but for `split=auto`."""
         return self
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def draw(
+        self, data: "Dataset", seed: int, kept: "NDArray[np.bool_] | None" = None
+    ) -> "tuple[Indices, Indices, Indices]":
         """The indices of training, validation and test images, in any order.
 
         Args:
             data: the whole data set.
             seed: the run's seed.
+            kept: (K,), False for classes whose images are left out afterwards, and may be too few; None: all are kept.
 
         Raises:
             DataError: too few images.
