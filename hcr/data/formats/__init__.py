@@ -25,7 +25,7 @@ LARGEST = 1024  # pixels of a side of a prepared image
 PixelRule = Literal["auto", "0..255", "0..1", "-1..1", "0..65535"]
 
 
-def _with_switch(value: object) -> object:
+def with_switch(value: object) -> object:
     """YAML reads true and false as booleans; the setting's choices are words."""
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -60,7 +60,9 @@ class DataFormat(Settings):
     ] = None
     has_groups: Annotated[
         bool | None,
-        Field(description="true: the data set groups images that belong together, such as by writer; null: as in the data"),
+        Field(
+            description="true: the data set groups images that belong together, such as by writer; null: as in the data"
+        ),
     ] = None
     limit: Annotated[int | None, Field(description="number of images to use, stratified by class; null: all")] = None
     pixels: Annotated[
@@ -68,7 +70,7 @@ class DataFormat(Settings):
     ] = "auto"
     invert: Annotated[
         Literal["auto", "true", "false"],
-        BeforeValidator(_with_switch),
+        BeforeValidator(with_switch),
         Field(description="true: ink is dark on light, so invert; auto: if most border pixels are bright"),
     ] = "auto"
     image_size: Annotated[
@@ -170,12 +172,20 @@ class FileFormat(DataFormat):
     """Base class of the formats that read files; prepared images are kept in a cache.
 
     A download is saved under the name in `files` that `url` ends with, else under the last one.
+
+    Attributes:
+        takes_folders: True if `path`, and a name in `files`, may be a folder.
     """
+
+    takes_folders: ClassVar[bool] = False
 
     path: Annotated[
         str | None,
         Expected("a path or null"),
-        Field(min_length=1, description="the file or folder; null: one of `files` under HCR_DATA_DIR or in the user's cache"),
+        Field(
+            min_length=1,
+            description="the file or folder; null: one of `files` under HCR_DATA_DIR or in the user's cache",
+        ),
     ] = None
     files: Annotated[
         Listing[FileName],
