@@ -41,7 +41,8 @@ MARKS = {
 def find_file(cfg: FileFormat) -> Path:
     """`dataset.path` if given, else the first of `dataset.files` under HCR_DATA_DIR, then in the user's cache.
 
-    A folder is taken where the format takes folders. If none of these exists, `dataset.url` is downloaded.
+    A folder is taken where the format takes folders. If none of these exists, `dataset.url` is downloaded into the
+    cache.
 
     Raises:
         DataError: the file is missing and cannot be downloaded; the message says where to put which file.
