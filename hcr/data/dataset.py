@@ -105,9 +105,9 @@ def assemble(raw: Raw, cfg: DataFormat, source: str, work: Path | None = None) -
     order = canonical_order(sources.hashes, labels, is_test, groups, is_val)
     if cfg.limit is not None:
         order = order[_limited(labels[order], None if is_test is None else is_test[order], len(names), cfg, source)]
-    ordered_test, ordered_groups, ordered_val = (
-        None if array is None else array[order] for array in (is_test, groups, is_val)
-    )
+    ordered_test = None if is_test is None else is_test[order]
+    ordered_val = None if is_val is None else is_val[order]
+    ordered_groups = None if groups is None else groups[order]
     images = _in_order(sources.prepared, order, work / "images.npy")
     return Dataset(
         images=images,
