@@ -73,9 +73,9 @@ def test_axes_of_an_image_are_not_taken_for_images(axes: Any) -> None:
 
 def test_what_is_read_can_be_changed_and_the_data_set_stays(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", BASE)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r").view(np.ndarray)
-    view = ImageView(mapped, np.array([4, 2]))
+    view = ImageView(np.load(tmp_path / "images.npy", mmap_mode="r"), np.array([4, 2]))
     for read in (view[:], view[0], np.asarray(view), next(iter(view))):
+        assert type(read) is np.ndarray
         read[:] = 7
     assert np.array_equal(view[:], BASE[[4, 2]])
 
