@@ -13,8 +13,8 @@ from hcr.data.dataset import Dataset
 from hcr.data.formats import DataFormat
 from hcr.data.labels import Labels
 from hcr.data.loading import load_dataset
-from hcr.data.pixels import Images
 from hcr.data.splits import Split
+from hcr.data.views import AnyImages, ImageView
 
 Indices = NDArray[np.intp]
 
@@ -23,9 +23,12 @@ MOST_NAMED = 5  # classes in a message
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order."""
+    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order.
 
-    images: Images
+    `images[rows]` is an array; `images` itself is a view of the data set, of which nothing is copied before.
+    """
+
+    images: AnyImages
     labels: Labels
     index: Indices
 
@@ -165,13 +168,23 @@ def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
 def _subset(data: Dataset, part: Indices, kept: Indices) -> Subset:
     new = np.full(len(data.class_names), -1, np.int64)
     new[kept] = np.arange(len(kept))
-    return Subset(data.images[part], new[data.labels[part]], part)
+    return Subset(ImageView(data.images, part), new[data.labels[part]], part)
 
 
 def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
     """The number of images of `part` that are also in `train`, whatever their labels."""
-    known = {image_hash.tobytes() for image_hash in data.hashes[train]}
-    return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
+    words = np.ascontiguousarray(data.hashes[:, :8]).view(np.uint64)[:, 0]
+    known = train[np.argsort(words[train])]
+    place, end = (np.searchsorted(words[known], words[part], side) for side in ("left", "right"))
+    found = 0
+    # Each image is compared with the training images whose hash begins alike, until one is equal: the first, as a rule.
+    while len(part):
+        left = place < end
+        part, place, end = part[left], place[left], end[left]
+        same = (data.hashes[part] == data.hashes[known[place]]).all(axis=1)
+        found += int(same.sum())
+        part, place, end = part[~same], place[~same] + 1, end[~same]
+    return found
 
 
 def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices], kept: Indices) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from hcr.data.views import AnyImages
 from hcr.evaluation.canvas import (
     FIRST,
     HEADER,
@@ -53,7 +54,7 @@ class Samples:
     rows: tuple[Images, ...]
 
 
-def samples_info(images: Images, labels: Labels, class_names: Sequence[str]) -> Samples:
+def samples_info(images: AnyImages, labels: Labels, class_names: Sequence[str]) -> Samples:
     """Choose images of each class, evenly spaced through the class, so that the choice depends only on the data.
 
     Args:
@@ -129,7 +130,7 @@ class Predictions:
 
 
 def predictions_info(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
+    images: AnyImages, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
     """Choose NUM_PREDICTIONS random images, in the order of the set; the same indices for sets of equal size.
 
@@ -145,7 +146,7 @@ def predictions_info(
 
 
 def mistakes_info(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
+    images: AnyImages, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
     """Choose the NUM_MISTAKES most confident mistakes, most confident first; arguments as for `predictions_info`."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -154,7 +155,11 @@ def mistakes_info(
 
 
 def _predictions(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str], chosen: NDArray[np.int64]
+    images: AnyImages,
+    labels: Labels,
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+    chosen: NDArray[np.int64],
 ) -> Predictions:
     predicted = probabilities.argmax(axis=1)
     names = picture_names(class_names)

@@ -1,19 +1,24 @@
 """Who is in training, validation and test: everyone once, each class in proportion, decided by the seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hcr.config.errors import DataError
+from hcr.data import splitting
 from hcr.data.dataset import Dataset, make_dataset
 from hcr.data.formats.arrays import Arrays
-from hcr.data.loading import load_dataset
+from hcr.data.loading import hold_dataset, load_dataset
 from hcr.data.splits import Split
 from hcr.data.splits.official import Official
 from hcr.data.splits.stratified import Stratified
 from hcr.data.splitting import Splits, load_splits
+from hcr.data.views import ImageView
 from hcr.gate.compose import compose
 
 STRATIFIED = Stratified(name="stratified", validation=0.1, test=0.2, test_seed=0)
@@ -53,7 +58,7 @@ def test_everyone_is_in_exactly_one_part(split: Split, seed: int) -> None:
     assert np.sort(np.concatenate(parts(splits))).tolist() == list(range(1797))
     data = load_dataset(DIGITS)
     for subset in (splits.train, splits.val, splits.test):
-        assert (subset.images == data.images[subset.index]).all()
+        assert np.array_equal(subset.images, data.images[subset.index])
         assert (subset.labels == data.labels[subset.index]).all()
         assert len(subset) == len(subset.labels)
 
@@ -97,7 +102,7 @@ def test_any_order_of_the_file_gives_the_same_split(tmp_path: Path, split: Split
     mixed = load_splits(small_mat(tmp_path, order, "mixed.mat"), split, 0)
     assert (mixed.dataset_digest, mixed.split_digest) == (usual.dataset_digest, usual.split_digest)
     assert all((a == b).all() for a, b in zip(parts(mixed), parts(usual), strict=True))
-    assert (mixed.train.images == usual.train.images).all()
+    assert np.array_equal(mixed.train.images, usual.train.images)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -188,6 +193,28 @@ def test_images_that_also_stand_in_training_are_counted_to_the_pixel_and_told(tm
     assert (splits.duplicates_test, splits.duplicates_val) == (expected, 0)
     assert splits.warning == f"{expected} of 30 test images are also in training, pixel for pixel"
     assert load_splits(small_mat(tmp_path), OFFICIAL, 0).warning is None
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), max_size=10))
+def test_hashes_that_only_begin_alike_are_not_duplicates(train: list[int], part: list[int]) -> None:
+    pool = np.zeros((6, 32), np.uint8)
+    pool[:, 0], pool[:, 31] = [0, 0, 0, 1, 1, 2], range(6)
+    hashes = pool[np.array(train + part, np.intp)]
+    data = replace(small_data(num_images=6), hashes=hashes)
+    indices = np.arange(len(hashes))
+    found = splitting._count_duplicates(data, indices[len(train) :], indices[: len(train)])
+    assert found == sum(image in train for image in part)
+
+
+def test_nothing_of_the_images_is_copied_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.data.loading._held", [])
+    data = load_dataset(DIGITS)
+    hold_dataset(DIGITS, data)
+    splits = load_splits(DIGITS, STRATIFIED, 0)
+    for subset in (splits.train, splits.val, splits.test):
+        assert isinstance(subset.images, ImageView)
+        assert subset.images.base is data.images
+        assert np.array_equal(subset.images[:5], data.images[subset.index[:5]])
 
 
 def test_duplicates_of_validation_are_counted_apart(tmp_path: Path) -> None:
