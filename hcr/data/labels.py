@@ -103,8 +103,10 @@ def _flat(labels: Array, num_images: int, cfg: DataFormat, source: str, name: st
         raise DataError(
             f"{source}: expected one label per image, got {len(labels)} labels (`{name}`) for {num_images} images"
         )
-    if labels.dtype.kind == "f" and len(labels):
-        check_whole(labels, source, "labels", low=-LARGEST, high=LARGEST)
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        num_classes = cfg.num_classes or len(cfg.class_names or ())
+        low, high = (0, num_classes - 1) if num_classes else (-LARGEST, LARGEST)
+        check_whole(labels, source, "labels", low=low, high=high)
     return labels.astype(np.int64) if labels.dtype.kind in "bf" else labels
 
 
@@ -143,7 +145,7 @@ def _of_declared(stored: Array, texts: list[str], names: tuple[str, ...], source
     if all(text in index for text in texts):
         return np.array([index[text] for text in texts], np.int64), []
     if stored.dtype.kind in TEXT:
-        strangers = [repr(printable(text)) for text in texts if text not in index]
+        strangers = [repr(text) for text in texts if text not in index]
         more = f" and {len(strangers) - SHOWN} more" if strangers[SHOWN:] else ""
         raise DataError(
             f"{source}: expected labels that are names of dataset.class_names, or numbers from 0,"

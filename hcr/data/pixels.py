@@ -56,10 +56,7 @@ def to_pixels(arrays: Mapping[str, Array], cfg: DataFormat, source: str) -> tupl
     if len(shapes) > 1:
         got = " and ".join(f"`{name}` of shape {array.shape}" for name, array in filled.items())
         raise DataError(f"{source}: expected images of one size, got {got}")
-    if cfg.pixels == "auto":
-        rules = _recognised(filled, source)
-    else:
-        rules = dict.fromkeys(filled, str(cfg.pixels))
+    rules = _recognised(filled, source) if cfg.pixels == "auto" else dict.fromkeys(filled, str(cfg.pixels))
     images = [
         _scaled(array, rules[name], name, source) if name in filled else np.zeros((0, *next(iter(shapes))), np.uint8)
         for name, array in shaped.items()
@@ -103,8 +100,6 @@ def _shaped(array: Array, name: str, cfg: DataFormat, source: str) -> Array:
         return array.reshape(len(array), height, width, 1)
     if one == (channels, height, width):
         return np.moveaxis(array, 1, -1)
-    if one == (height * width * channels,):
-        return array.reshape(len(array), height, width, channels)
     raise DataError(
         f"{source}: expected images of {height}x{width}x{channels} (dataset.image_shape), got `{name}`"
         f" of shape {array.shape}{_other_shape(array.shape, cfg.image_shape)}"
@@ -148,14 +143,14 @@ def _other_shape(shape: tuple[int, ...], wanted: Sequence[int]) -> str:
 
 
 def _recognised(arrays: Mapping[str, Array], source: str) -> dict[str, str]:
-    """The rule of each array; floats share one, and so do all others."""
-    floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
-    others = {name: array for name, array in arrays.items() if name not in floats}
-    rules = dict.fromkeys(floats, _rule_of_floats(floats, source)) if floats else {}
-    rules |= dict.fromkeys(others, _rule_of_others(others, source)) if others else {}
+    """The rule of each array; floats share one, and so do whole numbers."""
+    rules = {name: "0..1" for name, array in arrays.items() if array.dtype.kind == "b"}
+    for kinds, rule_of in (("f", _rule_of_floats), ("ui", _rule_of_whole)):
+        own = {name: array for name, array in arrays.items() if array.dtype.kind in kinds}
+        rules |= dict.fromkeys(own, rule_of(own, source)) if own else {}
     brightest = {name: array.max() for name, array in arrays.items()}
     whole = [name for name, rule in rules.items() if rule == "0..255"]
-    is_ink = [name for name, rule in rules.items() if rule == "0..1" and not _has_fractions(arrays[name])]
+    is_ink = [name for name, rule in rules.items() if rule == "0..1" and arrays[name].dtype.kind in "ui"]
     dim = [name for name in whole if float(brightest[name]) == 1] or (is_ink if whole else [])
     if dim and len(arrays) > 1:
         ranges = ", ".join(f"`{name}` from 0 to {_number(most)}" for name, most in brightest.items())
@@ -163,10 +158,7 @@ def _recognised(arrays: Mapping[str, Array], source: str) -> dict[str, str]:
     return rules
 
 
-def _rule_of_others(arrays: Mapping[str, Array], source: str) -> str:
-    """The rule of bool and whole numbers."""
-    if all(array.dtype.kind == "b" for array in arrays.values()):
-        return "0..1"
+def _rule_of_whole(arrays: Mapping[str, Array], source: str) -> str:
     least, most = _range(arrays)
     if least >= 0 and most <= 1 and most > 0:
         return "0..1"
@@ -202,11 +194,11 @@ def _rule_of_floats(arrays: Mapping[str, Array], source: str) -> str:
 
 
 def _undecided(arrays: Mapping[str, Array], source: str) -> DataError:
-    least, most = (np.asarray(end) for end in _range(arrays))
-    fractions = "fractions " if any(map(_has_fractions, arrays.values())) else ""
+    least, most = min(array.min() for array in arrays.values()), max(array.max() for array in arrays.values())
+    fractions = "fractions from " if any(map(_has_fractions, arrays.values())) else ""
     kinds = " ".join(sorted({str(array.dtype) for array in arrays.values()}))
     return DataError(
-        f"{source}: expected pixels from 0 to 255, got {fractions}from {_number(least)} to {_number(most)} ({kinds});"
+        f"{source}: expected pixels from 0 to 255, got {fractions}{_number(least)} to {_number(most)} ({kinds});"
         f" {_remedy(next(iter(arrays.values())), float(least), float(most))}"
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hcr.config.errors import DataError
 from hcr.data import splitting
-from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.dataset import Dataset, of_arrays
 from hcr.data.formats.arrays import Arrays
 from hcr.data.loading import hold_dataset, load_dataset
 from hcr.data.splits import Split
@@ -150,7 +150,7 @@ def test_a_class_with_too_few_images_is_named_with_how_many_the_data_set_has(
     labels = np.repeat([0, 1, 2], [40, 40, of_last])
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
     cfg = DIGITS.replace(num_classes=3, class_names=("a", "b", "c"))
-    data = make_dataset(images, labels, None, cfg, "a file")
+    data = of_arrays(cfg, images, labels)
     with pytest.raises(DataError) as refused:
         STRATIFIED.replace(**fractions).draw(data, 0)
     assert str(refused.value).startswith("split: expected at least 2 images of each class to split into ")
@@ -169,7 +169,7 @@ def small_data(num_images: int) -> Dataset:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (num_images, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(num_images) % 2
-    return make_dataset(images, labels, np.arange(num_images) >= num_images * 2 // 3, DIGITS, "a file")
+    return of_arrays(DIGITS, images, labels, np.arange(num_images) >= num_images * 2 // 3)
 
 
 def repeated(folder: Path) -> Arrays:
