@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hcr.config.errors import DataError
 from hcr.data.formats import DataFormat
-from hcr.data.labels import Labels, to_groups, to_labels
+from hcr.data.labels import Labels, checked_groups, to_groups, to_labels
 from hcr.data.mapped import new_images
 from hcr.data.pixels import Images
 from hcr.data.preparation import preparation_digest
@@ -187,10 +187,8 @@ def _name(parts: Sequence[RawPart], number: int) -> str:
 def _groups(raw: Raw, rows: NDArray[np.intp], source: str) -> Labels | None:
     if any(part.groups is None for part in raw.parts):
         return None
-    groups = np.concatenate([np.asarray(part.groups).reshape(-1) for part in raw.parts])
-    if len(groups) != sum(map(_count, raw.parts)):
-        raise DataError(f"{source}: expected one group per image, got {len(groups)}")
-    return to_groups(groups[rows], len(rows), source)
+    checked = [checked_groups(np.asarray(part.groups), _count(part), source) for part in raw.parts]
+    return to_groups(np.concatenate(checked)[rows])
 
 
 def _limited(

@@ -60,8 +60,8 @@ def to_labels(
     return list(np.split(numbers, ends)), names, notes
 
 
-def to_groups(groups: Array, num_images: int, source: str) -> Labels:
-    """Groups numbered 0, 1, ... in sorted order of their names.
+def checked_groups(groups: Array, num_images: int, source: str) -> Array:
+    """The group of each image (N,), checked.
 
     Raises:
         DataError: not one group per image, or neither whole numbers nor text.
@@ -76,6 +76,11 @@ def to_groups(groups: Array, num_images: int, source: str) -> Labels:
             f"{source}: expected one group per image, whole numbers or text,"
             f" got {groups.dtype} of shape {groups.shape} for {num_images} images"
         )
+    return groups
+
+
+def to_groups(groups: Array) -> Labels:
+    """Groups (N,) numbered 0, 1, ... in sorted order of their names."""
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 

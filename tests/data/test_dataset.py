@@ -129,9 +129,8 @@ def spoiled(part: str, value: float, dtype: str = "float64") -> tuple[np.ndarray
 )
 def test_numbers_that_are_no_pixels_or_no_labels_are_refused_by_file(part: str, value: float, message: str) -> None:
     if (part, value) == ("pixels", 0.5):  # a fraction is rounded, and told
-        assert make(*spoiled(part, value)).notes == (
-            "dataset=small: its pixels are rounded to whole numbers from 0 to 255",
-        )
+        rounded = "dataset=small: its pixels are rounded to whole numbers from 0 to 255"
+        assert rounded in make(*spoiled(part, value)).notes
         return
     with pytest.raises(DataError) as refused:
         make(*spoiled(part, value))

@@ -7,7 +7,7 @@ import pytest
 
 from hcr.config.errors import DataError
 from hcr.data.formats import DataFormat
-from hcr.data.labels import to_groups, to_labels
+from hcr.data.labels import checked_groups, to_groups, to_labels
 
 CFG = DataFormat(name="small", format="x", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "ü"))
 LABELS = np.arange(12) % 3
@@ -131,7 +131,7 @@ def test_a_files_own_names_may_be_in_another_order_than_the_declared_ones() -> N
 def test_groups_may_stand_in_a_column() -> None:
     groups = np.array([7, 7, 3, 9])
     assert (
-        to_groups(groups, 4, "a file").tolist()
-        == to_groups(groups[:, np.newaxis], 4, "a file").tolist()
+        to_groups(checked_groups(groups, 4, "a file")).tolist()
+        == to_groups(checked_groups(groups[:, np.newaxis], 4, "a file")).tolist()
         == [1, 1, 0, 2]
     )

@@ -204,7 +204,7 @@ class FileFormat(DataFormat):
     @model_validator(mode="after")
     def _names_a_file(self) -> "FileFormat":
         if self.path is None and not self.files:
-            raise expected("the path of a file or folder", "dataset.path", None)
+            raise expected("the path of a file or folder (or names in dataset.files)", "dataset.path", None)
         if self.url is not None or self.sha256 is not None:
             self._check_download()
         return self
