@@ -1,7 +1,6 @@
 """Splits a data set into training, validation and the sealed test."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,20 +13,27 @@ from hcr.data.formats import DataFormat
 from hcr.data.labels import Labels
 from hcr.data.loading import load_dataset
 from hcr.data.pixels import Images
+from hcr.data.sides import check_sides, listed
 from hcr.data.splits import Split
 
 Indices = NDArray[np.intp]
 
-MOST_NAMED = 5  # classes in a message
-
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order."""
+    """Images of one part of a split.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        labels: (N,) int64.
+        index: (N,), of each image in the canonical order.
+        groups: (N,) int64, images with the same number belong together; None if the data set has no groups.
+    """
 
     images: Images
     labels: Labels
     index: Indices
+    groups: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,7 +77,7 @@ def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
     """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
 
     Raises:
-        DataError: a file is missing or damaged, training lacks a class, or a subset is empty.
+        DataError: a file is missing or damaged, or a class is missing in training, validation or test.
     """
     data = load_dataset(dataset)
     train, val, test = _parts(data, dataset, split, seed)
@@ -108,8 +114,9 @@ def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
 
 
 def _parts(data: Dataset, dataset: DataFormat, split: Split, seed: int) -> tuple[Indices, Indices, Indices]:
-    train, val, test = (np.sort(part) for part in split.draw(data, seed))
-    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
+    train, val, test = (np.sort(part) for part in split.draw(data, split.seed_for(seed)))
+    _check_labels(data, dataset)
+    check_sides(data, {"training": train, "validation": val, "test": test})
     return train, val, test
 
 
@@ -121,7 +128,8 @@ def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
 
 
 def _subset(data: Dataset, part: Indices) -> Subset:
-    return Subset(data.images[part], data.labels[part], part)
+    groups = None if data.groups is None else data.groups[part]
+    return Subset(data.images[part], data.labels[part], part, groups)
 
 
 def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
@@ -130,18 +138,12 @@ def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
     return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
 
 
-def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices]) -> None:
-    for name, part in parts.items():
-        if len(part) == 0:
-            raise DataError(
-                f"split: {name} gets none of the {len(data.labels)} images; add images, or choose other fractions"
-            )
-    present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
-    if not present.all():
-        absent, in_all = np.flatnonzero(~present), np.bincount(data.labels, minlength=dataset.num_classes)
-        named = [f"{dataset.class_names[k]} ({in_all[k]} in the data set)" for k in absent[:MOST_NAMED]]
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+def _check_labels(data: Dataset, dataset: DataFormat) -> None:
+    """Refuse a data set without an image of a class that its config declares."""
+    absent = np.flatnonzero(np.bincount(data.labels, minlength=dataset.num_classes) == 0)
+    if len(absent):
         raise DataError(
-            f"dataset={dataset.name}: expected every class among the training images; there is no"
-            f" {', '.join(named)}{more}; add images of it, or remove it from dataset.class_names"
+            f"dataset={dataset.name}: expected images of every class, got none of"
+            f" {listed([repr(dataset.class_names[k]) for k in absent])}; add images of it, or remove it from"
+            " dataset.class_names"
         )

@@ -10,7 +10,7 @@ from hcr.data.splits import FractionOfImages, Split
 if TYPE_CHECKING:
     from hcr.data.dataset import Dataset
     from hcr.data.formats import DataFormat
-    from hcr.data.splits import Indices
+    from hcr.data.splits import Indices, Kept
 
 
 class Official(Split):
@@ -27,12 +27,12 @@ class Official(Split):
                 " use split=stratified"
             )
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         import numpy as np
 
         from hcr.data.stratifying import VALIDATION, count_of, stratify
 
         assert data.is_test is not None  # the gate refuses this split of a data set without test images
         official = np.flatnonzero(~data.is_test)
-        train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION)
+        train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
         return train, val, np.flatnonzero(data.is_test)
