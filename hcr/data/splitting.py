@@ -1,7 +1,6 @@
 """Splits a data set into training, validation and the sealed test."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,24 +12,30 @@ from hcr.data.dataset import Dataset
 from hcr.data.formats import DataFormat
 from hcr.data.labels import Labels
 from hcr.data.loading import load_dataset
+from hcr.data.sides import check_sides, listed
 from hcr.data.splits import Split
 from hcr.data.views import AnyImages, ImageView
 
 Indices = NDArray[np.intp]
 
-MOST_NAMED = 5  # classes in a message
-
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order.
+    """Images of one part of a split.
 
     `images[rows]` is an array; `images` itself is a view of the data set, of which nothing is copied before.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        labels: (N,) int64.
+        index: (N,), of each image in the canonical order.
+        groups: (N,) int64, images with the same number belong together; None if the data set has no groups.
     """
 
     images: AnyImages
     labels: Labels
     index: Indices
+    groups: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,7 +81,7 @@ def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
     """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
 
     Raises:
-        DataError: a file is missing or damaged, training lacks a class, or a subset is empty.
+        DataError: a file is missing or damaged, or a class is missing in training, validation or test.
     """
     data = load_dataset(dataset)
     kept = _kept(data, dataset)
@@ -145,9 +150,11 @@ def _parts(
 ) -> tuple[Indices, Indices, Indices]:
     """The three parts. They are drawn among all classes: to leave some out never moves an image between the parts."""
     is_kept = np.isin(np.arange(len(data.class_names)), kept)
-    drawn = split.draw(data, seed) if is_kept.all() else split.draw(data, seed, is_kept)
+    own_seed = split.seed_for(seed)
+    drawn = split.draw(data, own_seed) if is_kept.all() else split.draw(data, own_seed, is_kept)
     train, val, test = (np.sort(part[is_kept[data.labels[part]]]) for part in drawn)
-    _check_parts(data, dataset, {"train": train, "validation": val, "test": test}, kept)
+    _check_labels(data, dataset, kept)
+    check_sides(data, {"training": train, "validation": val, "test": test}, is_kept)
     return train, val, test
 
 
@@ -168,7 +175,8 @@ def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
 def _subset(data: Dataset, part: Indices, kept: Indices) -> Subset:
     new = np.full(len(data.class_names), -1, np.int64)
     new[kept] = np.arange(len(kept))
-    return Subset(ImageView(data.images, part), new[data.labels[part]], part)
+    groups = None if data.groups is None else data.groups[part]
+    return Subset(ImageView(data.images, part), new[data.labels[part]], part, groups)
 
 
 def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
@@ -187,19 +195,12 @@ def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
     return found
 
 
-def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices], kept: Indices) -> None:
-    for name, part in parts.items():
-        if len(part) == 0:
-            raise DataError(
-                f"split: {name} gets none of the {len(data.labels)} images; add images, or choose other fractions"
-            )
-    in_training = np.bincount(data.labels[parts["train"]], minlength=len(data.class_names))
-    absent = [k for k in kept if not in_training[k]]
+def _check_labels(data: Dataset, dataset: DataFormat, kept: Indices) -> None:
+    """Refuse a data set without an image of a class that its config declares."""
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    absent = [repr(data.class_names[k]) for k in kept if counts[k] == 0]
     if absent:
-        in_all = np.bincount(data.labels, minlength=len(data.class_names))
-        named = [f"{data.class_names[k]} ({in_all[k]} in the data set)" for k in absent[:MOST_NAMED]]
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
         raise DataError(
-            f"dataset={dataset.name}: expected every class among the training images; there is no"
-            f" {', '.join(named)}{more}; add images of it, or leave it out (dataset.classes, dataset.min_per_class)"
+            f"dataset={dataset.name}: expected images of every class, got none of {listed(absent)}; add images of it,"
+            " or leave it out with dataset.classes"
         )

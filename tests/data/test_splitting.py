@@ -6,23 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hcr.config.errors import DataError
-from hcr.data import splitting
 from hcr.data.dataset import Dataset, of_arrays
+from hcr.data.folds import fold_of
 from hcr.data.formats.arrays import Arrays
-from hcr.data.loading import hold_dataset, load_dataset
+from hcr.data.loading import load_dataset
 from hcr.data.splits import Split
+from hcr.data.splits.kfold import Kfold
 from hcr.data.splits.official import Official
 from hcr.data.splits.stratified import Stratified
-from hcr.data.splitting import Splits, load_splits
-from hcr.data.views import ImageView
+from hcr.data.splitting import Splits, data_digests, load_splits
 from hcr.gate.compose import compose
 
 STRATIFIED = Stratified(name="stratified", validation=0.1, test=0.2, test_seed=0)
 OFFICIAL = Official(name="official", validation=0.1)
+KFOLD = Kfold(name="kfold", folds=5, fold=0, test=0.2, test_seed=0)
 DIGITS = compose([]).dataset
 
 
@@ -58,7 +57,7 @@ def test_everyone_is_in_exactly_one_part(split: Split, seed: int) -> None:
     assert np.sort(np.concatenate(parts(splits))).tolist() == list(range(1797))
     data = load_dataset(DIGITS)
     for subset in (splits.train, splits.val, splits.test):
-        assert np.array_equal(subset.images, data.images[subset.index])
+        assert (subset.images == data.images[subset.index]).all()
         assert (subset.labels == data.labels[subset.index]).all()
         assert len(subset) == len(subset.labels)
 
@@ -102,7 +101,7 @@ def test_any_order_of_the_file_gives_the_same_split(tmp_path: Path, split: Split
     mixed = load_splits(small_mat(tmp_path, order, "mixed.mat"), split, 0)
     assert (mixed.dataset_digest, mixed.split_digest) == (usual.dataset_digest, usual.split_digest)
     assert all((a == b).all() for a, b in zip(parts(mixed), parts(usual), strict=True))
-    assert np.array_equal(mixed.train.images, usual.train.images)
+    assert (mixed.train.images == usual.train.images).all()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -132,34 +131,80 @@ def test_a_data_set_too_small_for_its_fractions_is_refused() -> None:
         STRATIFIED.draw(data, 0)
 
 
-@pytest.mark.parametrize(
-    ("of_last", "fractions", "told"),
-    [
-        (
-            1,
-            {},
-            "into test and the rest, got 1 of class 'c'; add images (or raise dataset.limit), or remove the class",
-        ),
-        (2, {}, "into training and validation, got 1 of class 'c' (it has 2, of which 1 for test); add images"),
-        (3, {"test": 0.5}, "got 1 of class 'c' (it has 3, of which 2 for test); add images"),
-    ],
-)
-def test_a_class_with_too_few_images_is_named_with_how_many_the_data_set_has(
-    of_last: int, fractions: dict[str, float], told: str
-) -> None:
+def imbalanced(of_last: int, is_test: np.ndarray | None = None) -> Dataset:
+    """40 images of class a, 40 of b and `of_last` of c."""
     labels = np.repeat([0, 1, 2], [40, 40, of_last])
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
     cfg = DIGITS.replace(num_classes=3, class_names=("a", "b", "c"))
-    data = of_arrays(cfg, images, labels)
+    return of_arrays(cfg, images, labels, is_test)
+
+
+@pytest.mark.parametrize("of_last", [1, 2])
+def test_a_class_with_too_few_images_for_three_sides_is_named_with_what_leaves_it_out(of_last: int) -> None:
     with pytest.raises(DataError) as refused:
-        STRATIFIED.replace(**fractions).draw(data, 0)
-    assert str(refused.value).startswith("split: expected at least 2 images of each class to split into ")
-    assert told in str(refused.value)
+        STRATIFIED.draw(imbalanced(of_last), 0)
+    assert str(refused.value) == (
+        "split: expected at least 3 images of each class to split into training, validation and test,"
+        f" got {of_last} of class 'c'; add images (or raise dataset.limit), or leave the class out"
+        f" (dataset.min_per_class={of_last + 1} or dataset.classes=[...])"
+    )
+
+
+def test_a_class_with_one_official_training_image_is_named_with_those_for_test() -> None:
+    data = imbalanced(5)
+    is_test = np.arange(85) % 4 == 1
+    is_test[81:] = True
+    with pytest.raises(DataError, match=r"got 1 of class 'c' \(it has 5, of which 4 for test\); add images"):
+        OFFICIAL.draw(replace(data, is_test=is_test), 0)
+
+
+@pytest.mark.parametrize("fractions", [{}, {"test": 0.5}, {"validation": 0.05, "test": 0.05}, {"validation": 0.6}])
+def test_three_images_of_a_class_are_one_on_each_side(fractions: dict[str, float]) -> None:
+    data = imbalanced(3)
+    for seed in range(5):
+        found = STRATIFIED.replace(**fractions).draw(data, seed)
+        assert [np.bincount(data.labels[part])[2] for part in found] == [1, 1, 1]
+
+
+def test_classes_that_are_left_out_move_no_image_and_are_not_refused() -> None:
+    data = imbalanced(30)
+    kept = np.array([True, False, True])
+    for split in (STRATIFIED, KFOLD):
+        for whole, part in zip(split.draw(data, 4), split.draw(data, 4, kept), strict=True):
+            assert whole.tolist() == part.tolist()
+    with pytest.raises(DataError, match="got 1 of class 'c'"):
+        STRATIFIED.draw(imbalanced(1), 0)
+    found = STRATIFIED.draw(imbalanced(1), 0, np.array([True, True, False]))
+    assert np.sort(np.concatenate(found)).tolist() == list(range(81))
+    with pytest.raises(DataError, match=r"got 4 of class 'c'; use fewer folds"):
+        fold_of(imbalanced(4), np.arange(84), 5, 0)
+    assert len(fold_of(imbalanced(4), np.arange(84), 5, 0, kept=np.array([True, True, False]))) == 84
+
+
+@pytest.mark.parametrize("split", [STRATIFIED, KFOLD], ids=lambda split: split.name)
+def test_a_seed_of_the_split_keeps_it_the_same_for_all_seeds(split: Split) -> None:
+    fixed = split.replace(seed=3)
+    assert len({data_digests(DIGITS, fixed, seed).split for seed in (0, 1, 2)}) == 1
+    assert data_digests(DIGITS, fixed, 0).split == data_digests(DIGITS, split, 3).split
+    assert data_digests(DIGITS, fixed, 0).split != data_digests(DIGITS, split, 0).split
+
+
+def test_parts_carry_the_groups_of_their_images(tmp_path: Path) -> None:
+    cfg = small_mat(tmp_path).replace(
+        path=str(tmp_path / "grouped.npz"), has_official_test=False, has_groups=True, train_images=None
+    )
+    x = np.random.default_rng(0).integers(0, 256, (90, 4, 3), dtype=np.uint8)
+    np.savez(cfg.path, x=x, y=np.arange(90) % 3, group=[f"w{k % 7}" for k in range(90)])
+    splits, data = load_splits(cfg, STRATIFIED, 0), load_dataset(cfg)
+    assert data.groups is not None and splits.val.groups is not None and splits.test.groups is not None
+    assert splits.val.groups.tolist() == data.groups[splits.val.index].tolist()
+    assert splits.test.groups.dtype == np.int64
+    assert load_splits(DIGITS, STRATIFIED, 0).val.groups is None
 
 
 def test_the_splitters_return_indices_that_do_not_overlap() -> None:
     data = small_data(num_images=60)
-    for found in (STRATIFIED.draw(data, 0), OFFICIAL.draw(data, 0)):
+    for found in (STRATIFIED.draw(data, 0), OFFICIAL.draw(data, 0), KFOLD.draw(data, 0)):
         together = np.concatenate(found)
         assert len(set(together.tolist())) == len(together) == 60
 
@@ -193,28 +238,6 @@ def test_images_that_also_stand_in_training_are_counted_to_the_pixel_and_told(tm
     assert (splits.duplicates_test, splits.duplicates_val) == (expected, 0)
     assert splits.warning == f"{expected} of 30 test images are also in training, pixel for pixel"
     assert load_splits(small_mat(tmp_path), OFFICIAL, 0).warning is None
-
-
-@given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), max_size=10))
-def test_hashes_that_only_begin_alike_are_not_duplicates(train: list[int], part: list[int]) -> None:
-    pool = np.zeros((6, 32), np.uint8)
-    pool[:, 0], pool[:, 31] = [0, 0, 0, 1, 1, 2], range(6)
-    hashes = pool[np.array(train + part, np.intp)]
-    data = replace(small_data(num_images=6), hashes=hashes)
-    indices = np.arange(len(hashes))
-    found = splitting._count_duplicates(data, indices[len(train) :], indices[: len(train)])
-    assert found == sum(image in train for image in part)
-
-
-def test_nothing_of_the_images_is_copied_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hcr.data.loading._held", [])
-    data = load_dataset(DIGITS)
-    hold_dataset(DIGITS, data)
-    splits = load_splits(DIGITS, STRATIFIED, 0)
-    for subset in (splits.train, splits.val, splits.test):
-        assert isinstance(subset.images, ImageView)
-        assert subset.images.base is data.images
-        assert np.array_equal(subset.images[:5], data.images[subset.index[:5]])
 
 
 def test_duplicates_of_validation_are_counted_apart(tmp_path: Path) -> None:

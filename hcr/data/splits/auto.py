@@ -18,7 +18,7 @@ class Auto(Stratified):
 
     def resolved(self, dataset: "DataFormat") -> Split:
         """The split to use and record for a data set whose `has_official_test` and `has_groups` are known."""
-        return self._suited(dataset.has_official_test, dataset.has_groups)
+        return self._suited(bool(dataset.has_official_test), bool(dataset.has_groups))
 
     def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         return self._suited(data.is_test is not None, data.groups is not None).draw(data, seed, kept)
