@@ -63,6 +63,9 @@ def read_npz_set(path: Path) -> Raw:
             continue
         groups = arrays[names["groups"]] if "groups" in names else None
         pair = names["images"], names["labels"]
+        for name in names.values():
+            if not arrays[name].ndim:
+                raise DataError(f"{found.files[name]}: expected one entry per image, got `{name}` of shape ()")
         parts.append(RawPart(images=arrays[pair[0]], labels=arrays[pair[1]], groups=groups, side=side, names=pair))
     with_groups = [part.side for part in parts if part.groups is not None]
     if 0 < len(with_groups) < len(parts):
