@@ -97,12 +97,18 @@ def test_no_more_is_unpacked_than_a_variable_declares_and_memory_holds(tmp_path:
     assert path.stat().st_size < 50_000
     with pytest.raises(MatError, match=r"fits into memory, got a variable of 0\.0 GiB"):
         read_mat(path, ("data",), MOST)
-    # A small matrix, with 64 MiB of zeros packed behind it: zlib compares its checksum only at the end.
-    plain = written(tmp_path, data=np.ones((2, 2), np.uint8)).read_bytes()
+
+
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("behind", [2**26, -4], ids=["a bomb behind", "no checksum"])
+def test_what_is_packed_ends_with_its_variable_and_a_checksum(tmp_path: Path, count: int, behind: int) -> None:
+    plain = written(tmp_path, data=np.ones((count, count), np.uint8)).read_bytes()
     packer = zlib.compressobj()
-    packed = packer.compress(plain[128:]) + b"".join(packer.compress(bytes(2**24)) for _ in range(4)) + packer.flush()
+    packed = packer.compress(plain[128:]) + packer.compress(bytes(max(0, behind))) + packer.flush()
+    packed = packed[:behind] if behind < 0 else packed
+    path = tmp_path / "file.mat"
     path.write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
-    with memory(4 * MOST), pytest.raises(MatError, match="a variable is longer than it declares"):
+    with memory(4 * MOST), pytest.raises(MatError, match="longer than it declares, or cut short"):
         read_mat(path, ("data",), MOST)
 
 
