@@ -46,7 +46,7 @@ def _files(path: Path) -> tuple[list[tuple[Side, Path]], list[str]]:
         found = _SHARD.fullmatch(path.name)
         is_one = found is not None and int(found["count"]) > 1
         said = (
-            f"{printable(path.name)} is one of {found['count']} shards; dataset.path of the folder reads all"
+            f"{printable(path.name)} is one of {int(found['count'])} shards; set dataset.path to its folder to read all"
             if found
             else ""
         )
@@ -79,10 +79,8 @@ def _check_complete(folder: Path, names: list[str]) -> None:
         found = _SHARD.fullmatch(name)
         if found is None:
             continue
-        width = len(found["number"])
-        for number in range(int(found["count"])):  # ends at the first that is missing
+        width, count = len(found["number"]), int(found["count"])
+        for number in range(count):  # ends at the first that is missing
             other = f"{found['stem']}-{number:0{width}d}-of-{found['count']}{found['rest']}"
             if other not in present:
-                raise DataError(
-                    f"{printable(str(folder))}: expected {int(found['count'])} shards, but {printable(other)} is missing"
-                )
+                raise DataError(f"{printable(str(folder))}: expected {count} shards, but {printable(other)} is missing")

@@ -24,8 +24,8 @@ class Csv(FileFormat):
         Expected("first, last, a column's name or null"),
         Field(
             min_length=1,
-            description="column of labels: first, last or its name; null: the one called label, class, target, y or"
-            " letter, else the only one not called as a pixel, else the first, or the last if only that can be labels",
+            description="column of labels: first, last or its name; null: recognised by name (label, class, target, y,"
+            " letter), else the first, or the last if only that can be labels",
         ),
     ] = None
     group_column: Annotated[
@@ -38,8 +38,7 @@ class Csv(FileFormat):
         Expected("a path or null"),
         Field(
             min_length=1,
-            description="CSV file of the official test images; null: a file beside `path` that is called as it, with"
-            " test for train, if there is one",
+            description="CSV file of the official test images; null: beside `path`, with test for train in its name",
         ),
     ] = None
 

@@ -25,8 +25,8 @@ class Parquet(FileFormat):
         COLUMN,
         Field(
             min_length=1,
-            description="column of pictures, or of lists of pixels; null: the one called image, img, picture or pixels,"
-            " else the only one of them, else a column per pixel",
+            description="column of pictures, or of lists of pixels; null: recognised; if there is none, each pixel has a"
+            " column",
         ),
     ] = None
     label: Annotated[
@@ -34,7 +34,7 @@ class Parquet(FileFormat):
         COLUMN,
         Field(
             min_length=1,
-            description="column of labels; null: the one called label, class, target, y or letter, else the only other",
+            description="column of labels; null: recognised by name (label, class, target, y, letter), else the only one",
         ),
     ] = None
     group_column: Annotated[
