@@ -88,7 +88,7 @@ def was_made_unique(cells: Sequence[str]) -> bool:
             return False
         else:
             seen[cell] = 1
-    return repeated >= 2
+    return repeated >= 2 or (repeated == 1 and sum(cell.isdecimal() for cell in cells) == len(cells) - 1)
 
 
 def layout(names: Sequence[str] | None, count: int, label: str | None, group: str | None, source: str) -> Layout:

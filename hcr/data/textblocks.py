@@ -56,9 +56,7 @@ def read_blocks(path: Path, most: int) -> Iterator[Block]:
             else:
                 yield from _blocks(file, most, source)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{source}: expected a whole .gz file; it is cut short or damaged ({one_line(error)})"
-        ) from error
+        raise DataError(f"{source}: the .gz file is cut short or damaged ({one_line(error)})") from error
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror or one_line(error)})") from error
 

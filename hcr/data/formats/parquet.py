@@ -25,8 +25,8 @@ class Parquet(FileFormat):
         COLUMN,
         Field(
             min_length=1,
-            description="column of pictures, or of lists of pixels; null: recognised; if there is none, each pixel has a"
-            " column",
+            description="column of pictures, or of lists of pixels; null: recognised; if there is none, a column is one"
+            " pixel",
         ),
     ] = None
     label: Annotated[
@@ -34,7 +34,8 @@ class Parquet(FileFormat):
         COLUMN,
         Field(
             min_length=1,
-            description="column of labels; null: recognised by name (label, class, target, y, letter), else the only one",
+            description="column of labels; null: recognised by name (label, class, target, y, letter), else the only"
+            " one",
         ),
     ] = None
     group_column: Annotated[
