@@ -183,19 +183,14 @@ def _label_column(schema: "pa.Schema", names: list[str], label: str | None, sour
 
 
 def _batches(file: "ParquetFile", columns: list[str], source: str) -> Iterator["pa.RecordBatch"]:
-    """Batches of rows: as few rows as keep a batch small even if all rows had the largest value of their row group."""
-    meta, most = file.metadata, most_bytes()
-    tops = {column.split(".")[0] for column in columns} | set(columns)
-    largest, size_bytes = 1, 0
-    for at in range(meta.num_row_groups):
-        rows = meta.row_group(at)
-        for index in range(rows.num_columns):
-            chunk = rows.column(index)
-            if chunk.path_in_schema in tops or chunk.path_in_schema.split(".")[0] in tops:
-                size_bytes += max(0, chunk.total_uncompressed_size)
-                largest = max(largest, chunk.total_uncompressed_size)
-    check_fits(size_bytes, most, source)
-    at_once = max(1, min(MOST_ROWS_AT_ONCE, BATCH_BYTES // max(largest, 8 * len(columns))))
+    """Batches of rows: as few rows as keep a batch small even if all rows had the largest value of their row group.
+
+    Sizes are those of whole row groups: asking for a column's ends the process if its statistics are damaged.
+    """
+    meta = file.metadata
+    sizes = [meta.row_group(at).total_byte_size for at in range(meta.num_row_groups)]
+    check_fits(max(sizes, default=0), most_bytes(), source)
+    at_once = max(1, min(MOST_ROWS_AT_ONCE, BATCH_BYTES // max(1, 8 * len(columns), *sizes)))
     num_rows = 0
     for batch in file.iter_batches(batch_size=at_once, columns=columns):
         num_rows += batch.num_rows
