@@ -182,15 +182,21 @@ def _label_column(schema: "pa.Schema", names: list[str], label: str | None, sour
     raise DataError(f"{source}: expected one column of labels, got {listed}; set dataset.label to its name")
 
 
-def _batches(file: "ParquetFile", columns: list[str], source: str) -> Iterator["pa.RecordBatch"]:
+def _batches(
+    file: "ParquetFile", columns: list[str], source: str, *, are_numbers: bool = False
+) -> Iterator["pa.RecordBatch"]:
     """Batches of rows: as few rows as keep a batch small even if all rows had the largest value of their row group.
 
     Sizes are those of whole row groups: asking for a column's ends the process if its statistics are damaged.
+
+    Args:
+        are_numbers: a value has at most 8 bytes.
     """
     meta = file.metadata
     sizes = [meta.row_group(at).total_byte_size for at in range(meta.num_row_groups)]
     check_fits(max(sizes, default=0), most_bytes(), source)
-    at_once = max(1, min(MOST_ROWS_AT_ONCE, BATCH_BYTES // max(1, 8 * len(columns), *sizes)))
+    row_bytes = 8 * len(columns) if are_numbers else max(1, *sizes)
+    at_once = max(1, min(MOST_ROWS_AT_ONCE, BATCH_BYTES // row_bytes))
     num_rows = 0
     for batch in file.iter_batches(batch_size=at_once, columns=columns):
         num_rows += batch.num_rows
@@ -329,11 +335,9 @@ def _pixel_columns(file: "ParquetFile", found: Layout, source: str) -> tuple[Arr
     import pyarrow as pa
 
     assert found.names is not None
-    apart = [*found.labels, *([] if found.group is None else [found.group])]
     blocks: list[Array] = []
-    rest = []
     size_bytes, most, row = 0, most_bytes(), 0
-    for batch in _batches(file, [found.names[at] for at in (*found.pixels, *apart)], source):
+    for batch in _batches(file, [found.names[at] for at in found.pixels], source, are_numbers=True):
         columns = [batch.column(batch.schema.get_field_index(found.names[at])) for at in found.pixels]
         for at, column in zip(found.pixels, columns, strict=True):
             if column.null_count:
@@ -343,7 +347,7 @@ def _pixel_columns(file: "ParquetFile", found: Layout, source: str) -> tuple[Arr
         blocks.append(smallest(np.stack(numbers, axis=1)))
         size_bytes += blocks[-1].nbytes
         check_fits(2 * size_bytes, most, source)
-        rest.append(batch.select([found.names[at] for at in apart]))
         row += batch.num_rows
-    table = pa.Table.from_batches(rest)
-    return smallest(np.concatenate(blocks)), {at: table.column(found.names[at]) for at in apart}
+    apart = [*found.labels, *([] if found.group is None else [found.group])]
+    others = pa.Table.from_batches(list(_batches(file, [found.names[at] for at in apart], source)))
+    return smallest(np.concatenate(blocks)), {at: others.column(found.names[at]) for at in apart}
