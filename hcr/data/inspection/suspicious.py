@@ -17,7 +17,7 @@ from hcr.data.labels import Labels
 NEIGHBOURS = 10
 AGREEMENT = 8  # of the neighbours that carry one other label
 RATIO = 1.3  # mean distance to the OWN nearest images of the own label, over the mean distance to the neighbours
-OWN = 2
+OWN = 5
 CLOSEST = float(np.sqrt(2 * (1 - NEAR)))  # distances of near copies count as this, as they may be 0
 MOST_REFERENCES = 20_000  # images among which neighbours are searched; evenly spaced in each class
 MOST_JUDGED = 60_000  # images whose labels are judged; evenly spaced
