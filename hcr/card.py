@@ -11,7 +11,7 @@ from hcr.config.secrets import redact
 from hcr.config.text import markdown, printable
 from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.gate import RunConfig
-from hcr.gate.run_config import to_dict
+from hcr.gate.run_config import image_and_classes, to_dict
 from hcr.machine import Machine
 
 LONGEST = 4_900  # characters; MLflow's limit was 5,000 for years
@@ -33,7 +33,7 @@ class CardFacts:
         num_images: number of images in "train", "val" and "test".
         dataset_digest, split_digest: SHA-256 in hex.
         duplicates: number of scored images with an identical copy in the training split.
-        data_note: how the pixels were read, if that is unusual.
+        data_notes: how pixels and labels were read, if that is unusual.
         num_params: number of parameters of the model.
         history: the metrics of each epoch.
         best_epoch: counted from 1.
@@ -52,7 +52,7 @@ class CardFacts:
     dataset_digest: str
     split_digest: str
     duplicates: int = 0
-    data_note: str | None = None
+    data_notes: tuple[str, ...] = ()
     num_params: int
     history: Sequence[Mapping[str, float]]
     best_epoch: int
@@ -114,8 +114,7 @@ def caveats(facts: CardFacts) -> list[str]:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
         found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
-    if facts.data_note is not None:
-        found.append(_plain(f"{facts.data_note}.", LONGEST_SETTINGS))
+    found += [_plain(f"{note}.", LONGEST_SETTINGS) for note in facts.data_notes]
     if facts.is_patched:
         found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
     return found
@@ -144,12 +143,13 @@ def _list(facts: CardFacts) -> str:
         f"{facts.num_images[split]:,} {name}"
         for split, name in (("train", "training"), ("val", "validation"), ("test", "test"))
     )
-    shape = "×".join(map(str, cfg.dataset.image_shape))
+    image, num_classes = image_and_classes(cfg)
+    shape = "×".join(map(str, image))
     counted = f"; {facts.duplicates} of {facts.shown} also in train" if facts.duplicates else ""
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
     speed = median(epoch["time/images_per_s"] for epoch in facts.history)
     rows = {
-        "Data": f"{_plain(cfg.dataset.name)}: {images} images of {shape}, {cfg.dataset.num_classes} classes{counted};"
+        "Data": f"{_plain(cfg.dataset.name)}: {images} images of {shape}, {num_classes} classes{counted};"
         f" data `{facts.dataset_digest[:12]}`, split `{facts.split_digest[:12]}`",
         "Model": f"{_plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
         "Training": f"{_plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"

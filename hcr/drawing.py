@@ -59,7 +59,8 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     from hcr.evaluation import pictures as images
     from hcr.evaluation.canvas import stamp
 
-    names = run.cfg.dataset.class_names
+    names = run.cfg.dataset.kept_classes
+    assert names is not None, "a recorded config has them"
     evaluation = evaluate(run.probabilities, run.labels, names)
     scored_on = f"{len(run.labels):,} {PARTS[run.shown]} images"
     curves = plots.curves_info(run.history, run.best_epoch, run.cfg.monitor)

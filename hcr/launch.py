@@ -24,6 +24,7 @@ from hcr.gate import RunConfig, parse_config
 from hcr.gate.compose import Checked, Composer
 from hcr.gate.descriptions import key_help
 from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
+from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, last_event
@@ -119,6 +120,7 @@ def _show(argv: Sequence[str]) -> int:
 
 
 def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
+    cfg = fill_from_data(cfg)  # before TensorFlow is imported: a model that does not fit the data is refused at once
     with _reading_ahead(cfg), without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)
@@ -155,7 +157,7 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         try:
             for line in _summary(result, journal).splitlines():
                 say(line)
-            for note in (*result.notes, note_on_names(cfg.dataset.class_names)):
+            for note in (*result.notes, note_on_names(result.class_names)):
                 if note is not None:
                     say(f"note: {note}")
         except OSError as error:  # the run is complete anyway; the next print raises again

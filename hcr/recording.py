@@ -21,7 +21,7 @@ from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import code_version, extension_sources, fingerprint
-from hcr.gate.run_config import as_param, flatten, to_dict, to_yaml
+from hcr.gate.run_config import as_param, flatten, image_and_classes, to_dict, to_yaml
 from hcr.machine import this_machine, user_name
 from hcr.model.fast_layers import with_keras_layers
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
@@ -54,8 +54,13 @@ class Recorder:
         self._journal, self._cfg, self._splits, self._model = journal, cfg, splits, model
         self._overrides = [override_without_secrets(word) for word in overrides]
         self._code = code_version(cfg)
-        digests = {"dataset_digest": splits.dataset_digest, "split_digest": splits.split_digest}
-        self.fingerprint = fingerprint(cfg, **digests, code=self._code)
+        self.fingerprint = fingerprint(
+            cfg,
+            dataset_digest=splits.dataset_digest,
+            split_digest=splits.split_digest,
+            preparation_digest=splits.preparation_digest,
+            code=self._code,
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -83,6 +88,7 @@ class Recorder:
             TrackingError: the run's folder cannot be written.
         """
         cfg, splits, journal = self._cfg, self._splits, self._journal
+        shape, num_classes = image_and_classes(cfg)
         with self.writing():
             if not journal.is_open:
                 default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
@@ -94,11 +100,11 @@ class Recorder:
                 digest=splits.dataset_digest,
                 source=splits.source,
                 schema={
-                    "image_shape": list(cfg.dataset.image_shape),
+                    "image_shape": list(shape),
                     "dtype": "uint8",
-                    "num_classes": cfg.dataset.num_classes,
+                    "num_classes": num_classes,
                 },
-                profile={"images": sum(self._num_images().values()), "classes": cfg.dataset.num_classes},
+                profile={"images": sum(self._num_images().values()), "classes": num_classes},
             )
             self._write_text("config/config.yaml", to_yaml(cfg, secrets=False))
             self._write_text("config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
@@ -168,7 +174,7 @@ class Recorder:
             total_s=total_s,
             machine=this_machine(),
             duplicates=splits.duplicates_test if scores.judged_by == "test" else splits.duplicates_val,
-            data_note=splits.data_note,
+            data_notes=splits.data_notes,
             commit=journal.header["tags"].get(COMMIT),
             is_patched=journal.artifact(PATCH).exists(),
             undrawn_key=None if is_drawn else journal.key,
@@ -198,6 +204,8 @@ class Recorder:
             "hcr.fingerprint": self.fingerprint,
             "hcr.dataset_digest": splits.dataset_digest,
             "hcr.split_digest": splits.split_digest,
+            **({} if splits.preparation_digest is None else {"hcr.preparation_digest": splits.preparation_digest}),
+            **({} if not splits.data_notes else {"hcr.data_notes": redact("; ".join(splits.data_notes))}),
             "hcr.code": self._code,
             "hcr.test_looks": "0",
             "hcr.version": __version__,

@@ -30,6 +30,7 @@ class RunResult:
         state: the final training state.
         val, test: the scores; `test` is None if it was not scored.
         notes: caveats about the data and the scores, one line each.
+        class_names: K names, in label order.
     """
 
     objective: float
@@ -37,6 +38,7 @@ class RunResult:
     val: Evaluation
     test: Evaluation | None
     notes: tuple[str, ...]
+    class_names: tuple[str, ...]
 
 
 def run(
@@ -123,7 +125,14 @@ def run(
         if draw:
             record_pictures(journal, cfg, splits, model, scores)
     objective = state.best[cfg.monitor]
-    return RunResult(objective=objective, state=state, val=scores.val, test=scores.test, notes=_notes(splits, scores))
+    return RunResult(
+        objective=objective,
+        state=state,
+        val=scores.val,
+        test=scores.test,
+        notes=_notes(splits, scores),
+        class_names=splits.class_names,
+    )
 
 
 def _notes(splits: Splits, scores: Scores) -> tuple[str, ...]:

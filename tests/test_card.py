@@ -123,7 +123,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
             "accuracy 0.1100 .* is not shown to be better than always answering the largest class, '0', which is right"
             " for 0.1100 of these images",
         ),
-        ({"data_note": "a_file: pixels from 0 to 1"}, r"^a_file: pixels from 0 to 1\.$"),
+        ({"data_notes": ("a_file: pixels from 0 to 1",)}, r"^a_file: pixels from 0 to 1\.$"),
         ({"duplicates": 12}, "12 of the images scored here are also in training"),
         ({"is_patched": True}, "uncommitted changes"),
     ],
@@ -198,7 +198,7 @@ def test_a_card_hides_secrets_before_it_escapes_and_cuts() -> None:
     name = "n" * 25 + " " + token
     found = facts()
     cfg = found.cfg.replace(notes=notes, dataset=found.cfg.dataset.replace(name=name))
-    text = card(replace(found, cfg=cfg, data_note="read from http://me:hunter22@host"))
+    text = card(replace(found, cfg=cfg, data_notes=("read from http://me:hunter22@host",)))
     assert not any(secret in text for secret in ("hunter22", "abcdEFGH", "horse"))
 
 

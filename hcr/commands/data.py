@@ -15,7 +15,8 @@ from hcr.config.tracking import output_root
 from hcr.console import PlainConsole, say
 from hcr.data.splitting import Splits, load_splits
 from hcr.gate.compose import Composer
-from hcr.gate.run_config import RunConfig
+from hcr.gate.resolve import fill_from_data
+from hcr.gate.run_config import RunConfig, image_and_classes
 
 MOST_ROWS = 20  # more classes than this are shown in several blocks side by side
 MOST_BLOCKS = 4
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     checked = Composer(arguments.config_dir).check(arguments.overrides)
     if checked.multirun:
         raise ConfigError("hcr data: expected the overrides of one run, got those of a sweep")
-    (cfg,) = checked.configs
+    (cfg,) = map(fill_from_data, checked.configs)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     print_data(cfg, splits)
     for what, file in draw_data(cfg, splits).items():
@@ -55,7 +56,7 @@ def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = No
     counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
     blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
     rows = -(-len(names) // blocks)
-    height, width, channels = cfg.dataset.image_shape
+    height, width, channels = image_and_classes(cfg)[0]
     title = (
         f"{cfg.dataset.name}: {counts.sum():,} images of {height}x{width}x{channels}, {len(names)} classes;"
         f" split {cfg.split.name}, seed {cfg.seed}"
@@ -78,8 +79,8 @@ def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = No
     console.print(f"dataset digest {splits.dataset_digest}")
     console.print(f"split digest   {splits.split_digest}")
     console.print(f"duplicates     {splits.warning or 'no validation or test image is also in training'}")
-    if splits.data_note is not None:
-        console.print(printable(f"note: {splits.data_note}"))
+    for note in splits.data_notes:
+        console.print(printable(f"note: {note}"))
 
 
 def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:

@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +19,23 @@ TOLERANCE = 0.01  # share of all images: the seed chooses among combinations thi
 
 
 def draw_groups(
-    indices: Indices, labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
+    indices: Indices,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    *,
+    num_left: int = 1,
 ) -> tuple[Indices, Indices]:
     """`indices` split in two, about `fraction` of them in the second part, no group in both.
 
     With more than FEW groups, scikit-learn's StratifiedGroupKFold makes equal folds, some of which are drawn; with
-    fewer, every combination is tried. Choices that leave the first part without a class are avoided.
+    fewer, every combination is tried. Choices that leave a part without a class are avoided.
 
     Args:
         indices: the images of the data set to split.
         labels, groups: (N,), of all images of the data set.
+        num_left: groups that the first part needs, also of each class, as it is divided further.
 
     Raises:
         DataError: fewer than 2 groups, or too few images.
@@ -42,11 +51,9 @@ def draw_groups(
         part, sizes = own_groups, range(1, num_groups)
     else:
         num_parts, num_taken = _as_parts(fraction, min(num_groups, MOST_FOLDS))
-        part, sizes = _deal(own_labels, own_groups, num_parts, seed), range(num_taken, num_taken + 1)
-    num_parts = int(part.max()) + 1
-    counts = np.zeros((num_parts, int(own_labels.max()) + 1))  # images of each class in each part
-    np.add.at(counts, (part, own_labels), 1)
-    taken = _choose(counts, fraction, list(_choices(num_parts, sizes)), seed)
+        part, sizes = deal_groups(own_labels, own_groups, num_parts, seed), range(num_taken, num_taken + 1)
+    contents = _contents(part, own_labels, own_groups)
+    taken = _choose(contents, fraction, list(_choices(int(part.max()) + 1, sizes)), seed, num_left)
     drawn = np.isin(part, taken)
     return indices[~drawn], indices[drawn]
 
@@ -61,8 +68,15 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
     return num_parts, num_taken
 
 
-def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
-    """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion."""
+def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
+    """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion.
+
+    Args:
+        labels, groups: (N,), groups numbered from 0.
+
+    Raises:
+        DataError: every class has fewer images than there are parts.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     part = np.zeros(len(labels), dtype=np.intp)
@@ -89,12 +103,51 @@ def _choices(num_parts: int, sizes: range) -> Iterator[tuple[int, ...]]:
             yield choice
 
 
-def _choose(counts: NDArray[np.float64], fraction: float, choices: list[tuple[int, ...]], seed: int) -> tuple[int, ...]:
-    """One of the choices closest to `fraction` of all images, among those that take away the fewest whole classes."""
-    of_class, num_images = counts.sum(axis=0), counts.sum()
-    taken = np.stack([counts[list(choice)].sum(axis=0) for choice in choices])
-    lost = ((of_class > 0) & (taken == of_class)).sum(axis=1)
+@dataclass(frozen=True)
+class _Contents:
+    """What each part holds: (parts, classes) images of each class, and groups of each class; (parts,) groups."""
+
+    images: NDArray[np.float64]
+    groups_of_class: NDArray[np.intp]
+    groups: NDArray[np.intp]
+
+
+def _contents(part: NDArray[np.intp], labels: NDArray[np.int64], groups: NDArray[np.intp]) -> _Contents:
+    num_parts, num_classes = int(part.max()) + 1, int(labels.max()) + 1
+    images = np.zeros((num_parts, num_classes))
+    np.add.at(images, (part, labels), 1)
+    part_of_group = np.zeros(int(groups.max()) + 1, dtype=np.intp)
+    part_of_group[groups] = part
+    has_class = np.zeros((len(part_of_group), num_classes), dtype=np.intp)
+    has_class[groups, labels] = 1
+    groups_of_class = np.zeros((num_parts, num_classes), dtype=np.intp)
+    np.add.at(groups_of_class, part_of_group, has_class)
+    return _Contents(images, groups_of_class, np.bincount(part_of_group, minlength=num_parts))
+
+
+def _choose(
+    contents: _Contents, fraction: float, choices: list[tuple[int, ...]], seed: int, num_left: int
+) -> tuple[int, ...]:
+    """One of the choices closest to `fraction` of all images, among those that take away the fewest whole classes.
+
+    If it leaves a side without a class or with too few groups, one of those for which that holds least.
+    """
+
+    def of(table: NDArray[Any]) -> NDArray[Any]:
+        """The sums of each choice."""
+        return np.stack([table[list(choice)].sum(axis=0) for choice in choices])
+
+    of_class, num_images, taken = contents.images.sum(axis=0), contents.images.sum(), of(contents.images)
     away = np.abs(taken.sum(axis=1) - fraction * num_images) / num_images
-    away[lost > lost.min()] = np.inf
-    good = np.flatnonzero(away <= away.min() + TOLERANCE)
-    return choices[int(np.random.default_rng(seed).choice(good))]
+
+    def drawn(wrong: NDArray[np.intp]) -> int:
+        """One of the closest choices among those with the fewest `wrong`."""
+        distance = np.where(wrong > wrong.min(), np.inf, away)
+        good = np.flatnonzero(distance <= distance.min() + TOLERANCE)
+        return int(np.random.default_rng(seed).choice(good))
+
+    chosen = drawn(((of_class > 0) & (taken == of_class)).sum(axis=1))
+    groups_left = contents.groups_of_class.sum(axis=0) - of(contents.groups_of_class)
+    wrong = ((of_class > 0) & ((taken == 0) | (groups_left < num_left))).sum(axis=1)
+    wrong += contents.groups.sum() - of(contents.groups) < num_left
+    return choices[chosen if wrong[chosen] == 0 else drawn(wrong)]

@@ -3,8 +3,11 @@
 import contextlib
 
 from hcr.config.errors import DataError, HcrError, one_line
+from hcr.config.text import printable
 from hcr.data.dataset import Dataset
 from hcr.data.formats import DataFormat
+
+MOST_NAMED = 12  # classes in a message
 
 _held: list[tuple[DataFormat, Dataset]] = []
 
@@ -31,7 +34,31 @@ def load_dataset(cfg: DataFormat) -> Dataset:
         raise DataError(f"dataset={cfg.name}: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Dataset):
         raise DataError(f"dataset={cfg.name}: expected the result of make_dataset, got a {type(found).__name__}")
+    _check_declared(cfg, found)
     return found
+
+
+def _check_declared(cfg: DataFormat, dataset: Dataset) -> None:
+    """Refuse data that is not what the config declares, by which the gate accepted model and split."""
+    for key, has, what in (
+        ("has_official_test", dataset.is_test is not None, "official test images"),
+        ("has_groups", dataset.groups is not None, "groups"),
+    ):
+        declared = getattr(cfg, key)
+        if declared not in (None, has):
+            hint = ", or in a MATLAB file dataset.train_images" if key == "has_official_test" else ""
+            use = " (and split=official uses them)" if has and key == "has_official_test" else ""
+            raise DataError(
+                f"{dataset.source}: expected {what if declared else 'no ' + what} (dataset.{key}:"
+                f" {str(declared).lower()}{hint}), but the data has {what if has else 'none'}; set"
+                f" dataset.{key}={str(has).lower()}{use}"
+            )
+    strangers = [name for name in cfg.classes or () if name not in dataset.class_names]
+    if strangers:
+        raise DataError(
+            f"dataset.classes: expected names of classes ({', '.join(map(printable, dataset.class_names[:MOST_NAMED]))}"
+            f"{', ...' if len(dataset.class_names) > MOST_NAMED else ''}), got {strangers[0]!r}"
+        )
 
 
 def read_ahead(cfg: DataFormat) -> None:

@@ -10,7 +10,7 @@ import itertools
 import math
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_BYTES = 128
-MATRIX, COMPRESSED = 14, 15  # element types
+MATRIX, COMPRESSED, LAST_TYPE = 14, 15, 18  # element types
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 NUMERIC_CLASSES = range(6, 16)
 ARRAYS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # their names
@@ -26,6 +26,11 @@ CLASSES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "a
 COMPLEX, LOGICAL = 0x0800, 0x0200  # flags of a variable
 MOST_DIMENSIONS = 32
 LONGEST_PROLOGUE = 4_096  # bytes of a matrix before its numbers: flags, dimensions, name
+STRUCTURE = 2
+LONGEST_FIELD = 64  # bytes of a field's name with its NUL; MATLAB has 32 or 64
+DEFLATE_RATIO = 1_032  # bytes that a byte of a deflate stream can at most become
+PADDING = 8  # bytes that may follow a matrix in a compressed element
+BLOCK_BYTES = 1 << 20
 
 
 class MatError(Exception):
@@ -45,6 +50,7 @@ def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
     """The variables `names` of the file at `path`, if present, with the stored number type; logical as bool.
 
     Args:
+        names: of variables, or of fields of structures such as `dataset.train.images`.
         most_bytes: largest size of the file, and of a variable, in memory.
 
     Raises:
@@ -53,14 +59,20 @@ def read_mat(path: Path, names: Collection[str], most_bytes: int) -> dict[str, N
     """
     data, order = _read(path, most_bytes)
     found = {}
+    outer = {name.partition(".")[0] for name in names}
     for element in _elements(data[HEADER_BYTES:], order):
         if element.kind == COMPRESSED:
-            matrix = _unpacked(element.data, order, names, most_bytes)
+            matrix = _unpacked(element.data, order, outer, most_bytes)
         else:
             matrix = element.data if element.kind == MATRIX else None
-        name = None if matrix is None else _name_if_any(matrix, order)
-        if matrix is not None and name is not None and name in names:
-            found[name] = _numbers(matrix, order, most_bytes)
+        top = None if matrix is None else _name_if_any(matrix, order)
+        if matrix is None or top not in outer:
+            continue
+        for name in names:
+            first, *fields = name.split(".")
+            inner = _field(matrix, fields, order) if first == top else None
+            if inner is not None:
+                found[name] = _numbers(inner, name, order, most_bytes)
     return found
 
 
@@ -114,6 +126,8 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
     at = 0
     while at < len(data):
         kind, size, begin = _tag(data, at, order)
+        if not 1 <= kind <= LAST_TYPE:
+            raise DamagedMat(f"an element has the unknown type {kind}")
         if begin + size > len(data):
             raise DamagedMat("it is cut short")
         yield _Element(kind, data[begin : begin + size])
@@ -143,13 +157,24 @@ def _unpacked(data: memoryview, order: str, names: Collection[str], most_bytes: 
             return None
         if size > most_bytes:
             raise MatError(f"expected a data set that fits into memory, got a variable of {size / 2**30:.1f} GiB")
-        rest = unpacker.decompress(unpacker.unconsumed_tail, max(1, begin + size - len(start)))
+        if size > DEFLATE_RATIO * len(data):
+            raise DamagedMat(f"a variable declares {size:,} bytes, more than its {len(data):,} packed ones can hold")
+        most = begin + size + PADDING
+        whole, got = bytearray(most), min(len(start), most)
+        whole[:got] = start[:got]
+        while got < most:
+            block = unpacker.decompress(unpacker.unconsumed_tail, min(BLOCK_BYTES, most - got))
+            if not block:
+                break
+            whole[got : got + len(block)] = block
+            got += len(block)
     except zlib.error as error:
         raise DamagedMat(f"it does not unpack ({error})") from error
-    whole = memoryview(start + rest)[begin : begin + size]
-    if len(whole) < size:
+    if got < begin + size:
         raise DamagedMat("it is cut short")
-    return whole
+    if not unpacker.eof or len(start) > most:  # only at its end does zlib compare the checksum
+        raise DamagedMat("a variable is longer than it declares, or cut short")
+    return memoryview(whole)[begin : begin + size]
 
 
 def _prologue(matrix: memoryview, order: str) -> tuple[int, tuple[int, ...], str, Iterator[_Element]]:
@@ -169,8 +194,31 @@ def _name(matrix: memoryview, order: str) -> str:
     return _prologue(matrix, order)[2]
 
 
-def _numbers(matrix: memoryview, order: str, most_bytes: int) -> NDArray[Any]:
-    flags, shape, name, elements = _prologue(matrix, order)
+def _field(matrix: memoryview, names: Sequence[str], order: str) -> memoryview | None:
+    """The matrix in the field `names[0]`, in its field `names[1]` and so on; None if there is no such field."""
+    for name in names:
+        flags, shape, _, elements = _prologue(matrix, order)
+        if flags & 0xFF != STRUCTURE or math.prod(shape) != 1:
+            return None
+        length, texts = next(elements, None), next(elements, None)
+        if length is None or texts is None or len(length.data) != 4:
+            raise DamagedMat("a structure has no fields")
+        (each,) = struct.unpack(f"{order}i", length.data)
+        if not 1 <= each <= LONGEST_FIELD or len(texts.data) % each:
+            raise DamagedMat("a structure has no names of fields")
+        fields = [bytes(texts.data[at : at + each]).split(b"\0")[0] for at in range(0, len(texts.data), each)]
+        at = fields.index(name.encode()) if name.encode() in fields else None
+        value = None if at is None else next(itertools.islice(elements, at, None), None)
+        if at is not None and (value is None or value.kind != MATRIX):
+            raise DamagedMat(f"the field `{name}` is cut short")
+        if value is None:
+            return None
+        matrix = value.data
+    return matrix
+
+
+def _numbers(matrix: memoryview, name: str, order: str, most_bytes: int) -> NDArray[Any]:
+    flags, shape, _, elements = _prologue(matrix, order)
     if flags & 0xFF not in NUMERIC_CLASSES or flags & COMPLEX:
         what = "complex numbers" if flags & COMPLEX else CLASSES.get(flags & 0xFF, "something unknown")
         raise MatError(f"expected `{name}` to be a table of numbers, got {what}")

@@ -1,7 +1,6 @@
 """Splits a data set into training, validation and the sealed test."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,21 +12,30 @@ from hcr.data.dataset import Dataset
 from hcr.data.formats import DataFormat
 from hcr.data.labels import Labels
 from hcr.data.loading import load_dataset
-from hcr.data.pixels import Images
+from hcr.data.sides import check_sides, listed
 from hcr.data.splits import Split
+from hcr.data.views import AnyImages, ImageView
 
 Indices = NDArray[np.intp]
-
-MOST_NAMED = 5  # classes in a message
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Images (N, H, W, C) uint8, labels (N,) int64, and the index (N,) of each image in the canonical order."""
+    """Images of one part of a split.
 
-    images: Images
+    `images[rows]` is an array; `images` itself is a view of the data set, of which nothing is copied before.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        labels: (N,) int64.
+        index: (N,), of each image in the canonical order.
+        groups: (N,) int64, images with the same number belong together; None if the data set has no groups.
+    """
+
+    images: AnyImages
     labels: Labels
     index: Indices
+    groups: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +48,8 @@ class Splits:
     Attributes:
         source: the file of the images, or another origin.
         duplicates_val, duplicates_test: numbers of validation and test images with an identical copy in training.
-        data_note: how the pixels were read, if that is unusual.
+        data_notes: how pixels and labels were read, if that is unusual.
+        preparation_digest: of what the preparation made; None: the images are as they were read.
     """
 
     train: Subset
@@ -52,7 +61,8 @@ class Splits:
     source: str
     duplicates_val: int
     duplicates_test: int
-    data_note: str | None = None
+    data_notes: tuple[str, ...] = ()
+    preparation_digest: str | None = None
 
     @property
     def warning(self) -> str | None:
@@ -64,37 +74,40 @@ class Splits:
     @property
     def notes(self) -> tuple[str, ...]:
         """Caveats for scores on these images: how pixels were read, and the duplicates."""
-        return tuple(note for note in (self.data_note, self.warning) if note is not None)
+        return (*self.data_notes, *([] if self.warning is None else [self.warning]))
 
 
 def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
     """Read a data set and split it; the same data, split and seed give the same subsets, whatever the file's order.
 
     Raises:
-        DataError: a file is missing or damaged, training lacks a class, or a subset is empty.
+        DataError: a file is missing or damaged, or a class is missing in training, validation or test.
     """
     data = load_dataset(dataset)
-    train, val, test = _parts(data, dataset, split, seed)
+    kept = _kept(data, dataset)
+    train, val, test = _parts(data, dataset, split, seed, kept)
     return Splits(
-        train=_subset(data, train),
-        val=_subset(data, val),
-        test=_subset(data, test),
-        class_names=dataset.class_names,
-        dataset_digest=data.digest,
+        train=_subset(data, train, kept),
+        val=_subset(data, val, kept),
+        test=_subset(data, test, kept),
+        class_names=tuple(data.class_names[k] for k in kept),
+        dataset_digest=_data_digest(data, kept),
         split_digest=_digest(data, (train, val, test)),
         source=data.source,
         duplicates_val=_count_duplicates(data, val, train),
         duplicates_test=_count_duplicates(data, test, train),
-        data_note=data.note,
+        data_notes=data.notes,
+        preparation_digest=data.preparation,
     )
 
 
 class DataDigests(NamedTuple):
-    """SHA-256 (hex) of a data set and of its split, and the file of the images."""
+    """SHA-256 (hex) of a data set, of its split and of its preparation, and the file of the images."""
 
     dataset: str
     split: str
     source: str
+    preparation: str | None
 
 
 def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
@@ -104,13 +117,52 @@ def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
         DataError: as `load_splits`.
     """
     data = load_dataset(dataset)
-    return DataDigests(data.digest, _digest(data, _parts(data, dataset, split, seed)), data.source)
+    kept = _kept(data, dataset)
+    parts = _parts(data, dataset, split, seed, kept)
+    return DataDigests(_data_digest(data, kept), _digest(data, parts), data.source, data.preparation)
 
 
-def _parts(data: Dataset, dataset: DataFormat, split: Split, seed: int) -> tuple[Indices, Indices, Indices]:
-    train, val, test = (np.sort(part) for part in split.draw(data, seed))
-    _check_parts(data, dataset, {"train": train, "validation": val, "test": test})
+def classes_kept(data: Dataset, dataset: DataFormat) -> tuple[str, ...]:
+    """The names of the classes to use, by `dataset.classes` and `dataset.min_per_class`, in the order of labels.
+
+    Raises:
+        DataError: fewer than 2.
+    """
+    return tuple(data.class_names[k] for k in _kept(data, dataset))
+
+
+def _kept(data: Dataset, dataset: DataFormat) -> Indices:
+    """The stored labels of the classes to use, in the order of their new labels."""
+    names = dataset.classes or data.class_names
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    kept = [data.class_names.index(name) for name in names]
+    if dataset.min_per_class > 1:  # else a class without images is an error, not one to leave out
+        kept = [k for k in kept if counts[k] >= dataset.min_per_class]
+    if len(kept) < 2:
+        raise DataError(
+            f"dataset.min_per_class: expected 2 classes or more with {dataset.min_per_class} images, got {len(kept)}"
+        )
+    return np.array(kept, np.intp)
+
+
+def _parts(
+    data: Dataset, dataset: DataFormat, split: Split, seed: int, kept: Indices
+) -> tuple[Indices, Indices, Indices]:
+    """The three parts. They are drawn among all classes: to leave some out never moves an image between the parts."""
+    is_kept = np.isin(np.arange(len(data.class_names)), kept)
+    own_seed = split.seed_for(seed)
+    drawn = split.draw(data, own_seed) if is_kept.all() else split.draw(data, own_seed, is_kept)
+    train, val, test = (np.sort(part[is_kept[data.labels[part]]]) for part in drawn)
+    _check_labels(data, dataset, kept)
+    check_sides(data, {"training": train, "validation": val, "test": test}, is_kept)
     return train, val, test
+
+
+def _data_digest(data: Dataset, kept: Indices) -> str:
+    """The digest of the data set; another one for a choice of its classes."""
+    if len(kept) == len(data.class_names) and (np.diff(kept) == 1).all():
+        return data.digest
+    return hashlib.sha256(f"{data.digest} {kept.tolist()}".encode()).hexdigest()
 
 
 def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
@@ -120,28 +172,35 @@ def _digest(data: Dataset, parts: tuple[Indices, Indices, Indices]) -> str:
     return sha.hexdigest()
 
 
-def _subset(data: Dataset, part: Indices) -> Subset:
-    return Subset(data.images[part], data.labels[part], part)
+def _subset(data: Dataset, part: Indices, kept: Indices) -> Subset:
+    new = np.full(len(data.class_names), -1, np.int64)
+    new[kept] = np.arange(len(kept))
+    groups = None if data.groups is None else data.groups[part]
+    return Subset(ImageView(data.images, part), new[data.labels[part]], part, groups)
 
 
 def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
     """The number of images of `part` that are also in `train`, whatever their labels."""
-    known = {image_hash.tobytes() for image_hash in data.hashes[train]}
-    return sum(image_hash.tobytes() in known for image_hash in data.hashes[part])
+    words = np.ascontiguousarray(data.hashes[:, :8]).view(np.uint64)[:, 0]
+    known = train[np.argsort(words[train])]
+    place, end = (np.searchsorted(words[known], words[part], side) for side in ("left", "right"))
+    found = 0
+    # Each image is compared with the training images whose hash begins alike, until one is equal: the first, as a rule.
+    while len(part):
+        left = place < end
+        part, place, end = part[left], place[left], end[left]
+        same = (data.hashes[part] == data.hashes[known[place]]).all(axis=1)
+        found += int(same.sum())
+        part, place, end = part[~same], place[~same] + 1, end[~same]
+    return found
 
 
-def _check_parts(data: Dataset, dataset: DataFormat, parts: Mapping[str, Indices]) -> None:
-    for name, part in parts.items():
-        if len(part) == 0:
-            raise DataError(
-                f"split: {name} gets none of the {len(data.labels)} images; add images, or choose other fractions"
-            )
-    present = np.bincount(data.labels[parts["train"]], minlength=dataset.num_classes) > 0
-    if not present.all():
-        absent, in_all = np.flatnonzero(~present), np.bincount(data.labels, minlength=dataset.num_classes)
-        named = [f"{dataset.class_names[k]} ({in_all[k]} in the data set)" for k in absent[:MOST_NAMED]]
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+def _check_labels(data: Dataset, dataset: DataFormat, kept: Indices) -> None:
+    """Refuse a data set without an image of a class that its config declares."""
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    absent = [repr(data.class_names[k]) for k in kept if counts[k] == 0]
+    if absent:
         raise DataError(
-            f"dataset={dataset.name}: expected every class among the training images; there is no"
-            f" {', '.join(named)}{more}; add images of it, or remove it from dataset.class_names"
+            f"dataset={dataset.name}: expected images of every class, got none of {listed(absent)}; add images of it,"
+            " or leave it out with dataset.classes"
         )

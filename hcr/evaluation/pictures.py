@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hcr.data.views import AnyImages
 from hcr.evaluation.canvas import (
     FIRST,
     HEADER,
@@ -43,7 +44,7 @@ class Samples:
     rows: tuple[Images, ...]
 
 
-def samples_info(images: Images, labels: Labels, class_names: Sequence[str]) -> Samples:
+def samples_info(images: AnyImages, labels: Labels, class_names: Sequence[str]) -> Samples:
     """Choose images of each class, evenly spaced through the class, so that the choice depends only on the data.
 
     Args:
@@ -119,7 +120,7 @@ class Predictions:
 
 
 def predictions_info(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
+    images: AnyImages, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
     """Choose NUM_PREDICTIONS random images, in the order of the set; the same indices for sets of equal size.
 
@@ -135,7 +136,7 @@ def predictions_info(
 
 
 def mistakes_info(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
+    images: AnyImages, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
     """Choose the NUM_MISTAKES most confident mistakes, most confident first; arguments as for `predictions_info`."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
@@ -144,7 +145,11 @@ def mistakes_info(
 
 
 def _predictions(
-    images: Images, labels: Labels, probabilities: Probabilities, class_names: Sequence[str], chosen: NDArray[np.int64]
+    images: AnyImages,
+    labels: Labels,
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+    chosen: NDArray[np.int64],
 ) -> Predictions:
     predicted = probabilities.argmax(axis=1)
     names = picture_names(class_names)

@@ -28,9 +28,12 @@ NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", 
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
 
 
-def fingerprint(cfg: RunConfig, *, dataset_digest: str, split_digest: str, code: str) -> str:
+def fingerprint(
+    cfg: RunConfig, *, dataset_digest: str, split_digest: str, code: str, preparation_digest: str | None = None
+) -> str:
     """SHA-256 of everything that determines a run's results; equal fingerprints, equal results on equal machines."""
-    return _digest([deciding_config(cfg), dataset_digest, split_digest, code])
+    prepared = [] if preparation_digest is None else [preparation_digest]
+    return _digest([deciding_config(cfg), dataset_digest, split_digest, code, *prepared])
 
 
 def deciding_config(cfg: RunConfig) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hcr.config.launcher import LauncherConfig
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.gate.axes import Axis, axis_of, written
+from hcr.gate.resolve import fill_from_data
 from hcr.gate.run_config import OF_ALL_RUNS, RunConfig, parse_config, parse_launcher, parse_sweep
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Space:
             except OmegaConfBaseException as error:
                 self._compose([*words, f"{key}={written(values[key])}"])  # raises with a better message
                 raise ConfigError(f"{key}: {one_line(error)}") from error
-        return parse_config(raw)
+        return fill_from_data(parse_config(raw))
 
     def to_json(self) -> dict[str, Any]:
         """The space as plain values, with unresolved interpolations."""

@@ -1,6 +1,7 @@
-"""Resolves the settings that depend on where a run is trained, before anything is recorded."""
+"""Resolves the settings that depend on the data and on where a run is trained, before anything is recorded."""
 
 import sys
+from typing import Any
 
 from hcr.config.training import has_bfloat16
 from hcr.gate.run_config import RunConfig
@@ -11,7 +12,11 @@ def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
 
     By default single runs score test; runs of a sweep do not, since the best of them is chosen and test must not
     influence a choice. bfloat16 becomes float32, with a warning, on a CPU without it.
+
+    Raises:
+        ConfigError, DataError: as `fill_from_data`.
     """
+    cfg = fill_from_data(cfg)
     if cfg.score_test is None:
         cfg = cfg.replace(score_test=not in_sweep)
     if cfg.training.precision == "bfloat16" and not has_bfloat16():
@@ -22,3 +27,48 @@ def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
         )
         cfg = cfg.replace(training=cfg.training.replace(precision="float32"))
     return cfg
+
+
+def fill_from_data(cfg: RunConfig) -> RunConfig:
+    """Fill the data set's settings that are null, and choose the split of `split=auto`, by what the data has.
+
+    Afterwards the config fixes them: other data is refused. Reads the data only if something is to be filled.
+
+    Raises:
+        ConfigError: the model or the split does not fit the data.
+        DataError: the data cannot be read.
+    """
+    dataset = cfg.dataset
+    needed = ("class_names", "num_classes", "has_official_test", "has_groups")
+    is_open = dataset.input_shape is None or any(getattr(dataset, name) is None for name in needed)
+    if is_open or (dataset.min_per_class > 1 and dataset.classes is None):
+        cfg = cfg.replace(dataset=_filled(cfg))
+    return cfg.replace(split=cfg.split.resolved(cfg.dataset))
+
+
+def _filled(cfg: RunConfig) -> Any:
+    from hcr.data.cache import remember_filled
+    from hcr.data.formats import FileFormat
+    from hcr.data.loading import hold_dataset, load_dataset
+    from hcr.data.splitting import classes_kept
+
+    dataset = cfg.dataset
+    data = load_dataset(dataset)
+    found: dict[str, Any] = {
+        "image_shape": data.source_shape,
+        "num_classes": len(data.class_names),
+        "class_names": data.class_names,
+        "has_official_test": data.is_test is not None,
+        "has_groups": data.groups is not None,
+    }
+    changes = {name: value for name, value in found.items() if getattr(dataset, name) is None and value is not None}
+    if data.source_shape is None:  # images of several sizes
+        changes |= {"image_size": data.images.shape[1:3], "color": "gray" if data.images.shape[3] == 1 else "rgb"}
+    if dataset.min_per_class > 1 and dataset.classes is None:
+        changes["classes"] = classes_kept(data, dataset)
+    filled = dataset.replace(**changes)
+    if isinstance(dataset, FileFormat) and isinstance(filled, FileFormat):
+        remember_filled(dataset, filled)
+    else:
+        hold_dataset(filled, data)
+    return filled

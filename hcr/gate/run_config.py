@@ -132,8 +132,16 @@ class RunConfig(Settings):
             if TAG_NAME.fullmatch(name) is None or posixpath.normpath(name) != name:
                 raise expected("names of letters, digits, spaces and _ - . : /, and no path", "tags", name)
         self.split.check_dataset(self.dataset)
-        self.model.check_image(self.dataset.image_shape)
+        if self.dataset.input_shape is not None:  # else the model is checked once the data is read
+            self.model.check_image(self.dataset.input_shape)
         return self
+
+
+def image_and_classes(cfg: RunConfig) -> tuple[tuple[int, int, int], int]:
+    """Height, width, channels of a model's images, and the number of its classes; the config must be resolved."""
+    shape, classes = cfg.dataset.input_shape, cfg.dataset.kept_classes
+    assert shape is not None and classes is not None, "`fill_from_data` fills them"
+    return shape, len(classes)
 
 
 def parse_config(raw: DictConfig | Mapping[str, Any]) -> RunConfig:

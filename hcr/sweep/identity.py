@@ -37,7 +37,13 @@ class Fingerprints:
         kinds = repr([type(value) for value in vars(cfg).values()])
         if kinds not in self._code:
             self._code[kinds] = code_version(cfg)
-        return fingerprint(cfg, dataset_digest=data.dataset, split_digest=data.split, code=self._code[kinds])
+        return fingerprint(
+            cfg,
+            dataset_digest=data.dataset,
+            split_digest=data.split,
+            preparation_digest=data.preparation,
+            code=self._code[kinds],
+        )
 
     def read(self, configs: Iterable[RunConfig]) -> None:
         """Digest the data of all `configs`, grouped by data set: only the last one read stays in memory.

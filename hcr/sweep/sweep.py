@@ -21,7 +21,7 @@ from hcr.drawing import is_drawn
 from hcr.evaluation.labels import counted
 from hcr.evaluation.ranking import Leaderboard
 from hcr.gate import RunConfig
-from hcr.gate.run_config import to_dict
+from hcr.gate.run_config import image_and_classes, to_dict
 from hcr.output import leaving_without_output
 from hcr.sweep.confirm import Confirmation, confirmation, plan_confirmation
 from hcr.sweep.dispatch import Dispatcher
@@ -212,7 +212,7 @@ def check_models(
 def parts_of(cfg: RunConfig) -> str:
     """The settings that a model and its optimizer are built from, as text: equal texts, equal models."""
     training = cfg.training.replace(threads=1)  # threads do not affect the model
-    parts = (cfg.model, cfg.optimizer, cfg.schedule, training, cfg.dataset.image_shape, cfg.dataset.num_classes)
+    parts = (cfg.model, cfg.optimizer, cfg.schedule, training, image_and_classes(cfg))
     return repr(parts)
 
 

@@ -138,7 +138,7 @@ def run_trial(folder: Path, report: Report, *, root: Path | None = None) -> int:
 def _use_sent_dataset(cfg: RunConfig, folder: Path) -> None:
     """Use the data set in `folder`, if the controller sent it."""
     from hcr.data.loading import hold_dataset
-    from hcr.data.shipping import read_dataset
+    from hcr.data.stored import read_dataset
 
     if folder.is_dir():
         hold_dataset(cfg.dataset, read_dataset(folder))

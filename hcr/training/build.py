@@ -2,7 +2,7 @@
 
 import keras
 
-from hcr.gate import RunConfig
+from hcr.gate.run_config import RunConfig, image_and_classes
 from hcr.model.building import build_model, build_optimizer
 from hcr.training.loop import steps_per_epoch
 
@@ -13,6 +13,6 @@ def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers
     keras.utils.clear_session()
     # mixed_bfloat16 computes in bfloat16 and keeps variables in float32.
     keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
-    model = build_model(cfg.model, cfg.dataset.image_shape, cfg.dataset.num_classes, cfg.seed)
+    model = build_model(cfg.model, *image_and_classes(cfg), cfg.seed)
     total_steps = steps_per_epoch(num_train, cfg.training) * cfg.training.epochs
     return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)

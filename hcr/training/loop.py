@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +18,13 @@ from hcr.data.splitting import Subset
 from hcr.evaluation.metrics import accuracy, cross_entropy
 from hcr.gate.run_config import MONITORS
 from hcr.model.augmentations import Augmentation
+from hcr.training.chunks import chunks
 from hcr.training.predict import predict_probabilities
 from hcr.training.steps import TrainingSteps
 
 EpochMetrics = dict[str, float]
 Arrays = list[NDArray[Any]]
 OnSteps = Callable[["StepsDone"], None]
-
-STEPS_PER_CALL = 16  # steps per call of the traced function: a smooth display at negligible cost
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def fit(
         TrainingError: the loss, a weight or an output is NaN or infinite.
     """
     state = state or TrainingState()
-    steps = TrainingSteps(model, optimizer, train, training, augmentation)
+    steps = TrainingSteps(model, optimizer, train.labels, training, augmentation)
     if state.epoch:
         _assign(model.variables, state.variables)
         _assign(optimizer.variables, state.optimizer_variables)
@@ -131,7 +131,7 @@ def fit(
     while state.epoch < training.epochs and not _out_of_patience(state, training):
         epoch = state.epoch + 1
         start = time.perf_counter()
-        loss, train_accuracy, seen = _train_epoch(steps, len(train), training, epoch, seed, on_steps)
+        loss, train_accuracy, seen = _train_epoch(steps, train, training, epoch, seed, on_steps)
         trained = time.perf_counter()
         with steps.averaged_weights():
             probabilities = predict_probabilities(model, val.images)
@@ -168,38 +168,37 @@ _REMEDY = "expected finite numbers; try a lower optimizer.learning_rate, or sche
 
 def _train_epoch(
     steps: TrainingSteps,
-    num_images: int,
+    train: Subset,
     training: TrainingConfig,
     epoch: int,
     seed: int,
     on_steps: OnSteps | None,
 ) -> tuple[float, float, int]:
     """Train one epoch; return mean loss and accuracy over its images, as seen in training, and their number."""
-    num_steps = steps_per_epoch(num_images, training)
-    order = np.random.default_rng([seed, epoch]).permutation(num_images)[: num_steps * training.batch_size]
-    per_call = training.batch_size * STEPS_PER_CALL
+    num_steps = steps_per_epoch(len(train), training)
+    order = np.random.default_rng([seed, epoch]).permutation(len(train))[: num_steps * training.batch_size]
     start_s = time.perf_counter()
     loss_sum, correct, seen, steps_done = 0.0, 0, 0, 0
-    for start in range(0, len(order), per_call):
-        stopping.check()
-        part = order[start : start + per_call].astype(np.int32)
-        first_step = (epoch - 1) * num_steps + steps_done
-        losses, sizes, right, is_finite = (np.asarray(value) for value in steps.run(part, [seed, first_step]))
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            step = steps_done + int(bad[0]) + 1
-            raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[bad[0]]}; {_REMEDY}")
-        if not is_finite:
-            step = steps_done + len(losses)
-            raise TrainingError(f"epoch {epoch}, by step {step}: weights became NaN or infinite; {_REMEDY}")
-        loss_sum += float(np.dot(losses.astype(np.float64), sizes))
-        correct += int(right)
-        assert sizes.sum() == len(part)
-        seen += len(part)
-        steps_done += len(losses)
-        if on_steps is not None:
-            images_per_s = seen / (time.perf_counter() - start_s)
-            on_steps(StepsDone(epoch, steps_done, num_steps, loss_sum / seen, correct / seen, images_per_s))
+    with closing(chunks(train, order, training.batch_size)) as all_chunks:
+        for chunk in all_chunks:
+            stopping.check()
+            first_step = (epoch - 1) * num_steps + steps_done
+            losses, sizes, right, is_finite = (np.asarray(value) for value in steps.run(chunk, [seed, first_step]))
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if len(bad):
+                step = steps_done + int(bad[0]) + 1
+                raise TrainingError(f"epoch {epoch}, step {step}: the loss became {losses[bad[0]]}; {_REMEDY}")
+            if not is_finite:
+                step = steps_done + len(losses)
+                raise TrainingError(f"epoch {epoch}, by step {step}: weights became NaN or infinite; {_REMEDY}")
+            loss_sum += float(np.dot(losses.astype(np.float64), sizes))
+            correct += int(right)
+            assert sizes.sum() == len(chunk)
+            seen += len(chunk)
+            steps_done += len(losses)
+            if on_steps is not None:
+                images_per_s = seen / (time.perf_counter() - start_s)
+                on_steps(StepsDone(epoch, steps_done, num_steps, loss_sum / seen, correct / seen, images_per_s))
     return loss_sum / seen, correct / seen, seen
 
 

@@ -9,26 +9,28 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from hcr.data.pixels import Images
+from hcr.data.views import AnyImages
 
 SLICE = 1_000  # images per call: large enough to keep the cores busy, small enough for the caches
 
 _compiled: "WeakKeyDictionary[keras.Model, Callable[[Any], Any]]" = WeakKeyDictionary()
 
 
-def predict_probabilities(model: keras.Model, images: Images) -> NDArray[np.float32]:
+def predict_probabilities(model: keras.Model, images: AnyImages) -> NDArray[np.float32]:
     """Predict class probabilities.
 
     Args:
         model: maps uint8 images to probabilities over K classes.
-        images: (N, H, W, C), 0..255.
+        images: (N, H, W, C), 0..255; of a view, only SLICE images are in memory at a time.
 
     Returns:
         (N, K), rows sum to 1.
     """
     predict = _predict_function(model)
-    slices = [predict(images[start : start + SLICE]).numpy() for start in range(0, len(images), SLICE)]
-    return np.concatenate(slices) if slices else np.zeros((0, model.output_shape[-1]), np.float32)
+    probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
+    for start in range(0, len(images), SLICE):
+        probabilities[start : start + SLICE] = predict(images[start : start + SLICE]).numpy()
+    return probabilities
 
 
 def _predict_function(model: keras.Model) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""The training step, traced once: gather, augment, forward, backward, update, average."""
+"""The training step, traced once: augment, forward, backward, update, average."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from hcr.config.training import TrainingConfig
-from hcr.data.splitting import Subset
 from hcr.model.augmentations import Augmentation
+from hcr.training.chunks import Chunk
 
 
 class TrainingSteps:
-    """Training steps of one model on one set of images.
+    """Training steps of one model.
 
     Args:
         model: the model to train.
         optimizer: its optimizer, which is built here.
-        train: the images, kept in memory once as uint8.
+        labels: (N,), of the training images, for class weights.
         training: batch size, label smoothing, class weights, decay of the weight average.
         augmentation: random changes of each batch.
     """
@@ -29,43 +29,45 @@ class TrainingSteps:
         self,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        train: Subset,
+        labels: NDArray[np.int64],
         training: TrainingConfig,
         augmentation: Augmentation,
     ) -> None:
         optimizer.build(model.trainable_variables)
         self._model = model
         self._optimizer = optimizer
-        self._images = tf.constant(train.images)
-        self._labels = tf.constant(train.labels.astype(np.int32))
         self._num_classes = int(model.output_shape[-1])
         self._batch_size = training.batch_size
         self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
         self._augment = augmentation.build()
         self._class_weights = None
         if training.class_weights == "balanced":
-            self._class_weights = tf.constant(balanced_class_weights(train.labels, self._num_classes))
+            self._class_weights = tf.constant(balanced_class_weights(labels, self._num_classes))
         self._decay = training.average_decay
         # The average of all weights, including those of batch norm; empty without `average_decay`.
         self.average = [tf.Variable(weight, trainable=False) for weight in model.weights] if self._decay else []
         self._traced = tf.function(
             self._run,
-            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int64)],
+            input_signature=[  # any number of images, so that no chunk is traced again
+                tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([2], tf.int64),
+            ],
             autograph=False,  # slower than tracing, and not needed: the loop is a tf.while_loop
         )
 
-    def run(self, order: NDArray[np.int32], seed_and_step: list[int]) -> Any:
-        """Train on the images with the indices `order`, batch after batch.
+    def run(self, chunk: Chunk, seed_and_step: list[int]) -> Any:
+        """Train on the images of `chunk`, batch after batch.
 
         Args:
-            order: (n,), indices of images.
+            chunk: images and labels.
             seed_and_step: the run's seed, and the number of the first of these steps, counted from the run's start.
 
         Returns:
             The loss of each step, the number of images in each, the number of images classified correctly, and
             whether all weights are finite afterwards.
         """
-        return self._traced(order, np.array(seed_and_step, np.int64))
+        return self._traced(chunk.images, chunk.labels, np.array(seed_and_step, np.int64))
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -78,15 +80,16 @@ class TrainingSteps:
         yield
         self._model.set_weights(own)
 
-    def _run(self, order: Any, seed_and_step: Any) -> Any:
-        steps = (tf.size(order) + self._batch_size - 1) // self._batch_size
+    def _run(self, images: Any, labels: Any, seed_and_step: Any) -> Any:
+        steps = (tf.size(labels) + self._batch_size - 1) // self._batch_size
 
         def one_more(step: Any, right: Any, losses: Any, sizes: Any) -> Any:
-            index = order[step * self._batch_size : (step + 1) * self._batch_size]
+            own = slice(step * self._batch_size, (step + 1) * self._batch_size)
+            batch, classes = images[own], labels[own]
             number = seed_and_step + tf.cast(tf.stack([0, step]), tf.int64)
-            loss, probabilities, classes = self._step(index, number)
+            loss, probabilities = self._step(batch, classes, number)
             hits = tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
-            return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(index))
+            return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(classes))
 
         # In one loop, TensorFlow can augment later batches during a step: augmentation does not depend on weights.
         _, right, losses, sizes = tf.while_loop(
@@ -98,8 +101,7 @@ class TrainingSteps:
         sums = [tf.reduce_sum(tf.abs(weight)) for weight in self._model.trainable_weights]
         return losses.stack(), sizes.stack(), right, tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
-    def _step(self, index: Any, number: Any) -> Any:
-        batch, classes = tf.gather(self._images, index), tf.gather(self._labels, index)
+    def _step(self, batch: Any, classes: Any, number: Any) -> Any:
         if self._augment is not None:
             batch = self._augment(batch, number)
         weights = None if self._class_weights is None else tf.gather(self._class_weights, classes)
@@ -110,7 +112,7 @@ class TrainingSteps:
         gradients = tape.gradient(total, self._model.trainable_variables)
         self._optimizer.apply(gradients, self._model.trainable_variables)
         self._update_average(number[1])
-        return loss, probabilities, classes
+        return loss, probabilities
 
     def _update_average(self, step: Any) -> None:
         """Update the exponential moving average; its decay is smaller in the first steps, to forget the initial

@@ -7,7 +7,7 @@ import pytest
 
 from hcr.config.errors import DataError
 from hcr.data.formats import DataFormat
-from hcr.data.labels import to_groups, to_labels
+from hcr.data.labels import checked_groups, to_groups, to_labels
 
 CFG = DataFormat(name="small", format="x", image_shape=(4, 3, 1), num_classes=3, class_names=("a", "b", "ü"))
 LABELS = np.arange(12) % 3
@@ -15,7 +15,8 @@ NAMES = np.array(CFG.class_names)[LABELS]
 
 
 def read(labels: Any, num_images: int = 12) -> np.ndarray:
-    found = to_labels(np.asarray(labels), num_images, CFG, "a file", "y")
+    (found,), names, _ = to_labels({"y": (np.asarray(labels), num_images)}, CFG, "a file")
+    assert names == CFG.class_names
     assert found.dtype == np.int64
     return found
 
@@ -51,10 +52,6 @@ def test_bool_labels_are_of_the_first_two_classes() -> None:
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        (
-            LABELS + 1,
-            "from 0 to 2, got 1 to 3; if they count from 1, save y - 1; if 3 is the class of number 0, save y",
-        ),
         (LABELS.astype("i1") - 1, "expected labels from 0 to 2, got -1 to 1; dataset.num_classes is 3"),
         (LABELS * 100, "expected labels from 0 to 2, got 0 to 200; dataset.num_classes is 3"),
         (LABELS.astype("u8") << np.uint64(62), "got 0 to 9223372036854775808"),
@@ -82,10 +79,59 @@ def test_what_are_no_labels_is_refused_in_a_line(labels: Any, told: str) -> None
     assert "\n" not in str(refused.value)
 
 
+def test_labels_from_1_are_the_classes_in_order_unless_the_names_are_numbers() -> None:
+    (found,), _, notes = to_labels({"y": (LABELS + 1, 12)}, CFG, "a file")
+    assert found.tolist() == LABELS.tolist()
+    assert notes == ["a file: its labels count from 1: 'a' is 1 and 'ü' is 3"]
+    digits = CFG.replace(class_names=("0", "1", "2"))
+    with pytest.raises(DataError, match=r"got 1 to 3; if they count from 1, save y - 1; if 3 is the class of number 0"):
+        to_labels({"y": (LABELS + 1, 12)}, digits, "a file")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (LABELS * 5.0 - 5, ("-5", "0", "5")),
+        (np.array([2, 10, 9])[LABELS], ("2", "9", "10")),
+        (np.array(["2", "10", "あ"])[LABELS], ("2", "10", "あ")),
+        (np.array(["a10", "a9", "+"], object)[LABELS], ("+", "a9", "a10")),
+        (np.eye(3)[LABELS], ("0", "1", "2")),
+        (np.char.encode(NAMES, "utf-8"), ("a", "b", "ü")),
+    ],
+)
+def test_without_declared_names_the_labels_that_occur_are_the_classes_in_order(
+    labels: Any, names: tuple[str, ...]
+) -> None:
+    free = CFG.replace(class_names=None, num_classes=None)
+    (train, test), found, _ = to_labels({"y": (labels[:7], 7), "z": (labels[7:], 5)}, free, "a file")
+    assert found == names
+    texts = (
+        np.array([str(int(x)) if not isinstance(x, str | bytes) else x for x in labels]) if labels.ndim == 1 else None
+    )
+    if texts is not None and texts.dtype.kind == "U":
+        assert np.array(found)[np.concatenate([train, test])].tolist() == texts.tolist()
+
+
+def test_one_class_or_an_empty_label_is_refused() -> None:
+    free = CFG.replace(class_names=None, num_classes=None)
+    with pytest.raises(DataError, match=r"expected images of 2 classes or more, got only '7'"):
+        to_labels({"y": (np.full(4, 7), 4)}, free, "a file")
+    with pytest.raises(DataError, match=r"expected a label for every image, got an empty one"):
+        to_labels({"y": (np.array(["a", "", "b"]), 3)}, free, "a file")
+
+
+def test_a_files_own_names_may_be_in_another_order_than_the_declared_ones() -> None:
+    (found,), names, _ = to_labels({"y": (np.array([0, 1, 2]), 3)}, CFG, "a file", ("ü", "a", "b"))
+    assert names == CFG.class_names
+    assert found.tolist() == [2, 0, 1]
+    with pytest.raises(DataError, match=r"expected the classes of dataset.class_names, got 'c'"):
+        to_labels({"y": (np.array([0, 1]), 2)}, CFG, "a file", ("c", "a"))
+
+
 def test_groups_may_stand_in_a_column() -> None:
     groups = np.array([7, 7, 3, 9])
     assert (
-        to_groups(groups, 4, "a file").tolist()
-        == to_groups(groups[:, np.newaxis], 4, "a file").tolist()
+        to_groups(checked_groups(groups, 4, "a file")).tolist()
+        == to_groups(checked_groups(groups[:, np.newaxis], 4, "a file")).tolist()
         == [1, 1, 0, 2]
     )

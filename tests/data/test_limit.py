@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcr.config.errors import DataError
-from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.dataset import Dataset, of_arrays
 from hcr.data.formats import DataFormat
 from hcr.data.loading import load_dataset
 from hcr.gate.compose import compose
@@ -28,7 +28,7 @@ def make(limit: int | None, *, official: bool = True, order: Any = slice(None)) 
     labels = np.concatenate([np.repeat(np.arange(3), sizes) for sizes in SIZES.values()])
     is_test = np.repeat([False, True], [sum(sizes) for sizes in SIZES.values()])
     images = np.random.default_rng(0).integers(0, 256, (100, 4, 3), dtype=np.uint8)
-    return make_dataset(images[order], labels[order], is_test[order] if official else None, cfg, "a file")
+    return of_arrays(cfg, images[order], labels[order], is_test[order] if official else None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,7 +63,7 @@ def test_a_limit_that_takes_all_changes_nothing_and_a_smaller_one_changes_the_di
 
 
 def test_more_images_than_there_are_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^dataset\.limit: expected at most the 100 images of a file, got 101$"):
+    with pytest.raises(DataError, match=r"^dataset\.limit: expected at most the 100 images of dataset=small, got 101$"):
         make(101)
 
 

@@ -85,7 +85,7 @@ def test_a_mat_and_an_npz_in_another_order_are_one_data_set_and_one_split(tmp_pa
     first = load_splits(config(write_mat(tmp_path)), OFFICIAL, 0)
     second = load_splits(config(npz), OFFICIAL, 0)
     assert (first.dataset_digest, first.split_digest) == (second.dataset_digest, second.split_digest)
-    assert (first.test.images == second.test.images).all()
+    assert np.array_equal(first.test.images, second.test.images)
     assert len(first.test) == 30
 
 

@@ -19,10 +19,10 @@ def cfg(channels: int = 1) -> DataFormat:
 
 
 def read(images: Any, channels: int = 1) -> tuple[np.ndarray, str | None]:
-    (pixels,), note = to_pixels({"x": np.asarray(images)}, cfg(channels), "a file")
+    (pixels,), notes = to_pixels({"x": np.asarray(images)}, cfg(channels), "a file")
     assert pixels.dtype == np.uint8
     assert pixels.shape[1:] == (4, 3, channels)
-    return pixels, note
+    return pixels, "; ".join(notes) or None
 
 
 def refusal(**arrays: Any) -> str:
@@ -86,16 +86,15 @@ def test_a_dark_set_is_read_as_it_is_and_told() -> None:
 @pytest.mark.parametrize(
     ("images", "told"),
     [
-        (GREY.astype("i4") - 20, "got -20 to 235; save them as uint8, 0 black and 255 white"),
-        (GREY.view("i1"), "got -128 to 127; an int8 ends at 127"),
-        (GREY.astype("u2") * 257, "got 0 to 65535; if 65535 is white, save np.rint(x * (255 / 65535)).astype('uint8')"),
-        (GREY.astype("u2") * 4, "got 0 to 1020; if 1023 is white"),
-        (GREY.astype("u8") << np.uint64(55), "got 0 to 9187343239835811840; save them as uint8"),
-        (GREY / 127.5 - 1, "got fractions from -1 to 1; if -1 is black and 1 is white, save np.rint((x + 1) * 127.5)"),
-        (INK * 2.0 - 1, "got -1 to 1; if -1 is black and 1 is white"),
-        (np.where(INK, 0.3, 1.0), "got fractions from 0.3 to 1; save np.rint(x * 255).astype('uint8')"),
-        ((GREY - 127.0) / 70, "save them as uint8, 0 black and 255 white, before any normalisation"),
-        (GREY * 0.99, "save np.rint(x).astype('uint8')"),
+        (GREY.astype("i4") - 20, "got -20 to 235 (int32); save them as uint8, 0 black and 255 white"),
+        (GREY.view("i1"), "got -128 to 127 (int8); an int8 ends at 127"),
+        (GREY.astype("u2") * 4, "got 0 to 1020 (uint16); if 65535 is white, set dataset.pixels=0..65535; if 1023 is"),
+        (GREY.astype("i4") * 257, "got 0 to 65535 (int32); if 65535 is white, set dataset.pixels=0..65535"),
+        (GREY.astype("u8") << np.uint64(55), "got 0 to 9187343239835811840 (uint64); save them as uint8"),
+        ((GREY - 127.0) / 300, "choose dataset.pixels=0..255, 0..1, -1..1 or 0..65535"),
+        (GREY / 765.0, "(float64); choose dataset.pixels="),
+        (GREY * 0.3, "got fractions from 0 to 76.5 (float64); choose dataset.pixels="),
+        ((GREY - 127.0) / 0.4, "save them as uint8, 0 black and 255 white, before any normalisation"),
         (np.where(INK, np.nan, 1), "got NaN or infinity; fix or remove the images that have them"),
         (np.zeros((30, 4, 3)), "expected images that are not blank, got 0 in every pixel"),
         (np.ones((30, 4, 3), bool), "got 255 in every pixel"),
@@ -108,6 +107,48 @@ def test_a_dark_set_is_read_as_it_is_and_told() -> None:
 )
 def test_numbers_that_are_no_pixels_are_refused_with_what_to_save(images: np.ndarray, told: str) -> None:
     assert told in refusal(x=images)
+
+
+@pytest.mark.parametrize(
+    ("images", "rule", "told"),
+    [
+        (GREY.astype("u2") * 257, "0..65535", "0 to 65535 are scaled to 0 to 255"),
+        (GREY / 127.5 - 1, "-1..1", "-1 to 1 are scaled to 0 to 255"),
+        (np.round(GREY / 255, 2), "0..1", "0 to 1 are scaled to 0 to 255"),
+        (GREY * 0.999, "0..255", "are rounded to whole numbers"),
+    ],
+)
+def test_a_scale_that_the_numbers_fill_is_recognised_or_declared_and_told(images: Any, rule: str, told: str) -> None:
+    pixels, note = read(images)
+    assert np.abs(pixels[..., 0].astype(int) - GREY).max() <= 2
+    assert note is not None
+    assert told in note
+    declared = cfg().replace(pixels=rule)
+    assert (to_pixels({"x": images}, declared, "a file")[0][0] == pixels).all()
+
+
+@pytest.mark.parametrize("rule", ["0..1", "-1..1"])
+def test_numbers_outside_the_declared_scale_are_refused(rule: str) -> None:
+    with pytest.raises(DataError, match=r"\(dataset\.pixels\), got 0 to 255 in `x`$"):
+        to_pixels({"x": GREY}, cfg().replace(pixels=rule), "a file")
+
+
+def test_without_a_declared_shape_the_images_have_their_own() -> None:
+    free = cfg().replace(image_shape=None)
+    colour = np.random.default_rng(1).integers(0, 256, (30, 5, 7, 3), dtype=np.uint8)
+    square = GREY[:, :3].reshape(30, 9)
+    for given, shape in (
+        (GREY, (4, 3, 1)),
+        (colour, (5, 7, 3)),
+        (np.moveaxis(colour, -1, 1), (5, 7, 3)),
+        (square, (3, 3, 1)),
+    ):
+        (found,), _ = to_pixels({"x": given}, free, "a file")
+        assert found.shape == (30, *shape)
+    with pytest.raises(DataError, match=r"expected a square number of pixels in each image, got 12 in `x`"):
+        to_pixels({"x": GREY.reshape(30, 12)}, free, "a file")
+    with pytest.raises(DataError, match=r"with transparency: save 3 channels, or one"):
+        to_pixels({"x": np.zeros((30, 5, 5, 4), np.uint8)}, free, "a file")
 
 
 @pytest.mark.parametrize("shape", [(30, 4, 3), (30, 4, 3, 1), (30, 1, 4, 3), (30, 12)], ids=str)

@@ -1,5 +1,6 @@
 """Who is in training, validation and test: everyone once, each class in proportion, decided by the seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,20 @@ import pytest
 import scipy.io
 
 from hcr.config.errors import DataError
-from hcr.data.dataset import Dataset, make_dataset
+from hcr.data.dataset import Dataset, of_arrays
+from hcr.data.folds import fold_of
 from hcr.data.formats.arrays import Arrays
 from hcr.data.loading import load_dataset
 from hcr.data.splits import Split
+from hcr.data.splits.kfold import Kfold
 from hcr.data.splits.official import Official
 from hcr.data.splits.stratified import Stratified
-from hcr.data.splitting import Splits, load_splits
+from hcr.data.splitting import Splits, data_digests, load_splits
 from hcr.gate.compose import compose
 
 STRATIFIED = Stratified(name="stratified", validation=0.1, test=0.2, test_seed=0)
 OFFICIAL = Official(name="official", validation=0.1)
+KFOLD = Kfold(name="kfold", folds=5, fold=0, test=0.2, test_seed=0)
 DIGITS = compose([]).dataset
 
 
@@ -127,34 +131,80 @@ def test_a_data_set_too_small_for_its_fractions_is_refused() -> None:
         STRATIFIED.draw(data, 0)
 
 
-@pytest.mark.parametrize(
-    ("of_last", "fractions", "told"),
-    [
-        (
-            1,
-            {},
-            "into test and the rest, got 1 of class 'c'; add images (or raise dataset.limit), or remove the class",
-        ),
-        (2, {}, "into training and validation, got 1 of class 'c' (it has 2, of which 1 for test); add images"),
-        (3, {"test": 0.5}, "got 1 of class 'c' (it has 3, of which 2 for test); add images"),
-    ],
-)
-def test_a_class_with_too_few_images_is_named_with_how_many_the_data_set_has(
-    of_last: int, fractions: dict[str, float], told: str
-) -> None:
+def imbalanced(of_last: int, is_test: np.ndarray | None = None) -> Dataset:
+    """40 images of class a, 40 of b and `of_last` of c."""
     labels = np.repeat([0, 1, 2], [40, 40, of_last])
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
     cfg = DIGITS.replace(num_classes=3, class_names=("a", "b", "c"))
-    data = make_dataset(images, labels, None, cfg, "a file")
+    return of_arrays(cfg, images, labels, is_test)
+
+
+@pytest.mark.parametrize("of_last", [1, 2])
+def test_a_class_with_too_few_images_for_three_sides_is_named_with_what_leaves_it_out(of_last: int) -> None:
     with pytest.raises(DataError) as refused:
-        STRATIFIED.replace(**fractions).draw(data, 0)
-    assert str(refused.value).startswith("split: expected at least 2 images of each class to split into ")
-    assert told in str(refused.value)
+        STRATIFIED.draw(imbalanced(of_last), 0)
+    assert str(refused.value) == (
+        "split: expected at least 3 images of each class to split into training, validation and test,"
+        f" got {of_last} of class 'c'; add images (or raise dataset.limit), or leave the class out"
+        f" (dataset.min_per_class={of_last + 1} or dataset.classes=[...])"
+    )
+
+
+def test_a_class_with_one_official_training_image_is_named_with_those_for_test() -> None:
+    data = imbalanced(5)
+    is_test = np.arange(85) % 4 == 1
+    is_test[81:] = True
+    with pytest.raises(DataError, match=r"got 1 of class 'c' \(it has 5, of which 4 for test\); add images"):
+        OFFICIAL.draw(replace(data, is_test=is_test), 0)
+
+
+@pytest.mark.parametrize("fractions", [{}, {"test": 0.5}, {"validation": 0.05, "test": 0.05}, {"validation": 0.6}])
+def test_three_images_of_a_class_are_one_on_each_side(fractions: dict[str, float]) -> None:
+    data = imbalanced(3)
+    for seed in range(5):
+        found = STRATIFIED.replace(**fractions).draw(data, seed)
+        assert [np.bincount(data.labels[part])[2] for part in found] == [1, 1, 1]
+
+
+def test_classes_that_are_left_out_move_no_image_and_are_not_refused() -> None:
+    data = imbalanced(30)
+    kept = np.array([True, False, True])
+    for split in (STRATIFIED, KFOLD):
+        for whole, part in zip(split.draw(data, 4), split.draw(data, 4, kept), strict=True):
+            assert whole.tolist() == part.tolist()
+    with pytest.raises(DataError, match="got 1 of class 'c'"):
+        STRATIFIED.draw(imbalanced(1), 0)
+    found = STRATIFIED.draw(imbalanced(1), 0, np.array([True, True, False]))
+    assert np.sort(np.concatenate(found)).tolist() == list(range(81))
+    with pytest.raises(DataError, match=r"got 4 of class 'c'; use fewer folds"):
+        fold_of(imbalanced(4), np.arange(84), 5, 0)
+    assert len(fold_of(imbalanced(4), np.arange(84), 5, 0, kept=np.array([True, True, False]))) == 84
+
+
+@pytest.mark.parametrize("split", [STRATIFIED, KFOLD], ids=lambda split: split.name)
+def test_a_seed_of_the_split_keeps_it_the_same_for_all_seeds(split: Split) -> None:
+    fixed = split.replace(seed=3)
+    assert len({data_digests(DIGITS, fixed, seed).split for seed in (0, 1, 2)}) == 1
+    assert data_digests(DIGITS, fixed, 0).split == data_digests(DIGITS, split, 3).split
+    assert data_digests(DIGITS, fixed, 0).split != data_digests(DIGITS, split, 0).split
+
+
+def test_parts_carry_the_groups_of_their_images(tmp_path: Path) -> None:
+    cfg = small_mat(tmp_path).replace(
+        path=str(tmp_path / "grouped.npz"), has_official_test=False, has_groups=True, train_images=None
+    )
+    x = np.random.default_rng(0).integers(0, 256, (90, 4, 3), dtype=np.uint8)
+    np.savez(cfg.path, x=x, y=np.arange(90) % 3, group=[f"w{k % 7}" for k in range(90)])
+    splits, data = load_splits(cfg, STRATIFIED, 0), load_dataset(cfg)
+    assert data.groups is not None and splits.val.groups is not None and splits.test.groups is not None
+    assert splits.val.groups.tolist() == data.groups[splits.val.index].tolist()
+    assert splits.test.groups.dtype == np.int64
+    assert load_splits(DIGITS, STRATIFIED, 0).val.groups is None
 
 
 def test_the_splitters_return_indices_that_do_not_overlap() -> None:
     data = small_data(num_images=60)
-    for found in (STRATIFIED.draw(data, 0), OFFICIAL.draw(data, 0)):
+    for found in (STRATIFIED.draw(data, 0), OFFICIAL.draw(data, 0), KFOLD.draw(data, 0)):
         together = np.concatenate(found)
         assert len(set(together.tolist())) == len(together) == 60
 
@@ -164,7 +214,7 @@ def small_data(num_images: int) -> Dataset:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (num_images, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(num_images) % 2
-    return make_dataset(images, labels, np.arange(num_images) >= num_images * 2 // 3, DIGITS, "a file")
+    return of_arrays(DIGITS, images, labels, np.arange(num_images) >= num_images * 2 // 3)
 
 
 def repeated(folder: Path) -> Arrays:

@@ -15,6 +15,7 @@ from hcr.gate import RunConfig
 from hcr.gate.compose import compose
 from hcr.training import TrainingState, fit, predict_probabilities
 from hcr.training.build import build
+from hcr.training.chunks import Chunk
 from hcr.training.loop import is_better, steps_per_epoch
 from hcr.training.steps import TrainingSteps, balanced_class_weights
 
@@ -228,13 +229,13 @@ def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_re
 
 def test_an_epoch_of_fewer_steps_takes_other_images_each_time_and_the_schedule_fits_it(splits: Splits) -> None:
     cfg = compose([*SMALL, "training.epochs=2", "training.steps_per_epoch=3", "schedule=onecycle"])
-    seen: list[list[int]] = []
+    seen: list[list[bytes]] = []
     model, optimizer = build(cfg, len(splits.train))
     real = TrainingSteps.run
 
-    def run(steps: TrainingSteps, order: np.ndarray, seed_and_step: list[int]) -> Any:
-        seen.append(order.tolist())
-        return real(steps, order, seed_and_step)
+    def run(steps: TrainingSteps, chunk: Chunk, seed_and_step: list[int]) -> Any:
+        seen.append([image.tobytes() for image in chunk.images])
+        return real(steps, chunk, seed_and_step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingSteps, "run", run)

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from hcr.data.formats import DataFormat
 
     Indices: TypeAlias = NDArray[np.intp]
+    Kept: TypeAlias = NDArray[np.bool_]
 
 FractionOfImages = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+ValidationOfAll = Annotated[FractionOfImages, Field(description="fraction of all images kept for validation")]
+TestOfAll = Annotated[FractionOfImages, Field(description="fraction of all images kept for test")]
+TestSeed = Annotated[Seed, Field(description="seed of the test draw: the same test for every run's seed")]
 
 
 class Split(Part):
@@ -24,7 +28,14 @@ class Split(Part):
 
     group: ClassVar[str] = "split"
 
-    validation: Annotated[FractionOfImages, Field(description="fraction of images kept for validation")]
+    # Configs from before this key mean null.
+    seed: Annotated[
+        Seed | None, Field(description="seed of the draw, the same split for every run's seed; null: the run's seed")
+    ] = None
+
+    def seed_for(self, run_seed: int) -> int:
+        """The seed that a run with the seed `run_seed` draws its validation images with."""
+        return run_seed if self.seed is None else self.seed
 
     def check_dataset(self, dataset: "DataFormat") -> None:
         """Refuse a data set that this split cannot handle.
@@ -33,12 +44,19 @@ class Split(Part):
             ConfigError: the data set lacks what the split needs.
         """
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def resolved(self, dataset: "DataFormat") -> "Split":
+        """The split to record, by what the data set has; itself, but for `split=auto`."""
+        return self
+
+    def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         """The indices of training, validation and test images, in any order.
+
+        The whole data set is split, whichever classes are kept, so that leaving out a class moves no other image.
 
         Args:
             data: the whole data set.
-            seed: the run's seed.
+            seed: of the draw, from `seed_for`.
+            kept: (classes,), True for the classes that the run uses; the others are not refused. None: all.
 
         Raises:
             DataError: too few images.

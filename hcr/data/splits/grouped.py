@@ -8,7 +8,7 @@ from hcr.data.splits.stratified import Stratified
 if TYPE_CHECKING:
     from hcr.data.dataset import Dataset
     from hcr.data.formats import DataFormat
-    from hcr.data.splits import Indices
+    from hcr.data.splits import Indices, Kept
 
 
 class Grouped(Stratified):
@@ -18,18 +18,19 @@ class Grouped(Stratified):
     """
 
     def check_dataset(self, dataset: "DataFormat") -> None:
-        if not dataset.has_groups:
+        if dataset.has_groups is False:
             raise ConfigError(
                 "split.name: expected a data set whose images are in groups (dataset.has_groups);"
                 f" {dataset.name!r} has none; use split=stratified"
             )
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         import numpy as np
 
         from hcr.data.groups import draw_groups
 
         assert data.groups is not None  # the gate refuses this split of a data set without groups
-        rest, test = draw_groups(np.arange(len(data.labels)), data.labels, data.groups, self.test, self.test_seed)
+        everything = np.arange(len(data.labels))
+        rest, test = draw_groups(everything, data.labels, data.groups, self.test, self.test_seed, num_left=2)
         train, val = draw_groups(rest, data.labels, data.groups, self.validation / (1 - self.test), seed)
         return train, val, test

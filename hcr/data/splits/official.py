@@ -10,29 +10,31 @@ from hcr.data.splits import FractionOfImages, Split
 if TYPE_CHECKING:
     from hcr.data.dataset import Dataset
     from hcr.data.formats import DataFormat
-    from hcr.data.splits import Indices
+    from hcr.data.splits import Indices, Kept
 
 
 class Official(Split):
-    """Test is the official test set; validation is drawn from the official training images, stratified by class."""
+    """Test is the official test set; validation is the official one, or drawn from the training images by class."""
 
     validation: Annotated[
         FractionOfImages, Field(description="fraction of the official training images kept for validation")
     ]
 
     def check_dataset(self, dataset: "DataFormat") -> None:
-        if not dataset.has_official_test:
+        if dataset.has_official_test is False:
             raise ConfigError(
                 f"split.name: expected a data set with official test images; {dataset.name!r} has none;"
                 " use split=stratified"
             )
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         import numpy as np
 
         from hcr.data.stratifying import VALIDATION, count_of, stratify
 
         assert data.is_test is not None  # the gate refuses this split of a data set without test images
+        if data.is_val is not None:
+            return np.flatnonzero(~data.is_test & ~data.is_val), np.flatnonzero(data.is_val), np.flatnonzero(data.is_test)
         official = np.flatnonzero(~data.is_test)
-        train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION)
+        train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
         return train, val, np.flatnonzero(data.is_test)

@@ -1,15 +1,15 @@
 """A random split, stratified by class."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from hcr.config.errors import ConfigError
-from hcr.data.splits import FractionOfImages, Seed, Split
+from hcr.data.splits import Split, TestOfAll, TestSeed, ValidationOfAll
 
 if TYPE_CHECKING:
     from hcr.data.dataset import Dataset
-    from hcr.data.splits import Indices
+    from hcr.data.splits import Indices, Kept
 
 
 class Stratified(Split):
@@ -18,9 +18,9 @@ class Stratified(Split):
     Test has its own seed: with the run's seed, the test images of one run would be training images of another.
     """
 
-    validation: Annotated[FractionOfImages, Field(description="fraction of all images kept for validation")]
-    test: Annotated[FractionOfImages, Field(description="fraction of all images kept for test")]
-    test_seed: Annotated[Seed, Field(description="seed of the test draw: the same test for every run's seed")]
+    validation: ValidationOfAll
+    test: TestOfAll
+    test_seed: TestSeed
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> "Stratified":
@@ -29,12 +29,15 @@ class Stratified(Split):
             raise ConfigError(f"split.validation + split.test: expected less than 1, got {total:g}")
         return self
 
-    def draw(self, data: "Dataset", seed: int) -> "tuple[Indices, Indices, Indices]":
+    def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         import numpy as np
 
-        from hcr.data.stratifying import TEST, VALIDATION, count_of, stratify
+        from hcr.data.stratifying import ALL_SIDES, VALIDATION, count_of, stratify
 
-        total = len(data.labels)
-        rest, test = stratify(data, np.arange(total), count_of(self.test, total), self.test_seed, TEST)
-        train, val = stratify(data, rest, count_of(self.validation, total), seed, VALIDATION)
+        total, everything = len(data.labels), np.arange(len(data.labels))
+        # A class leaves two images for the second draw.
+        rest, test = stratify(
+            data, everything, count_of(self.test, total), self.test_seed, ALL_SIDES, kept=kept, num_left=2
+        )
+        train, val = stratify(data, rest, count_of(self.validation, total), seed, VALIDATION, kept=kept)
         return train, val, test

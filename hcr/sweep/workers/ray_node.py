@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hcr.data.shipping import write_dataset
+from hcr.data.stored import write_dataset
 from hcr.environment import settle_environment
 from hcr.gate.run_config import parse_resolved
 from hcr.sweep.trial import DATASETS, ERROR, OUTPUT, read_config, read_task

@@ -7,8 +7,8 @@ import pytest
 
 from hcr.config import DataError
 from hcr.data.loading import hold_dataset, load_dataset
-from hcr.data.shipping import ARRAYS, read_dataset, write_dataset
 from hcr.data.splitting import data_digests
+from hcr.data.stored import ARRAYS, read_dataset, write_dataset
 from hcr.gate.compose import compose
 
 CLASSES = ["dataset=letters", "dataset.image_shape=[4,4,1]", "dataset.num_classes=2", "dataset.class_names=[a,b]"]

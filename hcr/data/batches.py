@@ -1,0 +1,115 @@
+"""Works through many images, on all cores where it pays, with a progress bar for what takes long."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from hcr.config.errors import DataError
+from hcr.data.pictures import Decoded, decode_batch
+from hcr.data.preparation import Preparation
+from hcr.data.raw import Picture
+
+BATCH = 256  # pictures that a process decodes at a time
+FEW = 4_000  # pictures that one process decodes before others would have started
+LONG_S = 1.0  # from here on there is a progress bar
+
+
+def decode_all(
+    pictures: Sequence[Picture],
+    preparation: Preparation,
+    prepared_size: tuple[int, int],
+    keeps_sources: tuple[int, int, int] | None,
+) -> Iterator[tuple[int, Decoded]]:
+    """`decode_batch` of all pictures, in order: the position of each batch's first picture, and the batch.
+
+    Many pictures are decoded by as many processes as this one may use cores; they end with this process.
+
+    Raises:
+        DataError: a process died, such as for want of memory.
+    """
+    rest = (preparation, prepared_size, keeps_sources)
+    starts = range(0, len(pictures), BATCH)
+    processes = len(os.sched_getaffinity(0))
+    with progress("reading pictures", len(pictures)) as advance:
+        if len(pictures) <= FEW or processes == 1:
+            for start in starts:
+                yield start, decode_batch(pictures[start : start + BATCH], *rest)
+                advance(min(start + BATCH, len(pictures)))
+            return
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+        with ProcessPoolExecutor(processes, context, _end_with_parent) as pool:
+            waiting = []
+            try:
+                for start in starts:
+                    waiting.append((start, pool.submit(decode_batch, pictures[start : start + BATCH], *rest)))
+                    while len(waiting) >= 4 * processes or (start == starts[-1] and waiting):
+                        first, job = waiting.pop(0)
+                        yield first, job.result()
+                        advance(min(first + BATCH, len(pictures)))
+            except BrokenProcessPool as error:
+                raise DataError("a process that decodes pictures was killed, perhaps for want of memory") from error
+            finally:
+                for _, job in waiting:
+                    job.cancel()
+
+
+class Advance:
+    """Tells a progress bar how far the work is; the bar is shown once the work takes long, on a terminal only."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total = what, total
+        self._start = time.monotonic()
+        self._bar: Any = None
+
+    def __call__(self, done: int) -> None:
+        """Set the number of images done."""
+        if self._bar is None:
+            if time.monotonic() - self._start < LONG_S or not sys.stderr.isatty():
+                return
+            self._begin()
+        self._bar.update(self._task, completed=done)
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(self._what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.start()
+        self._task = bar.add_task("", total=self._total)
+        self._bar = bar
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """A progress bar for the `with`, on standard error."""
+    advance = Advance(what, total)
+    try:
+        yield advance
+    finally:
+        advance.close()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, even by SIGKILL: the pool's pipes would keep it waiting forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,73 @@
+"""The training step: traced once, and the same to the bit however an epoch is cut into chunks."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcr.data.splitting import Splits, Subset, load_splits
+from hcr.gate import RunConfig
+from hcr.gate.compose import compose
+from hcr.training import TrainingState, chunks, fit
+from hcr.training.build import build
+from hcr.training.chunks import Chunk
+from hcr.training.steps import TrainingSteps
+
+SMALL = ["model.filters=8", "model.dense_units=[]", "training.epochs=2", "training.batch_size=32"]
+PLAIN = compose(SMALL)
+EVERYTHING = compose(
+    [
+        *SMALL,
+        "model.dropout=0.5",
+        "augmentation=affine",
+        "optimizer=muon",
+        "training.average_decay=0.9",
+        "training.class_weights=balanced",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load_splits(PLAIN.dataset, PLAIN.split, seed=0)
+
+
+def train(splits: Splits, subset: Subset, cfg: RunConfig) -> tuple[list[np.ndarray], TrainingState]:
+    model, optimizer = build(cfg, len(subset))
+    state = fit(
+        model, optimizer, subset, splits.val, cfg.training, cfg.augmentation, monitor=cfg.monitor, seed=cfg.seed
+    )
+    return model.get_weights(), state
+
+
+@pytest.mark.parametrize("cfg", [PLAIN, EVERYTHING], ids=["plain", "everything"])
+def test_how_an_epoch_is_cut_into_chunks_changes_no_weight(splits: Splits, cfg: RunConfig) -> None:
+    whole, state = train(splits, splits.train, cfg)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "MOST_STEPS", 3)
+        cut, other = train(splits, splits.train, cfg)
+    assert all(np.array_equal(one, another) for one, another in zip(whole, cut, strict=True))
+    for row, another_row in zip(state.history, other.history, strict=True):
+        for name in ("train/accuracy", "val/loss", "val/accuracy", "lr"):
+            assert row[name] == another_row[name]
+        # A mean of float64 sums, which are added up in another order.
+        assert row["train/loss"] == pytest.approx(another_row["train/loss"], rel=1e-12)
+
+
+def test_images_of_a_view_train_as_the_same_images_in_an_array_do(splits: Splits) -> None:
+    in_memory = Subset(splits.train.images[:], splits.train.labels, splits.train.index)
+    (viewed, a), (copied, b) = train(splits, splits.train, PLAIN), train(splits, in_memory, PLAIN)
+    assert all(np.array_equal(one, another) for one, another in zip(viewed, copied, strict=True))
+    assert [row["train/loss"] for row in a.history] == [row["train/loss"] for row in b.history]
+
+
+def test_chunks_of_any_size_are_traced_once(splits: Splits) -> None:
+    model, optimizer = build(PLAIN, len(splits.train))
+    steps = TrainingSteps(model, optimizer, splits.train.labels, PLAIN.training, PLAIN.augmentation)
+    labels = splits.train.labels.astype(np.int32)
+    seen: list[Any] = []
+    for size in (32, 512, 100, 1, 33):
+        sizes = steps.run(Chunk(splits.train.images[:size], labels[:size]), [0, 0])[1]
+        seen.append(np.asarray(sizes).tolist())
+    assert seen == [[32], [32] * 16, [32, 32, 32, 4], [1], [32, 1]]
+    assert steps._traced.experimental_get_tracing_count() == 1
