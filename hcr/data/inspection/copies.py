@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.data.inspection.blocks import blocks
 from hcr.data.inspection.features import Features, unit_vectors
 from hcr.data.labels import Labels
 from hcr.data.pixels import Images
+from hcr.data.views import AnyImages
 
 # Correlation of pixels from which images are near copies. Re-encoding as JPEG of quality 75, grey noise of sd 5, and
 # darkening keep it above 0.99 on MNIST and letters; of 10,000 MNIST images the most alike other image has 0.9886.
@@ -19,7 +21,7 @@ MOST_PAIRS = 5_000_000_000  # compared pairs of images; of larger data sets, eve
 MOST_KEPT = 1_000  # listed pairs of two sides
 PARTNERS = 4  # candidates of an image in a tile that are compared in full
 ROWS, COLUMNS = 512, 2_048  # of a tile of pairs: 4 MiB of float32, which fits into a cache
-PAIR_BYTES = 1 << 26  # float32 pixels of images that are compared in full
+PAIR_BYTES = 1 << 24  # pixels of images that are compared in full
 
 Indices = NDArray[np.intp]
 
@@ -65,14 +67,15 @@ class Copies:
         return identical + (1 - identical) * near
 
 
-def identities(sides: Mapping[str, Images]) -> dict[str, Indices]:
+def identities(sides: Mapping[str, AnyImages]) -> dict[str, Indices]:
     """A number for each image of each side, (n,): identical images have the same."""
     known: dict[bytes, int] = {}
+
+    def number(image: Images) -> int:
+        return known.setdefault(hashlib.sha256(image.tobytes()).digest(), len(known))
+
     return {
-        side: np.array(
-            [known.setdefault(hashlib.sha256(image.tobytes()).digest(), len(known)) for image in images],
-            dtype=np.intp,
-        )
+        side: np.array([number(image) for _, block in blocks(images) for image in block], dtype=np.intp)
         for side, images in sides.items()
     }
 
@@ -85,7 +88,7 @@ def conflicting(identity: Indices, labels: Labels) -> Indices:
 
 
 def copies_of(
-    sides: Mapping[str, Images],
+    sides: Mapping[str, AnyImages],
     features: Mapping[str, Features],
     identity: Mapping[str, Indices],
     most_pairs: int = MOST_PAIRS,
@@ -141,7 +144,7 @@ def _search_places(
 
 
 def _near_pairs(
-    sides: Mapping[str, Images],
+    sides: Mapping[str, AnyImages],
     features: Mapping[str, Features],
     side: str,
     other: str,
@@ -151,7 +154,7 @@ def _near_pairs(
     """The pairs of at least NEAR at full size, among the candidates of each query."""
     found = []
     own = np.searchsorted(references, queries) if side == other else None
-    step = max(1, PAIR_BYTES // (8 * max(1, sides[side][:1].size)))
+    step = max(1, PAIR_BYTES // (2 * max(1, sides[side][:1].size)))
     for rows, columns in _candidates(features[side][queries], features[other][references], own):
         for start in range(0, len(rows), step):
             left, right = queries[rows[start : start + step]], references[columns[start : start + step]]

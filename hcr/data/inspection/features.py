@@ -11,17 +11,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.data.inspection.blocks import BLOCK_BYTES, blocks
 from hcr.data.pixels import Images
+from hcr.data.views import AnyImages
 
 Features = NDArray[np.float32]
 
 LARGEST = 32  # pixels of a side; larger images are averaged down to it before they are projected
 NUM_COMPONENTS = 32
 NUM_FITTED = 10_000  # images that the components are computed from
-BLOCK_BYTES = 1 << 26  # float32 pixels of a block
 
 
-def features_of(sides: Sequence[Images]) -> list[Features]:
+def features_of(sides: Sequence[AnyImages]) -> list[Features]:
     """The vectors of the images of each side, (n, m) with m at most NUM_COMPONENTS, in one projection for all.
 
     A blank image becomes NaN, as it has no correlation with any other. Memory is bounded: images are read in blocks.
@@ -29,9 +30,10 @@ def features_of(sides: Sequence[Images]) -> list[Features]:
     Args:
         sides: images (n, H, W, C), 0..255.
     """
-    total = sum(map(len, sides))
-    step = max(1, -(-total // NUM_FITTED))
-    sample = np.concatenate([unit_vectors(_averaged(images[::step])) for images in sides if len(images)])
+    step = max(1, -(-sum(map(len, sides)) // NUM_FITTED))
+    sample = np.concatenate(
+        [unit_vectors(_averaged(images[some])) for images in sides for some in _every(step, images)]
+    )
     sample = sample[~np.isnan(sample[:, 0])]
     if not len(sample):
         return [np.full((len(images), 1), np.nan, np.float32) for images in sides]
@@ -42,12 +44,17 @@ def features_of(sides: Sequence[Images]) -> list[Features]:
     return [_projected(images, middle, components) for images in sides]
 
 
-def _projected(images: Images, middle: Features, components: Features) -> Features:
+def _every(step: int, images: AnyImages) -> list[NDArray[np.intp]]:
+    """The places of every `step`-th image, in arrays of at most BLOCK_BYTES of images."""
+    places = np.arange(0, len(images), step)
+    size = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    return [places[start : start + size] for start in range(0, len(places), size)]
+
+
+def _projected(images: AnyImages, middle: Features, components: Features) -> Features:
     features = np.empty((len(images), components.shape[1]), np.float32)
-    step = max(1, BLOCK_BYTES // (4 * max(1, images[:1].size)))
-    for start in range(0, len(images), step):
-        block = unit_vectors(_averaged(images[start : start + step]))
-        features[start : start + step] = (block - middle) @ components
+    for rows, block in blocks(images):
+        features[rows] = (unit_vectors(_averaged(block)) - middle) @ components
     return features
 
 

@@ -1,16 +1,17 @@
 """Ink: how bright pixels are, in all images and at their borders; blank images, and images of the other polarity."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.data.inspection.blocks import blocks
 from hcr.data.labels import Labels
 from hcr.data.pixels import Images
+from hcr.data.views import AnyImages
 
 BRIGHT = 128  # a pixel from here on is bright
-BLOCK_BYTES = 1 << 26  # pixels looked at together
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Ink:
     turned: NDArray[np.bool_]
 
 
-def ink_of(sides: Sequence[tuple[Images, Labels]], num_classes: int) -> Ink:
+def ink_of(sides: Sequence[tuple[AnyImages, Labels]], num_classes: int) -> Ink:
     """The ink of the images of all sides, one after the other.
 
     Args:
@@ -46,14 +47,14 @@ def ink_of(sides: Sequence[tuple[Images, Labels]], num_classes: int) -> Ink:
     """
     per_image, border_shares, blank, bright = [], [], [], 0
     total_square, num_pixels = 0.0, 0
-    for images in _blocks([images for images, _ in sides]):
-        flat = images.reshape(len(images), -1)
+    for block in (block for images, _ in sides for _, block in blocks(images)):
+        flat = block.reshape(len(block), -1)
         per_image.append(flat.mean(axis=1, dtype=np.float64))
         # uint8 squares in float32 are exact, and their sum per image loses nothing that is shown.
         total_square += float(np.square(flat, dtype=np.float32).sum(axis=1, dtype=np.float64).sum())
         num_pixels += flat.size
         bright += int(np.count_nonzero(flat >= BRIGHT))
-        border_shares.append((border_pixels(images) >= BRIGHT).mean(axis=1))
+        border_shares.append((border_pixels(block) >= BRIGHT).mean(axis=1))
         blank.append(flat.min(axis=1) == flat.max(axis=1))
     means, is_blank, border = np.concatenate(per_image), np.concatenate(blank), np.concatenate(border_shares)
     labels = np.concatenate([labels for _, labels in sides])
@@ -81,11 +82,3 @@ def border_pixels(images: Images) -> Images:
     frame = np.ones(images.shape[1:3], dtype=bool)
     frame[1:-1, 1:-1] = False
     return images[:, frame].reshape(len(images), -1)
-
-
-def _blocks(parts: Sequence[Images]) -> Iterator[Images]:
-    """Consecutive blocks of images, of BLOCK_BYTES at most or of one image."""
-    for images in parts:
-        step = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
-        for start in range(0, len(images), step):
-            yield images[start : start + step]

@@ -12,8 +12,8 @@ from hcr.data.inspection.features import features_of
 from hcr.data.inspection.ink import Ink, ink_of
 from hcr.data.inspection.suspicious import Suspicions, suspicious_labels
 from hcr.data.labels import Labels
-from hcr.data.pixels import Images
 from hcr.data.splitting import Splits, Subset
+from hcr.data.views import AnyImages
 
 SIDES = ("train", "val", "test")
 OPEN_SIDES = ("train", "val")  # the sides whose labels may be judged
@@ -88,6 +88,6 @@ def inspect_images(
     )
 
 
-def _shape(images: Images) -> tuple[int, int, int]:
+def _shape(images: AnyImages) -> tuple[int, int, int]:
     height, width, channels = images.shape[1:]
     return height, width, channels

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hcr.data.inspection import features
+from hcr.data.inspection.blocks import blocks
 from hcr.data.inspection.features import features_of, unit_vectors
 
 
@@ -53,7 +54,7 @@ def test_images_of_any_shape_have_vectors_of_one_length_on_all_sides(shape: tupl
 def test_blocks_and_sides_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     images = noise(30, 8, 8, 1)
     (whole,) = features_of([images])
-    monkeypatch.setattr(features, "BLOCK_BYTES", 600)
+    monkeypatch.setattr(features, "blocks", lambda images: blocks(images, 600))
     parts = np.concatenate(features_of([images[:10], images[10:]]))
     assert np.abs(parts - whole).max() < 1e-5
 

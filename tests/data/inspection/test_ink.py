@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hcr.data.inspection import ink
+from hcr.data.inspection.blocks import blocks
 from hcr.data.inspection.ink import border_pixels, ink_of
 
 
@@ -35,7 +36,7 @@ def test_the_border_is_each_outermost_pixel_once() -> None:
 
 @pytest.mark.parametrize("block_bytes", [1, 100, 1 << 26])
 def test_blocks_give_what_all_pixels_at_once_give(monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(ink, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(ink, "blocks", lambda images: blocks(images, block_bytes))
     images = np.random.default_rng(1).integers(0, 256, (25, 5, 7, 3), dtype=np.uint8)
     labels = np.arange(25) % 4
     found = ink_of([(images[:10], labels[:10]), (images[10:], labels[10:])], 4)
