@@ -1,19 +1,12 @@
-"""Pictures of images: numbers first (`*_info`), ink second (`draw_*`).
-
-Each is a mosaic in a single axes, laid out in pixels of the PNG: a grid of axes takes several times as long, and small
-images stay sharp only if they are not resampled. Images are never inverted.
-"""
+"""Pictures of images, each a mosaic: numbers first (`*_info`), ink second (`draw_*`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from hcr.data.views import AnyImages
@@ -25,7 +18,6 @@ from hcr.evaluation.canvas import (
     MARGIN,
     MISTAKE,
     MUTED,
-    PAPER,
     SMALL,
     TEXT,
     new_figure,
@@ -36,10 +28,8 @@ from hcr.evaluation.canvas import (
 )
 from hcr.evaluation.fonts import picture_names
 from hcr.evaluation.metrics import Labels, Probabilities
+from hcr.evaluation.mosaic import PAGE, Images, Mosaic, enlarge, write
 
-Images = NDArray[np.uint8]
-
-PAGE = 1000  # pixels across
 MOST_CLASSES = 100  # rows of samples on one page
 PER_CLASS = 10  # images in a row of samples
 NUM_PREDICTIONS, NUM_MISTAKES = 40, 24  # images on a page
@@ -78,12 +68,12 @@ def draw_samples(info: Samples) -> Figure:
     label = int(widest(names, TEXT)) + 12
     block_width = (most - MARGIN * (blocks + 1)) // blocks
     step = (block_width - label) // PER_CLASS
-    tiles = _enlarge(np.concatenate(rows), min(step - 4, 90))
+    tiles = enlarge(np.concatenate(rows), min(step - 4, 90))
     height, width = tiles.shape[1:3]
     step, down = width + 4, height + 4
     deep = -(-len(rows) // blocks)
     page_width = max(900, MARGIN + blocks * (label + step * PER_CLASS + MARGIN))
-    page = _Page(page_width, HEADER - 12 + deep * down + MARGIN)
+    page = Mosaic(page_width, HEADER - 12 + deep * down + MARGIN)
     places, start = [], 0
     for k, row in enumerate(rows):
         block, line = divmod(k, deep)
@@ -100,9 +90,9 @@ def draw_samples(info: Samples) -> Figure:
         title += f"; the first {len(rows)} of {len(info.class_names)} classes"
     write_header(figure, title)
     for (x, y), name, row in zip(places, names, rows, strict=True):
-        _write(axes, x - 10, y, name, color=INK, size=TEXT, ha="right", va="center_baseline")
+        write(axes, x - 10, y, name, color=INK, size=TEXT, ha="right", va="center_baseline")
         if len(row) == 0:
-            _write(axes, x, y, "no images", color=MISTAKE, size=TEXT, va="center_baseline")
+            write(axes, x, y, "no images", color=MISTAKE, size=TEXT, va="center_baseline")
     return figure
 
 
@@ -191,12 +181,12 @@ def draw_mistakes(info: Predictions) -> Figure:
 
 def _draw_captioned(info: Predictions, title: str, columns: int) -> Figure:
     cell = (PAGE - 2 * MARGIN) // columns
-    tiles = _enlarge(info.images, cell - 30)
+    tiles = enlarge(info.images, cell - 30)
     height, width = tiles.shape[1:3]
     captions = [_caption(a, p, cell - 12) for a, p in zip(info.actual, info.predicted, strict=True)]
     lines = max(len(caption) for caption in captions) + 1
     down = height + 10 + 18 * lines + 16
-    page = _Page(PAGE, HEADER + -(-len(tiles) // columns) * down)
+    page = Mosaic(PAGE, HEADER + -(-len(tiles) // columns) * down)
     places = [(MARGIN + i % columns * cell, HEADER + i // columns * down) for i in range(len(tiles))]
     for (left, top), tile, right in zip(places, tiles, info.right, strict=True):
         page.paste(tile, left + (cell - width) // 2, top, LINE if right else MISTAKE, 1 if right else 3)
@@ -206,9 +196,9 @@ def _draw_captioned(info: Predictions, title: str, columns: int) -> Figure:
     for (left, top), caption, right, confidence in zip(places, captions, info.right, info.confidence, strict=True):
         x, y = left + cell / 2, top + height + 22
         for line in caption:
-            _write(axes, x, y, line, color=INK if right else MISTAKE, size=TEXT, ha="center")
+            write(axes, x, y, line, color=INK if right else MISTAKE, size=TEXT, ha="center")
             y += 19
-        _write(axes, x, y - 1, _percent(confidence), color=MUTED, size=SMALL, ha="center")
+        write(axes, x, y - 1, _percent(confidence), color=MUTED, size=SMALL, ha="center")
     return figure
 
 
@@ -260,10 +250,10 @@ def draw_filters(info: Filters) -> Figure:
     columns = 8 if len(info.values) <= 32 else 16
     cell = (PAGE - 2 * MARGIN) // columns
     colors = _DIVERGING(np.ma.masked_invalid(info.values / info.limit / 2 + 0.5), bytes=True)[..., :3]
-    tiles = _enlarge(colors, cell - 12)
+    tiles = enlarge(colors, cell - 12)
     down = tiles.shape[1] + 12
     rows = -(-len(tiles) // columns)
-    page = _Page(PAGE, HEADER + rows * down + 64)
+    page = Mosaic(PAGE, HEADER + rows * down + 64)
     for i, tile in enumerate(tiles):
         page.paste(tile, MARGIN + i % columns * cell, HEADER + i // columns * down)
     ramp = _DIVERGING(np.linspace(0, 1, 300), bytes=True)[np.newaxis, :, :3].repeat(14, axis=0)
@@ -275,8 +265,8 @@ def draw_filters(info: Filters) -> Figure:
     mean = f"; mean over the {info.num_channels} input channels" if info.num_channels > 1 else ""
     write_header(figure, f"{few} filters, {size}, of the first convolution", f"One scale for all{mean}")
     for x, text, align in ((-10, f"-{info.limit:.3g}", "right"), (310, f"+{info.limit:.3g}", "left")):
-        _write(axes, bar[0] + x, bar[1] + 7, text, color=INK, size=SMALL, ha=align, va="center")
-    _write(axes, bar[0] + 150, bar[1] + 20, "0", color=INK, size=SMALL, ha="center", va="top")
+        write(axes, bar[0] + x, bar[1] + 7, text, color=INK, size=SMALL, ha=align, va="center")
+    write(axes, bar[0] + 150, bar[1] + 20, "0", color=INK, size=SMALL, ha="center", va="top")
     return figure
 
 
@@ -297,12 +287,12 @@ def draw_augmentation(info: Augmentation) -> Figure:
     """Draw one row per image: the original at the left, then its variants."""
     num_rows, variants = info.augmented.shape[:2]
     side = min(max(100, 900 // num_rows), (PAGE - 2 * MARGIN - 24) // (variants + 1) - 6)
-    originals = _enlarge(info.originals, side)
+    originals = enlarge(info.originals, side)
     height, width = originals.shape[1:3]
-    augmented = _enlarge(info.augmented.reshape(-1, *info.originals.shape[1:]), side)
+    augmented = enlarge(info.augmented.reshape(-1, *info.originals.shape[1:]), side)
     first = MARGIN + max(width + 24, int(text_width("original", SMALL)) + 16)
     page_width = max(900, first + variants * (width + 6) + MARGIN)
-    page = _Page(page_width, HEADER + 4 + num_rows * (height + 6) + MARGIN)
+    page = Mosaic(page_width, HEADER + 4 + num_rows * (height + 6) + MARGIN)
     for i in range(num_rows):
         top = HEADER + 4 + i * (height + 6)
         page.paste(originals[i], MARGIN, top)
@@ -311,79 +301,5 @@ def draw_augmentation(info: Augmentation) -> Figure:
     figure, axes = page.draw()
     write_header(figure, "Training images, augmented")
     for left, text in ((MARGIN, "original"), (first, "augmented")):
-        _write(axes, left, HEADER - 6, text, color=MUTED, size=SMALL, va="bottom")
+        write(axes, left, HEADER - 6, text, color=MUTED, size=SMALL, va="bottom")
     return figure
-
-
-class _Page:
-    """A white page of pixels, onto which tiles are pasted before it becomes a figure."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.pixels = np.empty((height, width, 3), dtype=np.uint8)
-        self.pixels[:] = _rgb(PAPER)
-
-    def paste(self, tile: Images, left: int, top: int, color: str = LINE, border: int = 1) -> None:
-        """Paste `tile`, (h, w, 3), with a frame: a white image would otherwise have no visible edge."""
-        height, width = tile.shape[:2]
-        self.pixels[top - border : top + height + border, left - border : left + width + border] = _rgb(color)
-        self.pixels[top : top + height, left : left + width] = tile
-
-    def draw(self) -> tuple[Figure, Axes]:
-        """The page as a figure, and its axes, whose coordinates are pixels from the top left."""
-        height, width = self.pixels.shape[:2]
-        figure = new_figure(width, height)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set(xlim=(0, width), ylim=(height, 0))
-        axes.add_image(_Background(axes, self.pixels))
-        return figure, axes
-
-
-class _Background(AxesImage):
-    """A page of pixels. It is copied to a canvas of the same size: resampling would take most of the drawing time."""
-
-    def __init__(self, axes: Axes, pixels: Images) -> None:
-        height, width = pixels.shape[:2]
-        super().__init__(axes, interpolation="nearest", origin="upper", extent=(0, width, height, 0))
-        self.set_data(pixels)
-        self._pixels = pixels
-
-    def draw(self, renderer: RendererBase) -> None:
-        """Copy the pixels, or resample them for a canvas of another size."""
-        height, width = self._pixels.shape[:2]
-        if renderer.get_canvas_width_height() != (width, height):
-            super().draw(renderer)
-            return
-        alpha = np.full((height, width, 1), 255, np.uint8)
-        style = renderer.new_gc()
-        renderer.draw_image(style, 0, 0, np.concatenate([self._pixels, alpha], axis=2)[::-1])  # from the bottom up
-        style.restore()
-
-
-def _rgb(color: str) -> NDArray[np.uint8]:
-    return np.rint(np.multiply(to_rgb(color), 255)).astype(np.uint8)
-
-
-def _enlarge(images: Images, side: int) -> Images:
-    """Scale images to tiles (N, h, w, 3) whose longer side is at most `side`, with pixels of equal size.
-
-    The factor is an integer; or 1.5 or 2.5, by averaging pairs of pixels; or 1 / integer, by averaging blocks.
-    """
-    longest = max(images.shape[1:3])
-    halves = 2 * side // longest  # the factor in halves
-    if halves in (3, 5):
-        grow, shrink = halves, 2
-    elif halves >= 2:
-        grow, shrink = halves // 2, 1
-    else:
-        grow, shrink = 1, -(-longest // side)
-    tiles = images.repeat(grow, axis=1).repeat(grow, axis=2)
-    if shrink > 1:
-        height, width = (size // shrink for size in tiles.shape[1:3])
-        tiles = tiles[:, : height * shrink, : width * shrink]
-        tiles = tiles.reshape(len(tiles), height, shrink, width, shrink, -1).mean(axis=(2, 4)).astype(np.uint8)
-    return np.broadcast_to(tiles, (*tiles.shape[:3], 3))
-
-
-def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    axes.text(x, y, text, parse_math=False, **style)
