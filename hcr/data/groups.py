@@ -75,7 +75,7 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
 def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion.
 
-    Dealing thousands of groups takes seconds: the last few results are kept for the other folds of a cross-validation.
+    Dealing thousands of groups takes seconds: the last few results are kept, such as the test of all seeds and folds.
 
     Args:
         labels, groups: (N,), groups numbered from 0.
