@@ -1,5 +1,6 @@
 """Random splits that keep groups of images together."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ Indices = NDArray[np.intp]
 
 FEW = 12  # up to this many groups, every combination is tried
 MOST_FOLDS = 20  # more groups are dealt into at most this many folds, some of which make up the fraction
+MOST_KEPT = 8  # results of `deal_groups`
 TOLERANCE = 0.01  # share of all images: the seed chooses among combinations this close to the best
+
+_dealt: dict[tuple[bytes, int, int], NDArray[np.int32]] = {}
 
 
 def draw_groups(
@@ -71,12 +75,25 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
 def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion.
 
+    Dealing thousands of groups takes seconds: the last few results are kept, such as the test of all seeds and folds.
+
     Args:
         labels, groups: (N,), groups numbered from 0.
 
     Raises:
         DataError: every class has fewer images than there are parts.
     """
+    sha = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
+    sha.update(np.ascontiguousarray(groups).tobytes())
+    key = (sha.digest(), num_parts, seed)
+    if key not in _dealt:
+        while len(_dealt) >= MOST_KEPT:
+            del _dealt[next(iter(_dealt))]
+        _dealt[key] = _deal(labels, groups, num_parts, seed).astype(np.int32)
+    return _dealt[key].astype(np.intp)
+
+
+def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     part = np.zeros(len(labels), dtype=np.intp)
