@@ -63,6 +63,9 @@ def read_npz_set(path: Path) -> Raw:
             continue
         groups = arrays[names["groups"]] if "groups" in names else None
         pair = names["images"], names["labels"]
+        for name in names.values():
+            if not arrays[name].ndim:
+                raise DataError(f"{found.files[name]}: expected one entry per image, got `{name}` of shape ()")
         parts.append(RawPart(images=arrays[pair[0]], labels=arrays[pair[1]], groups=groups, side=side, names=pair))
     with_groups = [part.side for part in parts if part.groups is not None]
     if 0 < len(with_groups) < len(parts):
@@ -171,15 +174,12 @@ def _read_all(found: NpzSet) -> dict[str, Array]:
 
 def _read(file: Path, name: str, left_bytes: int, *, is_archive: bool) -> Array:
     """The array `name` of an archive, or the only array of a file."""
-    if is_archive:
-        return read_npz(file, [name], left_bytes)[name]
-    if start_of(file).startswith(NPY):
+    if not is_archive and start_of(file).startswith(NPY):
         return read_npy(file, left_bytes)
-    inside = list_npz(file)
+    inside = [name] if is_archive else list(list_npz(file))
     if len(inside) != 1:
         raise NpzError(f"expected one array, got {listed(map(shown, inside), 'none')}")
-    (only,) = inside
-    arrays = read_npz(file, [only], left_bytes)
-    if only not in arrays:
-        raise NpzError(f"expected an array, got {shown(only)}")
-    return arrays[only]
+    arrays = read_npz(file, inside, left_bytes)
+    if not arrays:
+        raise NpzError(f"expected {shown(inside[0])} to be an array, which has a name that ends with .npy")
+    return arrays[inside[0]]

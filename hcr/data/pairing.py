@@ -74,7 +74,7 @@ def named(name: str) -> Named | None:
     sides = [word for word in words if word in SIDES]
     if len(roles) != 1:
         return None
-    family = " ".join(word for word in words if word not in found and word not in sides[-1:])
+    family = " ".join(word for word in words if word not in {*found, *sides[-1:], VAGUE})
     return Named(roles.pop(), SIDES[sides[-1]] if sides else None, family, is_vague=found == {VAGUE})
 
 

@@ -12,8 +12,10 @@ import pytest
 import scipy.io
 
 from hcr.config.errors import DataError
-from hcr.data.files import what_it_is
+from hcr.data.files import find_file, local_file, what_it_is
 from hcr.data.formats.arrays import Arrays
+from hcr.data.formats.idx import Idx
+from hcr.data.formats.mat import Mat
 from hcr.data.loading import load_dataset, read_ahead
 
 
@@ -94,13 +96,24 @@ V73 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM" + bytes(3
     ("content", "what"),
     [
         (b"", "an empty file"),
-        (b"\x1f\x8b\x08\x00" + bytes(99), "a gzip file; unpack it first (gunzip)"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), "one PNG picture; expected all images in one file"),
-        (b"\x93NUMPY\x01\x00" + bytes(99), "one array (.npy); save images and labels together with np.savez"),
+        (
+            b"\x1f\x8b\x08\x00" + bytes(99),
+            "a gzip file; use dataset=idx or dataset=csv if it holds IDX or CSV, else unpack it first",
+        ),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(99),
+            "one PNG picture; use dataset=folder, with dataset.path the folder of all pictures",
+        ),
+        (
+            b"\x93NUMPY\x01\x00" + bytes(99),
+            "one array (.npy); use dataset=npz, with images and labels beside each other",
+        ),
         (b"\n<!DOCTYPE html><html>404", "a web page; download the file itself"),
-        (b"\0\0\x08\x03" + bytes(99), "images in MNIST's IDX format; save images and labels with np.savez"),
+        (b"\0\0\x08\x03" + bytes(99), "images in IDX format; use dataset=idx"),
+        (b"\0\0\x0c\x01" + bytes(99), "labels in IDX format; use dataset=idx"),
+        (b"PAR1" + bytes(99), "a Parquet file; use dataset=parquet"),
         (b"\x80\x04\x95" + bytes(99), "a Python pickle, which could run code and is not read"),
-        (b"0,1,2,3,4,5,6,7,8,9\n", "a text file; save its numbers with np.savez"),
+        (b"0,1,2,3,4,5,6,7,8,9\n", "a text file; if it is a table, use dataset=csv"),
         (V73, "a MATLAB v7.3 file, which is HDF5; save it in MATLAB with save('x.mat', 'data', 'label', '-v7')"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file; save its arrays with np.savez"),
     ],
@@ -118,4 +131,20 @@ def test_a_matlab_v4_file_is_told_from_a_v5_file(tmp_path: Path, dtype: str) -> 
     scipy.io.savemat(path, values, format="4")
     assert "got a MATLAB v4 file; save it in MATLAB" in refusal(path)
     scipy.io.savemat(path, values, format="5")
-    assert what_it_is(path.read_bytes()[:128]) is None
+    assert what_it_is(path.read_bytes()[:128]) == "a MATLAB v5 file; use dataset=mat"
+
+
+def test_a_folder_is_found_where_the_format_takes_folders_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path, tmp_path / "mine"):
+        assert find_file(Idx(name="i", format="idx", path=str(path))) == path
+    with pytest.raises(DataError, match=r"^dataset\.path: expected a file, got .*, a folder$"):
+        find_file(Mat(name="m", format="mat", path=str(tmp_path)))
+    with pytest.raises(DataError, match=r"^dataset\.path: expected a file or folder, got .* levels of symbolic links"):
+        find_file(Idx(name="i", format="idx", path=str(tmp_path / "loop")))
+    monkeypatch.setenv("HCR_DATA_DIR", str(tmp_path))
+    assert find_file(Idx(name="i", format="idx", files=("gone", "loop", "mine"))) == tmp_path / "mine"
+    assert local_file(Mat(name="m", format="mat", files=("mine",))) is None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from damage import memory
 
 from hcr.data.matfile import MatError, list_mat, read_mat
 
@@ -96,12 +97,19 @@ def test_no_more_is_unpacked_than_a_variable_declares_and_memory_holds(tmp_path:
     assert path.stat().st_size < 50_000
     with pytest.raises(MatError, match=r"fits into memory, got a variable of 0\.0 GiB"):
         read_mat(path, ("data",), MOST)
-    # A small matrix, with gigabytes of zeros packed behind it.
-    plain = written(tmp_path, data=np.ones((2, 2), np.uint8)).read_bytes()
+
+
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("behind", [2**26, -4], ids=["a bomb behind", "no checksum"])
+def test_what_is_packed_ends_with_its_variable_and_a_checksum(tmp_path: Path, count: int, behind: int) -> None:
+    plain = written(tmp_path, data=np.ones((count, count), np.uint8)).read_bytes()
     packer = zlib.compressobj()
-    packed = packer.compress(plain[128:]) + b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+    packed = packer.compress(plain[128:]) + packer.compress(bytes(max(0, behind))) + packer.flush()
+    packed = packed[:behind] if behind < 0 else packed
+    path = tmp_path / "file.mat"
     path.write_bytes(plain[:128] + struct.pack("<II", 15, len(packed)) + packed)
-    assert read_mat(path, ("data",), MOST)["data"].tolist() == [[1, 1], [1, 1]]
+    with memory(4 * MOST), pytest.raises(MatError, match="longer than it declares, or cut short"):
+        read_mat(path, ("data",), MOST)
 
 
 def element(kind: int, data: bytes) -> bytes:
@@ -134,3 +142,56 @@ def test_fewer_dimensions_than_matlab_has_are_damage(tmp_path: Path, shape: tupl
     appended(path, element(6, struct.pack("<II", 6, 0)) + sizes + element(1, b"label") + numbers, compressed=False)
     with pytest.raises(MatError, match="`label` has"):
         read_mat(path, ("label",), MOST)
+
+
+NESTED = {"train": {"images": np.arange(6).reshape(2, 3), "name": "a"}, "mapping": np.eye(2), "none": np.zeros((0, 0))}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_field_of_a_structure_is_read_by_its_path(tmp_path: Path, compressed: bool) -> None:
+    path = written(tmp_path, compressed=compressed, other=np.eye(3), dataset=NESTED)
+    names = ("dataset.train.images", "dataset.mapping", "dataset.none", "dataset.test.images", "other.train", "other")
+    found = read_mat(path, names, MOST)
+    assert {name: array.tolist() for name, array in found.items()} == {
+        "dataset.train.images": [[0, 1, 2], [3, 4, 5]],
+        "dataset.mapping": np.eye(2).tolist(),
+        "dataset.none": [],
+        "other": np.eye(3).tolist(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("dataset.train.name", "expected `dataset.train.name` to be a table of numbers, got text"),
+        ("dataset.train", "expected `dataset.train` to be a table of numbers, got a structure"),
+    ],
+)
+def test_a_field_that_is_no_table_of_numbers_is_named(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(MatError, match=told):
+        read_mat(written(tmp_path, dataset=NESTED), (name,), MOST)
+
+
+def test_a_list_of_structures_has_no_field(tmp_path: Path) -> None:
+    path = written(tmp_path, dataset=[{"train": 1}, {"train": 2}])
+    assert read_mat(path, ("dataset.train",), MOST) == {}
+
+
+def test_a_variable_that_declares_more_than_its_packed_bytes_can_hold_is_refused_without_being_allocated(
+    tmp_path: Path,
+) -> None:
+    matrix = element(6, struct.pack("<II", 9, 0)) + element(5, struct.pack("<ii", 3 * 2**20, 1024))
+    matrix += element(1, b"data") + struct.pack("<II", 2, 3 * 2**30) + bytes(500)
+    packed = zlib.compress(struct.pack("<II", 14, 3 * 2**30 + 100) + matrix)
+    path = tmp_path / "file.mat"
+    path.write_bytes(b" " * 124 + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed)
+    with memory(MOST), pytest.raises(MatError, match=r"more than its .* packed ones can hold"):
+        read_mat(path, ("data",), 2**34)
+
+
+def test_a_changed_checksum_is_seen(tmp_path: Path) -> None:
+    path = written(tmp_path, compressed=True, data=np.eye(3))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(MatError, match="it does not unpack"):
+        read_mat(path, ("data",), MOST)

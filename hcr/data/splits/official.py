@@ -34,7 +34,11 @@ class Official(Split):
 
         assert data.is_test is not None  # the gate refuses this split of a data set without test images
         if data.is_val is not None:
-            return np.flatnonzero(~data.is_test & ~data.is_val), np.flatnonzero(data.is_val), np.flatnonzero(data.is_test)
+            return (
+                np.flatnonzero(~data.is_test & ~data.is_val),
+                np.flatnonzero(data.is_val),
+                np.flatnonzero(data.is_test),
+            )
         official = np.flatnonzero(~data.is_test)
         train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
-        return train, val, np.flatnonzero(data.is_test)
+        return train, val, test
