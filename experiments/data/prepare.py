@@ -74,7 +74,9 @@ def measure(what, overrides, folder, repeat):
         for found in (prepared, opened):
             seconds, count, _ = read(overrides, cache).split()
             found.append(float(seconds))
-        print(f"{int(count):,} {what}: prepared in {prepared[-1]:.1f} s, opened again in {opened[-1]:.2f} s", flush=True)
+        print(
+            f"{int(count):,} {what}: prepared in {prepared[-1]:.1f} s, opened again in {opened[-1]:.2f} s", flush=True
+        )
     for name, seconds in (("prepared", prepared), ("opened again", opened)):
         low, high = min(seconds), max(seconds)
         print(f"  {name}: median {median(seconds):.2f} s (n = {repeat}, {low:.2f} to {high:.2f})")
