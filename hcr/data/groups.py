@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import combinations
 from typing import Any
 
@@ -16,10 +17,7 @@ Indices = NDArray[np.intp]
 
 FEW = 12  # up to this many groups, every combination is tried
 MOST_FOLDS = 20  # more groups are dealt into at most this many folds, some of which make up the fraction
-MOST_KEPT = 8  # results of `deal_groups`
 TOLERANCE = 0.01  # share of all images: the seed chooses among combinations this close to the best
-
-_dealt: dict[tuple[bytes, int, int], NDArray[np.int32]] = {}
 
 
 def draw_groups(
@@ -75,7 +73,7 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
 def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion.
 
-    Dealing thousands of groups takes seconds: the last few results are kept, such as the test of all seeds and folds.
+    Dealing thousands of groups takes seconds: results are kept in the cache, for all runs of a sweep and later ones.
 
     Args:
         labels, groups: (N,), groups numbered from 0.
@@ -83,14 +81,12 @@ def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: 
     Raises:
         DataError: every class has fewer images than there are parts.
     """
-    sha = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
-    sha.update(np.ascontiguousarray(groups).tobytes())
-    key = (sha.digest(), num_parts, seed)
-    if key not in _dealt:
-        while len(_dealt) >= MOST_KEPT:
-            del _dealt[next(iter(_dealt))]
-        _dealt[key] = _deal(labels, groups, num_parts, seed).astype(np.int32)
-    return _dealt[key].astype(np.intp)
+    from hcr.data.kept import keep
+
+    sha = hashlib.sha256(f"{num_parts} {seed} {version('scikit-learn')} {version('numpy')}".encode())
+    for array in (labels, groups):
+        sha.update(np.ascontiguousarray(array).data)
+    return keep(f"groups-{sha.hexdigest()}", lambda: _deal(labels, groups, num_parts, seed))
 
 
 def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
