@@ -29,7 +29,7 @@ def keep(key: str, compute: Callable[[], NDArray[np.intp]]) -> NDArray[np.intp]:
 def _from_disk(key: str, compute: Callable[[], NDArray[np.intp]]) -> NDArray[np.intp]:
     file = platformdirs.user_cache_path("hcr") / FOLDER / f"{key}.npy"
     try:
-        return np.load(file, allow_pickle=False).astype(np.intp)
+        return np.asarray(np.load(file, allow_pickle=False), np.intp)
     except (OSError, ValueError, EOFError):  # it is not there, or damaged
         found = compute()
     with contextlib.suppress(OSError):
