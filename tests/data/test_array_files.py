@@ -179,7 +179,8 @@ def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
     label = np.array([0.0] * 30 + [1.0] * 10)[np.newaxis]
     split = compose(["dataset=mnist"]).split
     with pytest.raises(
-        DataError, match=r"every class among the training images; there is no b \(10 in the data set\); add images"
+        DataError,
+        match=r"every class in training, got no 'b' \(10 images\); leave the class out .*, use split=stratified",
     ):
         load_splits(config(write(tmp_path, label=label)), split, seed=0)
 
