@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from samples import WRITERS, write_sample
 
 from hcr.data.formats import FileFormat
