@@ -41,4 +41,4 @@ class Official(Split):
             )
         official = np.flatnonzero(~data.is_test)
         train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
-        return train, val, test
+        return train, val, np.flatnonzero(data.is_test)
