@@ -74,11 +74,11 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "data": Verb(
             group="look",
-            usage="[OVERRIDES]",
-            summary="show a data set: images of each class, splits, pictures",
-            examples=("hcr data dataset=mnist", "hcr data dataset=letters split.test=0.3 seed=1"),
+            usage="[OVERRIDES|PATH]",
+            summary="show a data set, its split and its faults, or the YAML that reads a PATH",
+            examples=("hcr data dataset=letters split.test=0.3", "hcr data scans > conf/dataset/scans.yaml"),
             function="hcr.commands.data:main",
-            options={"--help": (), "--config-dir": FILES},
+            options={"--help": (), "--config-dir": FILES, "--json": ()},
             words="overrides",
         ),
         "ui": Verb(

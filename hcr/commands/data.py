@@ -1,123 +1,111 @@
-"""`hcr data`: the contents of a data set, and its split."""
+"""`hcr data`: the contents of a data set, and its split; or the YAML that reads a file or folder."""
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from rich import box
-from rich.table import Table
-
 from hcr.commands.arguments import OneLineParser
-from hcr.config.errors import ConfigError, TrackingError, one_line
-from hcr.config.naming import safe_file_name
+from hcr.commands.data_facts import facts_of
+from hcr.commands.data_pictures import draw_data
+from hcr.commands.data_tables import print_inspection
+from hcr.commands.data_yaml import print_yaml
+from hcr.config.errors import ConfigError
 from hcr.config.text import printable
-from hcr.config.tracking import output_root
-from hcr.console import PlainConsole, say
-from hcr.data.splitting import Splits, load_splits
+from hcr.console import PlainConsole, wrap
+from hcr.data.inspection.checks import DESCRIPTIONS, failed_checks
+from hcr.data.inspection.inspect import inspect_splits
+from hcr.data.loading import load_dataset
+from hcr.data.splitting import load_splits
 from hcr.gate.compose import Composer
 from hcr.gate.resolve import fill_from_data
-from hcr.gate.run_config import RunConfig, image_and_classes
+from hcr.gate.run_config import RunConfig
 
-MOST_ROWS = 20  # more classes than this are shown in several blocks side by side
-MOST_BLOCKS = 4
-PARTS = ("train", "val", "test")
+HELP_WIDTH = 96  # columns
+
+DESCRIPTION = (
+    "Show a data set and its split, before anything is trained: images of each class, sizes, ink, copies within and"
+    " across training, validation and test, suspicious labels, digests, and pictures. Labels of the sealed test are"
+    " counted, but not judged.",
+    "With the PATH of a file or folder, tell its format and print the YAML that reads it:"
+    " `hcr data scans > conf/dataset/scans.yaml`, then `hcr train dataset=scans`.",
+)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Load and split the data that `hcr train OVERRIDES` would train on; print a summary and draw it.
+    """Load and split the data that `hcr train OVERRIDES` would train on; print what it holds, and draw it.
+
+    Returns:
+        1 if a check fails, with one line for each on standard error; else 0.
 
     Raises:
         ConfigError, DataError, TrackingError: as in `hcr train`.
     """
-    parser = OneLineParser("data", "Show a data set and its split: a table of counts, and two pictures.")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="as for `hcr train`")
-    parser.add_argument("--config-dir", help="a folder of your own YAML (default: HCR_CONF_DIR, or ./conf)")
-    arguments = parser.parse_args(argv)
-    checked = Composer(arguments.config_dir).check(arguments.overrides)
-    if checked.multirun:
-        raise ConfigError("hcr data: expected the overrides of one run, got those of a sweep")
-    (cfg,) = map(fill_from_data, checked.configs)
-    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
-    print_data(cfg, splits)
-    for what, file in draw_data(cfg, splits).items():
-        print(printable(f"{what:<14} {file}"))
-    from hcr.evaluation.fonts import note_on_names
-
-    note = note_on_names(splits.class_names)
-    if note is not None:
-        say(f"note: {note}")
-    return 0
-
-
-def print_data(cfg: RunConfig, splits: Splits, console: PlainConsole | None = None) -> None:
-    """Print the number of images of each class in each part, the source, the digests and the duplicates."""
-    console = console or PlainConsole()
-    names = splits.class_names
-    counts = np.stack([np.bincount(getattr(splits, part).labels, minlength=len(names)) for part in PARTS])
-    blocks = min(MOST_BLOCKS, -(-len(names) // MOST_ROWS))
-    rows = -(-len(names) // blocks)
-    height, width, channels = image_and_classes(cfg)[0]
-    title = (
-        f"{cfg.dataset.name}: {counts.sum():,} images of {height}x{width}x{channels}, {len(names)} classes;"
-        f" split {cfg.split.name}, seed {cfg.seed}"
+    parser = OneLineParser("data", _description())
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDES|PATH", help="as for `hcr train`; or a file or folder of images"
     )
-    console.print(printable(title), style="bold")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for _ in range(blocks):
-        table.add_column("class")
-        for part in (*PARTS, "all"):
-            table.add_column(part, justify="right")
-    for row in range(rows):
-        cells = []
-        for k in range(row, len(names), rows):
-            cells += [printable(names[k]), *_numbers(counts[:, k])]
-        table.add_row(*cells)
-    table.add_section()
-    table.add_row("all", *_numbers(counts.sum(axis=1)))
-    console.print_table(table)
-    console.print(printable(f"from           {splits.source}"))
-    console.print(f"dataset digest {splits.dataset_digest}")
-    console.print(f"split digest   {splits.split_digest}")
-    console.print(f"duplicates     {splits.warning or 'no validation or test image is also in training'}")
-    for note in splits.data_notes:
-        console.print(printable(f"note: {note}"))
+    parser.add_argument("--config-dir", help="a folder of your own YAML (default: HCR_CONF_DIR, or ./conf)")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON, and nothing else")
+    arguments = parser.parse_args(argv)
+    composer = Composer(arguments.config_dir)
+    path, overrides = _path_and_overrides(arguments.overrides)
+    if path is not None:
+        if arguments.json:
+            raise ConfigError(f"hcr data: expected no --json with {path}, of which it prints YAML")
+        print_yaml(composer, path, overrides)
+        return 0
+    cfg = _single(composer, overrides)
+    data = load_dataset(cfg.dataset)
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    found = inspect_splits(splits, data.sizes)
+    failed = failed_checks(found)
+    if arguments.json:
+        pictures = draw_data(cfg, splits, found)
+        facts = facts_of(cfg, splits, found, failed)
+        facts["pictures"] = {what: str(file) for what, file in pictures.items()}
+        print(json.dumps(facts, ensure_ascii=True, allow_nan=False, indent=1))
+    else:
+        print_inspection(cfg, splits, found, failed)
+        for what, file in draw_data(cfg, splits, found).items():
+            print(printable(f"{what:<14} {file}"))
+        from hcr.evaluation.fonts import note_on_names
+
+        note = note_on_names(splits.class_names)
+        if note is not None:
+            PlainConsole().say(f"note: {note}")
+    sys.stdout.flush()
+    for line in failed:
+        print(printable(f"hcr: {line}"), file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _numbers(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
-    return [f"{count:,}" for count in (*counts, counts.sum())]
+def _description() -> str:
+    paragraphs = ["\n".join(wrap(text, HELP_WIDTH)) for text in DESCRIPTION]
+    checks = "\n".join("\n    ".join(wrap(f"- {text}", HELP_WIDTH - 4)) for text in DESCRIPTIONS)
+    checks = "\n".join(f"  {line}" for line in checks.splitlines())
+    return "\n\n".join([*paragraphs, f"The exit code is 1 if a check fails:\n{checks}"])
 
 
-def draw_data(cfg: RunConfig, splits: Splits) -> dict[str, Path]:
-    """Write pictures of samples and of class balance; return their paths.
+def _path_and_overrides(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The file or folder among the words, if there is one, and the overrides.
 
     Raises:
-        TrackingError: the folder cannot be written.
+        ConfigError: a word is neither, or there are two paths.
     """
-    from hcr.evaluation.canvas import save_figure
-    from hcr.evaluation.class_plots import class_balance_info, draw_class_balance
-    from hcr.evaluation.pictures import draw_samples, samples_info
-    from hcr.evaluation.style import default_style
+    plain = [word for word in words if "=" not in word and not word.startswith("~")]
+    if len(plain) > 1:
+        raise ConfigError(f"hcr data: expected one file or folder, got {plain[0]!r} and {plain[1]!r}")
+    if plain and not Path(plain[0]).exists():
+        raise ConfigError(
+            f"{plain[0]}: expected a file or folder, and found none there; or overrides such as dataset=mnist"
+        )
+    return (Path(plain[0]) if plain else None), [word for word in words if word not in plain]
 
-    names = splits.class_names
-    labels = {part: getattr(splits, part).labels for part in PARTS}
-    folder = output_root() / "data"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with default_style():
-            figures = {
-                "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
-                "balance": draw_class_balance(class_balance_info(labels, names)),
-            }
-            files = {what: folder / f"{safe_file_name(cfg.dataset.name)}-{what}.png" for what in figures}
-            for what, figure in figures.items():
-                partial = files[what].with_suffix(".partial.png")
-                try:
-                    save_figure(figure, partial)
-                    partial.replace(files[what])
-                finally:
-                    partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise TrackingError(
-            f"{folder}: expected a folder that can be written ({one_line(error)}); HCR_OUTPUT_DIR names another"
-        ) from error
-    return files
+
+def _single(composer: Composer, overrides: Sequence[str]) -> RunConfig:
+    checked = composer.check(overrides)
+    if checked.multirun:
+        raise ConfigError("hcr data: expected the overrides of one run, got those of a sweep")
+    (cfg,) = checked.configs
+    return fill_from_data(cfg)

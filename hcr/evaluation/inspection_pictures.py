@@ -28,7 +28,7 @@ from hcr.evaluation.mosaic import PAGE, Images, Mosaic, enlarge, write
 
 MOST_DOUBTED, DOUBTED_COLUMNS = 24, 6
 MOST_PAIRS, PAIR_COLUMNS = 16, 4
-BETWEEN = 6  # pixels between the two images of a pair
+BETWEEN = 20  # pixels between the two images of a pair
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,14 @@ def draw_pairs(info: Pairs) -> Figure:
         page.paste(tiles[i], left, top, LINE)
         page.paste(tiles[count + i], left + width + BETWEEN, top, LINE)
     figure, axes = page.draw()
-    few = f"{count} of {info.num_pairs:,} pairs" if count < info.num_pairs else f"{count:,} pairs"
-    note = f"pixels have a correlation of {info.limit} or more; pairs across training, validation and test first"
-    write_header(figure, f"{few} of nearly identical images", note)
+    few = f"{count} of {info.num_pairs:,}" if count < info.num_pairs else f"{count}"
+    pairs = "pair" if info.num_pairs == 1 else "pairs"
+    note = f"pixels have a correlation of {info.limit} or more; those of test in training first"
+    write_header(figure, f"{few} {pairs} of nearly identical images", note)
     for (left, top), captions, correlation in zip(places, info.captions, info.correlation, strict=True):
         y = top + height + 20
         for x, caption in zip((left + width / 2, left + 1.5 * width + BETWEEN), captions, strict=True):
-            text = shorten(caption, SMALL, cell / 2 - 4)
+            text = shorten(caption, SMALL, width + BETWEEN - 6)
             write(axes, x, y, text, color=INK, size=SMALL, ha="center")
         x = left + width + BETWEEN / 2
         write(axes, x, y + 18, f"{correlation:.4f}", color=MUTED, size=SMALL, ha="center")

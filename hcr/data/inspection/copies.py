@@ -13,13 +13,12 @@ from hcr.data.labels import Labels
 from hcr.data.pixels import Images
 from hcr.data.views import AnyImages
 
-# Correlation of pixels from which images are near copies. Re-encoding as JPEG of quality 75, grey noise of sd 5, and
-# darkening keep it above 0.99 on MNIST and letters; of 10,000 MNIST images the most alike other image has 0.9886.
-# experiments/data/suspicious-labels.md has the table.
+# Correlation of pixels from which images are near copies. JPEG of quality 75, noise of sd 5 and darkening keep it above
+# 0.99; of 10,000 MNIST images one has another that is so alike. experiments/data/suspicious-labels.md has the table.
 NEAR = 0.99
 MOST_PAIRS = 5_000_000_000  # compared pairs of images; of larger data sets, evenly spaced images are compared with all
 MOST_KEPT = 1_000  # listed pairs of two sides
-PARTNERS = 4  # candidates of an image in a tile that are compared in full
+PARTNERS = 4  # near copies of an image after which no more are searched; candidates in a tile that are compared in full
 ROWS, COLUMNS = 512, 2_048  # of a tile of pairs: 4 MiB of float32, which fits into a cache
 PAIR_BYTES = 1 << 24  # pixels of images that are compared in full
 
@@ -155,14 +154,14 @@ def _near_pairs(
     found = []
     own = np.searchsorted(references, queries) if side == other else None
     step = max(1, PAIR_BYTES // (2 * max(1, sides[side][:1].size)))
-    for rows, columns in _candidates(features[side][queries], features[other][references], own):
+    num_found = np.zeros(len(queries), np.intp)
+    for rows, columns in _candidates(features[side][queries], features[other][references], own, num_found):
         for start in range(0, len(rows), step):
             left, right = queries[rows[start : start + step]], references[columns[start : start + step]]
             correlation = correlations(sides[side][left], sides[other][right])
-            found += [
-                NearPair(int(left[i]), int(right[i]), float(correlation[i]))
-                for i in np.flatnonzero(correlation >= NEAR)
-            ]
+            near = np.flatnonzero(correlation >= NEAR)
+            found += [NearPair(int(left[i]), int(right[i]), float(correlation[i])) for i in near]
+            np.add.at(num_found, rows[start + near], 1)
     return found
 
 
@@ -172,7 +171,9 @@ def correlations(left: Images, right: Images) -> NDArray[np.float32]:
     return products
 
 
-def _candidates(queries: Features, references: Features, own: Indices | None) -> Iterator[tuple[Indices, Indices]]:
+def _candidates(
+    queries: Features, references: Features, own: Indices | None, num_found: Indices
+) -> Iterator[tuple[Indices, Indices]]:
     """Pairs (rows of `queries`, rows of `references`) whose projections are as close as those of near copies.
 
     Both are sorted by the first component, so that a block of queries is compared only with a window of references. At
@@ -180,6 +181,7 @@ def _candidates(queries: Features, references: Features, own: Indices | None) ->
 
     Args:
         own: the row of `references` that each query itself is, if it is one of them.
+        num_found: near copies of each query, counted by the caller; a query that has PARTNERS is left out.
     """
     radius_squared = 2 * (1 - NEAR) * 1.001  # the margin covers rounding
     radius = np.sqrt(radius_squared)
@@ -202,7 +204,7 @@ def _candidates(queries: Features, references: Features, own: Indices | None) ->
                 column = place[own[rows]] - left
                 inside = np.flatnonzero((column >= 0) & (column < right - left))
                 closeness[inside, column[inside]] = -np.inf
-            near = np.flatnonzero(closeness.max(axis=1) >= least)
+            near = np.flatnonzero((closeness.max(axis=1) >= least) & (num_found[rows] < PARTNERS))
             if len(near):
                 i, j = _closest(closeness[near], least[near])
                 yield rows[near[i]], among[left + j]
