@@ -4,10 +4,12 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hcr import __version__, stopping
@@ -16,7 +18,8 @@ from hcr.config import TrackingError
 from hcr.config.errors import one_line
 from hcr.config.parts import extra_metrics
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
-from hcr.data.splitting import Splits
+from hcr.data.splits.kfold import Kfold
+from hcr.data.splitting import Splits, Subset
 from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.gate import RunConfig
@@ -82,7 +85,7 @@ class Recorder:
         For a run resumed before its first epoch this records the same again, without effect.
 
         Args:
-            name: the run's name in MLflow if the config has none; None: data set, model and seed.
+            name: the run's name in MLflow if the config has none; None: data set, model, fold and seed.
 
         Raises:
             TrackingError: the run's folder cannot be written.
@@ -91,7 +94,8 @@ class Recorder:
         shape, num_classes = image_and_classes(cfg)
         with self.writing():
             if not journal.is_open:
-                default_name = f"{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
+                fold = f"-fold{cfg.split.fold}" if isinstance(cfg.split, Kfold) else ""
+                default_name = f"{cfg.dataset.name}-{cfg.model.name}{fold}-seed{cfg.seed}"
                 shown = redact(cfg.tracking.run_name or name or default_name)
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
             journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
@@ -189,8 +193,7 @@ class Recorder:
         subsets = {"val": self._splits.val, "test": self._splits.test}
         for name, probabilities in scores.probabilities.items():
             path = f"predictions/{name}.npz"
-            labels, index = subsets[name].labels, subsets[name].index
-            np.savez(journal.artifact(path), probabilities=probabilities, labels=labels, index=index)
+            write_predictions(journal.artifact(path), probabilities, subsets[name])
             journal.artifact_written(path)
         report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
         self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
@@ -235,6 +238,12 @@ class Recorder:
     def _write_text(self, path: str, text: str) -> None:
         self._journal.artifact(path).write_text(text, encoding="utf-8")
         self._journal.artifact_written(path)
+
+
+def write_predictions(path: Path, probabilities: NDArray[np.float32], subset: Subset) -> None:
+    """Write predictions: `probabilities` (N, K), and `labels`, `index` and, if there are groups, `groups` (N,)."""
+    arrays: dict[str, Any] = {"probabilities": probabilities, "labels": subset.labels, "index": subset.index}
+    np.savez(path, **arrays | ({} if subset.groups is None else {"groups": subset.groups}))
 
 
 def test_metrics(test: Evaluation) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import keras
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from hcr.config import TrackingError
@@ -11,7 +10,7 @@ from hcr.config.errors import one_line
 from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import evaluate
 from hcr.gate import parse_config
-from hcr.recording import test_metrics
+from hcr.recording import test_metrics, write_predictions
 from hcr.tracking.events import ARTIFACTS, Event, read_events
 from hcr.tracking.journal import add_events
 from hcr.tracking.lock import lock_ended_run
@@ -59,8 +58,7 @@ def score_test(folder: Path) -> float:
         add_events(folder, [{"event": "tags", "values": {"hcr.test_looks": str(looks + 1)}}])
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
-        path = folder / ARTIFACTS / PREDICTIONS
-        np.savez(path, probabilities=probabilities, labels=splits.test.labels, index=splits.test.index)
+        write_predictions(folder / ARTIFACTS / PREDICTIONS, probabilities, splits.test)
         scores = {"event": "metrics", "step": cfg.training.epochs, "values": test_metrics(found)}
         add_events(folder, [{"event": "artifact", "path": PREDICTIONS}, scores])
     return found.accuracy

@@ -24,6 +24,7 @@ from hcr.card import LONGEST, CardFacts, card
 from hcr.config import ConfigError, DataError, HcrError, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.naming import safe_file_name
+from hcr.config.replicates import Replicate
 from hcr.config.text import is_recordable, printable
 from hcr.console import PlainConsole, num_columns
 from hcr.data.dataset import Dataset
@@ -579,7 +580,10 @@ def test_any_names_are_printed_whole_in_any_terminal_and_any_encoding(
         assert all(word in shown for word in printable(name).split() if num_columns(word) <= 60)
     points = [
         PointScores(
-            label=f"notes={name} x={k}", values={"notes": name, "x": k}, scores={0: k, 1: k + 0.5}, num_planned=2
+            label=f"notes={name} x={k}",
+            values={"notes": name, "x": k},
+            scores={Replicate(0): k, Replicate(1): k + 0.5},
+            num_planned=2,
         )
         for k, name in enumerate(names)
     ]

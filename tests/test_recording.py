@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hcr.config import TrackingError
-from hcr.data.splitting import load_splits
+from hcr.data.splitting import Subset, load_splits
 from hcr.gate.compose import compose
 from hcr.gate.resolve import resolve
-from hcr.recording import Recorder
+from hcr.recording import Recorder, write_predictions
 from hcr.tracking.events import read_events
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState
@@ -71,3 +72,20 @@ def test_a_disk_that_takes_no_artifact_is_one_line_that_names_the_folder(journal
     expected = rf"{journal.artifacts}: cannot be written \(.*No space left.*\); the run ends here"
     with pytest.raises(TrackingError, match=expected), recorder.writing():
         raise OSError(28, "No space left on device")
+
+
+def test_predictions_carry_the_groups_of_their_images_if_there_are_any(tmp_path: Path) -> None:
+    probabilities = np.full((3, 2), 0.5, np.float32)
+    images, labels, index = np.zeros((3, 1, 1, 1), np.uint8), np.array([0, 1, 1]), np.array([4, 7, 9])
+    groups = np.array([5, 2, 5])
+    write_predictions(tmp_path / "a.npz", probabilities, Subset(images, labels, index, groups))
+    write_predictions(tmp_path / "b.npz", probabilities, Subset(images, labels, index))
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert {name: arrays[name].tolist() for name in arrays} == {
+            "probabilities": [[0.5, 0.5]] * 3,
+            "labels": [0, 1, 1],
+            "index": [4, 7, 9],
+            "groups": [5, 2, 5],
+        }
+    with np.load(tmp_path / "b.npz") as arrays:
+        assert set(arrays) == {"probabilities", "labels", "index"}

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from hcr.config.errors import DataError
 from hcr.data.dataset import Dataset
-from hcr.data.groups import deal_groups
 from hcr.data.sides import is_kept, leaving_out, listed
 
 Indices = NDArray[np.intp]
+
+MOST_ORDERS = 10  # in which groups are dealt, until each fold has every class
 
 
 def fold_of(
@@ -51,7 +52,7 @@ def fold_of(
             else f"split: expected at least 2 groups outside test for {num_folds} folds, got {num_groups};"
             " use split=stratified"
         )
-    fold = deal_groups(labels, groups, num_folds, seed)
+    fold = deal_whole_groups(labels, groups, num_folds, seed)
     _check_each_fold(data, labels, fold, num_folds, is_kept(data, kept) & (sizes > 0))
     return fold
 
@@ -63,6 +64,53 @@ def _dealt(labels: NDArray[np.int64], num_folds: int, seed: int) -> NDArray[np.i
     order = np.concatenate([random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
     fold[order] = np.arange(len(labels)) % num_folds
     return fold
+
+
+def deal_whole_groups(
+    labels: NDArray[np.int64], groups: NDArray[np.intp], num_folds: int, seed: int
+) -> NDArray[np.intp]:
+    """The fold of each image: groups stay whole, no fold is empty, and folds are alike in size and classes.
+
+    Each group, large ones first, goes to the fold that has the least of what it holds. If a fold then lacks a class,
+    other orders are tried. (scikit-learn's StratifiedGroupKFold may leave a fold empty, even with a group for each.)
+
+    Args:
+        labels, groups: (N,), groups numbered from 0, at least `num_folds` of them.
+    """
+    counts = np.zeros((int(groups.max()) + 1, int(labels.max()) + 1))  # images of each class in each group
+    np.add.at(counts, (groups, labels), 1)
+    counts = counts[:, counts.any(axis=0)]
+    sizes = counts.sum(axis=1, keepdims=True)
+    shares = np.hstack([counts / counts.sum(axis=0), sizes / sizes.sum()])
+    best: tuple[int, NDArray[np.intp]] | None = None
+    for attempt in range(MOST_ORDERS):
+        order = np.random.default_rng([seed, attempt]).permutation(len(shares))
+        if attempt == 0:
+            order = order[np.argsort(-sizes[order, 0], kind="stable")]
+        fold_of_group, num_missing = _deal_in_order(shares, order, num_folds)
+        if best is None or num_missing < best[0]:
+            best = num_missing, fold_of_group
+        if num_missing == 0:
+            break
+    assert best is not None
+    return best[1][groups]
+
+
+def _deal_in_order(
+    shares: NDArray[np.float64], order: NDArray[np.intp], num_folds: int
+) -> tuple[NDArray[np.intp], int]:
+    """The fold of each group, and how many classes are missing in folds.
+
+    Args:
+        shares: (groups, classes + 1), the share of each class that a group has, and of all images.
+    """
+    held = np.zeros((num_folds, shares.shape[1]))
+    fold = np.zeros(len(shares), dtype=np.intp)
+    for group in order:
+        # The increase of the sum of squares. An empty fold has the smallest, as all groups have a share of all images.
+        fold[group] = k = int(np.argmin(held @ shares[group]))
+        held[k] += shares[group]
+    return fold, int((held == 0).sum())
 
 
 def _check_each_fold(

@@ -1,8 +1,10 @@
 """Random splits that keep groups of images together."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import combinations
 from typing import Any
 
@@ -71,12 +73,23 @@ def _as_parts(fraction: float, most: int) -> tuple[int, int]:
 def deal_groups(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     """The part, 0 .. num_parts - 1, of each image: groups stay whole, classes in proportion.
 
+    Dealing thousands of groups takes seconds: results are kept in the cache, for all runs of a sweep and later ones.
+
     Args:
         labels, groups: (N,), groups numbered from 0.
 
     Raises:
         DataError: every class has fewer images than there are parts.
     """
+    from hcr.data.kept import keep
+
+    sha = hashlib.sha256(f"{num_parts} {seed} {version('scikit-learn')} {version('numpy')}".encode())
+    for array in (labels, groups):
+        sha.update(np.ascontiguousarray(array).data)
+    return keep(f"groups-{sha.hexdigest()}", lambda: _deal(labels, groups, num_parts, seed))
+
+
+def _deal(labels: NDArray[np.int64], groups: NDArray[np.intp], num_parts: int, seed: int) -> NDArray[np.intp]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     part = np.zeros(len(labels), dtype=np.intp)

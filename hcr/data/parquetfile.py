@@ -1,8 +1,6 @@
 """Parquet files of images, as image sets are stored on the Hugging Face hub: pictures, lists or columns of pixels."""
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +13,15 @@ from hcr.config.text import printable
 from hcr.data.arrowtypes import is_binary, is_list, is_number, is_struct, is_text
 from hcr.data.columns import LABELS, Layout, layout, shown
 from hcr.data.memory import check_fits, most_bytes
+from hcr.data.parquetcolumns import batches, check_named, names_of_classes, values_of
 from hcr.data.raw import Array, Picture, RawPart, Side
-from hcr.data.values import pick_labels, smallest, text_values
+from hcr.data.values import pick_labels, smallest
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
 IMAGES = ("image", "img", "picture", "pixels")  # usual names of the column of images
-BATCH_BYTES = 256 << 20
-MOST_ROWS_AT_ONCE = 4096
 PICTURE_BYTES = 300  # of Python's objects for a picture, besides its content
 _INDEX = re.compile(r"__index_level_\d+__")  # columns of row numbers, as pandas saves them
 
@@ -94,7 +91,7 @@ def _read(
     rest: list[pa.RecordBatch] = []
     size_bytes, most, row = 0, most_bytes(), 0
     is_picture = is_struct(kind) or is_binary(kind)
-    for batch in _batches(file, wanted, source):
+    for batch in batches(file, wanted, source):
         values = batch.column(batch.schema.get_field_index(column))
         read = _pictures(values, name, row, source) if is_picture else [_lists(values, row, column, source)]
         size_bytes += sum(_size_of(each) for each in read)
@@ -103,14 +100,14 @@ def _read(
         rest.append(batch.select([chosen, *([group] if group else [])]))
         row += batch.num_rows
     others = _joined(rest)
-    labels = _values(others.column(0), f"{source}, column {shown(chosen)}")
-    class_names = _class_names(schema, chosen, source)
-    _check_named(labels, class_names, f"{source}, column {shown(chosen)}")
+    labels = values_of(others.column(0), f"{source}, column {shown(chosen)}")
+    class_names = names_of_classes(schema, chosen, source)
+    check_named(labels, class_names, f"{source}, column {shown(chosen)}")
     return Table(
         RawPart(
             images=images if is_picture else _joined_lists(images, column, source),
             labels=labels,
-            groups=_values(others.column(1), f"{source}, column {shown(group)}") if group else None,
+            groups=values_of(others.column(1), f"{source}, column {shown(group)}") if group else None,
             side=side,
             names=(f"{name}, column {shown(column)}", f"{name}, column {shown(chosen)}"),
         ),
@@ -182,29 +179,6 @@ def _label_column(schema: "pa.Schema", names: list[str], label: str | None, sour
     raise DataError(f"{source}: expected one column of labels, got {listed}; set dataset.label to its name")
 
 
-def _batches(
-    file: "ParquetFile", columns: list[str], source: str, *, are_numbers: bool = False
-) -> Iterator["pa.RecordBatch"]:
-    """Batches of rows: as few rows as keep a batch small even if all rows had the largest value of their row group.
-
-    Sizes are those of whole row groups: asking for a column's ends the process if its statistics are damaged.
-
-    Args:
-        are_numbers: a value has at most 8 bytes.
-    """
-    meta = file.metadata
-    sizes = [meta.row_group(at).total_byte_size for at in range(meta.num_row_groups)]
-    check_fits(max(sizes, default=0), most_bytes(), source)
-    row_bytes = 8 * len(columns) if are_numbers else max(1, *sizes)
-    at_once = max(1, min(MOST_ROWS_AT_ONCE, BATCH_BYTES // row_bytes))
-    num_rows = 0
-    for batch in file.iter_batches(batch_size=at_once, columns=columns):
-        num_rows += batch.num_rows
-        yield batch
-    if num_rows != meta.num_rows:
-        raise DataError(f"{source}: expected {meta.num_rows:,} rows, as the file declares, got {num_rows:,}")
-
-
 def _pictures(values: "pa.Array", name: str, row: int, source: str) -> list[Picture]:
     import pyarrow as pa
 
@@ -247,52 +221,6 @@ def _joined_lists(images: list[Array], column: str, source: str) -> Array:
     return smallest(np.concatenate(images))
 
 
-def _values(column: "pa.ChunkedArray", where: str) -> Array:
-    """Labels or groups, as whole numbers, fractions or text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        row = pc.index(column.is_null(), True).as_py() + 1
-        raise DataError(f"{where}: expected a value in every row, got null in row {row:,} of the images")
-    if is_text(column.type):
-        return text_values(column.cast(pa.large_string()), where, maybe_numbers=False)
-    if not is_number(column.type):
-        raise DataError(f"{where}: expected numbers or text, got {column.type}")
-    numbers: Array = column.to_numpy()
-    return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
-
-
-def _class_names(schema: "pa.Schema", label: str, source: str) -> tuple[str, ...] | None:
-    """Names that the schema's metadata has for whole numbers from 0: info.features.LABEL.names."""
-    text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)["info"]["features"][label].get("names")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
-        return None
-    if len(set(found)) != len(found):
-        raise DataError(f"{source}: expected class names that differ, got one twice in the file's metadata")
-    return tuple(found)
-
-
-def _check_named(labels: Array, class_names: tuple[str, ...] | None, where: str) -> None:
-    """Refuse labels that are no index of `class_names`."""
-    if class_names is None:
-        return
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{where}: expected whole numbers, as the file names their classes, got {labels.dtype}")
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(
-            f"{where}: expected 0 to {len(class_names) - 1}, got {labels[row]} in row {row + 1:,} of the images"
-        )
-
-
 def _of_pixels(
     file: "ParquetFile", names: list[str], name: str, source: str, label: str | None, group: str | None, side: Side
 ) -> Table:
@@ -309,13 +237,13 @@ def _of_pixels(
                 f"{source}, column {found.name(column)}: expected numbers, one pixel per column, got {kind}"
             )
     pixels, others = _pixel_columns(file, found, source)
-    values = {at: _values(each, f"{source}, column {found.name(at)}") for at, each in others.items()}
+    values = {at: values_of(each, f"{source}, column {found.name(at)}") for at, each in others.items()}
     notes: tuple[str, ...] = ()
     if len(found.labels) == 2:
         pixels, found, notes = pick_labels(pixels, values, found, source)
     chosen = names[found.labels[0]]
-    class_names = _class_names(schema, chosen, source)
-    _check_named(values[found.labels[0]], class_names, f"{source}, column {shown(chosen)}")
+    class_names = names_of_classes(schema, chosen, source)
+    check_named(values[found.labels[0]], class_names, f"{source}, column {shown(chosen)}")
     return Table(
         RawPart(
             images=pixels,
@@ -337,7 +265,7 @@ def _pixel_columns(file: "ParquetFile", found: Layout, source: str) -> tuple[Arr
     assert found.names is not None
     blocks: list[Array] = []
     size_bytes, most, row = 0, most_bytes(), 0
-    for batch in _batches(file, [found.names[at] for at in found.pixels], source, are_numbers=True):
+    for batch in batches(file, [found.names[at] for at in found.pixels], source, are_numbers=True):
         columns = [batch.column(batch.schema.get_field_index(found.names[at])) for at in found.pixels]
         for at, column in zip(found.pixels, columns, strict=True):
             if column.null_count:
@@ -349,5 +277,5 @@ def _pixel_columns(file: "ParquetFile", found: Layout, source: str) -> tuple[Arr
         check_fits(2 * size_bytes, most, source)
         row += batch.num_rows
     apart = [*found.labels, *([] if found.group is None else [found.group])]
-    others = pa.Table.from_batches(list(_batches(file, [found.names[at] for at in apart], source)))
+    others = pa.Table.from_batches(list(batches(file, [found.names[at] for at in apart], source)))
     return smallest(np.concatenate(blocks)), {at: others.column(found.names[at]) for at in apart}

@@ -172,7 +172,8 @@ def _upright_pixels(image: Image.Image, picture: Picture) -> Images:
     name = printable(picture.name)
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{name}: expected one image, got {image.n_frames} frames or pages")  # type: ignore[attr-defined]
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:  # `exif_transpose` copies, whatever the rotation
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -183,7 +184,7 @@ def _upright_pixels(image: Image.Image, picture: Picture) -> Images:
     if image.has_transparency_data:
         return _without_alpha(np.asarray(image.convert("RGBA")))
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., np.newaxis]
+        return np.asarray(image if image.mode == "L" else image.convert("L"))[..., np.newaxis]
     return np.asarray(image.convert("RGB"))
 
 

@@ -27,7 +27,7 @@ class Preparation:
         size: (height, width) to prepare to; None: as it is.
         fit: how an image becomes `size`. "stretch" ignores the aspect; "pad" keeps it and adds background; and
             "center_of_mass" scales the box around the ink to 20/28 of the size, keeping its aspect, and moves the
-            ink's centre of mass to the middle.
+            ink's centre of mass to the middle; without a `size`, to that of the image.
 
     Source:
         "center_of_mass" follows the description of MNIST by LeCun, Cortes and Burges: NIST's digits were scaled into
@@ -41,8 +41,8 @@ class Preparation:
 
     def changes(self, channels: int, size: tuple[int, int] | None) -> bool:
         """False if images of `channels` and of one `size` (height, width; None: of several) stay as they are."""
-        resizes = self.size is not None and (self.size != size or self.fit == "center_of_mass")
-        return self.invert or resizes or channels != self.channels
+        resizes = self.size is not None and self.size != size
+        return self.invert or resizes or self.fit == "center_of_mass" or channels != self.channels
 
     @property
     def channels(self) -> int:
@@ -55,10 +55,10 @@ class Preparation:
             image = _gray(image) if self.color == "gray" else np.repeat(image, 3, axis=2)
         if self.invert:
             image = 255 - image
+        if self.fit == "center_of_mass":
+            return _centered(image, self.size or (image.shape[0], image.shape[1]))
         if self.size is None:
             return image
-        if self.fit == "center_of_mass":
-            return _centered(image, self.size)
         if self.fit == "stretch":
             return _resized(image, self.size)
         return _padded(image, self.size)
@@ -156,7 +156,7 @@ def _centered(image: Images, size: tuple[int, int]) -> Images:
     total = weight.sum()
     row = (weight.sum(axis=1) * np.arange(len(scaled))).sum() / total if total else (len(scaled) - 1) / 2
     column = (weight.sum(axis=0) * np.arange(scaled.shape[1])).sum() / total if total else (scaled.shape[1] - 1) / 2
-    top, left = round((size[0] - 1) / 2 - row), round((size[1] - 1) / 2 - column)
+    top, left = round(size[0] // 2 - row), round(size[1] // 2 - column)  # pixel 14 of 28, as in MNIST's own files
     to_rows = slice(max(0, top), min(size[0], top + scaled.shape[0]))
     to_columns = slice(max(0, left), min(size[1], left + scaled.shape[1]))
     canvas[to_rows, to_columns] = scaled[

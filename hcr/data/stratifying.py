@@ -52,9 +52,9 @@ def stratify(
         raise DataError(_too_few(data, sizes, there & (sizes <= num_left), num_left + 1, sides))
     if count < num_classes or len(indices) - count < num_left * num_classes:
         raise DataError(
-            f"split: expected at least {num_classes * (num_left + 1)} images to split into {sides}, so that each side"
-            f" has its share of {num_classes} classes, got {len(indices)}, of which {count} are drawn;"
-            " add images (or raise dataset.limit), or choose other fractions"
+            f"split: expected to draw at least {num_classes} images and to leave {num_left * num_classes}, to split"
+            f" {num_classes} classes into {sides}, got {count} and {len(indices) - count}; add images (or raise"
+            " dataset.limit), or choose other fractions"
         )
     drawn = np.zeros(len(indices), dtype=bool)
     random = np.random.default_rng(seed)

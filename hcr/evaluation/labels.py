@@ -1,10 +1,11 @@
 """Labels of points, values and numbers in tables, sentences and pictures."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import floor, log10
 from typing import Protocol
 
+from hcr.config.replicates import Replicate
 from hcr.config.text import printable
 
 
@@ -59,3 +60,14 @@ def short_names(axes: Sequence[str]) -> dict[str, str]:
 def counted(number: int, what: str) -> str:
     """The number with its noun: `1 run`, `2 runs`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def counted_replicates(replicates: Collection[Replicate], seed: str = "seed") -> str:
+    """What a mean over `replicates` is over: `4 seeds`, `5 folds × 2 seeds`, `9 runs of 5 folds × 2 seeds`."""
+    seeds = {own.seed for own in replicates}
+    folds = {own.fold for own in replicates}
+    if len(folds) < 2:
+        return counted(len(seeds), seed)
+    text = f"{counted(len(folds), 'fold')} × {counted(len(seeds), seed)}"
+    is_whole = len(replicates) == len(folds) * len(seeds)
+    return text if is_whole else f"{counted(len(replicates), 'run')} of {text}"

@@ -1,6 +1,6 @@
 """Ranking of a sweep's points: their order, and which of them are not significantly different from the best.
 
-A point is one combination of the swept values, run with several seeds.
+A point is one combination of the swept values, run with several seeds and, in a cross-validation, on several folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from math import isfinite
 
 import numpy as np
 
-from hcr.evaluation.statistics import holm, mean_interval, permutation_p
+from hcr.config.replicates import Replicate, sorted_replicates
+from hcr.evaluation.statistics import corrected_p, holm, mean_interval, permutation_p
 
 ALPHA = 0.05  # significance level: the probability that the truly best point is not among the tied ones
 
@@ -21,21 +22,33 @@ class PointScores:
     Attributes:
         label: such as "model.depth=3 model.filters=16".
         values: by axis, such as {"model.depth": 3}: numbers, booleans, text, or lists of them.
-        scores: the monitored validation metric of each finished run, by seed; finite.
-        num_planned: number of planned seeds.
+        scores: the monitored validation metric of each finished run, by seed and fold; finite.
+        num_planned: number of planned runs.
         num_failed, num_pruned: numbers of runs that failed or were pruned.
         num_params: number of the model's parameters; None: unknown.
         train_s: mean training time, in seconds; None: unknown.
+        num_folds: number of folds of its cross-validation; None: none, or its runs are all of one fold.
     """
 
     label: str
     values: Mapping[str, object]
-    scores: Mapping[int, float]
+    scores: Mapping[Replicate, float]
     num_planned: int
     num_failed: int = 0
     num_pruned: int = 0
     num_params: int | None = None
     train_s: float | None = None
+    num_folds: int | None = None
+
+    @property
+    def sorted_scores(self) -> list[float]:
+        """The scores by seed and fold: sums, and p, must not depend on which run ended first."""
+        return [self.scores[own] for own in sorted_replicates(self.scores)]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % Student's t interval of the mean, corrected for folds (see `error_of_mean`); None for n < 2."""
+        return mean_interval(self.sorted_scores, test_to_train(self.num_folds))
 
     @property
     def is_pruned(self) -> bool:
@@ -49,11 +62,10 @@ class LeaderboardRow:
 
     Attributes:
         rank: from 1.
-        label, values, scores, num_params, train_s, num_failed, num_pruned: as in `PointScores`.
+        label, values, scores, num_params, train_s, num_failed, num_pruned, num_folds, interval: as in `PointScores`.
         n: number of finished runs.
         mean: None for n = 0.
         sd: standard deviation of single runs (n - 1); None for n < 2.
-        interval: 95 % Student's t interval of the mean; None for n < 2.
         p_adjusted: two-sided p against the best, Holm-adjusted; None for the best, and without a test.
         is_tied: not significantly different from the best, which is tied with itself; None without a test.
         num_missing: number of runs that were planned, or that other points have, and that did not finish.
@@ -62,7 +74,7 @@ class LeaderboardRow:
     rank: int
     label: str
     values: Mapping[str, object]
-    scores: Mapping[int, float]
+    scores: Mapping[Replicate, float]
     n: int
     mean: float | None
     sd: float | None
@@ -74,6 +86,7 @@ class LeaderboardRow:
     num_failed: int
     num_pruned: int
     num_missing: int
+    num_folds: int | None
 
     @property
     def is_incomplete(self) -> bool:
@@ -104,6 +117,11 @@ class Leaderboard:
         """True if runs of any point are missing."""
         return any(row.is_incomplete for row in self.rows)
 
+    @property
+    def folds(self) -> list[int]:
+        """The numbers of folds of the points with a finished run; empty if none is cross-validated."""
+        return sorted({row.num_folds for row in self.rows if row.n and row.num_folds is not None})
+
 
 def rank(
     points: Sequence[PointScores],
@@ -125,6 +143,10 @@ def rank(
     one point in 13 %. The truly best point is in the tied set with probability 1 - ALPHA; other points that are as
     good may not be.
 
+    In a cross-validation, the test is the corrected resampled t test on the differences by seed and fold: folds share
+    training images, which a permutation test does not allow for (see `error_of_mean`). Points with different numbers of
+    folds are not tested: they train on different numbers of images.
+
     Points with equal means are ordered by number of parameters, then as in `points`.
 
     Args:
@@ -135,8 +157,8 @@ def rank(
 
     Returns:
         The leaderboard. Nothing is tested with one seed per point. Without `allow_incomplete`, nothing is tested
-        either if a point has fewer scores than planned, or other seeds than other points: runs are seldom missing
-        at random.
+        either if a point has fewer scores than planned, or other seeds or folds than other points: runs are seldom
+        missing at random.
 
     Raises:
         ValueError: there are no points, or a score is not finite.
@@ -144,9 +166,9 @@ def rank(
     if not points:
         raise ValueError("a leaderboard needs at least one point, got none")
     for point in points:
-        for seed, score in point.scores.items():
+        for own, score in point.scores.items():
             if not isfinite(score):
-                raise ValueError(f"{point.label} seed={seed}: expected a finite {monitor}, got {score}")
+                raise ValueError(f"{point.label} {own}: expected a finite {monitor}, got {score}")
     sign = -1.0 if higher_is_better else 1.0
     ordered = sorted((point for point in points if point.scores), key=lambda point: _place(point, sign))
     ordered += [point for point in points if not point.scores]
@@ -156,11 +178,11 @@ def rank(
         len(compared) > 1
         and (allow_incomplete or not any(missing))
         and max(len(point.scores) for point in compared) > 1
+        and len({point.num_folds for point in compared}) == 1
     )
     p_adjusted: list[float | None] = [None] * len(ordered)
     if is_tested:
-        best = _by_seed(compared[0])
-        p_adjusted[1 : len(compared)] = holm([permutation_p(best, _by_seed(point)) for point in compared[1:]])
+        p_adjusted[1 : len(compared)] = holm([_p(compared[0], point) for point in compared[1:]])
     rows = tuple(
         _row(place + 1, point, p, num_missing, is_tested)
         for place, (point, p, num_missing) in enumerate(zip(ordered, p_adjusted, missing, strict=True))
@@ -177,22 +199,30 @@ def rank(
 
 def _place(point: PointScores, sign: float) -> tuple[float, float]:
     params = float("inf") if point.num_params is None else point.num_params
-    return sign * float(np.mean(_by_seed(point))), params
+    return sign * float(np.mean(point.sorted_scores)), params
 
 
-def _by_seed(point: PointScores) -> list[float]:
-    # Sorted by seed: sums, and p from drawn arrangements, must not depend on which run ended first.
-    return [point.scores[seed] for seed in sorted(point.scores)]
+def _p(best: PointScores, point: PointScores) -> float:
+    """Two-sided p for the difference of the means of two points, which have the same number of folds."""
+    if point.num_folds is None:
+        return permutation_p(best.sorted_scores, point.sorted_scores)
+    pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
+    return corrected_p([best.scores[own] - point.scores[own] for own in pairs], test_to_train(point.num_folds))
+
+
+def test_to_train(num_folds: int | None) -> float:
+    """The ratio of validation to training images of a cross-validation; 0 for None, as its scores are independent."""
+    return 0.0 if num_folds is None else 1 / (num_folds - 1)
 
 
 def _count_missing(points: Sequence[PointScores]) -> list[int]:
-    seeds = {seed for point in points for seed in point.scores}
-    expected = max(len(seeds), *(point.num_planned for point in points), 0)
+    replicates = {own for point in points for own in point.scores}
+    expected = max(len(replicates), *(point.num_planned for point in points), 0)
     return [0 if point.is_pruned else expected - len(point.scores) for point in points]
 
 
 def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_tested: bool) -> LeaderboardRow:
-    scores = _by_seed(point)
+    scores = point.sorted_scores
     return LeaderboardRow(
         rank=rank,
         label=point.label,
@@ -201,7 +231,7 @@ def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_te
         n=len(scores),
         mean=float(np.mean(scores)) if scores else None,
         sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        interval=mean_interval(scores),
+        interval=point.interval,
         p_adjusted=p,
         is_tied=(p is None or p > ALPHA) if is_tested and scores else None,
         num_params=point.num_params,
@@ -209,4 +239,5 @@ def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_te
         num_failed=point.num_failed,
         num_pruned=point.num_pruned,
         num_missing=num_missing,
+        num_folds=point.num_folds,
     )

@@ -1,4 +1,4 @@
-"""Confidence intervals of a proportion and of a mean, and permutation tests of two samples."""
+"""Confidence intervals of a proportion and of a mean; tests of two samples, and of two points over the same folds."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,8 +31,12 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
+def mean_interval(scores: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float] | None:
     """Student's t interval of the mean of `scores`, at level CONFIDENCE; None for fewer than two scores.
+
+    Args:
+        scores: n scores.
+        test_to_train: as for `error_of_mean`.
 
     Source:
         "Student" 1908, "The Probable Error of a Mean".
@@ -40,11 +44,57 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
     n = len(scores)
     if n < 2:
         return None
-    mean, error = float(np.mean(scores)), float(np.std(scores, ddof=1)) / n**0.5
+    mean, error = float(np.mean(scores)), error_of_mean(scores, test_to_train)
     from scipy.stats import t
 
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
     return mean - half, mean + half
+
+
+def error_of_mean(scores: Sequence[float], test_to_train: float = 0.0) -> float:
+    """The standard error of the mean of `scores`: the root of (1 / n + test_to_train) s², s² their variance (n - 1).
+
+    Scores of a cross-validation are not independent, as its folds train on mostly the same images: s² / n is too small.
+    Nadeau and Bengio's variance adds the ratio of test to training images, 1 / (k - 1) for k folds. For repeated
+    cross-validation, n counts every fold of every repetition. The added part does not fall with repetitions. So it also
+    covers repetitions on the same folds, which only differ in their initial weights.
+
+    Args:
+        scores: n scores, n at least 2.
+        test_to_train: number of images that a score is measured on, over those trained on; 0 for independent scores.
+
+    Source:
+        Nadeau and Bengio 2003, "Inference for the Generalization Error", Machine Learning 52, section 3; for repeated
+        cross-validation Bouckaert and Frank 2004, "Evaluating the Replicability of Significance Tests for Comparing
+        Learning Algorithms".
+    """
+    return float(np.std(scores, ddof=1) * np.sqrt(1 / len(scores) + test_to_train))
+
+
+def corrected_p(differences: Sequence[float], test_to_train: float) -> float:
+    """Two-sided p of the corrected resampled t test: the mean of paired `differences` is 0.
+
+    The statistic is mean / `error_of_mean`, with n - 1 degrees of freedom.
+
+    Args:
+        differences: n differences of two scores, each on the same fold and with the same seed.
+        test_to_train: as for `error_of_mean`.
+
+    Returns:
+        In [0, 1]; 1 for n < 2, and if all differences are 0.
+
+    Source:
+        As `error_of_mean`.
+    """
+    n = len(differences)
+    if n < 2 or not np.any(differences):
+        return 1.0
+    error = error_of_mean(differences, test_to_train)
+    if error == 0:
+        return 0.0
+    from scipy.stats import t
+
+    return float(2 * t.sf(abs(float(np.mean(differences))) / error, n - 1))
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:

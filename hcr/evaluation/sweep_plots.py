@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from hcr.config.replicates import sorted_replicates
 from hcr.evaluation.canvas import (
     ABOVE,
     DASHED,
@@ -33,7 +34,6 @@ from hcr.evaluation.canvas import (
 from hcr.evaluation.labels import format_value, number_format, short_labels, short_names
 from hcr.evaluation.ranking import Leaderboard, PointScores
 from hcr.evaluation.scores import finished_rows, in_order, means_of, score_range
-from hcr.evaluation.statistics import mean_interval
 
 MOST_ROWS = 25  # points in a picture of the leaderboard
 MOST_LINES = 3  # per label
@@ -45,9 +45,9 @@ class LeaderboardDots:
 
     Attributes:
         labels: R labels, with only the axes that differ.
-        scores: for each point, the scores of its n seeds.
+        scores: for each point, the scores of its n runs.
         means: (R,).
-        intervals: 95 % Student's t intervals; None for n < 2.
+        intervals: 95 % Student's t intervals, of a cross-validation corrected; None for n < 2.
         is_tied: not significantly different from the best; False without a test.
         was_tested: points were tested against the best.
         is_incomplete: runs are missing.
@@ -66,6 +66,7 @@ class LeaderboardDots:
     high: float
     monitor: str
     num_left_out: int
+    is_cross_validated: bool = False
 
 
 def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
@@ -74,7 +75,7 @@ def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
     if not rows:
         return None
     shown = rows[:MOST_ROWS]
-    scores = tuple(tuple(row.scores[seed] for seed in sorted(row.scores)) for row in shown)
+    scores = tuple(tuple(row.scores[own] for own in sorted_replicates(row.scores)) for row in shown)
     low, high = score_range([score for own in scores for score in own], board.higher_is_better)
     low, high = _widen(low, high, [row.interval for row in shown])
     return LeaderboardDots(
@@ -89,16 +90,18 @@ def leaderboard_info(board: Leaderboard) -> LeaderboardDots | None:
         high=high,
         monitor=board.monitor,
         num_left_out=len(rows) - len(shown),
+        is_cross_validated=bool(board.folds),
     )
 
 
 def draw_leaderboard(info: LeaderboardDots) -> Figure:
-    """Draw one row per point: small dots for seeds, a large one for the mean, a bar for its interval; ties in blue."""
+    """Draw one row per point: small dots for runs, a large one for the mean, a bar for its interval; ties in blue."""
     most = 560  # pixels for labels, of 1100
     lines = [_break(f"{rank}  {label}", most) for rank, label in enumerate(info.labels, 1)]
     step = 12 + 17 * max(map(len, lines))
     figure, (axes,) = new_plot(1100, HEADER + step * len(lines) + 74)
-    notes = ["Small dots: seeds. Large dots: means. Bars: 95 % confidence intervals."]
+    dots, corrected = ("folds and seeds", ", corrected for folds") if info.is_cross_validated else ("seeds", "")
+    notes = [f"Small dots: {dots}. Large dots: means. Bars: 95 % confidence intervals{corrected}."]
     if info.was_tested:
         notes.append("Blue: not significantly different from the best.")
     if info.is_incomplete:
@@ -190,14 +193,15 @@ def effects_info(
         unfinished += sum(not point.scores for _, point in others)
         points[format_value(own)] = (own, base)
         ordered = in_order([value for value, _ in points.values()])
-        scores = [list(points[value][1].scores.values()) for value in ordered]
+        chosen = [points[value][1] for value in ordered]
+        scores = [point.sorted_scores for point in chosen]
         every += [score for some in scores for score in some]
         panels.append(
             Effect(
                 name=names[axis],
                 values=tuple(ordered),
                 means=np.array([np.mean(some) for some in scores]),
-                intervals=tuple(mean_interval(some) for some in scores),
+                intervals=tuple(point.interval for point in chosen),
                 base=ordered.index(format_value(own)),
             )
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hcr.config.text import csv_line, printable
 from hcr.console import num_columns, pad, wrap
-from hcr.evaluation.labels import counted, format_value, number_format, short_labels
+from hcr.evaluation.labels import counted, counted_replicates, format_value, number_format, short_labels
 from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
 
 TABLE_WIDTH = 100  # columns of a terminal
@@ -17,7 +17,7 @@ def format_table(board: Leaderboard, limit: int | None = None, *, width: int = T
     show = number_format([row.mean for row in board.rows if row.mean is not None])
     columns = [
         ["", *(f"{'=' if row.is_tied else ' '}{row.rank:>{len(str(len(rows)))}}" for row in rows)],
-        ["n", *(str(row.n) for row in rows)],
+        ["runs" if board.folds else "n", *(str(row.n) for row in rows)],
         ["mean", *("" if row.mean is None else show(row.mean) for row in rows)],
         ["± sd", *("" if row.sd is None else f"±{show(row.sd)}" for row in rows)],
         ["95 % interval", *("" if row.interval is None else " to ".join(map(show, row.interval)) for row in rows)],
@@ -38,22 +38,28 @@ def format_table(board: Leaderboard, limit: int | None = None, *, width: int = T
         lines.append(f"and {counted(len(left_out), 'more point')}" + (f", {tied} of them tied (=)" if tied else ""))
     if any(row.is_tied for row in rows[1:]):
         lines.append("= not significantly different from the best")
+    if board.folds:
+        over = " or ".join(dict.fromkeys(counted_replicates(row.scores) for row in board.rows if row.n))
+        lines.append(f"mean over {over}; intervals and tests are corrected, as folds share training images")
     return "\n".join(lines)
 
 
 def write_csv(board: Leaderboard, path: Path) -> None:
     """Write one row per point, by rank: rank, point, its value of each axis, and the statistics; None is empty.
 
-    Lists and booleans are written as JSON.
+    `mean_over` says what `n` counts; `corrected` is true if the statistics are those of a cross-validation. Lists and
+    booleans are written as JSON.
     """
-    measured = ["n", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best", "num_params", "train_s"]
+    measured = ["n", "mean_over", "corrected", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best"]
+    others = ["num_params", "train_s", "failed", "pruned", "incomplete"]
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(csv_line(["rank", "point", *board.axes, *measured, "failed", "pruned", "incomplete"]))
+        file.write(csv_line(["rank", "point", *board.axes, *measured, *others]))
         for row in board.rows:
             values = [format_value(row.values[axis]) if axis in row.values else None for axis in board.axes]
             low, high = row.interval or (None, None)
             tied = None if row.is_tied is None else format_value(row.is_tied)
-            numbers = [row.n, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
+            over = [counted_replicates(row.scores), format_value(row.num_folds is not None)] if row.n else [None, None]
+            numbers = [row.n, *over, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
             ends = [row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
             file.write(csv_line([row.rank, row.label, *values, *numbers, *ends]))
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hcr.config.parts import extra_metrics, sources_of
@@ -26,6 +28,8 @@ DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 # Names, notes, paths and the look at test do not change results.
 NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "score_test", FROM)
 NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
+# Keys of a group that earlier versions lacked, each with the value that means the same as its absence.
+ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType({"split": {"seed": None}})
 
 
 def fingerprint(
@@ -37,9 +41,11 @@ def fingerprint(
 
 
 def deciding_config(cfg: RunConfig) -> dict[str, Any]:
-    """The resolved config without names, notes and paths."""
+    """The resolved config without names, notes and paths, and without new keys that change nothing."""
     values = {key: value for key, value in to_dict(cfg).items() if key not in NOT_DECIDING}
     values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in NOT_DECIDING_OF_DATASET}
+    for group, added in ADDED.items():
+        values[group] = {k: v for k, v in values[group].items() if k not in added or v != added[k]}
     return values
 
 

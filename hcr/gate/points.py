@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hcr.config.errors import ConfigError, one_line
 from hcr.config.launcher import LauncherConfig
+from hcr.config.replicates import FOLD, REPLICATE_KEYS, SEED
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.gate.axes import Axis, axis_of, written
@@ -27,7 +28,6 @@ from hcr.gate.run_config import OF_ALL_RUNS, RunConfig, parse_config, parse_laun
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-SEED = "seed"
 MOST_COMPOSED = 1_000  # combinations of groups; Hydra composes each, in some 10 ms
 
 
@@ -36,8 +36,8 @@ class AskedRun:
     """One run of a sweep.
 
     Attributes:
-        overrides: its differences from the base config, as on the command line; the seed comes last.
-        values: its values by axis, including the seed.
+        overrides: its differences from the base config, as on the command line; fold and seed come last.
+        values: its values by axis, including fold and seed.
         cfg: the checked config.
     """
 
@@ -47,8 +47,8 @@ class AskedRun:
 
     @property
     def point(self) -> tuple[tuple[str, str], ...]:
-        """The point of the run: equal for runs that differ only by seed."""
-        return tuple((key, repr(value)) for key, value in self.values.items() if key != SEED)
+        """The point of the run: equal for replicates, which differ only by seed and fold."""
+        return tuple((key, repr(value)) for key, value in self.values.items() if key not in REPLICATE_KEYS)
 
 
 class Space:
@@ -123,12 +123,13 @@ class Space:
     def run(self, values: Mapping[str, Any]) -> AskedRun:
         """The run with these values, by axis; other axes keep the value of the base config.
 
-        A seed may be given even if it is no axis.
+        Fold and seed may be given even if they are no axes.
 
         Raises:
             ConfigError: the config is invalid; names the combination.
         """
-        keys = [axis.key for axis in self.axes if axis.key in values and axis.key != SEED] + [SEED] * (SEED in values)
+        keys = [axis.key for axis in self.axes if axis.key in values and axis.key not in REPLICATE_KEYS]
+        keys += [key for key in REPLICATE_KEYS if key in values]
         overrides = tuple(f"{key}={written(values[key])}" for key in keys)
         with _named(overrides):
             return AskedRun(overrides, {key: values[key] for key in keys}, self._config(values))
@@ -206,7 +207,7 @@ def space_of(
 
 
 def grid(space: Space) -> list[AskedRun]:
-    """The runs of a grid: every combination, or those around the base config, or a sample; each with every seed.
+    """The runs of a grid: every combination, or those around the base config, or a sample; each with its replicates.
 
     Combinations with equal results are included: only their data can tell (see `hcr.sweep.identity`).
 
@@ -220,8 +221,9 @@ def grid(space: Space) -> list[AskedRun]:
                 " sweep.sampler=tpe searches it"
             )
     sweep = space.sweep
-    seeds = next((axis.values() for axis in space.axes if axis.key == SEED), None)
-    others = [axis for axis in space.axes if axis.key != SEED]
+    own = {axis.key: axis for axis in space.axes}
+    replicates = list(_product([own[key] for key in (SEED, FOLD) if key in own]))
+    others = [axis for axis in space.axes if axis.key not in REPLICATE_KEYS]
     points = list(_around(space, others) if sweep.design == "around" else _product(others))
     if sweep.sample is not None:
         if sweep.sample > len(points):
@@ -230,11 +232,7 @@ def grid(space: Space) -> list[AskedRun]:
             )
         chosen = sorted(random.Random(space.run({}).cfg.seed).sample(range(len(points)), sweep.sample))
         points = [points[i] for i in chosen]
-    return [
-        space.run(point if seed is None else {**point, SEED: seed})
-        for point in points
-        for seed in (seeds if seeds is not None else [None])
-    ]
+    return [space.run({**point, **replicate}) for point in points for replicate in replicates]
 
 
 def search_samples(space: Space) -> list[AskedRun]:
@@ -243,12 +241,16 @@ def search_samples(space: Space) -> list[AskedRun]:
     If all of these are valid, the points of the search seldom are not.
 
     Raises:
-        ConfigError: the seed is an axis, or a combination is invalid.
+        ConfigError: seed or fold is an axis, or a combination is invalid.
     """
     for axis in space.axes:
         if axis.key == SEED:
             raise ConfigError(
                 "seed: a search tries each point with one seed; sweep.confirm=5 trains the best with more"
+            )
+        if axis.key == FOLD:
+            raise ConfigError(
+                f"{FOLD}: a search tries each point on one fold; cross-validate its best points in a sweep of their own"
             )
     base = space.base_values()
     first = {
@@ -272,6 +274,7 @@ def _named(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values of `axes`, by key."""
     keys = [axis.key for axis in axes]
     for values in itertools.product(*(axis.values() for axis in axes)):
         yield dict(zip(keys, values, strict=True))

@@ -18,7 +18,7 @@ from hcr.gate.compose import Checked
 from hcr.gate.points import Space
 from hcr.importing import refusal_of
 from hcr.output import leaving_without_output, of_disk
-from hcr.sweep.identity import Fingerprints, fold
+from hcr.sweep.identity import Fingerprints, without_duplicates
 from hcr.sweep.plan import Plan, make_plan, read_plan
 from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
@@ -84,7 +84,7 @@ def plan_of(checked: Checked, overrides: Sequence[str], fingerprints: Fingerprin
     assert space is not None
     if base.new_run:
         raise ConfigError("new_run: expected false for a sweep, got true; resume=never starts a sweep over")
-    runs, num_same = fold(checked.runs, fingerprints, around=space.sweep.design == "around")
+    runs, num_same = without_duplicates(checked.runs, fingerprints, around=space.sweep.design == "around")
     fingerprints.read(checked.configs)  # for a search, whose runs are not known yet
     if num_same:
         print(f"note: {counted(num_same, 'combination')} skipped as duplicates", flush=True)

@@ -6,10 +6,11 @@ Configs are not enough: two files may hold the same data set, and the data in a 
 from collections.abc import Iterable, Mapping, Sequence
 
 from hcr.config import ConfigError
+from hcr.config.replicates import REPLICATE_KEYS
 from hcr.data.splitting import DataDigests, data_digests
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import code_version, fingerprint
-from hcr.gate.points import SEED, AskedRun
+from hcr.gate.points import AskedRun
 from hcr.gate.resolve import resolve
 from hcr.sweep.plan import Plan, place_of
 
@@ -55,15 +56,17 @@ class Fingerprints:
             self._data_of(cfg)
 
     def _data_of(self, cfg: RunConfig) -> DataDigests:
-        key = repr((cfg.dataset, cfg.split, cfg.seed))
+        key = repr((cfg.dataset, cfg.split, cfg.split.seed_for(cfg.seed)))
         if key not in self._digests:
             found = self._digests[key] = data_digests(cfg.dataset, cfg.split, cfg.seed)
             self.data[place_of(cfg.dataset)] = {"source": found.source, "digest": found.dataset}
         return self._digests[key]
 
 
-def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool) -> tuple[list[AskedRun], int]:
-    """Remove duplicates: the first run of each fingerprint, and the number of runs that were removed.
+def without_duplicates(
+    runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool
+) -> tuple[list[AskedRun], int]:
+    """The first run of each fingerprint, and the number of runs that were removed.
 
     Args:
         around: True for `sweep.design=around`. There every axis that contains the base's own value repeats the base
@@ -77,7 +80,7 @@ def fold(runs: Sequence[AskedRun], fingerprints: Fingerprints, *, around: bool) 
     num_same = 0
     for run in runs:
         kept = first.setdefault(fingerprints.of(run.cfg), run)
-        is_base = not kept.values.keys() - {SEED}
+        is_base = not kept.values.keys() - set(REPLICATE_KEYS)
         num_same += kept is not run and not (around and is_base)
     return list(first.values()), num_same
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hcr.config.errors import HcrError
+from hcr.config.replicates import REPLICATE_KEYS
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
-from hcr.gate.points import SEED
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial
@@ -212,7 +212,8 @@ class Ledger:
     def trial(self, planned: PlannedRun) -> Path:
         """The trial folder of a planned run."""
         if planned.phase == "confirm":
-            return self._folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}"
+            fold = "" if planned.replicate.fold is None else f"-fold{planned.replicate.fold}"
+            return self._folder / "confirm" / f"{planned.point + 1:04d}-seed{planned.seed}{fold}"
         return self._folder / TRIALS / f"{planned.number + 1:04d}"
 
     def asked(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -309,14 +310,16 @@ def new_key() -> str:
 
 
 def number_tag(planned: PlannedRun) -> str:
-    """The value of NUMBER_TAG, unique in the sweep: the number, or the point and seed of a confirming run."""
-    number = f"{planned.number + 1}"
-    return f"confirm {planned.point + 1} seed {planned.seed}" if planned.phase == "confirm" else number
+    """The value of NUMBER_TAG, unique in the sweep: the number, or point, seed and fold of a confirming run."""
+    if planned.phase != "confirm":
+        return f"{planned.number + 1}"
+    fold = "" if planned.replicate.fold is None else f" fold {planned.replicate.fold}"
+    return f"confirm {planned.point + 1} seed {planned.seed}{fold}"
 
 
 def short_name(planned: PlannedRun, plan: Plan) -> str:
     """A short name for MLflow's table: `depth=3 seed=1` for `model.depth=3 seed=1`, unless it would be ambiguous."""
-    names = short_names([*plan.axes, SEED])
+    names = short_names([*plan.axes, *REPLICATE_KEYS])
     words = [word.partition("=") for word in planned.overrides]
     return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
 

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 from hcr.config import ConfigError
 from hcr.config.errors import one_line
+from hcr.config.replicates import REPLICATE_KEYS, Replicate, point_words
 from hcr.data.formats import DataFormat
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import code_sources, deciding_config
-from hcr.gate.points import SEED, AskedRun, Space
+from hcr.gate.points import AskedRun, Space
 from hcr.gate.run_config import MONITORS, RUN_GROUPS, parse_resolved, to_dict
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class PlannedRun:
     Attributes:
         number: its position in the plan, from 0.
         overrides: its differences from the base config, as Hydra overrides.
-        values: by axis, without the seed.
+        values: by axis, without seed and fold.
         point: the number of its point, from 0.
         seed: the run's.
         config: the resolved config, as plain values.
@@ -62,8 +63,19 @@ class PlannedRun:
 
     @property
     def point_label(self) -> str:
-        """The name of its point: the overrides without the seed."""
-        return " ".join(word for word in self.overrides if not word.startswith(f"{SEED}=")) or "the base config"
+        """The name of its point: the overrides without seed and fold."""
+        return " ".join(point_words(self.overrides)) or "the base config"
+
+    @property
+    def num_folds(self) -> int | None:
+        """The number of folds of the cross-validation that it is a part of; None: no cross-validation."""
+        split = self.config.get("split", {})
+        return int(split["folds"]) if "folds" in split and "fold" in split else None
+
+    @property
+    def replicate(self) -> Replicate:
+        """Its seed and, in a cross-validation, its fold."""
+        return Replicate(self.seed, None if self.num_folds is None else int(self.config["split"]["fold"]))
 
     @property
     def cfg(self) -> RunConfig:
@@ -80,7 +92,7 @@ class Plan:
         name: shown in MLflow.
         command: the overrides of the command line.
         fixed: the overrides that all runs share.
-        axes: the keys that vary, without the seed.
+        axes: the keys that vary, without seed and fold.
         base: their values in the base config.
         runs: all runs of a grid; empty for a search, which proposes its runs one at a time.
         space: the base config and its axes (see `Space.to_json`).
@@ -153,7 +165,7 @@ def make_plan(
     planned: list[PlannedRun] = []
     for run in runs:
         point = points.setdefault(run.point, len(points))
-        values = {key: value for key, value in run.values.items() if key != SEED}
+        values = {key: value for key, value in run.values.items() if key not in REPLICATE_KEYS}
         planned.append(
             PlannedRun(
                 number=len(planned),
@@ -180,8 +192,8 @@ def make_plan(
         id=digest(identity)[:ID_LENGTH],
         name=name,
         command=tuple(command),
-        axes=tuple(axis.key for axis in space.axes if axis.key != SEED),
-        base={key: value for key, value in space.base_values().items() if key != SEED},
+        axes=tuple(axis.key for axis in space.axes if axis.key not in REPLICATE_KEYS),
+        base={key: value for key, value in space.base_values().items() if key not in REPLICATE_KEYS},
         runs=tuple(planned),
         space=space.to_json(),
         monitor=base.monitor,

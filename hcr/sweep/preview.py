@@ -15,7 +15,7 @@ from hcr.config import ConfigError, HcrError
 from hcr.config.sweep import SweepConfig
 from hcr.config.text import printable
 from hcr.console import PlainConsole
-from hcr.evaluation.labels import counted, format_value
+from hcr.evaluation.labels import counted, counted_replicates, format_value
 from hcr.gate import RunConfig
 from hcr.gate.run_config import to_dict
 from hcr.sweep.identity import Fingerprints, check_data
@@ -74,10 +74,10 @@ def print_plan(
     if plan.is_search:
         runs = [configs[i % len(configs)] for i in range(sweep.n_trials or 0)]
     points = len({run.point for run in plan.runs})
-    seeds = sorted({run.seed for run in plan.runs})
+    replicates = {run.replicate for run in plan.runs}
     size = (
-        f"{points} points × {len(seeds)} seeds = {len(plan.runs)} runs"
-        if points * len(seeds) == len(plan.runs)
+        f"{points} points × {counted_replicates(replicates)} = {len(plan.runs)} runs"
+        if points * len(replicates) == len(plan.runs)
         else f"{len(plan.runs)} runs of {points} points"
     )
     rows = [

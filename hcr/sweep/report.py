@@ -18,7 +18,7 @@ from hcr.evaluation.ranking import Leaderboard, PointScores, rank
 from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
 from hcr.sweep.ledger import Ledger, Run, number_tag
-from hcr.sweep.plan import PLAN, Plan
+from hcr.sweep.plan import PLAN, Plan, PlannedRun
 from hcr.tracking.events import DESCRIPTION, JOURNAL, Event, first_event, read_events
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_ended_run
@@ -138,8 +138,9 @@ def points_of(runs: Iterable[Run]) -> list[PointScores]:
             PointScores(
                 label=of_point[0].planned.point_label,
                 values=of_point[0].planned.values,
-                scores={run.planned.seed: run.outcome.value for run in done if run.outcome is not None},
+                scores={run.planned.replicate: run.outcome.value for run in done if run.outcome is not None},
                 num_planned=len(of_point),
+                num_folds=_num_folds([run.planned for run in of_point]),
                 num_failed=sum(run.state == "failed" for run in of_point),
                 num_pruned=sum(run.state == "pruned" for run in of_point),
                 num_params=outcomes[0].num_params if outcomes else None,
@@ -147,6 +148,11 @@ def points_of(runs: Iterable[Run]) -> list[PointScores]:
             )
         )
     return points
+
+
+def _num_folds(runs: Sequence[PlannedRun]) -> int | None:
+    """The number of folds of a point's cross-validation; None if its runs have no fold, or all the same."""
+    return runs[0].num_folds if len({run.replicate.fold for run in runs}) > 1 else None
 
 
 def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Leaderboard | None:
@@ -198,14 +204,13 @@ def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines:
 def _write_runs(journal: Journal, runs: Sequence[Run]) -> None:
     """Write `runs.csv`: every run of the sweep, including reused ones of other sweeps."""
     with journal.artifact("runs.csv").open("w", newline="", encoding="utf-8") as file:
-        file.write(
-            csv_line(["number", "point", "overrides", "seed", "state", "run", "value", "epochs", "train_s", "why"])
-        )
+        names = "number point overrides seed fold state run value epochs train_s why"
+        file.write(csv_line(names.split()))
         for run in runs:
             planned, outcome = run.planned, run.outcome
             found = [outcome.key, outcome.value, outcome.epochs, round(outcome.train_s, 3)] if outcome else [None] * 4
-            row = [planned.number + 1, planned.point + 1, planned.label, planned.seed, run.state, *found, run.why]
-            file.write(csv_line(row))
+            own = [planned.number + 1, planned.point + 1, planned.label, *planned.replicate]
+            file.write(csv_line([*own, run.state, *found, run.why]))
     journal.artifact_written("runs.csv")
 
 

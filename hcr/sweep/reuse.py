@@ -7,7 +7,7 @@ from pathlib import Path
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted
 from hcr.gate import RunConfig
-from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET, code_version
+from hcr.gate.fingerprint import ADDED, NOT_DECIDING, NOT_DECIDING_OF_DATASET, code_version
 from hcr.gate.run_config import as_param, flatten, to_dict
 from hcr.sweep.plan import Plan, place_of
 from hcr.tracking.events import read_events
@@ -57,6 +57,9 @@ def _tags_and_params(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]
 def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """The params that decide a run's results, except threads."""
     places = {f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET} | {THREADS}
+    added = {(f"{group}.{name}", as_param(value)) for group, keys in ADDED.items() for name, value in keys.items()}
     return frozenset(
-        (key, value) for key, value in params.items() if key.partition(".")[0] not in NOT_DECIDING and key not in places
+        (key, value)
+        for key, value in params.items()
+        if key.partition(".")[0] not in NOT_DECIDING and key not in places and (key, value) not in added
     )

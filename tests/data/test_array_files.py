@@ -179,7 +179,8 @@ def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
     label = np.array([0.0] * 30 + [1.0] * 10)[np.newaxis]
     split = compose(["dataset=mnist"]).split
     with pytest.raises(
-        DataError, match=r"every class among the training images; there is no b \(10 in the data set\); add images"
+        DataError,
+        match=r"every class in training, got no 'b' \(10 images\); leave .*, use split=stratified",
     ):
         load_splits(config(write(tmp_path, label=label)), split, seed=0)
 
@@ -187,7 +188,7 @@ def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
 def test_a_class_too_small_to_stratify_is_refused(tmp_path: Path) -> None:
     label = np.array([1.0] + [0.0] * 39)[np.newaxis]
     with pytest.raises(
-        DataError, match=r"^split: expected at least 2 images of each class .* got 1 of class 'b'; add images"
+        DataError, match=r"^split: expected at least 3 images of each class .* got 1 of class 'b'; add images"
     ):
         load_splits(config(write(tmp_path, label=label), train_images=None), compose([]).split, seed=0)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hcr.config.errors import ConfigError, DataError
 from hcr.data.dataset import Dataset
+from hcr.data.folds import deal_whole_groups, fold_of
 from hcr.data.splits.grouped import Grouped
 from hcr.data.splits.kfold import Kfold
 from hcr.data.splits.stratified import Stratified
@@ -141,6 +142,34 @@ def test_a_class_of_too_few_groups_is_refused_whichever_fold_lacks_it() -> None:
     for fold in range(4):
         with pytest.raises(DataError, match=r"got no 'c' in fold \d; use fewer folds, draw again .* leave the class"):
             kfold(fold, folds=4).draw(data_of(labels, groups, groups == 11), 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("num_groups", [3, 4, 7])
+def test_as_many_folds_as_groups_leave_one_group_out_each(num_groups: int, seed: int) -> None:
+    random = np.random.default_rng([num_groups, seed])
+    groups = np.concatenate([np.arange(num_groups).repeat(4), random.integers(0, num_groups, 30)])
+    labels = np.concatenate([np.tile(np.arange(4), num_groups), random.integers(0, 4, 30)])
+    fold = fold_of(data_of(labels, groups), np.arange(len(labels)), num_groups, seed)
+    assert len(set(zip(fold.tolist(), groups.tolist(), strict=True))) == len(set(fold.tolist())) == num_groups
+
+
+def test_folds_that_can_all_have_every_class_do() -> None:
+    # Only a and c against b and d has each class on both sides.
+    labels, groups = np.array([1, 1, 0, 0, 2, 2]), np.array([0, 1, 1, 2, 2, 3])
+    for seed in range(10):
+        fold = deal_whole_groups(labels, groups, 2, seed)
+        assert {tuple(sorted({*groups[fold == k]})) for k in (0, 1)} == {(0, 2), (1, 3)}
+
+
+def test_many_groups_are_dealt_to_a_percent_of_each_class() -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(400), random.integers(2, 60, 400))
+    labels = random.choice(4, len(groups), p=[0.6, 0.3, 0.08, 0.02])
+    fold = deal_whole_groups(labels, groups, 5, 0)
+    assert np.bincount(fold) / len(groups) == pytest.approx(np.full(5, 0.2), abs=0.01)
+    for k in range(4):
+        assert np.bincount(fold[labels == k]) / np.sum(labels == k) == pytest.approx(np.full(5, 0.2), abs=0.01)
 
 
 def test_few_groups_leave_enough_of_them_for_the_folds() -> None:

@@ -8,7 +8,7 @@ from conftest import DATA_DIR
 
 from hcr.config.errors import DataError
 from hcr.data.formats.arrays import Arrays
-from hcr.data.groups import draw_groups
+from hcr.data.groups import deal_groups, draw_groups
 from hcr.data.loading import load_dataset
 from hcr.data.splits.grouped import Grouped
 from hcr.data.splitting import Splits, load_splits
@@ -103,6 +103,16 @@ def test_the_seed_decides_and_the_order_of_the_file_does_not(tmp_path: Path) -> 
     assert groups_of(cfg, first)[1] != groups_of(cfg, other)[1]
     assert groups_of(cfg, first)[2] == groups_of(cfg, other)[2]  # test stays sealed across seeds
     assert first.dataset_digest == other.dataset_digest
+
+
+def test_groups_that_were_dealt_before_are_dealt_the_same() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 3, 400), rng.integers(0, 40, 400)
+    first = {seed: deal_groups(labels, groups, 4, seed) for seed in range(3)}
+    for seed, part in first.items():
+        assert deal_groups(labels, groups, 4, seed).tolist() == part.tolist()
+    assert deal_groups(labels, groups, 5, 1).max() == 4
+    assert deal_groups(labels[::-1], groups, 4, 1).tolist() != first[1].tolist()
 
 
 @pytest.mark.parametrize("num_groups", [1, 2])

@@ -15,7 +15,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from hcr.config.errors import DataError
-from hcr.data import parquetfile
+from hcr.data import parquetcolumns, parquetfile
 from hcr.data.formats.parquet import Parquet
 from hcr.data.raw import Picture, Raw, RawPart
 
@@ -260,7 +260,8 @@ def test_more_than_memory_holds_is_refused_from_what_the_file_declares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zeros = pa.table({"label": np.zeros(100_000, int)} | {f"pixel{at}": np.zeros(100_000, np.uint8) for at in range(9)})
-    monkeypatch.setattr(parquetfile, "most_bytes", lambda: 1_000_000)
+    for module in (parquetfile, parquetcolumns):
+        monkeypatch.setattr(module, "most_bytes", lambda: 1_000_000)
     assert "expected a data set that fits into memory" in message(tmp_path, zeros, rows=100_000)
     assert (tmp_path / "small.parquet").stat().st_size < 100_000
 
@@ -269,7 +270,8 @@ def test_one_picture_repeated_by_reference_is_counted_as_often_as_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = pa.table({"image": pa.array([bytes(50_000)] * 1000), "label": np.zeros(1000, int)})
-    monkeypatch.setattr(parquetfile, "most_bytes", lambda: 10_000_000)
+    for module in (parquetfile, parquetcolumns):
+        monkeypatch.setattr(module, "most_bytes", lambda: 10_000_000)
     assert "expected a data set that fits into memory" in message(tmp_path, table, rows=1000)
     assert (tmp_path / "small.parquet").stat().st_size < 100_000
 

@@ -1,10 +1,12 @@
 """The order of points, and which are tied with the best."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import pytest
-from boards import board_of, point, random_points, tied
+from boards import board_of, crossed, point, random_points, tied
+from scipy.stats import t
 
 from hcr.evaluation.verdict import verdict
 
@@ -55,7 +57,7 @@ def test_a_loss_and_its_negative_give_the_same_tied_points():
 
 def test_the_order_in_which_runs_finished_changes_nothing():
     points = random_points(n=12, effect=0.4)
-    later = [point(p.label, *reversed(p.scores.values()), seeds=list(p.scores)[::-1]) for p in points]
+    later = [replace(p, scores=dict(reversed(p.scores.items()))) for p in points]
     assert [row.p_adjusted for row in board_of(*points).rows] == [row.p_adjusted for row in board_of(*later).rows]
 
 
@@ -92,3 +94,50 @@ def test_a_point_that_is_much_worse_is_not_tied():
     for _ in range(50):
         points = [point(f"p{k}", *random.normal(loc=-10 * (k == 3), size=6)) for k in range(4)]
         assert "p3" not in tied(board_of(*points))
+
+
+A = [[0.90, 0.92, 0.91, 0.95, 0.92], [0.91, 0.92, 0.93, 0.94, 0.93]]
+B = [[0.89, 0.90, 0.90, 0.93, 0.91], [0.90, 0.91, 0.91, 0.92, 0.92]]
+
+
+def test_a_cross_validated_row_is_worked_by_hand():
+    board = board_of(crossed("a", A), crossed("b", B))
+    scores, differences = np.ravel(A), np.ravel(A) - np.ravel(B)
+    # 10 scores, 5 folds: the variance of a run times 1 / 10 + 1 / 4; t of 9 degrees of freedom is 2.26216 at 0.975.
+    half = 2.26216 * scores.std(ddof=1) * np.sqrt(0.35)
+    row = board.rows[0]
+    assert (row.label, row.n, row.num_folds) == ("a", 10, 5)
+    assert row.interval == pytest.approx((scores.mean() - half, scores.mean() + half), abs=1e-6)
+    statistic = differences.mean() / (differences.std(ddof=1) * np.sqrt(0.35))
+    assert board.rows[1].p_adjusted == pytest.approx(2 * t.sf(statistic, 9))
+    assert tied(board) == ["a"]  # not though their intervals overlap: folds and seeds are compared in pairs
+    assert board.rows[1].interval[1] > row.interval[0]
+
+
+def test_points_are_paired_by_fold_and_seed_in_whatever_order_runs_finish():
+    points = [crossed("a", A), crossed("b", B)]
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        mixed = [replace(p, scores=dict(random.permutation(np.array(list(p.scores.items()), object)))) for p in points]
+        assert [row.p_adjusted for row in board_of(*mixed).rows] == [row.p_adjusted for row in board_of(*points).rows]
+    moved = crossed("b", [row[1:] + row[:1] for row in B])
+    assert board_of(points[0], moved).rows[1].p_adjusted > board_of(*points).rows[1].p_adjusted
+
+
+def test_a_missing_fold_withholds_the_statistics_unless_it_may_be_missing():
+    few = replace(
+        crossed("b", B), scores={own: score for own, score in crossed("b", B).scores.items() if own.fold != 3}
+    )
+    board = board_of(crossed("a", A), few)
+    assert [row.num_missing for row in board.rows] == [0, 2]
+    assert board.rows[1].p_adjusted is None
+    allowed = board_of(crossed("a", A), few, allow_incomplete=True)
+    differences = np.delete(np.array(A) - np.array(B), 3, axis=1).ravel()
+    statistic = differences.mean() / (differences.std(ddof=1) * np.sqrt(1 / 8 + 1 / 4))
+    assert allowed.rows[1].p_adjusted == pytest.approx(2 * t.sf(statistic, 7))
+
+
+def test_points_of_different_numbers_of_folds_are_not_tested():
+    board = board_of(crossed("a", [[1.0, 2.0, 3.0]]), crossed("b", [[1.0, 2.0, 3.0]], num_folds=9))
+    assert [row.p_adjusted for row in board.rows] == [row.is_tied for row in board.rows] == [None, None]
+    assert verdict(board)[0].startswith("The points differ in split.folds")

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import permutation_test, sem, t
+from scipy.stats import permutation_test, sem, t, ttest_rel
 
 from hcr.evaluation.statistics import (
+    corrected_p,
+    error_of_mean,
     holm,
     mean_interval,
     permutation_p,
@@ -151,3 +153,65 @@ def test_the_interval_of_a_mean_is_scipys_and_needs_two_scores():
     assert mean_interval(scores) == pytest.approx(theirs)
     assert mean_interval([0.9]) is None
     assert mean_interval([0.9, 0.9]) == pytest.approx((0.9, 0.9))
+
+
+def test_the_corrected_interval_and_p_are_worked_by_hand():
+    # 5 folds: mean 3, variance 2.5, so the error is sqrt(2.5 * (1 / 5 + 1 / 4)) = 1.06066; t of 4 at 0.975 is 2.77645.
+    assert error_of_mean([1, 2, 3, 4, 5], 1 / 4) == pytest.approx(1.0606602)
+    assert mean_interval([1, 2, 3, 4, 5], 1 / 4) == pytest.approx((3 - 2.944855, 3 + 2.944855), abs=1e-5)
+    # t = 3 / 1.06066 = 2.828427, with 4 degrees of freedom.
+    assert corrected_p([1, 2, 3, 4, 5], 1 / 4) == pytest.approx(2 * t.sf(2.8284271, 4))
+    assert corrected_p([1, 2, 3, 4, 5], 1 / 4) == pytest.approx(0.04742, abs=1e-5)
+    assert corrected_p([-1, -2, -3, -4, -5], 1 / 4) == corrected_p([1, 2, 3, 4, 5], 1 / 4)
+
+
+def test_without_a_correction_it_is_the_paired_t_test():
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=8), random.normal(0.5, size=8)
+    assert corrected_p(first - second, 0.0) == pytest.approx(ttest_rel(first, second).pvalue)
+    assert mean_interval(first, 0.0) == mean_interval(first)
+
+
+def test_more_seeds_never_bring_the_error_below_the_correction():
+    random = np.random.default_rng(0)
+    scores = random.normal(size=5000)
+    assert error_of_mean(scores, 1 / 4) > 0.5 * np.std(scores, ddof=1)
+
+
+def test_differences_that_say_nothing_or_everything_have_a_p_of_one_or_zero():
+    assert corrected_p([], 0.25) == corrected_p([1.0], 0.25) == corrected_p([0.0, 0.0], 0.25) == 1
+    assert corrected_p([0.5, 0.5, 0.5], 0.25) == 0
+
+
+HALVES = (slice(0, 4), slice(4, 8))
+
+
+def classifier_differences(random: np.random.Generator, num_seeds: int, num_folds: int) -> list[float]:
+    """Differences in accuracy of two equally good classifiers, over a cross-validation of one random data set.
+
+    Each assigns an image to the nearer of two class means, one by the first half of the features, one by the other.
+    """
+    labels = np.arange(60) % 2
+    features = random.normal(size=(60, 8)) + 0.4 * labels[:, np.newaxis]
+    differences = []
+    for _ in range(num_seeds):
+        fold = random.permutation(60) % num_folds
+        for k in range(num_folds):
+            train, val = fold != k, fold == k
+            means = np.stack([features[train & (labels == c)].mean(axis=0) for c in (0, 1)])
+            distances = (features[val][:, np.newaxis] - means) ** 2
+            first, second = (distances[..., own].sum(axis=2).argmin(axis=1) == labels[val] for own in HALVES)
+            differences.append(float(first.mean() - second.mean()))
+    return differences
+
+
+@pytest.mark.parametrize(("num_seeds", "num_folds", "naive"), [(2, 5, 0.2), (10, 5, 0.5)])
+def test_equal_classifiers_are_told_apart_about_as_often_as_alpha_and_without_the_correction_far_more(
+    num_seeds: int, num_folds: int, naive: float
+) -> None:
+    random = np.random.default_rng(0)
+    every = [classifier_differences(random, num_seeds, num_folds) for _ in range(400)]
+    corrected = np.mean([corrected_p(some, 1 / (num_folds - 1)) <= 0.05 for some in every])
+    uncorrected = np.mean([corrected_p(some, 0.0) <= 0.05 for some in every])
+    assert 0.02 < corrected < 0.08
+    assert uncorrected > naive

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from hcr.config.replicates import Replicate
 from hcr.evaluation.axis_plots import (
     draw_heat,
     draw_importance,
@@ -20,10 +21,14 @@ from hcr.evaluation.ranking import PointScores, rank
 from hcr.evaluation.sweep_plots import MOST_ROWS, draw_effects, draw_leaderboard, effects_info, leaderboard_info
 
 
+def scores_of(scores):
+    return {Replicate(seed): score for seed, score in enumerate(scores)}
+
+
 def point(values, *scores, num_planned=None):
     label = " ".join(f"{axis}={value}" for axis, value in values.items())
     planned = len(scores) if num_planned is None else num_planned
-    return PointScores(label=label, values=values, scores=dict(enumerate(scores)), num_planned=planned)
+    return PointScores(label=label, values=values, scores=scores_of(scores), num_planned=planned)
 
 
 def board_of(*points, higher_is_better=True):

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from boards import board_of, point
+from boards import board_of, crossed, point
 
 from hcr.evaluation.table import TABLE_WIDTH, format_table, write_csv
 
@@ -58,7 +58,9 @@ def test_a_csv_has_a_row_a_point_and_a_column_an_axis(tmp_path):
     with (tmp_path / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     axes = ["model.filters", "augmentation", "nesterov", "extra"]
-    names = "n mean sd low high p_adjusted tied_with_best num_params train_s failed pruned incomplete"
+    names = (
+        "n mean_over corrected mean sd low high p_adjusted tied_with_best num_params train_s failed pruned incomplete"
+    )
     assert list(rows[0]) == ["rank", "point", *axes, *names.split()]
     assert [rows[0][axis] for axis in axes] == ["[16,32]", "shift, then\nrotate", "true", ""]
     assert [rows[1][axis] for axis in axes] == ["8", "", "", "null"]
@@ -67,6 +69,15 @@ def test_a_csv_has_a_row_a_point_and_a_column_an_axis(tmp_path):
         board.rows[0].sd,
         board.rows[0].interval[0],
     ]
+    assert [(row["mean_over"], row["corrected"]) for row in rows] == [("3 seeds", "false")] * 2 + [("", "")]
     assert [row["tied_with_best"] for row in rows] == ["true", "true", ""]
     assert [row["p_adjusted"] for row in rows] == ["", str(board.rows[1].p_adjusted), ""]
     assert [(row["pruned"], row["incomplete"]) for row in rows] == [("0", "false"), ("0", "false"), ("3", "false")]
+
+
+def test_a_csv_says_what_a_mean_is_over_and_that_its_interval_is_corrected(tmp_path):
+    board = board_of(crossed("a", [[0.9, 0.8, 0.9], [0.9, 0.8, 0.7]]), crossed("b", [[0.5, 0.4, 0.6], [0.5, 0.4, 0.3]]))
+    write_csv(board, tmp_path / "leaderboard.csv")
+    with (tmp_path / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["n"], row["mean_over"], row["corrected"]) for row in rows] == [("6", "3 folds × 2 seeds", "true")] * 2

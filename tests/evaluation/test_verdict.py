@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from boards import board_of, point, random_points, tied
+from boards import board_of, crossed, point, random_points, tied
 
 from hcr.evaluation.table import format_table
 from hcr.evaluation.verdict import verdict, winner_bias
@@ -128,3 +128,40 @@ def test_the_verdict_gives_the_bias_in_the_metric_itself():
     board = board_of(point("a", 1, 2, 3, 4), point("b", 1, 2, 3, 4))
     # 0.5642 / 2 of a standard deviation of 1.2910.
     assert "0.28 standard deviations of a run (here 0.36)" in verdict(board)[-1]
+
+
+CROSSED = (
+    crossed("a", [[0.90, 0.92, 0.91, 0.95, 0.92], [0.91, 0.92, 0.93, 0.94, 0.93]], num_params=9),
+    crossed("b", [[0.89, 0.90, 0.90, 0.93, 0.91], [0.90, 0.91, 0.91, 0.92, 0.92]], num_params=5),
+)
+
+
+def test_a_cross_validation_is_never_called_a_number_of_seeds():
+    board = board_of(*CROSSED)
+    lines = verdict(board)
+    assert lines[0] == (
+        "a differs significantly from all of the 1 other point (val/accuracy, 5 folds × 2 seeds each, corrected"
+        " resampled t tests against the best, Holm-adjusted, alpha 0.05)."
+    )
+    assert lines[1] == (
+        "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of the mean,"
+        " over 0.25 of the variance of a run with any number of seeds."
+    )
+    assert "among 2 equal points with 5 folds × 2 seeds each" in lines[2]
+    # 10 runs of 5 folds are worth 1 / (1 / 10 + 1 / 4) independent ones.
+    assert f"{np.pi**-0.5 * 0.35**0.5:.2f} standard deviations" in lines[2]
+    assert not any("permutation" in line or "10 seeds" in line for line in lines)
+    assert format_table(board).splitlines() == [
+        "    point  runs    mean     ± sd     95 % interval  params",
+        "=1  a        10  0.9230  ±0.0149  0.9030 to 0.9430       9",
+        " 2  b        10  0.9090  ±0.0120  0.8930 to 0.9250       5",
+        "mean over 5 folds × 2 seeds; intervals and tests are corrected, as folds share training images",
+    ]
+
+
+def test_incomplete_folds_are_counted_as_runs():
+    few = crossed("b", [[0.5, 0.4, 0.6]], num_folds=5)
+    lines = verdict(board_of(crossed("a", [[0.9, 0.8, 0.9, 0.9, 0.9]]), few, allow_incomplete=True))
+    assert "3 to 5 runs each" in lines[0]
+    lines = verdict(board_of(*(crossed(name, [[0.5]], num_folds=5) for name in "ab"), allow_incomplete=True))
+    assert lines[0].startswith("One run each: the noise of folds and seeds is unknown")

@@ -63,6 +63,17 @@ def test_what_decides_numbers_changes_the_fingerprint(override: str) -> None:
     assert of(compose(["dataset=mnist", override])) != of(compose(["dataset=mnist"]))
 
 
+def test_a_seed_of_the_split_decides_and_its_absence_means_what_it_meant_before() -> None:
+    assert of(compose(["split.seed=0"])) != of(compose([]))
+    assert of(compose(["split.seed=0"])) != of(compose(["split.seed=1"]))
+    assert deciding_config(compose([]))["split"] == {
+        "name": "stratified",
+        "validation": 0.1,
+        "test": 0.2,
+        "test_seed": 0,
+    }
+
+
 @pytest.mark.parametrize("digest", DIGESTS)
 def test_other_data_another_split_or_other_code_changes_the_fingerprint(digest: str) -> None:
     cfg = compose([])

@@ -1,5 +1,6 @@
 """The points of a sweep: as many as asked for, each once, frozen."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ def test_around_composes_each_choice_of_a_group() -> None:
     ]
 
 
+def test_folds_and_seeds_make_replicates_of_a_point_and_come_last() -> None:
+    given = ("split.fold=0,1", "seed=0,1", "split=kfold", "model.depth=1,2")
+    assert labels(*given) == [
+        f"model.depth={depth} split.fold={fold} seed={seed}"
+        for depth, seed, fold in itertools.product((1, 2), (0, 1), (0, 1))
+    ]
+    runs = check(*given).runs
+    assert [run.point for run in runs] == [(("model.depth", "1"),)] * 4 + [(("model.depth", "2"),)] * 4
+    assert [(run.cfg.seed, to_dict(run.cfg)["split"]["fold"]) for run in runs[:4]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert labels("split.fold=range(0,3)", "split=kfold") == ["split.fold=0", "split.fold=1", "split.fold=2"]
+    around = labels("model.depth=1,2", "split=kfold", "split.fold=0,1", "sweep.design=around")
+    assert around == [f"{depth}split.fold={k}" for depth in ("", "model.depth=1 ", "model.depth=2 ") for k in (0, 1)]
+
+
 def test_a_sample_is_of_points_and_the_same_for_the_same_seed() -> None:
     some = labels("model.depth=1,2,3", "model.filters=8,16,32", "sweep.sample=4", "seed=5,6")
     points = [label.rpartition(" ")[0] for label in some]
@@ -74,6 +89,11 @@ def test_a_sample_is_of_points_and_the_same_for_the_same_seed() -> None:
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
+        (
+            ["split=kfold", "split.fold=0,1", "sweep.sampler=tpe", "sweep.n_trials=3"],
+            "split.fold: a search tries each point on one fold",
+        ),
+        (["split=kfold", "split.fold=0,5"], "split.fold: expected 0 to 4, as split.folds is 5, got 5 (in the comb"),
         (["seed=1,2", "sweep.sampler=tpe", "sweep.n_trials=3"], "seed: a search tries each point with one seed"),
         (["model.depth=1,9", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),
         (["model.depth=int(interval(1,9))", "sweep.sampler=tpe", "sweep.n_trials=3"], "model.depth: block 4"),

@@ -12,7 +12,7 @@ from conftest import Hcr
 from hcr.config import ConfigError, DataError
 from hcr.data.loading import load_dataset
 from hcr.gate.compose import Checked, Composer
-from hcr.sweep.identity import Fingerprints, check_data, fold
+from hcr.sweep.identity import Fingerprints, check_data, without_duplicates
 from hcr.sweep.plan import Plan, make_plan
 from hcr.tracking.events import first_event
 from hcr.tracking.session import recorded
@@ -55,14 +55,16 @@ def asked(*overrides: str) -> Checked:
 
 
 def folded(*overrides: str) -> tuple[list[str], int]:
-    runs, num_same = fold(asked(*overrides).runs, Fingerprints(), around="sweep.design=around" in overrides)
+    runs, num_same = without_duplicates(
+        asked(*overrides).runs, Fingerprints(), around="sweep.design=around" in overrides
+    )
     return [" ".join(run.overrides) for run in runs], num_same
 
 
 def planned(*overrides: str) -> Plan:
     checked, fingerprints = asked(*overrides), Fingerprints()
     assert checked.space is not None
-    runs, _ = fold(checked.runs, fingerprints, around=False)
+    runs, _ = without_duplicates(checked.runs, fingerprints, around=False)
     given = {"command": (), "name": "a", "uri": "sqlite:////x.db", "workers": 1, "threads": 1}
     return make_plan(runs, checked.space, base=checked.configs[0], data=fingerprints.data, **given)
 
@@ -81,9 +83,9 @@ def test_every_duplicate_of_a_full_grid_is_counted_also_where_seeds_alone_vary(w
     write("a", 1)
     assert folded("notes=a,b") == (["notes=a"], 1)
     twice = [replace(run) for run in asked("dataset=a", "seed=0,1").runs for _ in range(2)]
-    kept, num_same = fold(twice, Fingerprints(), around=False)
+    kept, num_same = without_duplicates(twice, Fingerprints(), around=False)
     assert (len(kept), num_same) == (2, 2)
-    assert fold(twice, Fingerprints(), around=True)[1] == 0
+    assert without_duplicates(twice, Fingerprints(), around=True)[1] == 0
 
 
 def test_two_data_sets_of_one_shape_are_two_and_two_files_of_one_data_set_are_one(write: Write) -> None:

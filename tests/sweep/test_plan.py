@@ -1,11 +1,14 @@
 """The plan of a sweep: the same for the same command, whole on disk, aware of the code it was made with."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from plans import GRID, plan
 
 from hcr.config import ConfigError
+from hcr.config.replicates import Replicate
 from hcr.sweep.plan import PLAN, changed_code, read_plan, write_plan
 
 
@@ -21,6 +24,32 @@ def test_a_plan_has_every_run_by_point_and_seed() -> None:
     assert made.base == {"model.depth": 2}
     assert [run.label for run in made.runs][:2] == ["model.depth=1 seed=0", "model.depth=1 seed=1"]
     assert made.runs[0].point_label == "model.depth=1"
+
+
+def test_a_plan_of_a_cross_validation_has_one_point_with_every_fold_and_seed() -> None:
+    made = plan("split=kfold", "split.fold=0,1,2", "seed=0,1")
+    assert [(run.point, run.replicate, run.num_folds) for run in made.runs] == [
+        (0, Replicate(seed, fold), 5) for seed in (0, 1) for fold in (0, 1, 2)
+    ]
+    assert {run.point_label for run in made.runs} == {"the base config"}
+    assert made.runs[1].label == "split.fold=1 seed=0"
+    assert (made.axes, made.base) == ((), {})
+    assert plan("split=kfold", "model.depth=1,2", "split.fold=0,1").axes == ("model.depth",)
+
+
+def test_a_plan_from_before_splits_had_a_seed_reads_and_has_the_same_id(tmp_path: Path) -> None:
+    made = plan()
+    values = asdict(made)
+    for run in values["runs"]:
+        assert run["config"]["split"].pop("seed") is None
+    for template in values["space"]["templates"]:
+        del template["config"]["split"]["seed"]
+    (tmp_path / PLAN).write_text(json.dumps(values))
+    there = read_plan(tmp_path)
+    assert there is not None
+    assert [run.cfg for run in there.runs] == [run.cfg for run in made.runs]
+    assert [(run.replicate, run.num_folds) for run in there.runs] == [(Replicate(seed), None) for seed in (0, 1, 0, 1)]
+    assert plan(*GRID, "split.seed=0").id != made.id
 
 
 def test_its_id_is_what_is_planned_and_not_how_fast_or_by_whom() -> None:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from conftest import Hcr, run_hcr
+from conftest import UNDRAWN, Hcr, run_hcr
+from scipy.stats import t
 
 from hcr.tracking.events import first_event, last_event, read_events
 from hcr.tracking.store import open_store
@@ -456,6 +458,48 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     again = hcr(*command)
     assert f"test accuracy {mean:.4f}" in again.stdout
     assert len(Sweep(tmp_path).children) == 7
+
+
+def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: Hcr, tmp_path: Path) -> None:
+    folds = ("train", "-m", "split=kfold", "split.folds=3", "split.fold=0,1,2", "seed=0,1", "model.depth=1,2", *SMALL)
+    done = hcr(*folds, code=UNDRAWN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
+    assert "mean over 3 folds × 2 seeds; intervals and tests are corrected" in done.stdout
+    assert "6 seeds" not in done.stdout
+    made = Sweep(tmp_path)
+    table = made.table()
+    assert [(row["n"], row["mean_over"], row["corrected"]) for row in table] == [("6", "3 folds × 2 seeds", "true")] * 2
+    assert {row["point"] for row in table} == {"model.depth=1", "model.depth=2"}
+
+    val: dict[tuple[str, int, int], list[int]] = {}
+    values: dict[str, list[float]] = {}
+    for run in made.children:
+        depth, seed, fold = (run.data.params[key] for key in ("model.depth", "seed", "split.fold"))
+        with np.load(made.root / "runs" / run.data.tags["hcr.key"] / "artifacts/predictions/val.npz") as arrays:
+            val[depth, int(seed), int(fold)] = arrays["index"].tolist()
+        values.setdefault(f"model.depth={depth}", []).append(run.data.metrics["best/val_loss"])
+    for seed in (0, 1):
+        together = [index for fold in range(3) for index in val["1", seed, fold]]
+        assert len(set(together)) == len(together) == 1797 - 360  # every image outside test, once
+        assert all(val["1", seed, fold] == val["2", seed, fold] for fold in range(3))
+    assert val["1", 0, 0] != val["1", 1, 0]
+    for row in table:  # the interval by its formula
+        scores = np.array(values[row["point"]])
+        half = t.ppf(0.975, 5) * scores.std(ddof=1) * np.sqrt(1 / 6 + 1 / 2)
+        assert [float(row[name]) for name in ("mean", "low", "high")] == pytest.approx(
+            [scores.mean(), scores.mean() - half, scores.mean() + half]
+        )
+    key = made.parent.data.tags["hcr.key"]
+    with (made.root / "runs" / key / "artifacts/runs.csv").open(newline="") as file:
+        rows = [(int(row["point"]), int(row["seed"]), int(row["fold"])) for row in csv.DictReader(file)]
+    assert rows == [(point, seed, fold) for point in (1, 2) for seed in (0, 1) for fold in (0, 1, 2)]
+
+    again = hcr(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2", code=UNDRAWN)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("6 reused, 0 resumed, 0 to run\n")
+    assert "On 3 folds × 2 fresh seeds alone, val/loss:" in again.stdout
+    assert "(mean over 3 folds × 2 fresh seeds, scored once each)" in again.stdout
 
 
 def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(hcr: Hcr, tmp_path: Path) -> None:
