@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,14 @@ def _load(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
             " XDG_CACHE_HOME names another folder",
             file=sys.stderr,
         )
-    return assemble(cfg.read(path), cfg, str(path))
+    try:
+        return assemble(cfg.read(path), cfg, str(path))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        temporary = tempfile.gettempdir()
+        raise DataError(
+            f"{printable(str(path))}: cannot be prepared in {temporary} either ({why}); TMPDIR names another folder"
+        ) from error
 
 
 def _prepare(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
@@ -115,16 +123,17 @@ def _open(folder: Path) -> Dataset | None:
     """The data set in `folder`, or None if there is none."""
     try:
         dataset = read_dataset(folder)
+    except (OSError, EOFError, ValueError, KeyError, TypeError):  # absent or damaged: it is prepared again
+        return None
+    with contextlib.suppress(OSError):  # a cache that another user filled
         os.utime(folder.parent)  # it is in use
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):  # damaged by a person or a disk: it is prepared again
-        return None
     return dataset
 
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
+    if place.is_symlink() and not place.exists():  # what it named was removed
+        place.unlink(missing_ok=True)
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -159,8 +168,8 @@ def _stamp_of(cfg: FileFormat, path: Path) -> str:
                 stamps.append((str(source), info.st_size, info.st_mtime_ns))
         except OSError as error:
             raise DataError(f"{printable(str(source))}: cannot be read ({error.strerror})") from error
-    theirs = [str(file.stat()[6:9]) for files in sources_of([type(cfg)]).values() for file in files]
-    return _digest([stamps, theirs, _code()])
+    theirs = [file.stat() for files in sources_of([type(cfg)]).values() for file in files]
+    return _digest([stamps, [(info.st_size, info.st_mtime_ns) for info in theirs], _code()])
 
 
 @cache

@@ -5,20 +5,43 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from hcr.config.errors import DataError, one_line
 from hcr.config.text import printable
+from hcr.data.files import START_BYTES, what_it_is
 from hcr.data.pixels import Images
 from hcr.data.preparation import Preparation
 from hcr.data.raw import Picture
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+# Importing a plugin registers its format; Pillow by itself registers only some when it opens a picture.
+PLUGINS = (
+    PngImagePlugin.PngImageFile,
+    JpegImagePlugin.JpegImageFile,  # also opens MPO, as cameras save it
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+    WebPImagePlugin.WebPImageFile,
+    GifImagePlugin.GifImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
+FORMATS = tuple(plugin.format for plugin in PLUGINS)
+STARTS = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"GIF8", b"P4", b"P5", b"P6")  # of pictures
 GRAY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # Pillow's modes without colour
-ROTATED = ("JPEG", "MPO", "TIFF", "WEBP")  # formats whose EXIF data is read without the pixels
+ROTATED = ("JPEG", "MPO", "WEBP")  # formats whose rotation is read without the pixels; of a TIFF, Pillow applies it
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap height and width
 MOST_PIXELS = 2**26  # of one picture: 67 million, so 200 MB of RGB
 
@@ -65,8 +88,7 @@ def read_header(picture: Picture) -> Header:
     Raises:
         DataError: it is no picture, or too large.
     """
-    with warnings.catch_warnings(), _opened(picture) as image:
-        warnings.simplefilter("ignore")  # about metadata that is not used
+    with warnings.catch_warnings(action="ignore"), _opened(picture) as image:  # of metadata that is not used
         size = (image.height, image.width)
         if image.format in ROTATED and _is_turned(image):
             size = size[::-1]
@@ -83,8 +105,7 @@ def decode(picture: Picture) -> Images:
         DataError: it is no picture, damaged, too large, animated, or of floats.
     """
     try:
-        with warnings.catch_warnings(), _opened(picture) as image:
-            warnings.simplefilter("ignore")  # about metadata that is not used
+        with warnings.catch_warnings(action="ignore"), _opened(picture) as image:  # as above
             image.load()
             pixels = _upright_pixels(image, picture)
     except DataError:
@@ -160,12 +181,25 @@ def _opened(picture: Picture) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: expected a picture of at most {MOST_PIXELS:,} pixels ({one_line(error)})") from error
     except Exception as error:  # as above
-        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else _instead(content)
         raise DataError(f"{name}: expected a picture (PNG, JPEG, TIFF, BMP or WebP){why}") from error
     if image.width * image.height > MOST_PIXELS:
         image.close()
         raise DataError(f"{name}: expected at most {MOST_PIXELS:,} pixels, got {image.height:,} x {image.width:,}")
     return image
+
+
+def _instead(content: Path | bytes) -> str:
+    """A clause that says what a file is that is no picture."""
+    if isinstance(content, bytes):
+        start = content[:START_BYTES]
+    else:
+        with content.open("rb") as file:
+            start = file.read(START_BYTES)
+    if start.startswith(STARTS):
+        return ", got one that is damaged"
+    what = what_it_is(start)
+    return "" if what is None else f", got {what.partition(';')[0]}"
 
 
 def _upright_pixels(image: Image.Image, picture: Picture) -> Images:

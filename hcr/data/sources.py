@@ -166,9 +166,9 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     prepared, images = prepared[:done], None if images is None else images[:done]
     if all_gray:
         images = None if images is None else images[..., :1]
-        if cfg.color is None and preparation.channels == 3:
-            preparation = _preparation(cfg, 1, invert=invert, size=size)
-            prepared = prepared[..., :1]
+        of_gray = _preparation(cfg, 1, invert=invert, size=size)
+        if of_gray.channels < preparation.channels:  # colour was only possible
+            preparation, prepared = of_gray, prepared[..., :1]
     all_sizes = np.concatenate(sizes_read)
     is_one = bool((all_sizes == all_sizes[0]).all())
     height, width = map(int, all_sizes[0])

@@ -14,6 +14,7 @@ ARRAYS = ("images", "labels", "is_test", "is_val", "groups", "hashes", "sizes")
 TUPLES = ("class_names", "source_shape", "notes")
 REST = ("digest", "source", "source_channels", "preparation", *TUPLES)
 JSON = "dataset.json"
+SHAPES = "shapes"
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
@@ -36,6 +37,7 @@ def write_arrays(folder: Path, dataset: Dataset) -> None:
         if array is not None and not (name == "images" and (folder / "images.npy").exists()):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     rest = {name: getattr(dataset, name) for name in REST}
+    rest[SHAPES] = {name: array.shape for name in ARRAYS if (array := getattr(dataset, name)) is not None}
     (folder / JSON).write_text(json.dumps(rest), encoding="utf-8")
 
 
@@ -43,13 +45,14 @@ def read_dataset(folder: Path) -> Dataset:
     """The data set in `folder`; its arrays are memory-mapped, and so shared by all processes of the machine.
 
     Raises:
-        OSError, ValueError: it is incomplete.
+        OSError, EOFError, ValueError, KeyError, TypeError: it is incomplete or damaged.
     """
     rest = json.loads((folder / JSON).read_text(encoding="utf-8"))
     rest |= {name: None if rest[name] is None else tuple(rest[name]) for name in TUPLES}
-    arrays: dict[str, Any] = {}
-    for name in ARRAYS:
-        path = folder / f"{name}.npy"
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
-        arrays[name] = None if mapped is None else mapped.view(np.ndarray)
+    arrays: dict[str, Any] = dict.fromkeys(ARRAYS)
+    for name, shape in rest.pop(SHAPES).items():
+        mapped = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if list(mapped.shape) != shape:
+            raise ValueError(f"{name}.npy: expected the shape {shape}, got {mapped.shape}")
+        arrays[name] = mapped.view(np.ndarray)
     return Dataset(**arrays, **rest)

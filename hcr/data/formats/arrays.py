@@ -27,11 +27,11 @@ class Arrays(FileFormat):
         return self
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.array_files import read_arrays
+        from hcr.data.readers.array_files import read_arrays
 
         return read_arrays(path, self.train_images, self.image_shape)
 
     def sources(self, path: Path) -> list[Path]:
-        from hcr.data.array_files import sources_of
+        from hcr.data.readers.array_files import sources_of
 
         return sources_of(path)

@@ -16,7 +16,7 @@ from hcr.config.text import printable
 from hcr.data.formats.folder import BY_FOLDER, Folder
 from hcr.data.labels import natural
 from hcr.data.raw import Picture, Raw, RawPart, Side
-from hcr.data.tree import File, list_files
+from hcr.data.tree import HIDDEN, File, list_files
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
 SIDES: dict[str, Side] = {
@@ -35,6 +35,7 @@ COLUMNS = {
     "side": ("split", "side", "subset"),
 }
 MOST_CSV_BYTES = 2**28
+MOST_NAMED = 5  # folders in a note
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,20 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
         )
     tables = [file for file in files if file.name.lower().endswith(".csv") and "/" not in file.name]
     is_flat = any("/" not in file.name for file in pictures)
-    if is_flat or (tables and not _has_class_folders(pictures)):
+    notes = []
+    if tables and (is_flat or not _has_class_folders(pictures)):
         listed = _by_table(folder, pictures, tables, cfg)
+    elif is_flat and not any("/" in file.name for file in pictures):
+        raise DataError(
+            f"{where}: expected one folder a class, or pictures with one CSV of file,label[,group], got no CSV file"
+            f" beside {len(pictures)} pictures"
+        )
     else:
         listed = _by_folder(folder, pictures, cfg)
+        notes = _note_on_empty(folder, pictures)
     names = sorted({item.label for item in listed}, key=natural)
+    if len(names) < 2:
+        raise _one_class(folder, listed, names[0])
     number = {name: k for k, name in enumerate(names)}
     parts = []
     for side in get_args(Side):
@@ -83,7 +93,8 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
                 )
             )
     others = len(files) - len(pictures) - len(tables)
-    notes = [f"{where}: {others} files that are no pictures are left out"] if others > 0 else []
+    if others > 0:
+        notes.append(f"{where}: {others} files that are no pictures are left out")
     return Raw(parts=tuple(parts), class_names=tuple(names), notes=tuple(notes), skips_broken=cfg.skip_broken)
 
 
@@ -93,21 +104,61 @@ def _has_class_folders(pictures: Sequence[File]) -> bool:
 
 
 def _by_folder(folder: Path, pictures: Sequence[File], cfg: Folder) -> list[_Listed]:
-    tops = {file.name.partition("/")[0] for file in pictures}
-    has_sides = bool(tops) and all(top.lower() in SIDES for top in tops)
+    has_sides = _has_sides(folder, pictures)
     listed = []
     for file in pictures:
         parts = file.name.split("/")
         side: Side = SIDES[parts[0].lower()] if has_sides else "train"
         inner = parts[1:] if has_sides else parts
         if len(inner) < 2:
+            example = f"{parts[0]}/a" if has_sides else next(f.name for f in pictures if "/" in f.name).split("/")[0]
+            remedy = "" if has_sides else ", or list all pictures in a CSV of file,label[,group]"
             raise DataError(
-                f"{printable(str(folder / file.name))}: expected pictures in class folders such as"
-                f" {parts[0] if has_sides else 'train'}/a, got a picture beside them"
+                f"{printable(str(folder / file.name))}: expected pictures in class folders, such as"
+                f" {printable(example)}, got a picture beside them; move it into one{remedy}"
             )
-        listed.append(_Listed(file.name, _class_name(folder, inner[0]), side, _group(folder, file.name, inner, cfg)))
-    _check_normal(folder, {file.name.split("/")[has_sides] for file in pictures})
+        name = _class_name(folder / Path(*parts[: 1 + has_sides]), inner[0])
+        listed.append(_Listed(file.name, name, side, _group(folder, file.name, inner, cfg)))
+    _check_normal(folder, {tuple(file.name.split("/")[: 1 + has_sides]) for file in pictures})
     return listed
+
+
+def _has_sides(folder: Path, pictures: Sequence[File]) -> bool:
+    """True if the folders at the top are train, val and test, and the classes are in them."""
+    tops = {file.name.partition("/")[0] for file in pictures}
+    others = sorted(top for top in tops if top.lower() not in SIDES)
+    if others and any(file.name.split("/")[0].lower() in SIDES and file.name.count("/") > 1 for file in pictures):
+        raise DataError(
+            f"{printable(str(folder))}: expected only train, val and test beside each other, got also"
+            f" {printable(others[0])!r}; move it elsewhere, or into one of them"
+        )
+    return not others
+
+
+def _note_on_empty(folder: Path, pictures: Sequence[File]) -> list[str]:
+    """A note on class folders without pictures, which may have been forgotten."""
+    tops = {file.name.partition("/")[0] for file in pictures}
+    empty = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and entry.name not in tops and not entry.name.startswith(HIDDEN)
+    )
+    if not empty:
+        return []
+    shown = ", ".join(repr(printable(name)) for name in empty[:MOST_NAMED])
+    more = f" and {len(empty) - MOST_NAMED} more" if len(empty) > MOST_NAMED else ""
+    what = "the folder" if len(empty) == 1 else f"{len(empty)} folders have no pictures and are left out:"
+    end = " has no pictures and is left out" if len(empty) == 1 else ""
+    return [f"{printable(str(folder))}: {what} {shown}{more}{end}"]
+
+
+def _one_class(folder: Path, listed: Sequence[_Listed], name: str) -> DataError:
+    where = printable(str(folder))
+    inside = {item.name.split("/")[1] for item in listed if item.name.count("/") > 1}
+    remedy = ""
+    if len(inside) > 1:
+        remedy = f"; if its folders are the classes, set dataset.path={where}/{printable(listed[0].name.split('/')[0])}"
+    return DataError(f"{where}: expected pictures of 2 classes or more, got only {printable(name)!r}{remedy}")
 
 
 def _group(folder: Path, name: str, inner: Sequence[str], cfg: Folder) -> str | None:
@@ -128,62 +179,69 @@ def _group(folder: Path, name: str, inner: Sequence[str], cfg: Folder) -> str | 
     return found[1]
 
 
-def _class_name(folder: Path, name: str) -> str:
-    """A folder's name as a class name: composed characters, as files from macOS have decomposed ones."""
+def _class_name(place: Path | str, name: str) -> str:
+    """A name as a class name: composed characters, as folders from macOS have decomposed ones.
+
+    Args:
+        place: where it is, for messages.
+    """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-        raise DataError(f"{printable(str(folder / name))}: expected a class name of printable characters; rename it")
+        raise DataError(
+            f"{printable(str(place))}: expected a class name of printable characters, got '{printable(name)}'; rename"
+            " it"
+        )
     return unicodedata.normalize("NFC", name)
 
 
-def _check_normal(folder: Path, names: set[str]) -> None:
-    """Refuse class folders whose names look the same."""
-    composed = Counter(unicodedata.normalize("NFC", name) for name in names)
-    same = [name for name, count in composed.items() if count > 1]
+def _check_normal(folder: Path, paths: set[tuple[str, ...]]) -> None:
+    """Refuse class folders beside each other whose names look the same."""
+    composed = Counter((*path[:-1], unicodedata.normalize("NFC", path[-1])) for path in paths)
+    same = [path for path, count in composed.items() if count > 1]
     if same:
         raise DataError(
-            f"{printable(str(folder))}: expected class names that differ, got {same[0]!r} twice, written with other"
-            " Unicode characters; put the pictures into one folder"
+            f"{printable(str(folder.joinpath(*same[0][:-1])))}: expected class names that differ, got"
+            f" {printable(same[0][-1])!r} twice, written with other Unicode characters; put the pictures into one"
+            " folder"
         )
 
 
 def _by_table(folder: Path, pictures: Sequence[File], tables: Sequence[File], cfg: Folder) -> list[_Listed]:
     where = printable(str(folder))
     if len(tables) != 1:
-        got = f"{len(tables)} CSV files" if tables else "no CSV file"
         raise DataError(
-            f"{where}: expected one folder a class, or pictures with one CSV of file,label[,group], got {got} beside"
-            f" {len(pictures)} pictures"
+            f"{where}: expected one folder a class, or pictures with one CSV of file,label[,group], got"
+            f" {len(tables)} CSV files beside {len(pictures)} pictures"
         )
     table = folder / tables[0].name
     rows = _read_table(table, tables[0].size_bytes)
-    columns, first = _columns(rows, table)
+    columns, first = _columns(rows[0][1], table)
     known = {file.name for file in pictures}
     listed, seen = [], set()
-    for number, row in enumerate(rows[first:], first + 1):
-        if not row or not any(cell.strip() for cell in row):
+    for number, row in rows[first:]:
+        line = f"{printable(str(table))}: line {number}"
+        if not any(cell.strip() for cell in row):
             continue
-        if len(row) < len(rows[0]):
-            raise DataError(f"{printable(str(table))}: line {number}: expected {len(rows[0])} cells, got {len(row)}")
+        if len(row) < len(rows[0][1]):
+            raise DataError(f"{line}: expected {len(rows[0][1])} cells, got {len(row)}")
         cells = {name: row[at].strip() for name, at in columns.items()}
         name = cells["file"].replace("\\", "/").removeprefix("./")
         if name not in known:
             near = did_you_mean(name, known) if len(known) < 10_000 else ""
-            raise DataError(
-                f"{printable(str(table))}: line {number}: expected a picture of this folder, got"
-                f" {printable(name)!r}{near}"
-            )
+            raise DataError(f"{line}: expected a picture of this folder, got {printable(name)!r}{near}")
         if name in seen:
-            raise DataError(f"{printable(str(table))}: line {number}: {printable(name)!r} is listed twice")
+            raise DataError(f"{line}: expected each picture once, got {printable(name)!r} again")
         seen.add(name)
         if not cells["label"]:
-            raise DataError(f"{printable(str(table))}: line {number}: expected a label, got an empty cell")
+            raise DataError(f"{line}: expected a label, got an empty cell")
         side = cells.get("side", "train").lower()
         if side not in SIDES:
-            raise DataError(f"{printable(str(table))}: line {number}: expected train, val or test, got {side!r}")
+            raise DataError(f"{line}: expected train, val or test, got {printable(side)!r}")
         group = cells.get("group")
+        if group == "":
+            raise DataError(f"{line}: expected a group, got an empty cell")
         if cfg.group_by is not None:
             group = _group(folder, name, ["", *name.split("/")], cfg)
-        listed.append(_Listed(name, _class_name(folder, cells["label"]), SIDES[side], group))
+        listed.append(_Listed(name, _class_name(line, cells["label"]), SIDES[side], group))
     left = len(known) - len(seen)
     if left:
         lonely = sorted(known - seen, key=natural)[0]
@@ -194,7 +252,8 @@ def _by_table(folder: Path, pictures: Sequence[File], tables: Sequence[File], cf
     return listed
 
 
-def _read_table(table: Path, size_bytes: int) -> list[list[str]]:
+def _read_table(table: Path, size_bytes: int) -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its line."""
     import csv
 
     name = printable(str(table))
@@ -202,18 +261,18 @@ def _read_table(table: Path, size_bytes: int) -> list[list[str]]:
         raise DataError(f"{name}: expected a CSV of at most {MOST_CSV_BYTES:,} bytes, got {size_bytes:,}")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, strict=True))
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: expected a CSV in UTF-8 ({one_line(error)})") from error
-    rows = [row for row in rows if row]
     if not rows:
         raise DataError(f"{name}: expected lines of file,label[,group], got none")
     return rows
 
 
-def _columns(rows: Sequence[Sequence[str]], table: Path) -> tuple[dict[str, int], int]:
-    """The position of each known column, and the number of lines before the first picture."""
-    header = [cell.strip().lower() for cell in rows[0]]
+def _columns(first: Sequence[str], table: Path) -> tuple[dict[str, int], int]:
+    """The position of each known column by the first row, and the number of rows before the first picture."""
+    header = [cell.strip().lower() for cell in first]
     named = {
         name: header.index(found)
         for name, words in COLUMNS.items()
@@ -224,5 +283,5 @@ def _columns(rows: Sequence[Sequence[str]], table: Path) -> tuple[dict[str, int]
     if header[0].endswith(ENDINGS) and len(header) in (2, 3):
         return dict(zip(("file", "label", "group")[: len(header)], range(3), strict=False)), 0
     raise DataError(
-        f"{printable(str(table))}: expected the columns file,label[,group], got {printable(','.join(rows[0]))[:200]!r}"
+        f"{printable(str(table))}: expected the columns file,label[,group], got {printable(','.join(first))[:200]!r}"
     )

@@ -119,7 +119,6 @@ def with_value(name: str, value: float) -> np.ndarray:
         ({"data": None}, "there is no `data`"),
         ({"label": None}, "there is no `label`"),
         ({"data": with_value("data", np.nan)}, "expected pixels from 0 to 255, got NaN"),
-        ({"data": with_value("data", 0.5)}, "expected whole pixels from 0 to 255, got fractions"),
         ({"data": with_value("data", 256)}, "expected pixels from 0 to 255, got 0 to 256"),
         ({"data": with_value("data", -1)}, "expected pixels from 0 to 255, got -1 to"),
         ({"label": with_value("label", np.nan)}, "expected labels from 0 to 1, got NaN"),
@@ -147,6 +146,13 @@ def test_a_file_that_holds_something_else_is_refused_in_its_terms(
         load_dataset(config(path))
     assert str(refused.value).startswith(f"{path}: ")
     assert message in str(refused.value)
+
+
+def test_a_fraction_among_pixels_up_to_255_is_rounded_and_told(tmp_path: Path) -> None:
+    path = write(tmp_path, data=with_value("data", 100.4))
+    data = load_dataset(config(path))
+    assert f"{path}: its pixels are rounded to whole numbers from 0 to 255" in data.notes
+    assert data.digest == load_dataset(config(write(tmp_path, data=with_value("data", 100)))).digest
 
 
 def test_a_good_file_of_other_variables_is_not_called_damaged_and_they_are_listed(tmp_path: Path) -> None:
