@@ -41,8 +41,8 @@ def test_the_table_counts_what_training_would_see(hcr: Hcr) -> None:
 
 def test_the_pictures_are_where_it_says(hcr: Hcr, tmp_path: Path) -> None:
     done = hcr("data")
-    for what in ("samples", "balance"):
-        file = tmp_path / "output" / "data" / f"digits-{what}.png"
+    for what in ("samples", "balance", "suspicious", "near copies"):
+        file = tmp_path / "output" / "data" / f"digits-{what.replace(' ', '-')}.png"
         assert f"{what:<14} {file}" in done.stdout.splitlines()
         assert file.read_bytes().startswith(PNG)
     assert not (tmp_path / "output" / "runs").exists()
@@ -170,9 +170,11 @@ def test_pictures_that_cannot_be_written_are_one_line(hcr: Hcr, tmp_path: Path, 
 @pytest.mark.slow
 def test_a_full_disk_leaves_no_half_picture(tmp_path: Path) -> None:
     code = (
-        "import resource, signal, sys; from hcr.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main(['data']))"
+        "import resource, signal, sys; from hcr.cli import main; from hcr.commands import data\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); draw = data.draw_data\n"
+        "def draw_on_full_disk(*given):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); return draw(*given)\n"
+        "data.draw_data = draw_on_full_disk; sys.exit(main(['data']))"
     )
     env = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "root")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)

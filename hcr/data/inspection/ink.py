@@ -12,6 +12,7 @@ from hcr.data.pixels import Images
 from hcr.data.views import AnyImages
 
 BRIGHT = 128  # a pixel from here on is bright
+CLEAR = 0.75  # share of bright (or dark) border pixels from which an image is dark on light (or light on dark)
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Ink:
         bright_share, border_bright_share: fraction of pixels that are bright, in whole images and in their outermost
             rows and columns.
         class_means: (K,), mean pixel of each class; NaN for a class without images.
-        dark_on_light: True if most images have a bright border.
+        dark_on_light: True if more images have a clearly bright border than a clearly dark one.
         blank: (N,), every pixel of the image is the same.
-        turned: (N,), the image's border is bright where that of most is dark, or the other way round; a blank image
-            has no polarity, and never is.
+        turned: (N,), the image's border is clearly bright where that of most is clearly dark, or the other way round;
+            a blank image is neither.
     """
 
     mean: float
@@ -62,9 +63,8 @@ def ink_of(sides: Sequence[tuple[AnyImages, Labels]], num_classes: int) -> Ink:
     counts = np.bincount(labels, minlength=num_classes)
     with np.errstate(invalid="ignore"):
         class_means = np.bincount(labels, means, minlength=num_classes) / counts
-    is_light = border > 0.5
-    shown = is_light[~is_blank] if not is_blank.all() else is_light
-    dark_on_light = bool(shown.mean() > 0.5)
+    is_light, is_dark = (border >= CLEAR) & ~is_blank, (border <= 1 - CLEAR) & ~is_blank
+    dark_on_light = bool(is_light.sum() > is_dark.sum())
     return Ink(
         mean=mean,
         sd=float(np.sqrt(max(0.0, total_square / num_pixels - mean**2))),
@@ -73,7 +73,7 @@ def ink_of(sides: Sequence[tuple[AnyImages, Labels]], num_classes: int) -> Ink:
         class_means=class_means,
         dark_on_light=dark_on_light,
         blank=is_blank,
-        turned=(is_light != dark_on_light) & ~is_blank,
+        turned=is_dark if dark_on_light else is_light,
     )
 
 

@@ -56,3 +56,10 @@ def test_blank_images_and_those_of_the_other_polarity_are_found_by_place() -> No
     inverted = ink_of([(255 - images, np.zeros(20, int))], 1)
     assert inverted.dark_on_light
     assert np.flatnonzero(inverted.turned).tolist() == [3, 11]
+
+
+def test_images_that_fill_their_frame_or_are_noise_have_no_polarity() -> None:
+    images = strokes(20)
+    images[:8] = np.random.default_rng(0).integers(0, 256, (8, 8, 6, 1))
+    images[9, 0] = images[9, :, 0] = 255  # half of the border
+    assert not ink_of([(images, np.zeros(20, int))], 1).turned.any()
