@@ -1,7 +1,7 @@
 """CSV files: one image a row, its label and its pixels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ class Csv(FileFormat):
     Columns are separated by a comma, semicolon, tab or blanks; a header is recognised. All columns but those of labels
     and groups are pixels, of a square image if `image_shape` is null.
     """
+
+    takes_folders: ClassVar[bool] = True
 
     label: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """Parquet files: pictures or pixels with their labels, as image sets are stored on the Hugging Face hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ class Parquet(FileFormat):
 
     Class names are those in the metadata of the file's schema, if it has them.
     """
+
+    takes_folders: ClassVar[bool] = True
 
     image: Annotated[
         str | None,
