@@ -180,8 +180,8 @@ def as_parquet(folder: Path, groups: bool = False) -> FileFormat:
 
 
 OFFICIAL: list[Callable[[Path], FileFormat]] = [
-    as_mat, as_idx, as_idx_gz, as_npz, as_npz_of_floats, as_npy, as_csv, as_csv_folder, as_csv_with_labels_last, as_folder,
-    as_folder_in_rgb, as_folder_with_palettes, as_flat_folder, as_parquet,
+    as_mat, as_idx, as_idx_gz, as_npz, as_npz_of_floats, as_npy, as_csv, as_csv_folder, as_csv_with_labels_last,
+    as_folder, as_folder_in_rgb, as_folder_with_palettes, as_flat_folder, as_parquet,
 ]  # fmt: skip
 
 
