@@ -25,6 +25,7 @@ class Verb:
         function: `module:name` of the function that takes the verb's arguments and returns the exit code.
         options: its flags, each with the values to complete: none, some words, or FILES.
         words: the completions of other arguments: "overrides", "run" (names and keys of runs), or the words themselves.
+        takes_path: True if an argument may be a file or folder.
     """
 
     group: str
@@ -34,6 +35,7 @@ class Verb:
     function: str
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     words: str | tuple[str, ...] = ()
+    takes_path: bool = False
 
     def load(self) -> Callable[[Sequence[str]], int]:
         """Import and return the verb's function."""
@@ -80,6 +82,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.data:main",
             options={"--help": (), "--config-dir": FILES, "--json": ()},
             words="overrides",
+            takes_path=True,
         ),
         "ui": Verb(
             group="look",

@@ -22,7 +22,7 @@ run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
 look
   plots RUN                draw the pictures of a finished run, such as one of a sweep
-  data [OVERRIDES]         show a data set: images of each class, splits, pictures
+  data [OVERRIDES|PATH]    show a data set, its split and its faults, or the YAML that reads a PATH
   ui                       open the recorded runs in MLflow's UI
 keep
   sync [RUN...]            upload runs and events that MLflow has not received, or has lost

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from samples import WRITERS, write_sample
 
+from hcr.data.formats import FileFormat
+from hcr.data.splitting import load_splits
 from hcr.gate.compose import Composer
-from hcr.gate.run_config import RunConfig
+from hcr.gate.resolve import fill_from_data
+from hcr.gate.run_config import RunConfig, image_and_classes
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -18,6 +22,8 @@ WITH = {
     "split/grouped.yaml": ["dataset=letters"],
     "model/keras_convnet.yaml": ["dataset=mnist"],
     "model/lenet5.yaml": ["dataset=mnist"],
+    # A format's own choice has neither a path nor usual names.
+    **{f"dataset/{name}.yaml": ["dataset.path=FILE"] for name in WRITERS},
 }
 
 
@@ -29,6 +35,30 @@ def overrides_of(choice: Path) -> list[str]:
 def test_every_file_passes_the_gate(choice: Path) -> None:
     (cfg,) = Composer().check(overrides_of(choice)).configs
     assert isinstance(cfg, RunConfig)
+
+
+DATASETS = [choice for choice in CHOICES if choice.parent.as_posix() == "dataset"]
+
+
+@pytest.mark.parametrize("choice", DATASETS, ids=str)
+def test_every_data_set_is_read_from_a_file_of_its_kind_and_then_declares_what_it_has(
+    choice: Path, tmp_path: Path
+) -> None:
+    (asked,) = Composer().check(overrides_of(choice)).configs
+    cfg = asked
+    if isinstance(asked.dataset, FileFormat):
+        path = write_sample(asked.dataset, tmp_path)
+        cfg = fill_from_data(asked.replace(dataset=asked.dataset.replace(path=str(path))))
+    assert cfg.split.name in ("official", "grouped", "stratified")
+    shape, num_classes = image_and_classes(cfg)
+    splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
+    for part in (splits.train, splits.val, splits.test):
+        assert part.images.shape == (len(part), *shape)
+        assert set(part.labels) == set(range(num_classes))
+    assert splits.class_names == cfg.dataset.kept_classes
+    declared = {**vars(cfg.dataset), **{key: value for key, value in vars(asked.dataset).items() if value is not None}}
+    assert {**declared, "path": None} == {**vars(cfg.dataset), "path": None}  # only what was null is filled
+    assert (splits.test.groups is not None) is cfg.dataset.has_groups
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -97,9 +127,9 @@ def mixed_runs() -> list[list[str]]:
 
 
 def test_the_runs_that_are_trained_have_every_choice() -> None:
-    trained = {word for run in mixed_runs() for word in run} | {"dataset=digits"}
+    trained = {word for run in mixed_runs() for word in run}
     for choice in CHOICES:
-        if choice.parent.as_posix() in (*MIXED, "dataset"):
+        if choice.parent.as_posix() in MIXED:
             assert f"{choice.parent}={choice.stem}" in trained
 
 
@@ -112,7 +142,6 @@ def test_the_runs_that_are_trained_have_every_choice() -> None:
 def test_every_choice_trains_an_epoch_and_learns_something(
     overrides: list[str], mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hcr.data.splitting import load_splits
     from hcr.training import fit
     from hcr.training.build import build
 

@@ -2,8 +2,8 @@
 
     python experiments/data/letters.py [--seeds 3] [--epochs 10]
 
-The letters of a word are by one writer: `split=grouped` keeps a word in one part, `split=stratified` does not. Both draw
-a tenth for validation and a fifth for the test, which each run scores once, with the weights of its best epoch on
+The letters of a word are by one writer: `split=grouped` keeps a word in one part, `split=stratified` does not. Both
+draw a tenth for validation and a fifth for the test, which each run scores once, with the weights of its best epoch on
 validation. Nothing is chosen on these scores.
 """
 
@@ -33,10 +33,16 @@ def main():
 def accuracies(root, split, options):
     """Accuracy on test and on validation of each seed."""
     seeds = ",".join(map(str, range(options.seeds)))
-    words = ["dataset=letters", f"split={split}", f"training.epochs={options.epochs}", f"seed={seeds}", "score_test=true"]
+    words = [
+        "dataset=letters",
+        f"split={split}",
+        f"training.epochs={options.epochs}",
+        f"seed={seeds}",
+        "score_test=true",
+    ]
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-m", "hcr", "train", "-m", *words]
+    command = [sys.executable, "-m", "hcr", "train", "-m", *words, "score_test=true"]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     found = []
     for journal in root.glob("runs/*/journal.jsonl"):

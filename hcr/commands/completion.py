@@ -74,7 +74,8 @@ def candidates(words: Sequence[str]) -> list[str]:
     if current.startswith("-"):
         return _matching(list(verb.options), current)
     if verb.words == "overrides":
-        return _overrides(before[1:], current)
+        paths = _paths(current) if verb.takes_path and current and "=" not in current else []
+        return [*_overrides(before[1:], current), *paths]
     if verb.words == "run":
         labels = run_labels(output_root())
         return _matching(["latest", "best", *(name for _, name in labels), *(key for key, _ in labels)], current)

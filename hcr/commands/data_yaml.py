@@ -34,8 +34,9 @@ def print_yaml(composer: Composer, path: Path, overrides: Sequence[str] = ()) ->
     known = sorted(set(FORMATS) - {"arrays", "sklearn", "sklearn_digits"})
     if kind is None or kind not in FORMATS:
         raise DataError(
-            f"{path}: expected images and labels in a known format ({', '.join(known)}), and recognised none; if it is"
-            " one of these, write hcr data dataset=FORMAT dataset.path=..."
+            f"{path}: expected images and labels in a known format ({', '.join(known)}), and recognised none; pictures"
+            " need a folder for each class, and what is in one of these formats is shown by hcr data dataset=FORMAT"
+            " dataset.path=..."
         )
     name = name_of(path)
     # The real path is set afterwards: it may have any character, and Hydra's grammar gives many of them a meaning.

@@ -91,11 +91,6 @@ def start_of(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def most_bytes() -> int:
-    """The most that a data set may take in memory: half of the machine's."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
 def what_it_is(start: bytes) -> str | None:
     """The type of a file by its first bytes, and the format that reads it or how to convert it; None if unknown.
 

@@ -34,7 +34,7 @@ def check_sides(data: Dataset, sides: Mapping[str, NDArray[np.intp]], kept: NDAr
         if missing.any():
             raise DataError(
                 f"split: expected every class in {side}, got no {listed(_counts(data, missing))};"
-                f" {leaving_out(data, missing)}, {_other_draw(data, side)}"
+                f" {leaving_out(data, missing)}, {_other_draw(data, sides, side, missing)}"
             )
 
 
@@ -72,7 +72,8 @@ def _counts(data: Dataset, classes: NDArray[np.bool_]) -> list[str]:
     return texts
 
 
-def _other_draw(data: Dataset, side: str) -> str:
-    if side == "test":
+def _other_draw(data: Dataset, sides: Mapping[str, NDArray[np.intp]], side: str, missing: NDArray[np.bool_]) -> str:
+    is_all_in_test = set(np.flatnonzero(missing[data.labels])) <= set(sides["test"])
+    if side == "test" or is_all_in_test:
         return "use split=stratified, or draw another test (split.test_seed=1)"
     return f"draw again (split.seed=1){'' if data.groups is None else ', or use split=stratified'}"

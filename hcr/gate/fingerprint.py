@@ -27,9 +27,22 @@ DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
 # Names, notes, paths and the look at test do not change results.
 NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "score_test", FROM)
-NOT_DECIDING_OF_DATASET = ("name", "path", "files", "url", "sha256")
+NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256")
 # Keys of a group that earlier versions lacked, each with the value that means the same as its absence.
-ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType({"split": {"seed": None}})
+ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "split": {"seed": None},
+        "dataset": {
+            "pixels": "auto",
+            "invert": "auto",
+            "image_size": None,
+            "fit": "pad",
+            "color": None,
+            "classes": None,
+            "min_per_class": 1,
+        },
+    }
+)
 
 
 def fingerprint(
@@ -44,9 +57,13 @@ def deciding_config(cfg: RunConfig) -> dict[str, Any]:
     """The resolved config without names, notes and paths, and without new keys that change nothing."""
     values = {key: value for key, value in to_dict(cfg).items() if key not in NOT_DECIDING}
     values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in NOT_DECIDING_OF_DATASET}
-    for group, added in ADDED.items():
-        values[group] = {k: v for k, v in values[group].items() if k not in added or v != added[k]}
-    return values
+    return values | {group: without_added(group, values[group]) for group in ADDED}
+
+
+def without_added(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a group without keys that earlier versions lacked, if they change nothing."""
+    added = ADDED[group]
+    return {key: value for key, value in values.items() if key not in added or value != added[key]}
 
 
 def code_version(cfg: RunConfig) -> str:

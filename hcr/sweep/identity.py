@@ -56,7 +56,7 @@ class Fingerprints:
             self._data_of(cfg)
 
     def _data_of(self, cfg: RunConfig) -> DataDigests:
-        key = repr((cfg.dataset, cfg.split, cfg.seed))
+        key = repr((cfg.dataset, cfg.split, cfg.split.seed_for(cfg.seed)))
         if key not in self._digests:
             found = self._digests[key] = data_digests(cfg.dataset, cfg.split, cfg.seed)
             self.data[place_of(cfg.dataset)] = {"source": found.source, "digest": found.dataset}

@@ -22,7 +22,7 @@ from hcr.config.errors import one_line
 from hcr.config.replicates import REPLICATE_KEYS, Replicate, point_words
 from hcr.data.formats import DataFormat
 from hcr.gate import RunConfig
-from hcr.gate.fingerprint import code_sources, deciding_config
+from hcr.gate.fingerprint import code_sources, deciding_config, without_added
 from hcr.gate.points import AskedRun, Space
 from hcr.gate.run_config import MONITORS, RUN_GROUPS, parse_resolved, to_dict
 
@@ -283,7 +283,8 @@ def told_changes(changed: Sequence[str]) -> str:
 
 def place_of(dataset: DataFormat) -> str:
     """An id of a data set's location: a digest of the settings that select its images, not of the images."""
-    return digest({key: value for key, value in vars(dataset).items() if key not in NO_PLACE})[:PLACE_LENGTH]
+    settings = without_added("dataset", vars(dataset))
+    return digest({key: value for key, value in settings.items() if key not in NO_PLACE})[:PLACE_LENGTH]
 
 
 def digest(value: Any) -> str:

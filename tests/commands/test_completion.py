@@ -223,3 +223,12 @@ def test_there_is_a_script_for_each_shell_and_a_line_for_others(capsys: pytest.C
         assert capsys.readouterr().out == script + "\n"
     assert main(["completion", "fish"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_or_folder_is_offered_where_a_verb_takes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scores.csv").touch()
+    assert candidates(["data", "sc"]) == ["schedule.", "schedule=", "score_test=", "scans/", "scores.csv"]
+    assert "scans/" not in candidates(["data", ""])
+    assert "scans/" not in candidates(["train", "sc"])

@@ -114,3 +114,26 @@ def test_the_help_names_every_check(capsys: pytest.CaptureFixture[str]) -> None:
         main(["data", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert [text for text in DESCRIPTIONS if text not in told] == []
+
+
+def test_the_documented_limits_are_those_of_the_checks() -> None:
+    from hcr.data.inspection import checks, copies, suspicious
+
+    text = (Path(__file__).parents[2] / "conf/README.md").read_text()
+    table = text.split("| check | limit |")[1].split("\n\n")[0]
+    limits = [row.rstrip("| ").rsplit("| ", 1)[1] for row in table.strip().splitlines()[1:]]
+    assert limits == [
+        "none",
+        f"{checks.MOST_COPIES:.0%}".replace("%", " %"),
+        f"{checks.MOST_CONFLICTS:.0%}".replace("%", " %"),
+        f"{checks.MOST_BLANK:.0%}; {checks.MOST_BLANK_IN_CLASS:.0%} of a class".replace("%", " %"),
+        f"{checks.MOST_TURNED:.0%}".replace("%", " %"),
+        f"{checks.MOST_SUSPICIOUS:.0%}".replace("%", " %"),
+        f"at least {checks.LEAST_AGREEMENT}",
+    ]
+    assert f"with {checks.FEWEST_JUDGED} labels or more" in table
+    flat = " ".join(text.split())
+    assert f"a correlation of {copies.NEAR} or more" in flat
+    assert f"Above {copies.MOST_PAIRS // 10**9} billion pairs" in flat
+    assert f"{suspicious.AGREEMENT} or more of the {suspicious.NEIGHBOURS} nearest agree" in flat
+    assert f"at least {suspicious.RATIO} times as far away" in flat

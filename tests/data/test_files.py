@@ -66,7 +66,7 @@ def test_a_file_that_may_not_be_read_and_a_folder_that_may_not_be_searched_are_r
         np.savez(secret / "x.npz", x=np.eye(12).reshape(12, 4, 3), y=np.arange(12) % 2)
         code = (
             "import os, sys; from hcr.data.loading import load_dataset; from hcr.config.errors import DataError\n"
-            "import hcr.data.array_files  # before this user may read no package any more\n"
+            "import hcr.data.readers.array_files  # before this user may read no package any more\n"
             "from hcr.data.formats.arrays import Arrays\n"
             "os.setuid(65534)\n"
             "try: load_dataset(Arrays(name='s', format='arrays', path=sys.argv[1], image_shape=(4, 3, 1),"

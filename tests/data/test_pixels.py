@@ -67,9 +67,9 @@ def test_single_precision_arithmetic_on_the_way_is_forgiven() -> None:
 
 
 def test_arrays_of_one_file_share_a_scale_whatever_their_types() -> None:
-    parts, note = to_pixels({"x_train": INK, "x_test": np.where(INK, 255, 0)}, cfg(), "a file")
+    parts, notes = to_pixels({"x_train": INK, "x_test": np.where(INK, 255, 0)}, cfg(), "a file")
     assert (parts[0] == parts[1]).all()
-    assert note is None
+    assert notes == []
     parts, _ = to_pixels({"x_train": GREY / 255, "x_test": INK.astype("f4")}, cfg(), "a file")
     assert (parts[1][..., 0] == np.where(INK, 255, 0)).all()
     told = refusal(x_train=INK.astype("u1"), x_test=GREY)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcr.data.matsets import read_mat_set
 from hcr.data.preparation import Preparation, border_brightness, median_size, preparation_digest, spaced
+from hcr.data.readers.matsets import read_mat_set
 
 Fit = Literal["stretch", "pad", "center_of_mass"]
 FITS: tuple[Fit, ...] = ("stretch", "pad", "center_of_mass")

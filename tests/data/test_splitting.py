@@ -101,7 +101,7 @@ def test_any_order_of_the_file_gives_the_same_split(tmp_path: Path, split: Split
     mixed = load_splits(small_mat(tmp_path, order, "mixed.mat"), split, 0)
     assert (mixed.dataset_digest, mixed.split_digest) == (usual.dataset_digest, usual.split_digest)
     assert all((a == b).all() for a, b in zip(parts(mixed), parts(usual), strict=True))
-    assert (mixed.train.images == usual.train.images).all()
+    assert np.array_equal(mixed.train.images, usual.train.images)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -41,6 +41,11 @@ def test_names_notes_and_places_leave_the_fingerprint_as_it_is(override: str) ->
     assert of(compose(["dataset=mnist", override])) == of(compose(["dataset=mnist"]))
 
 
+def test_the_place_of_a_test_file_leaves_the_fingerprint_as_it_is() -> None:
+    usps = ["dataset=usps", "dataset.path=zip.train.gz"]
+    assert of(compose([*usps, "dataset.test_path=/elsewhere/t.gz"])) == of(compose(usps))
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -57,6 +62,11 @@ def test_names_notes_and_places_leave_the_fingerprint_as_it_is(override: str) ->
         "training.threads=7",
         "dataset.train_images=50000",
         "dataset.limit=1000",
+        "dataset.pixels=0..255",
+        "dataset.invert=true",
+        "dataset.image_size=[20,20]",
+        "dataset.classes=['3','8']",
+        "dataset.min_per_class=2",
     ],
 )
 def test_what_decides_numbers_changes_the_fingerprint(override: str) -> None:

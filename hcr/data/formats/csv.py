@@ -45,11 +45,11 @@ class Csv(FileFormat):
     ] = None
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.csvfolder import read_all
+        from hcr.data.readers.csvfolder import read_all
 
         return read_all(self, path)
 
     def sources(self, path: Path) -> list[Path]:
-        from hcr.data.csvfolder import sources
+        from hcr.data.readers.csvfolder import sources
 
         return sources(self, path)

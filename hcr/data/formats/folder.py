@@ -46,6 +46,6 @@ class Folder(FileFormat):
         return self
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.picturefolder import read_folder
+        from hcr.data.readers.picturefolder import read_folder
 
         return read_folder(path, self)

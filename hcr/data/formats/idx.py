@@ -23,11 +23,11 @@ class Idx(FileFormat):
     ] = "auto"
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.idxfile import read_idx_set
+        from hcr.data.readers.idxfile import read_idx_set
 
         return read_idx_set(path, self.transposed)
 
     def sources(self, path: Path) -> list[Path]:
-        from hcr.data.idxfile import find_idx_set
+        from hcr.data.readers.idxfile import find_idx_set
 
         return find_idx_set(path).files

@@ -27,6 +27,6 @@ class Mat(FileFormat):
         return self
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.matsets import read_mat_set
+        from hcr.data.readers.matsets import read_mat_set
 
         return read_mat_set(path, self.train_images, self.image_shape)

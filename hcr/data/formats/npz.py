@@ -15,11 +15,11 @@ class Npz(FileFormat):
     takes_folders: ClassVar[bool] = True
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.npzsets import read_npz_set
+        from hcr.data.readers.npzsets import read_npz_set
 
         return read_npz_set(path)
 
     def sources(self, path: Path) -> list[Path]:
-        from hcr.data.npzsets import find_npz_set
+        from hcr.data.readers.npzsets import find_npz_set
 
         return sorted(set(find_npz_set(path).files.values()))

@@ -47,11 +47,11 @@ class Parquet(FileFormat):
     ] = None
 
     def read(self, path: Path) -> "Raw":
-        from hcr.data.shards import read_all
+        from hcr.data.readers.shards import read_all
 
         return read_all(self, path)
 
     def sources(self, path: Path) -> list[Path]:
-        from hcr.data.shards import sources
+        from hcr.data.readers.shards import sources
 
         return sources(path)

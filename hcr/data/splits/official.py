@@ -33,12 +33,9 @@ class Official(Split):
         from hcr.data.stratifying import VALIDATION, count_of, stratify
 
         assert data.is_test is not None  # the gate refuses this split of a data set without test images
+        test = np.flatnonzero(data.is_test)
         if data.is_val is not None:
-            return (
-                np.flatnonzero(~data.is_test & ~data.is_val),
-                np.flatnonzero(data.is_val),
-                np.flatnonzero(data.is_test),
-            )
+            return np.flatnonzero(~data.is_test & ~data.is_val), np.flatnonzero(data.is_val), test
         official = np.flatnonzero(~data.is_test)
         train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
         return train, val, np.flatnonzero(data.is_test)

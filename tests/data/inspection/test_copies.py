@@ -121,3 +121,12 @@ def test_conflicts_are_the_identical_images_with_different_labels() -> None:
     identity = np.array([0, 1, 0, 2, 2, 3, 0])
     labels = np.array([5, 5, 6, 7, 7, 8, 5])
     assert conflicting(identity, labels).tolist() == [0, 2, 6]
+
+
+def test_near_copies_of_large_images_are_found_though_they_are_averaged_for_the_search() -> None:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 256, (80, 9, 7, 3), dtype=np.uint8)
+    train = coarse.repeat(10, axis=1).repeat(10, axis=2)
+    images = {"train": train, "val": 255 - train[:5], "test": np.stack([noisy(image, 6) for image in train[:20]])}
+    pairs = found_in(images)["test", "train"].pairs
+    assert sorted((pair.index, pair.other) for pair in pairs) == [(k, k) for k in range(20)]

@@ -11,7 +11,7 @@ import scipy.io
 import scipy.sparse
 from damage import memory
 
-from hcr.data.matfile import MatError, list_mat, read_mat
+from hcr.data.readers.matfile import MatError, list_mat, read_mat
 
 MOST = 2**20
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from hcr.config.errors import DataError
 from hcr.data.files import start_of, what_it_is
-from hcr.data.matsets import MARK, read_mat_set
-from hcr.data.npzsets import ZIP, find_npz_set, read_npz_set
 from hcr.data.raw import Raw
+from hcr.data.readers.matsets import MARK, read_mat_set
+from hcr.data.readers.npzsets import ZIP, find_npz_set, read_npz_set
 
 
 def read_arrays(path: Path, train_images: int | None = None, image_shape: tuple[int, ...] | None = None) -> Raw:

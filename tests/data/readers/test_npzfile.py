@@ -200,8 +200,8 @@ def test_python_objects_are_refused_and_never_unpickled(tmp_path: Path, monkeypa
         ({"x_test": np.zeros((30, 3, 4), "u1")}, "got `x_test` of shape (30, 3, 4); if height and width are swapped"),
         ({"x_test": np.full((30, 4, 3), "x")}, "expected pixels that are numbers"),
         ({"x_test": np.zeros((30, 4, 3), "c8")}, "expected `x_test` to be an array of numbers, got complex64"),
-        ({"x_test": np.full((30, 4, 3), 0.5)}, "expected whole pixels from 0 to 255, got fractions"),
-        ({"y_test": np.full(30, 3)}, "expected labels from 0 to 2, got 3 to 3"),
+        ({"x_test": np.full((30, 4, 3), 0.5)}, "expected pixels from 0 to 255, got fractions from 0.5 to 0.5"),
+        ({"y_test": np.full(30, 3)}, "expected labels from 0 to 2, got 0 to 3; dataset.num_classes is 3"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_in_their_terms(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
@@ -256,7 +256,7 @@ def test_names_in_an_archive_are_shown_but_not_believed(tmp_path: Path) -> None:
     assert "`array5` (no array) and 14 more; save them with" in told
 
 
-@pytest.mark.parametrize("group", [np.zeros(89, int), np.zeros((90, 2), int), np.zeros(90)])
+@pytest.mark.parametrize("group", [np.zeros(89, int), np.zeros((90, 2), int), np.full(90, 0.5)])
 def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> None:
     path = write(tmp_path, one_set(group=group))
     assert "expected one group per image, whole numbers or text" in message(path, official=False, has_groups=True)
@@ -270,9 +270,13 @@ def test_groups_that_are_none_are_refused(tmp_path: Path, group: np.ndarray) -> 
         (
             one_set(),
             {"official": False, "has_groups": True},
-            "expected groups (dataset.has_groups: true), but the file",
+            "expected groups (dataset.has_groups: true), but the data has none; set dataset.has_groups=false",
         ),
-        (one_set(group=np.zeros(90, int)), {"official": False}, "expected no groups (dataset.has_groups: false)"),
+        (
+            one_set(group=np.zeros(90, int)),
+            {"official": False, "has_groups": False},
+            "expected no groups (dataset.has_groups: false), but the data has groups; set dataset.has_groups=true",
+        ),
     ],
 )
 def test_a_file_has_what_its_config_declares_or_is_refused(

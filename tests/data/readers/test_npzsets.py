@@ -11,10 +11,10 @@ import pytest
 from damage import cut, flipped, memory, outcome, same
 
 from hcr.config.errors import DataError
-from hcr.data import npzfile
 from hcr.data.formats.npz import Npz
-from hcr.data.npzsets import read_npz_set
 from hcr.data.raw import Raw
+from hcr.data.readers import npzfile
+from hcr.data.readers.npzsets import read_npz_set
 
 MIB = 2**20
 X = np.random.default_rng(0).integers(0, 256, (30, 4, 3), dtype=np.uint8)
@@ -284,7 +284,7 @@ def test_gigabytes_that_only_a_header_declares_are_refused_without_being_allocat
 
 
 def test_a_zip_bomb_is_refused_by_what_it_would_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hcr.data.npzsets.most_bytes", lambda: 8 * MIB)
+    monkeypatch.setattr("hcr.data.readers.npzsets.most_bytes", lambda: 8 * MIB)
     path = archive(tmp_path, x=np.zeros((64, MIB), np.uint8), y=Y)
     assert path.stat().st_size < MIB
     with memory(MIB):

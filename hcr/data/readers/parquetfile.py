@@ -10,12 +10,12 @@ import numpy as np
 from hcr.config.errors import DataError, one_line
 from hcr.config.spelling import did_you_mean
 from hcr.config.text import printable
-from hcr.data.arrowtypes import is_binary, is_list, is_number, is_struct, is_text
-from hcr.data.columns import LABELS, Layout, layout, shown
 from hcr.data.memory import check_fits, most_bytes
-from hcr.data.parquetcolumns import batches, check_named, names_of_classes, values_of
 from hcr.data.raw import Array, Picture, RawPart, Side
-from hcr.data.values import pick_labels, smallest
+from hcr.data.readers.arrowtypes import is_binary, is_list, is_number, is_struct, is_text
+from hcr.data.readers.columns import LABELS, Layout, layout, shown
+from hcr.data.readers.parquetcolumns import batches, check_named, names_of_classes, values_of
+from hcr.data.readers.values import pick_labels, smallest
 
 if TYPE_CHECKING:
     import pyarrow as pa

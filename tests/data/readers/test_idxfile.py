@@ -12,8 +12,8 @@ from damage import cut, flipped, memory, outcome, same
 
 from hcr.config.errors import DataError
 from hcr.data.formats.idx import Idx
-from hcr.data.idxfile import DTYPES, find_idx_set, read_idx, read_idx_set
 from hcr.data.raw import Raw
+from hcr.data.readers.idxfile import DTYPES, find_idx_set, read_idx, read_idx_set
 
 MIB = 2**20
 CODES = {np.dtype(dtype).newbyteorder("=").str[1:]: code for code, dtype in DTYPES.items()}

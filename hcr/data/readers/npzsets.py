@@ -8,10 +8,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hcr.config.errors import DataError
-from hcr.data.files import files_in, is_folder, most_bytes, start_of, what_it_is
-from hcr.data.npzfile import NpzError, list_npz, read_npy, read_npz
-from hcr.data.pairing import ORDER, Group, grouped, listed, named, shown
+from hcr.data.files import files_in, is_folder, start_of, what_it_is
+from hcr.data.memory import most_bytes
 from hcr.data.raw import Raw, RawPart
+from hcr.data.readers.npzfile import NpzError, list_npz, read_npy, read_npz
+from hcr.data.readers.pairing import ORDER, Group, grouped, listed, named, shown
 
 Array = NDArray[Any]
 

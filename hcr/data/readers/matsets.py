@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcr.config.errors import DataError, one_line
-from hcr.data.classcodes import Codes, class_names_of, codes_of, indices_of
-from hcr.data.files import most_bytes, start_of, what_it_is
-from hcr.data.matfile import DamagedMat, MatError, list_mat, read_mat
-from hcr.data.pairing import listed, shown
+from hcr.data.files import start_of, what_it_is
+from hcr.data.memory import most_bytes
 from hcr.data.raw import Raw, RawPart, Side
+from hcr.data.readers.classcodes import Codes, class_names_of, codes_of, indices_of
+from hcr.data.readers.matfile import DamagedMat, MatError, list_mat, read_mat
+from hcr.data.readers.pairing import listed, shown
 
 Array = NDArray[Any]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from hcr.config.errors import DataError
 from hcr.config.text import printable
 from hcr.data.formats.parquet import Parquet
-from hcr.data.parquetfile import read_parquet
 from hcr.data.raw import Raw, RawPart, Side
-from hcr.data.side_names import files_by_side
+from hcr.data.readers.parquetfile import read_parquet
+from hcr.data.readers.side_names import files_by_side
 
 SUFFIXES = (".parquet",)
 _SHARD = re.compile(r"(?P<stem>.*?)-(?P<number>\d{1,9})-of-(?P<count>\d{1,9})(?P<rest>.*)", re.DOTALL)

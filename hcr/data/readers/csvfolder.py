@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hcr.config.errors import DataError
 from hcr.config.text import printable
-from hcr.data.csvfile import column_count, read_sides
 from hcr.data.formats.csv import Csv
 from hcr.data.raw import Raw, Side
-from hcr.data.side_names import files_by_side, side_of, with_side
+from hcr.data.readers.csvfile import column_count, read_sides
+from hcr.data.readers.side_names import files_by_side, side_of, with_side
 from hcr.data.sniffing import TABLES
 
 SUFFIXES = (*TABLES, ".txt", ".data")

@@ -3,7 +3,7 @@
 import pytest
 
 from hcr.config.errors import DataError
-from hcr.data.pairing import grouped, listed, named, shown
+from hcr.data.readers.pairing import grouped, listed, named, shown
 
 
 @pytest.mark.parametrize(

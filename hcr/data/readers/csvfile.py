@@ -17,11 +17,11 @@ import numpy as np
 
 from hcr.config.errors import DataError, one_line
 from hcr.config.text import printable
-from hcr.data.columns import Layout, is_header, is_number, layout, shown, was_made_unique
 from hcr.data.memory import check_fits, most_bytes
 from hcr.data.raw import Array, RawPart, Side
-from hcr.data.textblocks import Block, read_blocks
-from hcr.data.values import columns_of, pick_labels, smallest, text_values
+from hcr.data.readers.columns import Layout, is_header, is_number, layout, shown, was_made_unique
+from hcr.data.readers.textblocks import Block, read_blocks
+from hcr.data.readers.values import columns_of, pick_labels, smallest, text_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ def read_csv(
     """One CSV file, with the layout of its columns and what was decided about them.
 
     Args:
-        label: `first`, `last` or a column's name; None: recognised, see `hcr.data.columns.layout`.
+        label: `first`, `last` or a column's name; None: recognised, see `hcr.data.readers.columns.layout`.
         group: name of the column of groups; None: none.
         side: of all images of the file.
         like: the layout of the training images, whose column of labels decides; its pixels must be as many.

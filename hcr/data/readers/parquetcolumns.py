@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcr.config.errors import DataError
-from hcr.data.arrowtypes import is_number, is_text
 from hcr.data.memory import check_fits, most_bytes
 from hcr.data.raw import Array
-from hcr.data.values import text_values
+from hcr.data.readers.arrowtypes import is_number, is_text
+from hcr.data.readers.values import text_values
 
 if TYPE_CHECKING:
     import pyarrow as pa

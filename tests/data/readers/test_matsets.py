@@ -11,8 +11,8 @@ from damage import cut, flipped, memory, outcome, same
 from hcr.config.errors import DataError
 from hcr.data.formats.arrays import Arrays
 from hcr.data.formats.mat import Mat
-from hcr.data.matsets import read_mat_set
 from hcr.data.raw import Raw
+from hcr.data.readers.matsets import read_mat_set
 
 MIB = 2**20
 COUNTS = {"train": 20, "test": 10}

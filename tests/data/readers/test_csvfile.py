@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from hcr.config.errors import DataError
-from hcr.data import csvfile, textblocks
-from hcr.data.columns import in_image_order, is_header, was_made_unique
 from hcr.data.formats.csv import Csv
 from hcr.data.raw import Raw
+from hcr.data.readers import csvfile, textblocks
+from hcr.data.readers.columns import in_image_order, is_header, was_made_unique
 
 PIXELS = 16
 COUNT = 30

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcr.config.errors import DataError
-from hcr.data.columns import Layout, shown
 from hcr.data.raw import Array
+from hcr.data.readers.columns import Layout, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcr.config.errors import DataError, one_line
-from hcr.data.classcodes import class_names_of, indices_of, read_mapping
-from hcr.data.files import START_BYTES, files_in, most_bytes, start_of, what_it_is
-from hcr.data.pairing import ORDER, Group, grouped, listed, named, shown
+from hcr.data.files import START_BYTES, files_in, start_of, what_it_is
+from hcr.data.memory import most_bytes
 from hcr.data.raw import Raw, RawPart, Side
+from hcr.data.readers.classcodes import class_names_of, indices_of, read_mapping
+from hcr.data.readers.pairing import ORDER, Group, grouped, listed, named, shown
 
 Array = NDArray[Any]
 

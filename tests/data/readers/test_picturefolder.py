@@ -13,8 +13,8 @@ from PIL import Image
 from hcr.config.errors import ConfigError, DataError
 from hcr.data.dataset import Dataset, assemble
 from hcr.data.formats.folder import Folder
-from hcr.data.picturefolder import read_folder
 from hcr.data.raw import Raw
+from hcr.data.readers.picturefolder import read_folder
 
 
 def cfg(folder: Path, **settings: Any) -> Folder:

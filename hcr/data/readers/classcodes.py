@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcr.config.errors import DataError
-from hcr.data.pairing import listed
+from hcr.data.readers.pairing import listed
 
 LONGEST_MAPPING = 1 << 16  # bytes of a mapping file; EMNIST's longest has 62 lines
 MOST_CODES = 0x110000

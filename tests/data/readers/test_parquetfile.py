@@ -15,9 +15,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from hcr.config.errors import DataError
-from hcr.data import parquetcolumns, parquetfile
 from hcr.data.formats.parquet import Parquet
 from hcr.data.raw import Picture, Raw, RawPart
+from hcr.data.readers import parquetcolumns, parquetfile
 
 COUNT = 50
 NAMES = ["zero", "one", "あ"]

@@ -119,7 +119,6 @@ def with_value(name: str, value: float) -> np.ndarray:
         ({"data": None}, "there is no `data`"),
         ({"label": None}, "there is no `label`"),
         ({"data": with_value("data", np.nan)}, "expected pixels from 0 to 255, got NaN"),
-        ({"data": with_value("data", 0.5)}, "expected whole pixels from 0 to 255, got fractions"),
         ({"data": with_value("data", 256)}, "expected pixels from 0 to 255, got 0 to 256"),
         ({"data": with_value("data", -1)}, "expected pixels from 0 to 255, got -1 to"),
         ({"label": with_value("label", np.nan)}, "expected labels from 0 to 1, got NaN"),
@@ -147,6 +146,13 @@ def test_a_file_that_holds_something_else_is_refused_in_its_terms(
         load_dataset(config(path))
     assert str(refused.value).startswith(f"{path}: ")
     assert message in str(refused.value)
+
+
+def test_a_fraction_among_pixels_up_to_255_is_rounded_and_told(tmp_path: Path) -> None:
+    path = write(tmp_path, data=with_value("data", 100.4))
+    data = load_dataset(config(path))
+    assert f"{path}: its pixels are rounded to whole numbers from 0 to 255" in data.notes
+    assert data.digest == load_dataset(config(write(tmp_path, data=with_value("data", 100)))).digest
 
 
 def test_a_good_file_of_other_variables_is_not_called_damaged_and_they_are_listed(tmp_path: Path) -> None:
@@ -179,7 +185,8 @@ def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
     label = np.array([0.0] * 30 + [1.0] * 10)[np.newaxis]
     split = compose(["dataset=mnist"]).split
     with pytest.raises(
-        DataError, match=r"every class among the training images; there is no b \(10 in the data set\); add images"
+        DataError,
+        match=r"every class in training, got no 'b' \(10 images\); leave .*, use split=stratified",
     ):
         load_splits(config(write(tmp_path, label=label)), split, seed=0)
 
@@ -187,7 +194,7 @@ def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
 def test_a_class_too_small_to_stratify_is_refused(tmp_path: Path) -> None:
     label = np.array([1.0] + [0.0] * 39)[np.newaxis]
     with pytest.raises(
-        DataError, match=r"^split: expected at least 2 images of each class .* got 1 of class 'b'; add images"
+        DataError, match=r"^split: expected at least 3 images of each class .* got 1 of class 'b'; add images"
     ):
         load_splits(config(write(tmp_path, label=label), train_images=None), compose([]).split, seed=0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcr.config.errors import DataError
-from hcr.data.classcodes import class_names_of, codes_of, indices_of
+from hcr.data.readers.classcodes import class_names_of, codes_of, indices_of
 
 
 def test_a_merged_letter_is_named_by_its_first_code_the_upper_case() -> None:

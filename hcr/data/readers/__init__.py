@@ -1,0 +1,1 @@
+"""Readers: what the data formats read, from files to `Raw`."""
