@@ -21,6 +21,7 @@ from hcr.config.secrets import override_without_secrets, redact
 from hcr.config.tracking import how_to_see, output_root
 from hcr.environment import unusable_keras_json
 from hcr.gate import RunConfig, parse_config
+from hcr.gate.as_written import quote_patterns
 from hcr.gate.compose import Checked, Composer
 from hcr.gate.descriptions import key_help
 from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
@@ -320,6 +321,7 @@ def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], li
     words = list(argv)
     for override in flags.overrides:
         words.remove(override)
+    flags.overrides = quote_patterns(flags.overrides)
     return flags, [*words, *flags.overrides], []
 
 

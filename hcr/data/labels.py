@@ -80,8 +80,12 @@ def checked_groups(groups: Array, num_images: int, source: str) -> Array:
 
 
 def to_groups(groups: Array) -> Labels:
-    """Groups (N,) numbered 0, 1, ... in sorted order of their names."""
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    """Groups (N,) numbered 0, 1, ... in natural order of their names, whether they are stored as numbers or as text."""
+    stored, inverse = np.unique(groups, return_inverse=True)
+    names = [_as_text(int(group) if stored.dtype.kind == "f" else group) for group in stored]
+    numbers = np.empty(len(names), np.int64)
+    numbers[sorted(range(len(names)), key=lambda i: natural(names[i]))] = np.arange(len(names))
+    return numbers[inverse.reshape(-1)]
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -125,10 +129,14 @@ def _is_one_hot(labels: Array, num_images: int, num_classes: int | None) -> bool
 
 def _as_texts(stored: Array, source: str) -> list[str]:
     """The distinct labels as class names."""
-    texts = [label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else str(label) for label in stored]
+    texts = [_as_text(label) for label in stored]
     if "" in texts:
         raise DataError(f"{source}: expected a label for every image, got an empty one")
     return texts
+
+
+def _as_text(name: object) -> str:
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 def _sorted_names(texts: list[str], is_text: bool, cfg: DataFormat, source: str) -> tuple[tuple[str, ...], Labels]:

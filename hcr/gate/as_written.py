@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hcr.gate.axes import quoted
 from hcr.gate.keys import part_of, takes_text
 
 if TYPE_CHECKING:
     from hydra._internal.config_repository import IConfigRepository
     from hydra.core.default_element import ResultDefault
 
+PATTERNS = ("dataset.group",)  # keys that take a regular expression
 Hint = Callable[[str], Any]  # returns the annotation of a dotted key
 
 
@@ -23,6 +25,22 @@ def quote_text(overrides: Sequence[str], hint: Hint) -> list[str]:
     Overrides that Hydra cannot read are unchanged, and so is null, which leaves a key empty.
     """
     return [_quoted(override, hint) for override in overrides]
+
+
+def quote_patterns(overrides: Sequence[str]) -> list[str]:
+    """`overrides` with quotes around regular expressions that Hydra could not read, such as `w(\\d+)_`."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    found = list(overrides)
+    for i, override in enumerate(found):
+        key, equals, value = override.partition("=")
+        if equals and key in PATTERNS and "(" in value and not value.startswith(("'", '"')):
+            try:
+                OverridesParser.create().parse_override(override)
+            except HydraException:
+                found[i] = f"{key}={quoted(value)}"
+    return found
 
 
 def restore_text(

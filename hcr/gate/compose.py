@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hcr.config.errors import ConfigError
 from hcr.config.secrets import shown
 from hcr.config.settings import expected
-from hcr.gate.as_written import quote_text
+from hcr.gate.as_written import quote_patterns, quote_text
 from hcr.gate.explaining import explain, keys_behind
 from hcr.gate.hydra_node import check_engines, check_hydra_node
 from hcr.gate.loading import CONFIG_NAME, Loader, asks_for_multirun
@@ -78,6 +78,7 @@ class Composer:
         """
         from hydra.errors import HydraException
 
+        overrides = quote_patterns(overrides)
         whole = self.compose(overrides, multirun=multirun)
         if not (multirun or asks_for_multirun(whole)):
             return Checked([self._parse(whole)], multirun=False, overrides=_without_hydras(overrides))
@@ -96,6 +97,7 @@ class Composer:
         Raises:
             ConfigError: an override cannot be read or applied, a group or name is unknown, or the `hydra` node is bad.
         """
+        overrides = quote_patterns(overrides)
         check_engines(overrides)
         try:
             self.loader.check_search_path(overrides)
