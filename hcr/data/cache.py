@@ -126,7 +126,7 @@ def _open(folder: Path) -> Dataset | None:
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
     place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("a") as lock:
+    with (place / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
