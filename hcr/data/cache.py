@@ -135,7 +135,7 @@ def _locked(place: Path) -> Iterator[None]:
     if place.is_symlink() and not place.exists():  # what it named was removed
         place.unlink(missing_ok=True)
     place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("a") as lock:
+    with (place / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -12,6 +12,8 @@ from hcr.config.words import parts
 
 Tables = Mapping[str, tuple[str, Mapping[str, type]]]
 
+MOST_OWNERS = 4  # named in a message
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -96,7 +98,11 @@ class Keys:
         if self.choices_of is not None:
             choices = self.choices_of(group)
             texts = [f"{group}={choice}" for choice, kind in choices.items() if kind in owners] or texts
-        return f"{texts[0]} has it" if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]} have it"
+        if len(texts) == 1:
+            return f"{texts[0]} has it"
+        if len(texts) > MOST_OWNERS:
+            texts = [*texts[: MOST_OWNERS - 1], f"{len(texts) - MOST_OWNERS + 1} more"]
+        return f"{', '.join(texts[:-1])} and {texts[-1]} have it"
 
     def _label(self, group: str) -> str:
         if self.chosen is not None and self.chosen.get(group):

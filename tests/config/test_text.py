@@ -110,13 +110,17 @@ def _says_no_encoding(call: ast.Call) -> bool:
     """Whether a call opens a text file in whatever encoding the locale has."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     keywords = {keyword.arg for keyword in call.keywords}
-    if "encoding" in keywords:
+    if "encoding" in keywords or name == "replace":  # a dataclass with a `text` of its own
         return False
     if name in ("read_text", "write_text"):
         return True
     if name in ("open", "fdopen"):
         owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-        if isinstance(owner, ast.Name) and owner.id in ("os", "tarfile", "archive", "direct") and name == "open":
+        if (
+            isinstance(owner, ast.Name)
+            and owner.id in ("os", "tarfile", "archive", "direct", "Image")
+            and name == "open"
+        ):
             return False  # no file object, or no file
         modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         return not any("b" in mode for mode in modes if set(mode) <= set("rwxabt+"))

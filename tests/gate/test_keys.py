@@ -1,5 +1,7 @@
 """A key that nothing reads is answered with whose it is, with what was meant, or with where it is instead."""
 
+import re
+
 import pytest
 
 from hcr.config.words import unpacked
@@ -22,7 +24,10 @@ def resnet_on_mnist() -> Keys:
 @pytest.mark.parametrize(
     ("key", "says"),
     [
-        ("dataset.path", "unknown key of dataset=digits; dataset=letters and dataset=mnist have it"),
+        (
+            "dataset.path",
+            "unknown key of dataset=digits; dataset=csv, dataset=emnist_balanced, dataset=emnist_byclass and ",
+        ),
         ("optimizer.momentum", "unknown key of optimizer=adam; optimizer=muon, optimizer=rmsprop and optimizer=sgd"),
         ("augmentation.rotation_degrees", "unknown key of augmentation=none; augmentation=affine has it"),
         ("wd", "unknown key; optimizer=adamw and optimizer=lion have 'optimizer.weight_decay'"),
@@ -37,9 +42,13 @@ def test_an_unknown_key_is_told_what_helps(keys: Keys, key: str, says: str) -> N
     assert keys.unknown(key).startswith(f"{key}: {says}")
 
 
-@pytest.mark.parametrize("key", ["colour", "model.zzz", "hydra.zzz", "x.y.z"])
+@pytest.mark.parametrize("key", ["figure", "model.zzz", "hydra.zzz", "x.y.z"])
 def test_nothing_is_offered_where_nothing_is_near(keys: Keys, key: str) -> None:
     assert keys.unknown(key) == f"{key}: unknown key"
+
+
+def test_of_many_choices_that_have_a_key_some_are_named_and_the_others_counted(keys: Keys) -> None:
+    assert re.search(r"^dataset\.path: [^,]+(, [^,]+){2} and \d+ more have it$", keys.unknown("dataset.path"))
 
 
 def test_what_another_choice_has_is_told_from_what_this_one_has(resnet_on_mnist: Keys) -> None:

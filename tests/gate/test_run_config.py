@@ -152,7 +152,7 @@ def test_an_interpolation_is_resolved_before_it_is_checked(plain: dict[str, Any]
         ("dataset.image_shape", [8, 8], ["dataset.image_shape: expected [height, width, channels]"]),
         ("dataset.image_shape", [8, 0, 1], ["dataset.image_shape: ", "[8, 0, 1]"]),
         ("dataset.num_classes", 11, ["dataset.class_names: expected 11 names, one per class, got 10"]),
-        ("dataset.num_classes", 1, ["dataset.num_classes: expected an integer of 2 or more, got 1"]),
+        ("dataset.num_classes", 1, ["dataset.num_classes: expected an integer of 2 or more, or null, got 1"]),
         ("split.validation", 0.9, ["split.validation + split.test: expected less than 1, got 1.1"]),
         ("split.test", 1.0, ["split.test: expected a number in (0, 1), got 1.0"]),
         ("tracking.uri", "./mlruns", ["tracking.uri: ", "'./mlruns'"]),

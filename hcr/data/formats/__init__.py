@@ -50,7 +50,8 @@ class DataFormat(Settings):
         Field(description="height, width, channels of the images as they are; null: those of the data"),
     ] = None
     num_classes: Annotated[
-        int | None, Field(ge=2, description="labels are 0 to num_classes - 1; null: as many as the data has")
+        Annotated[int, Field(ge=2)] | None,
+        Field(description="labels are 0 to num_classes - 1; null: as many as the data has"),
     ] = None
     class_names: Annotated[
         Listing[str] | None, Field(description="one per class, in label order; null: the labels of the data, sorted")

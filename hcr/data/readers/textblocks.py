@@ -51,7 +51,7 @@ def read_blocks(path: Path, most: int) -> Iterator[Block]:
             start = file.read(START_BYTES)
             file.seek(0)
             if start.startswith(GZIP):
-                with gzip.open(file) as unpacked:
+                with gzip.open(file, "rb") as unpacked:
                     yield from _blocks(cast("IO[bytes]", unpacked), most, source)
             else:
                 yield from _blocks(file, most, source)
