@@ -1,7 +1,6 @@
 """A data set: checked, prepared, in canonical order, with its digests."""
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +91,6 @@ def assemble(raw: Raw, cfg: DataFormat, source: str, work: Path | None = None) -
     Raises:
         DataError: another shape, no image, pixels or labels that are none, fewer images than `cfg.limit`.
     """
-    if work is None:
-        with tempfile.TemporaryDirectory(prefix="hcr-data-") as folder:
-            found = assemble(raw, cfg, source, Path(folder))
-            return Dataset(**vars(found) | {"images": np.array(found.images)})
     sources = read_sources(raw, cfg, source, work)
     rows = sources.kept
     labels, names, label_notes = _labels(raw, rows, cfg, source)
@@ -108,7 +103,7 @@ def assemble(raw: Raw, cfg: DataFormat, source: str, work: Path | None = None) -
     ordered_test = None if is_test is None else is_test[order]
     ordered_val = None if is_val is None else is_val[order]
     ordered_groups = None if groups is None else groups[order]
-    images = _in_order(sources.prepared, order, work / "images.npy")
+    images = _in_order(sources.prepared, order, None if work is None else work / "images.npy")
     return Dataset(
         images=images,
         labels=labels[order],
@@ -211,7 +206,7 @@ def _limited(
     return np.flatnonzero(keep)
 
 
-def _in_order(images: Images, order: NDArray[np.intp], file: Path) -> Images:
+def _in_order(images: Images, order: NDArray[np.intp], file: Path | None) -> Images:
     """`images[order]` in a file, memory-mapped; a few are in memory at a time."""
     ordered = new_images(file, (len(order), *images.shape[1:]))
     for start in range(0, len(order), COPIED):

@@ -54,12 +54,12 @@ class Sources:
     notes: tuple[str, ...]
 
 
-def read_sources(raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
+def read_sources(raw: Raw, cfg: DataFormat, source: str, work: Path | None) -> Sources:
     """Decode, hash and prepare the images of `raw`.
 
     Args:
         source: the file, for messages.
-        work: a folder for large arrays.
+        work: a folder for large arrays; None: they are kept in memory.
 
     Raises:
         DataError: they are no images, or not those that `cfg` declares.
@@ -70,7 +70,7 @@ def read_sources(raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
     return _of_pictures(pictures, raw, cfg, source, work)
 
 
-def _of_arrays(raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
+def _of_arrays(raw: Raw, cfg: DataFormat, source: str, work: Path | None) -> Sources:
     arrays: dict[str, NDArray[np.generic]] = {}
     for part in raw.parts:
         name = part.names[0]
@@ -84,7 +84,7 @@ def _of_arrays(raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
     prepared = images
     if preparation.changes(channels, size):
         shape = (count, *(preparation.size or size), preparation.channels)
-        prepared = new_images(work / "prepared.npy", shape)
+        prepared = new_images(_within(work, "prepared.npy"), shape)
         with progress("preparing images", count) as advance:
             for start in range(0, count, PREPARED_AT_A_TIME):
                 end = min(start + PREPARED_AT_A_TIME, count)
@@ -104,7 +104,7 @@ def _of_arrays(raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
     )
 
 
-def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source: str, work: Path) -> Sources:
+def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source: str, work: Path | None) -> Sources:
     if cfg.pixels not in ("auto", "0..255"):
         raise DataError(f"dataset.pixels: expected auto or 0..255 for pictures, which have a scale, got {cfg.pixels}")
     if not pictures:
@@ -136,10 +136,10 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     if one_size is not None and len(good) * one_size[0] * one_size[1] * source_channels <= DIGESTED_BYTES:
         keeps = (*one_size, source_channels)
     shape = (len(good), *prepared_size, preparation.channels)
-    prepared = new_images(work / "prepared.npy", shape)
+    prepared = new_images(_within(work, "prepared.npy"), shape)
     images = None
     if keeps is not None:
-        images = new_images(work / "sources.npy", (len(good), *keeps))
+        images = new_images(_within(work, "sources.npy"), (len(good), *keeps))
     hashes, hashes_rgb, sizes_read, is_gray, kept = [], [], [], [], []
     done = 0
     for first, batch in decode_all([pictures[i] for i in good], preparation, prepared_size, keeps):
@@ -185,6 +185,10 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
         kept=np.array(kept, np.intp),
         notes=(*notes, *_note_on_broken(broken, pictures, source)),
     )
+
+
+def _within(work: Path | None, name: str) -> Path | None:
+    return None if work is None else work / name
 
 
 def _read_headers(pictures: Sequence[Picture], skips_broken: bool) -> tuple[list[Header | None], list[tuple[int, str]]]:
