@@ -92,6 +92,7 @@ KNOWS = {
     "rich": {
         "hcr.console",
         "hcr.training.progress",
+        "hcr.data.batches",
         "hcr.data.download",
         "hcr.commands",
         "hcr.sweep.screen",
