@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import os
 import re
 import warnings
@@ -323,6 +324,9 @@ def labels_of(draw: Callable[..., Any], count: int) -> np.ndarray:
     return forms[draw(st.sampled_from(["plain"] * 6 + list(forms)))]
 
 
+SCALES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1), "0..65535": (0, 65535)}
+
+
 def meant_pixels(arrays: list[np.ndarray], channels: int) -> list[list[tuple[int, ...]]] | None:
     """The pixels 0..255 of every image of each array; None where they have to be refused."""
     parts: list[list[list[Any]]] = []
@@ -335,86 +339,113 @@ def meant_pixels(arrays: list[np.ndarray], channels: int) -> list[list[tuple[int
         elif one != (2, 3, channels) and not (channels == 1 and one in ((2, 3), (6,))):
             return None
         parts.append([image.ravel().tolist() for image in array])
-    every = [value for part in parts for image in part for value in image]
-    if not every:
-        return None
-    found, whole = [], []
-    for array, part in zip(arrays, parts, strict=True):
-        flat = [value for image in part for value in image]
-        if any(isinstance(value, bool) for value in flat):
-            part = [[255 * value for value in image] for image in part]
-        elif all(0 <= value <= 1 for value in flat) and any(0 < value < 1 for value in flat):
-            away = 0.0624 if array.dtype.itemsize == 2 else 1e-3
-            if any(abs(float(value) * 255 - round(float(value) * 255)) > away for value in flat):
-                return None
-            part = [[round(float(value) * 255) for value in image] for image in part]
-        else:
-            if not all(value in range(256) for value in flat):
-                return None
-            part = [[int(value) for value in image] for image in part]
-            whole.append(max(flat, default=-1))
-        found.append(part)
-    # Whole numbers that end at 1 are ink, unless others in the file go further: then they are of two scales.
-    if max(whole, default=-1) == 1:
-        ink = [array.dtype.kind != "b" and flat_max(part) <= 1 for array, part in zip(arrays, parts, strict=True)]
-        unit = [any(0 < value < 1 for image in part for value in image) for part in parts]
-        found = [
-            [[255 * value for value in image] for image in part] if is_ink and not is_unit else part
-            for part, is_ink, is_unit in zip(found, ink, unit, strict=True)
-        ]
-    elif 1 in whole:
-        return None
-    if len({value for part in found for image in part for value in image}) == 1:
-        return None
-    return [[tuple(image) for image in part] for part in found]
-
-
-def flat_max(part: list[list[Any]]) -> Any:
-    return max((value for image in part for value in image), default=-1)
-
-
-def meant_labels(labels: np.ndarray, count: int) -> list[int] | None:
-    if labels.dtype.kind not in "uifbUS":
-        return None
-    if labels.shape in ((count, 1), (1, count)):
-        values = labels.ravel().tolist()
-    elif labels.shape == (count, 3) and labels.dtype.kind in "uifb":
-        rows = labels.tolist()
-        if not all(sorted(row) == [0, 0, 1] for row in rows):
+    kinds = [{"b": "bool", "f": "float"}.get(array.dtype.kind, "whole") for array in arrays]
+    rules = {"bool": "0..1"}
+    for kind in {kind for kind, part in zip(kinds, parts, strict=True) if part} - {"bool"}:
+        own = [(a, p) for a, p, k in zip(arrays, parts, kinds, strict=True) if p and k == kind]
+        rule = meant_scale(*own, is_float=kind == "float")
+        if rule is None:
             return None
-        return [row.index(1) for row in rows]
-    elif labels.shape == (count,):
-        values = labels.tolist()
-    else:
+        rules[kind] = rule
+    filled = [(kind, part) for kind, part in zip(kinds, parts, strict=True) if part]
+    if not filled:
         return None
-    if labels.dtype.kind in "US":
-        values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
-        return [NAMED.index(value) for value in values] if set(values) <= set(NAMED) else None
-    return [int(value) for value in values] if all(value in range(3) for value in values) else None
+    # Whole numbers that end at 1 are ink, unless others in the file go further: then they are of two scales.
+    as_they_are = [part for kind, part in filled if rules[kind] == "0..255"]
+    ends_at_1 = any(max(map(max, part)) == 1 for part in as_they_are)
+    is_ink = bool(as_they_are) and any(kind == "whole" and rules[kind] == "0..1" for kind, _ in filled)
+    if len(filled) > 1 and (ends_at_1 or is_ink):
+        return None
+    found = []
+    for kind, part in zip(kinds, parts, strict=True):
+        low, high = SCALES[rules.get(kind, "0..255")]
+        if any(not low - 1e-6 <= value <= high + 1e-6 for image in part for value in image):
+            return None
+        steps = [[(float(value) - low) * (255 / (high - low)) for value in image] for image in part]
+        found.append([tuple(min(255, max(0, round(step))) for step in image) for image in steps])
+    return None if len({value for part in found for image in part for value in image}) == 1 else found
+
+
+def meant_scale(*own: tuple[np.ndarray, list[list[Any]]], is_float: bool) -> str | None:
+    """The scale of arrays of whole numbers, or of floats; None if it is none, or may be one of several."""
+    values = [float(value) for _, part in own for image in part for value in image]
+    if not all(map(math.isfinite, values)):
+        return None
+    low, high = min(values), max(values)
+    if all(value.is_integer() for value in values):
+        if low >= 0 and high <= 255:
+            return "0..1" if high == 1 else "0..255"
+        if is_float:
+            return "-1..1" if (low, high) == (-1, 1) else None
+        return "0..65535" if low >= 0 and high >= 2**14 and any(array.dtype == np.uint16 for array, _ in own) else None
+    if low >= 0 and high <= 1:
+        is_255th = all(
+            abs(float(value) * 255 - round(float(value) * 255)) <= (0.0624 if array.dtype.itemsize == 2 else 1e-3)
+            for array, part in own
+            for image in part
+            for value in image
+        )
+        return "0..1" if high > 0.5 or is_255th else None
+    if low < 0:
+        return "-1..1" if -1 <= low <= -0.98 and 0.98 <= high <= 1 else None
+    return "0..255" if 128 <= high <= 255 else None
+
+
+def meant_labels(arrays: list[np.ndarray], counts: list[int]) -> list[list[int]] | None:
+    """The class of every image of each array; None where they have to be refused."""
+    parts: list[list[Any]] = []
+    for labels, count in zip(arrays, counts, strict=True):
+        if labels.dtype.kind not in "uifbUS":
+            return None
+        if labels.shape in ((count, 1), (1, count)):
+            parts.append(labels.ravel().tolist())
+        elif labels.shape == (count, 3) and labels.dtype.kind in "uifb":
+            rows = labels.tolist()
+            if not all(sorted(row) == [0, 0, 1] for row in rows):
+                return None
+            parts.append([row.index(1) for row in rows])
+        elif labels.shape == (count,):
+            parts.append(labels.tolist())
+        else:
+            return None
+    every = [value.decode("latin-1") if isinstance(value, bytes) else value for part in parts for value in part]
+    if any(isinstance(value, str) for value in every):
+        if not set(every) <= set(NAMED):
+            return None
+        names = [[value.decode() if isinstance(value, bytes) else value for value in part] for part in parts]
+        return [[NAMED.index(name) for name in part] for part in names]
+    from_1 = all(value in (1, 2, 3) for value in every) and 3 in every
+    if not from_1 and not all(value in range(3) for value in every):
+        return None
+    return [[int(value) - from_1 for value in part] for part in parts]
 
 
 def meant(arrays: dict[str, np.ndarray], channels: int) -> list[Card] | None:
     """What an archive of `arrays` holds; None where it has to be refused."""
-    readable = {"x", "y", "x_train", "y_train", "x_test", "y_test", "group"} & set(arrays)
-    if any(arrays[name].dtype.kind not in "uifbUS" for name in readable):
-        return None
-    pairs = [("x_train", "y_train"), ("x_test", "y_test")] if "x_test" in arrays else [("x", "y")]
-    if not {name for pair in pairs for name in pair} <= set(arrays):
+    names = [
+        *([("x_train", "y_train")] if "x_train" in arrays else []),
+        *([("x_test", "y_test")] if "x_test" in arrays else []),
+    ]
+    pairs = names or [("x", "y") if "x" in arrays else ("images", "labels")]
+    used = [*(name for pair in pairs for name in pair), *(["group"] if "group" in arrays else [])]
+    if any(arrays[name].dtype.kind not in "uifbUS" for name in used):
         return None
     parts = meant_pixels([arrays[x] for x, _ in pairs], channels)
     if parts is None:
         return None
+    labels = meant_labels([arrays[y] for _, y in pairs], [len(part) for part in parts])
+    if labels is None:
+        return None
     cards: list[Card] = []
-    for (_, y), part in zip(pairs, parts, strict=True):
-        labels = meant_labels(arrays[y], len(part))
+    for (_, y), part, classes in zip(pairs, parts, labels, strict=True):
         group = [0] * len(part)
         if "group" in arrays:
-            if arrays["group"].size != len(part) or arrays["group"].dtype.kind not in "uiUS":
+            groups = arrays["group"].tolist()
+            is_whole = arrays["group"].dtype.kind == "f" and all(value.is_integer() for value in groups)
+            if len(groups) != len(part) or not (is_whole or arrays["group"].dtype.kind in "uiUS"):
                 return None
-            group = [sorted(set(arrays["group"].tolist())).index(value) for value in arrays["group"].tolist()]
-        if labels is None:
-            return None
-        cards += zip(part, labels, [y == "y_test"] * len(part), group, strict=True)
+            group = [sorted(set(groups)).index(value) for value in groups]
+        cards += zip(part, classes, [y == "y_test"] * len(part), group, strict=True)
     return sorted(cards)
 
 
@@ -434,6 +465,7 @@ def check_against(expected: list[Card] | None, path: Path, channels: int, **decl
         image_shape=(2, 3, channels),
         num_classes=3,
         class_names=NAMED,
+        invert="false",
         **declared,
     )
     found = None

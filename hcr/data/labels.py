@@ -45,6 +45,8 @@ def to_labels(
     names = cfg.class_names or (None if class_names is None else tuple(class_names))
     if cfg.class_names is not None and class_names is not None:
         return _renumbered(flat, tuple(class_names), cfg, source)
+    if len({labels.dtype.kind for labels in flat.values()}) > 1:  # NumPy would take bytes to be ASCII
+        flat = {name: _decoded(labels) for name, labels in flat.items()}
     joined = np.concatenate([labels for labels in flat.values() if len(labels)] or [np.zeros(0, np.int64)])
     if not len(joined):
         raise DataError(f"{source}: expected labels, got none")
@@ -112,11 +114,14 @@ def _flat(labels: Array, num_images: int, cfg: DataFormat, source: str, name: st
         raise DataError(
             f"{source}: expected one label per image, got {len(labels)} labels (`{name}`) for {num_images} images"
         )
-    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+    if labels.dtype.kind in TEXT:
+        return labels
+    is_whole = labels.dtype.kind != "f" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
+    if not is_whole or (len(labels) and not -LARGEST <= labels.min() <= labels.max() <= LARGEST):
         num_classes = cfg.num_classes or len(cfg.class_names or ())
         low, high = (0, num_classes - 1) if num_classes else (-LARGEST, LARGEST)
         check_whole(labels, source, "labels", low=low, high=high)
-    return labels.astype(np.int64) if labels.dtype.kind in "bf" else labels
+    return labels.astype(np.int64)
 
 
 def _is_one_hot(labels: Array, num_images: int, num_classes: int | None) -> bool:
@@ -125,6 +130,11 @@ def _is_one_hot(labels: Array, num_images: int, num_classes: int | None) -> bool
     if num_classes is not None and labels.shape[1] != num_classes:
         return False
     return bool(((labels == 0) | (labels == 1)).all() and ((labels == 1).sum(axis=1) == 1).all())
+
+
+def _decoded(labels: Array) -> Array:
+    """`labels`, with text for bytes."""
+    return np.char.decode(labels, "utf-8", "backslashreplace") if labels.dtype.kind == "S" else labels
 
 
 def _as_texts(stored: Array, source: str) -> list[str]:

@@ -135,3 +135,19 @@ def test_groups_may_stand_in_a_column() -> None:
         == to_groups(checked_groups(groups[:, np.newaxis], 4, "a file")).tolist()
         == [1, 1, 0, 2]
     )
+
+
+def test_arrays_of_several_types_share_their_classes() -> None:
+    free = CFG.replace(class_names=None, num_classes=None)
+    both = {"y_train": (np.array([1, 5], "u8"), 2), "y_test": (np.array([-2, 5]), 2)}
+    found, names, _ = to_labels(both, free, "a file")
+    assert ([part.tolist() for part in found], names) == ([[1, 2], [0, 2]], ("-2", "1", "5"))
+    texts = {"y_train": (np.array(["ü".encode(), b"a"]), 2), "y_test": (np.array(["b", "ü"]), 2)}
+    assert [part.tolist() for part in to_labels(texts, CFG, "a file")[0]] == [[2, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("largest", [1e300, np.uint64(2**64 - 1)])
+def test_numbers_that_no_integer_holds_are_no_labels(largest: Any) -> None:
+    labels = np.array([1, largest], np.asarray(largest).dtype)
+    with pytest.raises(DataError, match=r"expected labels from -\d+ to \d+, got 1 to 1"):
+        to_labels({"y": (labels, 2)}, CFG.replace(class_names=None, num_classes=None), "a file")
