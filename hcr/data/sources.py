@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcr.config.errors import DataError
 from hcr.config.text import printable
 from hcr.data.batches import decode_all, progress
-from hcr.data.formats import DataFormat
+from hcr.data.formats import LARGEST, DataFormat
 from hcr.data.mapped import new_images
 from hcr.data.pictures import Header, decode, read_header
 from hcr.data.pixels import Images, to_pixels
@@ -122,10 +122,12 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     # EXIF rotation may turn some pictures of one declared size.
     one_size = sizes.copy().pop() if len(sizes | {image.shape[:2] for image in sample}) == 1 else None
     size = cfg.image_size
-    if one_size is None and size is None:
+    is_large = one_size is not None and max(one_size) > LARGEST and cfg.image_shape is None
+    if size is None and (one_size is None or is_large):
         size = median_size(np.array([headers[i].size for i in good]))  # type: ignore[union-attr]
+        what = f"larger than {LARGEST} pixels" if is_large else "of several sizes"
         notes.append(
-            f"{source}: its images are of several sizes and are prepared to {size[0]}x{size[1]};"
+            f"{source}: its images are {what} and are prepared to {size[0]}x{size[1]};"
             " dataset.image_size=[height,width] sets another"
         )
     preparation = _preparation(cfg, 3 if may_have_colour else 1, invert=invert, size=size)

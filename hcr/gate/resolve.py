@@ -62,8 +62,10 @@ def _filled(cfg: RunConfig) -> Any:
         "has_groups": data.groups is not None,
     }
     changes = {name: value for name, value in found.items() if getattr(dataset, name) is None and value is not None}
-    if data.source_shape is None:  # images of several sizes
-        changes |= {"image_size": data.images.shape[1:3], "color": "gray" if data.images.shape[3] == 1 else "rgb"}
+    if dataset.image_size is None and (data.source_shape is None or data.source_shape[:2] != data.images.shape[1:3]):
+        changes["image_size"] = data.images.shape[1:3]  # images of several sizes, or large ones
+    if data.source_shape is None:
+        changes["color"] = "gray" if data.images.shape[3] == 1 else "rgb"
     if dataset.min_per_class > 1 and dataset.classes is None:
         changes["classes"] = classes_kept(data, dataset)
     filled = dataset.replace(**changes)

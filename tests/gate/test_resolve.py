@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hcr.config.errors import ConfigError, DataError
+from hcr.data.formats.folder import Folder
 from hcr.data.loading import load_dataset
 from hcr.data.splitting import load_splits
 from hcr.gate.compose import compose
@@ -166,6 +167,20 @@ def test_images_of_several_sizes_record_what_they_are_prepared_to(tmp_path: Path
     assert load_dataset(filled.dataset).digest == load_dataset(cfg.dataset).digest
     Image.new("L", (90, 90), 77).save(tmp_path / "scans" / "a" / "large.png")  # the size is fixed now
     assert load_dataset(filled.dataset).images.shape == (5, 20, 16, 1)
+
+
+def test_large_images_are_prepared_to_a_size_that_a_model_can_take(tmp_path: Path, plain: RunConfig) -> None:
+    for number in range(4):
+        file = tmp_path / "scans" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1000, 2000), number * 9).save(file)
+    cfg = plain.replace(dataset=Folder(name="scans", format="folder", path=str(tmp_path / "scans")))
+    filled = fill_from_data(cfg).dataset
+    assert (filled.image_shape, filled.image_size, filled.input_shape) == ((2000, 1000, 1), (64, 32), (64, 32, 1))
+    data = load_dataset(filled)
+    assert data.images.shape == (4, 64, 32, 1)
+    assert data.digest == load_dataset(cfg.dataset).digest
+    assert "its images are larger than 1024 pixels and are prepared to 64x32; dataset.image_size=" in data.notes[0]
 
 
 def test_a_complete_config_is_not_read_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
