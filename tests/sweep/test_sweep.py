@@ -497,7 +497,7 @@ def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: H
 
     again = hcr(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2", code=UNDRAWN)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("6 reused, 0 resumed, 0 to run\n")
+    assert again.stdout.startswith("6 reused, 0 resumed, 6 to run\n")  # those on fresh seeds
     assert "On 3 folds × 2 fresh seeds alone, val/loss:" in again.stdout
     assert "(mean over 3 folds × 2 fresh seeds, scored once each)" in again.stdout
 
