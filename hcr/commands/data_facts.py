@@ -20,7 +20,7 @@ def facts_of(cfg: RunConfig, splits: Splits, found: Inspection, failed: list[str
     return {
         "name": cfg.dataset.name,
         "source": splits.source,
-        "split": {"name": cfg.split.name, "seed": cfg.seed},
+        "split": {"name": cfg.split.name, "seed": cfg.split.seed_for(cfg.seed)},
         "digests": {
             "dataset": splits.dataset_digest,
             "split": splits.split_digest,

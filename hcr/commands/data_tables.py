@@ -31,7 +31,7 @@ def print_inspection(
     height, width, channels = found.prepared
     title = (
         f"{cfg.dataset.name}: {counts.num_images:,} images of {height}x{width}x{channels}, {len(counts.class_names)}"
-        f" classes; split {cfg.split.name}, seed {cfg.seed}"
+        f" classes; split {cfg.split.name}, seed {cfg.split.seed_for(cfg.seed)}"
     )
     console.print(printable(title), style="bold")
     console.print_table(_counts_table(found))
