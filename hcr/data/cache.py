@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,14 +90,7 @@ def _load(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
             " XDG_CACHE_HOME names another folder",
             file=sys.stderr,
         )
-    try:
-        return assemble(cfg.read(path), cfg, str(path))
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        temporary = tempfile.gettempdir()
-        raise DataError(
-            f"{printable(str(path))}: cannot be prepared in {temporary} either ({why}); TMPDIR names another folder"
-        ) from error
+    return assemble(cfg.read(path), cfg, str(path))
 
 
 def _prepare(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
