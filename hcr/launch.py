@@ -121,7 +121,14 @@ def _show(argv: Sequence[str]) -> int:
 
 
 def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
-    cfg = fill_from_data(cfg)  # before TensorFlow is imported: a model that does not fit the data is refused at once
+    asked, cfg = (
+        cfg,
+        fill_from_data(cfg),
+    )  # before TensorFlow is imported: what does not fit the data is refused at once
+    if cfg != asked:
+        from hcr.data.splitting import data_digests
+
+        data_digests(cfg.dataset, cfg.split, cfg.seed)
     with _reading_ahead(cfg), without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)

@@ -42,9 +42,11 @@ def draw_data(cfg: RunConfig, splits: Splits, found: Inspection) -> dict[str, Pa
             figures = {
                 "samples": draw_samples(samples_info(splits.train.images, splits.train.labels, names)),
                 "balance": draw_class_balance(class_balance_info(labels, names)),
-                "suspicious": draw_doubted(_doubted(subsets, found)),
-                "near copies": draw_pairs(_pairs(subsets, found)),
             }
+            if found.suspicions.found:
+                figures["suspicious"] = draw_doubted(_doubted(subsets, found))
+            if any(copies.pairs for copies in found.copies):
+                figures["near copies"] = draw_pairs(_pairs(subsets, found))
             files = {
                 what: folder / f"{safe_file_name(cfg.dataset.name)}-{what.replace(' ', '-')}.png" for what in figures
             }

@@ -43,11 +43,13 @@ def print_inspection(
     facts = {
         "sizes": _sizes(found.source_sizes, found.prepared),
         "imbalance": _imbalance(found),
+        "groups": _groups(splits),
         "ink": _ink(found),
         "duplicates": _duplicates(splits, found),
     }
     for name, text in facts.items():
-        _print_fact(console, name, text)
+        if text:
+            _print_fact(console, name, text)
     console.print_table(_copies_table(found))
     _print_fact(console, "labels", _labels(found))
     if found.suspicions.found:
@@ -106,7 +108,21 @@ def _imbalance(found: Inspection) -> str:
     times = f"{found.counts.imbalance:.1f} times" if of_class[least] else "has any; there is none of"
     if not of_class[least]:
         return f"there is no image of {names[least]}"
+    if of_class[most] == of_class[least]:
+        return f"none: {of_class[most]:,} images of each class"
     return f"{names[most]} has {of_class[most]:,} images, {times} the {of_class[least]:,} of {names[least]}"
+
+
+def _groups(splits: Splits) -> str:
+    """How many groups there are, and how many of validation and test are also in training; empty without groups."""
+    sides = [subset.groups for subset in (splits.train, splits.val, splits.test)]
+    if any(groups is None for groups in sides):
+        return ""
+    sizes = np.unique(np.concatenate([groups for groups in sides if groups is not None]), return_counts=True)[1]
+    return (
+        f"{len(sizes):,} groups of {sizes.min():,} to {sizes.max():,} images; {splits.groups_val:,} of validation and"
+        f" {splits.groups_test:,} of test are also in training"
+    )
 
 
 def _ink(found: Inspection) -> str:

@@ -44,7 +44,7 @@ def print_yaml(composer: Composer, path: Path, overrides: Sequence[str] = ()) ->
     if checked.multirun:
         raise ConfigError("hcr data: expected the overrides of one run, got those of a sweep")
     (cfg,) = checked.configs
-    cfg = cfg.replace(dataset=cfg.dataset.replace(path=str(path.absolute())))
+    cfg = cfg.replace(dataset=cfg.dataset.replace(path=str(path.resolve())))
     cfg = fill_from_data(cfg)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     for line in _seen(path, cfg, splits):

@@ -47,7 +47,8 @@ def _check_declared(cfg: DataFormat, dataset: Dataset) -> None:
         declared = getattr(cfg, key)
         if declared not in (None, has):
             hint = ", or in a MATLAB file dataset.train_images" if key == "has_official_test" else ""
-            use = " (and split=official uses them)" if has and key == "has_official_test" else ""
+            split = "official uses them" if key == "has_official_test" else "grouped keeps each in one part"
+            use = f" (and split={split})" if has else ""
             raise DataError(
                 f"{dataset.source}: expected {what if declared else 'no ' + what} (dataset.{key}:"
                 f" {str(declared).lower()}{hint}), but the data has {what if has else 'none'}; set"

@@ -264,7 +264,10 @@ def _check_shape(
     if len(others):
         got = "x".join(map(str, sizes[others[0]]))
         name = printable(pictures[kept[others[0]]].name)
-        raise DataError(f"{name}: expected an image of {height}x{width} (dataset.image_shape), got {got}")
+        raise DataError(
+            f"{name}: expected an image of {height}x{width} (dataset.image_shape), got {got};"
+            f" dataset.image_shape=null dataset.image_size=[{height},{width}] resizes"
+        )
     if channels > declared:
         raise DataError(f"dataset.image_shape: expected 3 channels, as images have colour, got {declared}")
 

@@ -48,6 +48,7 @@ class Splits:
     Attributes:
         source: the file of the images, or another origin.
         duplicates_val, duplicates_test: numbers of validation and test images with an identical copy in training.
+        groups_val, groups_test: numbers of groups of validation and test with images in training.
         data_notes: how pixels and labels were read, if that is unusual.
         preparation_digest: of what the preparation made; None: the images are as they were read.
     """
@@ -61,6 +62,8 @@ class Splits:
     source: str
     duplicates_val: int
     duplicates_test: int
+    groups_val: int = 0
+    groups_test: int = 0
     data_notes: tuple[str, ...] = ()
     preparation_digest: str | None = None
 
@@ -74,7 +77,18 @@ class Splits:
     @property
     def notes(self) -> tuple[str, ...]:
         """Caveats for scores on these images: how pixels were read, and the duplicates."""
-        return (*self.data_notes, *([] if self.warning is None else [self.warning]))
+        return tuple(note for note in (*self.data_notes, self.warning, self._mixed_groups) if note is not None)
+
+    @property
+    def _mixed_groups(self) -> str | None:
+        """A line about groups that are on both sides, which make scores better than on unseen writers."""
+        counts = {"validation": (self.groups_val, self.val), "test": (self.groups_test, self.test)}
+        found = [
+            f"{n:,} of {len(np.unique(part.groups)):,} groups of {name}"
+            for name, (n, part) in counts.items()
+            if n and part.groups is not None
+        ]
+        return f"{' and '.join(found)} are also in training; split=grouped keeps each in one part" if found else None
 
 
 def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
@@ -96,6 +110,8 @@ def load_splits(dataset: DataFormat, split: Split, seed: int) -> Splits:
         source=data.source,
         duplicates_val=_count_duplicates(data, val, train),
         duplicates_test=_count_duplicates(data, test, train),
+        groups_val=_count_groups(data, val, train),
+        groups_test=_count_groups(data, test, train),
         data_notes=data.notes,
         preparation_digest=data.preparation,
     )
@@ -193,6 +209,11 @@ def _count_duplicates(data: Dataset, part: Indices, train: Indices) -> int:
         found += int(same.sum())
         part, place, end = part[~same], place[~same] + 1, end[~same]
     return found
+
+
+def _count_groups(data: Dataset, part: Indices, train: Indices) -> int:
+    """The number of groups with images in both parts."""
+    return 0 if data.groups is None else len(np.intersect1d(data.groups[part], data.groups[train]))
 
 
 def _check_labels(data: Dataset, dataset: DataFormat, kept: Indices) -> None:

@@ -76,8 +76,8 @@ def _compared(board: Leaderboard) -> list[str]:
     elif board.folds:
         lines += _tied_lines(compared, f"{board.monitor}, {over}, corrected resampled t tests")
         lines.append(
-            "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of the mean,"
-            f" over {1 / (board.folds[0] - 1):.2g} of the variance of a run with any number of seeds."
+            "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean. More"
+            f" seeds never bring it below {1 / (board.folds[0] - 1):.2g} of the variance of a single run."
         )
     elif best.is_tied is None:
         lines.append("One seed each: the seed noise is unknown, so no point can be called better than another.")

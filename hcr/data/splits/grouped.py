@@ -21,7 +21,7 @@ class Grouped(Stratified):
         if dataset.has_groups is False:
             raise ConfigError(
                 "split.name: expected a data set whose images are in groups (dataset.has_groups);"
-                f" {dataset.name!r} has none; use split=stratified"
+                f" {dataset.name!r} has none; name them (dataset.group), or use split=stratified"
             )
 
     def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
