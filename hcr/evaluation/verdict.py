@@ -76,8 +76,8 @@ def _compared(board: Leaderboard) -> list[str]:
     elif board.folds:
         lines += _tied_lines(compared, f"{board.monitor}, {over}, corrected resampled t tests")
         lines.append(
-            "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean. More"
-            f" seeds never bring it below {1 / (board.folds[0] - 1):.2g} of the variance of a single run."
+            "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean."
+            f" More seeds never bring it below {1 / (board.folds[0] - 1):.2g} of the variance of a single run."
         )
     elif best.is_tied is None:
         lines.append("One seed each: the seed noise is unknown, so no point can be called better than another.")
@@ -116,9 +116,8 @@ def _tied_lines(compared: Sequence[LeaderboardRow], tests: str) -> list[str]:
     best, tied = compared[0], [row for row in compared if row.is_tied]
     how = f"{tests} against the best, Holm-adjusted, alpha {ALPHA:g}"
     if len(tied) == 1:
-        return [
-            f"{best.label} differs significantly from all of the {counted(len(compared) - 1, 'other point')} ({how})."
-        ]
+        others = "the other point" if len(compared) == 2 else f"all of the {len(compared) - 1} other points"
+        return [f"{best.label} differs significantly from {others} ({how})."]
     lines = [
         f"{len(tied)} of {len(compared)} points are not significantly different from the best ({how}): "
         f"{_name([f'{best.label}, the best', *(row.label for row in tied[1:])])}."

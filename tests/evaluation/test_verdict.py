@@ -140,12 +140,12 @@ def test_a_cross_validation_is_never_called_a_number_of_seeds():
     board = board_of(*CROSSED)
     lines = verdict(board)
     assert lines[0] == (
-        "a differs significantly from all of the 1 other point (val/accuracy, 5 folds × 2 seeds each, corrected"
+        "a differs significantly from the other point (val/accuracy, 5 folds × 2 seeds each, corrected"
         " resampled t tests against the best, Holm-adjusted, alpha 0.05)."
     )
     assert lines[1] == (
-        "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of the mean,"
-        " over 0.25 of the variance of a run with any number of seeds."
+        "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean."
+        " More seeds never bring it below 0.25 of the variance of a single run."
     )
     assert "among 2 equal points with 5 folds × 2 seeds each" in lines[2]
     # 10 runs of 5 folds are worth 1 / (1 / 10 + 1 / 4) independent ones.

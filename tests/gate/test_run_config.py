@@ -190,7 +190,8 @@ def test_the_split_of_the_data_set_needs_a_data_set_that_has_one(plain: dict[str
 
 def test_the_split_of_whole_groups_needs_a_data_set_that_has_groups(plain: dict[str, Any]) -> None:
     message = refusal({**plain, "split": {"name": "grouped", "validation": 0.1, "test": 0.2, "test_seed": 0}})
-    assert re.match(r"split\.name: .*\(dataset\.has_groups\); 'digits' has none; use split=stratified$", message)
+    told = r"split\.name: .*\(dataset\.has_groups\); 'digits' has none; name them \(dataset\.group\), or use split="
+    assert re.match(f"{told}stratified$", message)
     assert compose(["dataset=letters"]).split.name == "grouped"
 
 

@@ -95,10 +95,8 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
     used = {file.name for file in (*pictures, *tables)}
     others = [file.name for file in files if file.name not in used]
     if others:
-        files_are = (
-            "1 file that is no picture is" if len(others) == 1 else f"{len(others)} files that are no pictures are"
-        )
-        notes.append(f"{where}: {files_are} left out, such as {printable(others[0])}")
+        is_no_picture = "1 file is no picture" if len(others) == 1 else f"{len(others)} files are no pictures"
+        notes.append(f"{where}: {is_no_picture}, such as {printable(others[0])}")
     return Raw(parts=tuple(parts), class_names=tuple(names), notes=tuple(notes), skips_broken=cfg.skip_broken)
 
 

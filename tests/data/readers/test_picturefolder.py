@@ -155,7 +155,7 @@ def test_files_that_are_no_pictures_are_left_out_and_counted(tmp_path: Path) -> 
     drawn(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a" / "notes.txt").write_text("x")
     (tmp_path / "README").write_text("x")
-    assert read(tmp_path).notes == (f"{tmp_path}: 2 files that are no pictures are left out",)
+    assert read(tmp_path).notes == (f"{tmp_path}: 2 files are no pictures, such as README",)
 
 
 def test_a_class_folder_without_pictures_is_told(tmp_path: Path) -> None:
