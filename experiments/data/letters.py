@@ -42,16 +42,16 @@ def accuracies(root, split, options):
     ]
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-m", "hcr", "train", "-m", *words, "score_test=true"]
+    command = [sys.executable, "-m", "hcr", "train", "-m", *words]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     found = []
     for journal in root.glob("runs/*/journal.jsonl"):
         events = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
         values = {name: value for event in events for name, value in event.get("values", {}).items()}
         if "test/accuracy" in values:
-            found.append((values["test/accuracy"], values["best/val_accuracy"]))
-    assert len(found) == options.seeds
-    return [test for test, _ in found], [val for _, val in found]
+            found.append((int(values["seed"]), values["test/accuracy"], values["best/val_accuracy"]))
+    assert sorted(seed for seed, *_ in found) == list(range(options.seeds))
+    return [test for _, test, _ in sorted(found)], [val for *_, val in sorted(found)]
 
 
 def shown(values):

@@ -4,6 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hcr.commands.arguments import OneLineParser
 from hcr.commands.data_facts import facts_of
@@ -13,6 +17,8 @@ from hcr.commands.data_yaml import print_yaml
 from hcr.config.errors import ConfigError
 from hcr.config.text import printable
 from hcr.console import PlainConsole, wrap
+from hcr.data.dataset import Dataset
+from hcr.data.files import is_file, is_folder
 from hcr.data.inspection.checks import DESCRIPTIONS, failed_checks
 from hcr.data.inspection.inspect import inspect_splits
 from hcr.data.loading import load_dataset
@@ -58,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     cfg = _single(composer, overrides)
     data = load_dataset(cfg.dataset)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
-    found = inspect_splits(splits, data.sizes)
+    found = inspect_splits(splits, _source_sizes(data))
     failed = failed_checks(found)
     if arguments.json:
         pictures = draw_data(cfg, splits, found)
@@ -87,6 +93,14 @@ def _description() -> str:
     return "\n\n".join([*paragraphs, f"The exit code is 1 if a check fails:\n{checks}"])
 
 
+def _source_sizes(data: Dataset) -> NDArray[np.integer[Any]] | None:
+    """Height and width of the stored images, (N, 2) or (1, 2) if all are alike; None if they are as prepared."""
+    if data.sizes is not None or data.source_shape is None:
+        return data.sizes
+    stored, prepared = data.source_shape[:2], data.images.shape[1:3]
+    return None if stored == prepared else np.array([stored])
+
+
 def _path_and_overrides(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The file or folder among the words, if there is one, and the overrides.
 
@@ -96,7 +110,7 @@ def _path_and_overrides(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     plain = [word for word in words if "=" not in word and not word.startswith("~")]
     if len(plain) > 1:
         raise ConfigError(f"hcr data: expected one file or folder, got {plain[0]!r} and {plain[1]!r}")
-    if plain and not Path(plain[0]).exists():
+    if plain and not (is_file(Path(plain[0])) or is_folder(Path(plain[0]))):
         raise ConfigError(
             f"{plain[0]}: expected a file or folder, and found none there; or overrides such as dataset=mnist"
         )

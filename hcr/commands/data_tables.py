@@ -105,11 +105,11 @@ def _sizes(source: Sizes | None, prepared: tuple[int, int, int]) -> str:
 def _imbalance(found: Inspection) -> str:
     of_class, names = found.counts.of_class, found.counts.class_names
     most, least = int(of_class.argmax()), int(of_class.argmin())
-    times = f"{found.counts.imbalance:.1f} times" if of_class[least] else "has any; there is none of"
     if not of_class[least]:
         return f"there is no image of {names[least]}"
     if of_class[most] == of_class[least]:
         return f"none: {of_class[most]:,} images of each class"
+    times = f"{found.counts.imbalance:.1f} times"
     return f"{names[most]} has {of_class[most]:,} images, {times} the {of_class[least]:,} of {names[least]}"
 
 

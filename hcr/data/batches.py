@@ -1,5 +1,6 @@
 """Works through many images, on all cores where it pays, with a progress bar for what takes long."""
 
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -17,7 +18,8 @@ from hcr.data.pictures import Decoded, decode_batch
 from hcr.data.preparation import Preparation
 from hcr.data.raw import Picture
 
-BATCH = 256  # pictures that a process decodes at a time
+BATCH = 256  # pictures that a process decodes at a time, if they are small
+BATCH_BYTES = 2**24  # of prepared and source images in a batch
 FEW = 4_000  # pictures that one process decodes before others would have started
 LONG_S = 1.0  # from here on there is a progress bar
 
@@ -36,26 +38,31 @@ def decode_all(
         DataError: a process died, such as for want of memory.
     """
     rest = (preparation, prepared_size, keeps_sources)
-    starts = range(0, len(pictures), BATCH)
+    size_bytes = prepared_size[0] * prepared_size[1] * preparation.channels + math.prod(keeps_sources or (0,))
+    at_a_time = max(1, min(BATCH, BATCH_BYTES // size_bytes))
+    starts = range(0, len(pictures), at_a_time)
     processes = len(os.sched_getaffinity(0))
     with progress("reading pictures", len(pictures)) as advance:
         if len(pictures) <= FEW or processes == 1:
             for start in starts:
-                yield start, decode_batch(pictures[start : start + BATCH], *rest)
-                advance(min(start + BATCH, len(pictures)))
+                yield start, decode_batch(pictures[start : start + at_a_time], *rest)
+                advance(min(start + at_a_time, len(pictures)))
             return
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
         with ProcessPoolExecutor(processes, context, _end_with_parent) as pool:
             waiting = []
             try:
                 for start in starts:
-                    waiting.append((start, pool.submit(decode_batch, pictures[start : start + BATCH], *rest)))
+                    waiting.append((start, pool.submit(decode_batch, pictures[start : start + at_a_time], *rest)))
                     while len(waiting) >= 4 * processes or (start == starts[-1] and waiting):
                         first, job = waiting.pop(0)
                         yield first, job.result()
-                        advance(min(first + BATCH, len(pictures)))
+                        advance(min(first + at_a_time, len(pictures)))
             except BrokenProcessPool as error:
-                raise DataError("a process that decodes pictures was killed, perhaps for want of memory") from error
+                raise DataError(
+                    "a process that decodes pictures ended, for want of memory, or because it was started by a script"
+                    " without `if __name__ == '__main__':`"
+                ) from error
             finally:
                 for _, job in waiting:
                     job.cancel()

@@ -1,8 +1,9 @@
 """The cache of prepared data sets, memory-mapped and shared by all processes of a machine.
 
-    <user's cache>/hcr/prepared/<place>/    place: digest of path and settings; a link if their nulls were filled
+    <user's cache>/hcr/prepared/<place>/    place: digest of path and settings
         lock                                held (flock) while a process prepares
-        <stamp>/                            stamp: digest of the sources' names, sizes and times, and of the code
+        <stamp>/                            stamp: digest of the sources' names, sizes and times, and of the code; a
+                                            link to that of another place if the settings are those with nulls filled
             images.npy labels.npy ... dataset.json
 
 A data set whose sources changed gets a new stamp, and the old one is removed; processes that have it mapped keep it.
@@ -33,8 +34,8 @@ from hcr.data.formats import FileFormat
 from hcr.data.stored import read_dataset, write_arrays
 from hcr.data.tree import list_files
 
-LIBRARIES = ("numpy", "pillow", "pandas", "pyarrow", "scipy")  # their versions may change what is read
-NOT_OF_THE_IMAGES = ("name", "classes", "min_per_class", "has_official_test", "has_groups")  # settings applied later
+LIBRARIES = ("numpy", "pillow", "pyarrow")  # their versions may change what is read
+NOT_OF_THE_IMAGES = ("name", "classes", "min_per_class", "has_groups")  # settings applied later
 UNUSED_S = 30 * 24 * 3600  # a data set that was not opened for so long is removed
 PARTIAL = ".partial"
 
@@ -61,13 +62,15 @@ def remember_filled(cfg: FileFormat, filled: FileFormat) -> None:
     """Make `filled`, which is `cfg` with its nulls filled from the data, find what was prepared for `cfg`."""
     path = find_file(cfg)
     place, other = _place_of(cfg, path), _place_of(filled, path)
-    link, partial = cache_folder() / other, cache_folder() / f"{other}.{os.getpid()}{PARTIAL}"
-    if place == other or link.exists():
+    stamp, other_stamp = _stamp_of(cfg, path), _stamp_of(filled, path)
+    if place == other:
         return
+    # Only what was prepared of these sources: of changed ones, the filled config may refuse what the open one takes.
+    link = cache_folder() / other / other_stamp
     with contextlib.suppress(OSError):  # without a cache, or another process was faster: it is prepared again
-        partial.symlink_to(place)
-        partial.replace(link)
-    _opened.extend((other, stamp, dataset) for at, stamp, dataset in list(_opened) if at == place)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path("..") / place / stamp)
+    _opened.extend((other, other_stamp, dataset) for *at, dataset in list(_opened) if at == [place, stamp])
 
 
 def cache_folder() -> Path:
@@ -95,7 +98,9 @@ def _load(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
 
 def _prepare(cfg: FileFormat, path: Path, place: Path, stamp: str) -> Dataset:
     for old in place.iterdir():  # left by a kill, or of sources that changed
-        if old.is_dir():
+        if old.is_symlink():
+            old.unlink()
+        elif old.is_dir():
             shutil.rmtree(old)
     work = place / f"{stamp}{PARTIAL}"
     work.mkdir()
@@ -119,13 +124,12 @@ def _open(folder: Path) -> Dataset | None:
         return None
     with contextlib.suppress(OSError):  # a cache that another user filled
         os.utime(folder.parent)  # it is in use
+        os.utime(folder.resolve().parent)  # if it is a link
     return dataset
 
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    if place.is_symlink() and not place.exists():  # what it named was removed
-        place.unlink(missing_ok=True)
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -133,14 +137,11 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def _remove_unused(root: Path) -> None:
-    """Remove data sets that were not opened for UNUSED_S, and links to data sets that are gone."""
+    """Remove data sets that were not opened for UNUSED_S."""
     before = time.time() - UNUSED_S
     for place in root.iterdir():
         with contextlib.suppress(OSError):
-            if place.is_symlink():
-                if not place.exists():
-                    place.unlink()
-            elif place.stat().st_mtime < before:
+            if place.stat().st_mtime < before:
                 shutil.rmtree(place)
 
 
@@ -150,14 +151,15 @@ def _place_of(cfg: FileFormat, path: Path) -> str:
 
 
 def _stamp_of(cfg: FileFormat, path: Path) -> str:
-    stamps: list[tuple[str, int, int]] = []
+    # The time of a file's last change cannot be set by a copy that keeps its other times.
+    stamps: list[tuple[str, int, int, int]] = []
     for source in cfg.sources(path):
         try:
             if source.is_dir():
                 stamps += list_files(source)
             else:
                 info = source.stat()
-                stamps.append((str(source), info.st_size, info.st_mtime_ns))
+                stamps.append((str(source), info.st_size, info.st_mtime_ns, info.st_ctime_ns))
         except OSError as error:
             raise DataError(f"{printable(str(source))}: cannot be read ({error.strerror})") from error
     theirs = [file.stat() for files in sources_of([type(cfg)]).values() for file in files]

@@ -227,7 +227,10 @@ def _digest(sources: Sources, order: NDArray[np.intp], beside: Sequence[NDArray[
             sha.update(sources.sizes[order].astype("<i8").tobytes())
         else:
             sha.update(repr(sources.shape).encode())
-    for array in beside:
+    *known, is_val = beside
+    for array in known:
         if array is not None:
             sha.update(np.ascontiguousarray(array).tobytes())
+    if is_val is not None:
+        sha.update(b"validation" + np.ascontiguousarray(is_val).tobytes())
     return sha.hexdigest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 FOLDER = "computed"
+UNUSED_S = 30 * 24 * 3600  # a file that was not read for so long is removed
 
 _kept: dict[str, NDArray[np.intp]] = {}
 
@@ -37,4 +39,7 @@ def _from_disk(key: str, compute: Callable[[], NDArray[np.intp]]) -> NDArray[np.
         partial = file.with_suffix(f".{os.getpid()}.npy")
         np.save(partial, found.astype(np.int32), allow_pickle=False)
         partial.replace(file)
+        for old in file.parent.iterdir():
+            if old.stat().st_atime < time.time() - UNUSED_S and old.stat().st_mtime < time.time() - UNUSED_S:
+                old.unlink()
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ STARTS = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"GIF8", 
 GRAY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # Pillow's modes without colour
 ROTATED = ("JPEG", "MPO", "WEBP")  # formats whose rotation is read without the pixels; of a TIFF, Pillow applies it
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap height and width
+ROWS = 64  # of an image at a time
 MOST_PIXELS = 2**26  # of one picture: 67 million, so 200 MB of RGB
 
 
@@ -51,7 +52,7 @@ class Header:
     """What a picture's header declares.
 
     Attributes:
-        size: height, width, upright (but for a PNG, whose rotation is known only when it is decoded).
+        size: height, width, upright (but for a PNG whose EXIF data comes behind its pixels).
         is_gray: True if its mode has no colour.
     """
 
@@ -70,6 +71,7 @@ class Decoded:
         is_gray: (n,), True where all channels are equal.
         prepared: (n, h, w, c), or None if the pictures were decoded only.
         sources: the source images, if they were asked for and are of one size.
+        darkest, brightest: the least and the greatest pixel of the source images; 255 and 0 without any.
         broken: position in the batch and message of each picture that cannot be read; it has no row above.
     """
 
@@ -79,6 +81,8 @@ class Decoded:
     is_gray: NDArray[np.bool_]
     prepared: Images | None
     sources: Images | None
+    darkest: int
+    brightest: int
     broken: tuple[tuple[int, str], ...]
 
 
@@ -90,7 +94,7 @@ def read_header(picture: Picture) -> Header:
     """
     with warnings.catch_warnings(action="ignore"), _opened(picture) as image:  # of metadata that is not used
         size = (image.height, image.width)
-        if image.format in ROTATED and _is_turned(image):
+        if (image.format in ROTATED or "exif" in image.info) and _is_turned(image):
             size = size[::-1]
         return Header(size, image.mode in GRAY)
 
@@ -130,6 +134,7 @@ def decode_batch(
         keeps_sources: also return the source images, if all have this shape; None: not.
     """
     hashes, hashes_rgb, sizes, is_gray, broken, prepared, sources = [], [], [], [], [], [], []
+    darkest, brightest = 255, 0
     for position, picture in enumerate(pictures):
         try:
             image = decode(picture)
@@ -144,6 +149,7 @@ def decode_batch(
         except DataError as error:
             broken.append((position, str(error)))
             continue
+        darkest, brightest = min(darkest, int(image.min())), max(brightest, int(image.max()))
         gray = image.shape[2] == 1
         rgb = np.repeat(image, 3, axis=2) if gray else image
         hashes.append(hashlib.sha256(np.ascontiguousarray(image).data).digest())
@@ -162,6 +168,8 @@ def decode_batch(
         is_gray=np.array(is_gray, bool),
         prepared=np.stack(prepared) if prepared else np.zeros((0, *shape), np.uint8),
         sources=None if keeps_sources is None else np.stack(sources) if sources else None,
+        darkest=darkest,
+        brightest=brightest,
         broken=tuple(broken),
     )
 
@@ -224,9 +232,20 @@ def _upright_pixels(image: Image.Image, picture: Picture) -> Images:
 
 def _without_alpha(rgba: Images) -> Images:
     """RGBA (H, W, 4) on white if its ink is dark, else on black: (H, W, 3)."""
-    alpha = rgba[..., 3:].astype(np.float64) / 255
-    colour = rgba[..., :3].astype(np.float64)
-    weight = alpha.sum()
-    is_dark = not weight or (colour.mean(axis=2, keepdims=True) * alpha).sum() / weight < 128
-    ground = 255.0 if is_dark else 0.0
-    return np.rint(colour * alpha + ground * (1 - alpha)).astype(np.uint8)
+    weight = brightness = 0
+    for block in _blocks(rgba):
+        alpha = block[..., 3]
+        weight += int(alpha.sum())
+        brightness += int((block[..., :3].sum(axis=2) * alpha).sum())
+    ground = 255 if brightness < 3 * 128 * weight or not weight else 0
+    found = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for start, block in zip(range(0, len(rgba), ROWS), _blocks(rgba), strict=True):
+        alpha = block[..., 3:]
+        found[start : start + ROWS] = (block[..., :3] * alpha + ground * (255 - alpha) + 127) // 255
+    return found
+
+
+def _blocks(rgba: Images) -> Iterator[NDArray[np.uint64]]:
+    """The rows of an image, a few at a time, in numbers that do not overflow."""
+    for start in range(0, len(rgba), ROWS):
+        yield rgba[start : start + ROWS].astype(np.uint64)

@@ -63,9 +63,26 @@ def to_pixels(arrays: Mapping[str, Array], cfg: DataFormat, source: str) -> tupl
     ]
     least = min(int(array.min()) for array in images if len(array))
     most = max(int(array.max()) for array in images if len(array))
+    return images, [*_notes(filled, rules, source), *check_brightness(least, most, source)]
+
+
+def check_brightness(least: int, most: int, source: str) -> list[str]:
+    """A note if the brightest pixel of a data set is dark.
+
+    Args:
+        least, most: the least and the greatest pixel.
+
+    Raises:
+        DataError: all pixels are alike.
+    """
     if least == most:
         raise DataError(f"{source}: expected images that are not blank, got {least} in every pixel")
-    return images, _notes(filled, rules, most, source)
+    if most >= DARK:
+        return []
+    return [
+        f"{source}: its brightest pixel is {most} of 255; if {most} means white,"
+        f" save the images as np.rint(x * (255 / {most})).astype('uint8')"
+    ]
 
 
 def check_whole(values: Array, source: str, what: str, *, low: int, high: int, remedy: str = "") -> None:
@@ -262,7 +279,7 @@ def _scaled(array: Array, rule: str, name: str, source: str) -> Images:
     return pixels
 
 
-def _notes(arrays: Mapping[str, Array], rules: Mapping[str, str], most: int, source: str) -> list[str]:
+def _notes(arrays: Mapping[str, Array], rules: Mapping[str, str], source: str) -> list[str]:
     notes = []
     for rule in sorted({rule for name, rule in rules.items() if arrays[name].dtype.kind != "b"} - {"0..255"}):
         low, _, high = rule.partition("..")
@@ -270,9 +287,4 @@ def _notes(arrays: Mapping[str, Array], rules: Mapping[str, str], most: int, sou
     rounded = [name for name, rule in rules.items() if rule == "0..255" and _has_fractions(arrays[name])]
     if rounded:
         notes.append(f"{source}: its pixels are rounded to whole numbers from 0 to 255")
-    if most < DARK:
-        notes.append(
-            f"{source}: its brightest pixel is {most} of 255; if {most} means white,"
-            f" save the images as np.rint(x * (255 / {most})).astype('uint8')"
-        )
     return notes

@@ -102,14 +102,12 @@ def _of_folder(folder: Path, depth: int) -> str | None:
         named = [name for name in files if _of_name(name) == kind]
         if any(sniff(folder / name) == kind for name in named[:4]):
             return kind
-    if any(sniff(folder / name) == "csv" for name in tables[:4]):
-        return "csv"
     if depth > 0:
         for name in folders[:MOST_FOLDERS]:
             found = _of_folder(folder / name, depth - 1)
             if found in ("folder", "parquet"):
                 return found
-    return None
+    return "csv" if any(sniff(folder / name) == "csv" for name in tables[:4]) else None
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

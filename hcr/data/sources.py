@@ -1,5 +1,6 @@
 """Source images: what a format read, decoded to pixels 0..255, hashed, and prepared."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from hcr.data.batches import decode_all, progress
 from hcr.data.formats import LARGEST, DataFormat
 from hcr.data.mapped import new_images
 from hcr.data.pictures import Header, decode, read_header
-from hcr.data.pixels import Images, to_pixels
+from hcr.data.pixels import Images, check_brightness, to_pixels
 from hcr.data.preparation import MOSTLY, Preparation, border_brightness, median_size, spaced
 from hcr.data.raw import Picture, Raw
 
 PREPARED_AT_A_TIME = 1_000
 DIGESTED_BYTES = 2**31  # source pixels up to this size are part of the digest themselves, else by their hashes
+SEEN_PIXELS = 2**26  # of the pictures whose borders are looked at
 MOST_NAMED = 3  # broken files in a note
 HALF_BRIGHT = 0.3  # share of bright border pixels below which ink is light on dark
 
@@ -77,6 +79,9 @@ def _of_arrays(raw: Raw, cfg: DataFormat, source: str, work: Path | None) -> Sou
         arrays[name if name not in arrays else f"{name} of {part.side}"] = np.asarray(part.images)
     converted, notes = to_pixels(arrays, cfg, source)
     images = converted[0] if len(converted) == 1 else np.concatenate(converted)
+    if images.shape[3] == 3 and cfg.image_shape is None and (images == images[..., :1]).all():
+        images = images[..., :1]  # as of pictures
+        notes.append(f"{source}: its three channels are equal, so images are gray; dataset.color=rgb keeps three")
     count, channels = len(images), images.shape[3]
     size = (images.shape[1], images.shape[2])
     invert, polarity = _polarity(cfg, border_brightness(images[spaced(count)]), source)
@@ -115,12 +120,9 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
         raise DataError(f"{source}: expected images, got none that can be read ({len(broken)} are broken)")
     sizes = {headers[i].size for i in good}  # type: ignore[union-attr]
     may_have_colour = any(not headers[i].is_gray for i in good)  # type: ignore[union-attr]
-    sample = [image for i in spaced(len(good)) if (image := _decoded(pictures[good[i]])) is not None]
-    if not sample:
-        raise DataError(f"{source}: expected images, got none that can be read")
-    invert, notes = _polarity(cfg, float(np.mean([border_brightness(image) for image in sample])), source)
-    # EXIF rotation may turn some pictures of one declared size.
-    one_size = sizes.copy().pop() if len(sizes | {image.shape[:2] for image in sample}) == 1 else None
+    bright = _brightness([pictures[i] for i in good]) if cfg.invert == "auto" else 0.0
+    invert, notes = _polarity(cfg, bright, source)
+    one_size = sizes.copy().pop() if len(sizes) == 1 else None
     size = cfg.image_size
     is_large = one_size is not None and max(one_size) > LARGEST and cfg.image_shape is None
     if size is None and (one_size is None or is_large):
@@ -143,7 +145,7 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     if keeps is not None:
         images = new_images(_within(work, "sources.npy"), (len(good), *keeps))
     hashes, hashes_rgb, sizes_read, is_gray, kept = [], [], [], [], []
-    done = 0
+    done, darkest, brightest = 0, 255, 0
     for first, batch in decode_all([pictures[i] for i in good], preparation, prepared_size, keeps):
         broken += [(good[first + position], message) for position, message in batch.broken]
         if batch.broken and not raw.skips_broken:
@@ -155,6 +157,7 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
             images = None if count else images
         elif images is not None:
             images[done : done + count] = batch.sources
+        darkest, brightest = min(darkest, batch.darkest), max(brightest, batch.brightest)
         hashes.append(batch.hashes)
         hashes_rgb.append(batch.hashes_rgb)
         sizes_read.append(batch.sizes)
@@ -164,6 +167,7 @@ def _of_pictures(pictures: Sequence[Picture], raw: Raw, cfg: DataFormat, source:
     if not done:
         raise DataError(f"{source}: expected images, got none that can be read ({len(broken)} are broken)")
     all_gray = bool(np.concatenate(is_gray).all())
+    notes += check_brightness(darkest, brightest, source)
     channels = 1 if all_gray else 3
     prepared, images = prepared[:done], None if images is None else images[:done]
     if all_gray:
@@ -210,12 +214,17 @@ def _read_headers(pictures: Sequence[Picture], skips_broken: bool) -> tuple[list
     return headers, broken
 
 
-def _decoded(picture: Picture) -> Images | None:
-    """A picture's pixels; None if it is broken, which is reported later."""
-    try:
-        return decode(picture)
-    except DataError:
-        return None
+def _brightness(pictures: Sequence[Picture]) -> float:
+    """The mean share of bright border pixels, of some of the pictures; broken ones are reported later."""
+    found, left = [], SEEN_PIXELS
+    for i in np.random.default_rng(0).permutation(spaced(len(pictures))):
+        if left <= 0:
+            break
+        with contextlib.suppress(DataError):
+            image = decode(pictures[i])
+            left -= image.size
+            found.append(border_brightness(image))
+    return float(np.mean(found)) if found else 0.0
 
 
 def _broken(broken: Sequence[tuple[int, str]]) -> DataError:

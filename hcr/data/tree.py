@@ -16,12 +16,14 @@ class File(NamedTuple):
 
     Attributes:
         name: its path relative to the folder, with slashes.
-        size_bytes, time_ns: of the file; of a link, of what it names.
+        size_bytes: of the file; of a link, of what it names.
+        time_ns, change_ns: when its content was written, and when anything of it, its name too, was changed.
     """
 
     name: str
     size_bytes: int
     time_ns: int
+    change_ns: int
 
 
 def list_files(folder: Path) -> list[File]:
@@ -51,7 +53,7 @@ def _list(folder: Path, prefix: str, found: list[File], above: list[tuple[int, i
                     _list(Path(entry.path), f"{prefix}{entry.name}/", found, [*above, place])
                 elif entry.is_file():
                     info = entry.stat()
-                    found.append(File(prefix + entry.name, info.st_size, info.st_mtime_ns))
+                    found.append(File(prefix + entry.name, info.st_size, info.st_mtime_ns, info.st_ctime_ns))
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise DataError(f"{printable(str(error.filename or folder))}: cannot be read ({why})") from error

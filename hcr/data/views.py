@@ -1,4 +1,4 @@
-"""A part of a data set's images, read only where it is asked for: nothing of a large set is copied."""
+"""A view of a data set's images, which copies only the rows that are read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

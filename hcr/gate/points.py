@@ -21,6 +21,7 @@ from hcr.config.launcher import LauncherConfig
 from hcr.config.replicates import FOLD, REPLICATE_KEYS, SEED
 from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
+from hcr.data.formats import DataFormat
 from hcr.gate.axes import Axis, axis_of, written
 from hcr.gate.resolve import fill_from_data
 from hcr.gate.run_config import OF_ALL_RUNS, RunConfig, parse_config, parse_launcher, parse_sweep
@@ -86,6 +87,7 @@ class Space:
         if number > MOST_COMPOSED:
             raise ConfigError(f"expected at most {MOST_COMPOSED:,} combinations of groups, got {number:,}")
         self._compose = compose
+        self._filled: dict[str, DataFormat] = {}
         self._base = compose([])
         self._templates: dict[tuple[str, ...], DictConfig] = {(): self._base}
         written_choices = [[axis.override(value) for value in axis.values()] for axis in self.composed]
@@ -144,7 +146,7 @@ class Space:
             except OmegaConfBaseException as error:
                 self._compose([*words, f"{key}={written(values[key])}"])  # raises with a better message
                 raise ConfigError(f"{key}: {one_line(error)}") from error
-        return fill_from_data(parse_config(raw))
+        return fill_from_data(parse_config(raw), self._filled)
 
     def to_json(self) -> dict[str, Any]:
         """The space as plain values, with unresolved interpolations."""

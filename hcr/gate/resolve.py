@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from hcr.config.training import has_bfloat16
+from hcr.data.formats import DataFormat
 from hcr.gate.run_config import RunConfig
 
 
@@ -29,10 +30,13 @@ def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
     return cfg
 
 
-def fill_from_data(cfg: RunConfig) -> RunConfig:
+def fill_from_data(cfg: RunConfig, known: dict[str, DataFormat] | None = None) -> RunConfig:
     """Fill the data set's settings that are null, and choose the split of `split=auto`, by what the data has.
 
     Afterwards the config fixes them: other data is refused. Reads the data only if something is to be filled.
+
+    Args:
+        known: data sets that were filled before, by their settings; one that is filled now is added.
 
     Raises:
         ConfigError: the model or the split does not fit the data.
@@ -42,7 +46,11 @@ def fill_from_data(cfg: RunConfig) -> RunConfig:
     needed = ("class_names", "num_classes", "has_official_test", "has_groups")
     is_open = dataset.input_shape is None or any(getattr(dataset, name) is None for name in needed)
     if is_open or (dataset.min_per_class > 1 and dataset.classes is None):
-        cfg = cfg.replace(dataset=_filled(cfg))
+        known = {} if known is None else known
+        asked = repr(dataset)
+        if asked not in known:
+            known[asked] = _filled(cfg)
+        cfg = cfg.replace(dataset=known[asked])
     return cfg.replace(split=cfg.split.resolved(cfg.dataset))
 
 

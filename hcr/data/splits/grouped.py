@@ -30,6 +30,10 @@ class Grouped(Stratified):
         from hcr.data.groups import draw_groups
 
         assert data.groups is not None  # the gate refuses this split of a data set without groups
+        if data.is_val is not None and data.is_test is None:  # validation is the official one
+            pool = np.flatnonzero(~data.is_val)
+            train, test = draw_groups(pool, data.labels, data.groups, self.test, self.test_seed)
+            return train, np.flatnonzero(data.is_val), test
         everything = np.arange(len(data.labels))
         rest, test = draw_groups(everything, data.labels, data.groups, self.test, self.test_seed, num_left=2)
         train, val = draw_groups(rest, data.labels, data.groups, self.validation / (1 - self.test), seed)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Official(Split):
-    """Test is the official test set; validation is the official one, or drawn from the training images by class."""
+    """Test is the official test set; validation is the official one, or drawn from the training images.
+
+    It is drawn by class, or by group where there are groups.
+    """
 
     validation: Annotated[
         FractionOfImages, Field(description="fraction of the official training images kept for validation")
@@ -30,6 +33,7 @@ class Official(Split):
     def draw(self, data: "Dataset", seed: int, kept: "Kept | None" = None) -> "tuple[Indices, Indices, Indices]":
         import numpy as np
 
+        from hcr.data.groups import draw_groups
         from hcr.data.stratifying import VALIDATION, count_of, stratify
 
         assert data.is_test is not None  # the gate refuses this split of a data set without test images
@@ -37,5 +41,8 @@ class Official(Split):
         if data.is_val is not None:
             return np.flatnonzero(~data.is_test & ~data.is_val), np.flatnonzero(data.is_val), test
         official = np.flatnonzero(~data.is_test)
+        if data.groups is not None:
+            train, val = draw_groups(official, data.labels, data.groups, self.validation, seed)
+            return train, val, test
         train, val = stratify(data, official, count_of(self.validation, len(official)), seed, VALIDATION, kept=kept)
         return train, val, np.flatnonzero(data.is_test)

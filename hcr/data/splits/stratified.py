@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Stratified(Split):
-    """Draws test, then validation, at random and stratified by class.
+    """Draws test, then validation, at random and stratified by class; official validation images stay validation.
 
     Test has its own seed: with the run's seed, the test images of one run would be training images of another.
     """
@@ -35,6 +35,10 @@ class Stratified(Split):
         from hcr.data.stratifying import ALL_SIDES, VALIDATION, count_of, stratify
 
         total, everything = len(data.labels), np.arange(len(data.labels))
+        if data.is_val is not None and data.is_test is None:  # validation is the official one
+            pool = np.flatnonzero(~data.is_val)
+            train, test = stratify(data, pool, count_of(self.test, len(pool)), self.test_seed, ALL_SIDES, kept=kept)
+            return train, np.flatnonzero(data.is_val), test
         # A class leaves two images for the second draw.
         rest, test = stratify(
             data, everything, count_of(self.test, total), self.test_seed, ALL_SIDES, kept=kept, num_left=2
