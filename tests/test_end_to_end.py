@@ -194,7 +194,7 @@ def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tupl
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model = mlflow.pyfunc.load_model(str(store.file(run, "model")))
     with np.load(store.file(run, "predictions/test.npz")) as arrays:
-        np.testing.assert_allclose(model.predict(splits.test.images), arrays["probabilities"], atol=1e-5)
+        np.testing.assert_allclose(model.predict(splits.test.images[:]), arrays["probabilities"], atol=1e-5)
     with pytest.raises(mlflow.exceptions.MlflowException, match="uint8"):
         model.predict(load_digits().images[:2, ..., np.newaxis] / 16)
 
