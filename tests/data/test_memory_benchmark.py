@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-MEMORY = Path(__file__).parents[1] / "experiments" / "data" / "memory.py"
+MEMORY = Path(__file__).parents[2] / "experiments" / "data" / "memory.py"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_images_are_shifted_copies_with_their_labels(memory: ModuleType, mni
     memory.write_shifted(mnist, tmp_path / "some.npz", 500)
     file = scipy.io.loadmat(mnist)
     originals, labels = file["data"].T.reshape(-1, 28, 28), file["label"][0]
-    of_pixels = {image.tobytes(): label for image, label in zip(originals[:500, 4:24, 4:24], labels, strict=False)}
+    of_pixels = {image.tobytes(): label for image, label in zip(originals[:, 4:24, 4:24], labels, strict=True)}
     with np.load(tmp_path / "some.npz") as made:
         assert (made["x_train"].shape, made["y_train"].shape) == ((500, 28, 28), (500,))
         assert np.array_equal(made["x_test"], originals[60_000:])
