@@ -282,7 +282,10 @@ def test_an_image_shape_that_a_picture_has_not_is_refused_by_its_name(tmp_path: 
     draw(tmp_path / "a" / "1.png", 1, (4, 6))
     draw(tmp_path / "b" / "2.png", 2, (5, 6))
     told = refusal(tmp_path, image_shape=[6, 4, 1], image_size=[6, 4])
-    assert told == f"{tmp_path}/b/2.png: expected an image of 6x4 (dataset.image_shape), got 6x5"
+    assert told == (
+        f"{tmp_path}/b/2.png: expected an image of 6x4 (dataset.image_shape), got 6x5;"
+        " dataset.image_shape=null dataset.image_size=[6,4] resizes"
+    )
 
 
 def test_one_picture_in_colour_makes_the_data_set_one_in_colour(tmp_path: Path) -> None:
