@@ -48,7 +48,8 @@ def test_every_data_set_is_read_from_a_file_of_its_kind_and_then_declares_what_i
     cfg = asked
     if isinstance(asked.dataset, FileFormat):
         path = write_sample(asked.dataset, tmp_path)
-        cfg = fill_from_data(asked.replace(dataset=asked.dataset.replace(path=str(path))))
+        cfg = asked.replace(dataset=asked.dataset.replace(path=str(path)))
+    cfg = fill_from_data(cfg)
     assert cfg.split.name in ("official", "grouped", "stratified")
     shape, num_classes = image_and_classes(cfg)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hcr.config.errors import DataError
+from hcr.console import PlainConsole
 from hcr.data.pictures import Decoded, decode_batch
 from hcr.data.preparation import Preparation
 from hcr.data.raw import Picture
@@ -85,11 +86,10 @@ class Advance:
         self._bar.update(self._task, completed=done)
 
     def _begin(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn(self._what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar = Progress(*columns, console=PlainConsole(file=sys.stderr), transient=True)
         bar.start()
         self._task = bar.add_task("", total=self._total)
         self._bar = bar
