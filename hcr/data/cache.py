@@ -163,7 +163,9 @@ def _stamp_of(cfg: FileFormat, path: Path) -> str:
         except OSError as error:
             raise DataError(f"{printable(str(source))}: cannot be read ({error.strerror})") from error
     theirs = [file.stat() for files in sources_of([type(cfg)]).values() for file in files]
-    return _digest([stamps, [(info.st_size, info.st_mtime_ns) for info in theirs], _code()])
+    stamps += [("", info.st_size, info.st_mtime_ns, 0) for info in theirs]
+    text = "\n".join(f"{size} {time_ns} {change_ns} {name!r}" for name, size, time_ns, change_ns in stamps)
+    return _digest([hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), _code()])
 
 
 @cache

@@ -45,15 +45,16 @@ def _list(folder: Path, prefix: str, found: list[File], above: list[tuple[int, i
             raise DataError(f"{printable(str(folder))}: expected no loop of symbolic links, nor {MOST_DEEP} levels")
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(HIDDEN):
+                name = entry.name
+                if name.startswith(HIDDEN):
                     continue
                 if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110  # as scandir does
                     raise DataError(f"{printable(entry.path)}: a symbolic link to nothing, or to itself; remove it")
                 if entry.is_dir():
-                    _list(Path(entry.path), f"{prefix}{entry.name}/", found, [*above, place])
+                    _list(Path(entry.path), f"{prefix}{name}/", found, [*above, place])
                 elif entry.is_file():
                     info = entry.stat()
-                    found.append(File(prefix + entry.name, info.st_size, info.st_mtime_ns, info.st_ctime_ns))
+                    found.append(File(prefix + name, info.st_size, info.st_mtime_ns, info.st_ctime_ns))
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise DataError(f"{printable(str(error.filename or folder))}: cannot be read ({why})") from error
