@@ -216,9 +216,13 @@ def test_to_train(num_folds: int | None) -> float:
 
 
 def _count_missing(points: Sequence[PointScores]) -> list[int]:
-    replicates = {own for point in points for own in point.scores}
-    expected = max(len(replicates), *(point.num_planned for point in points), 0)
-    return [0 if point.is_pruned else expected - len(point.scores) for point in points]
+    missing = []
+    for point in points:
+        alike = [other for other in points if other.num_folds == point.num_folds]
+        replicates = {own for other in alike for own in other.scores}
+        expected = max(len(replicates), *(other.num_planned for other in alike))
+        missing.append(0 if point.is_pruned else expected - len(point.scores))
+    return missing
 
 
 def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_tested: bool) -> LeaderboardRow:

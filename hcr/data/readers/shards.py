@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from hcr.config.errors import DataError
 from hcr.config.text import printable
 from hcr.data.formats.parquet import Parquet
+from hcr.data.memory import check_fits, most_bytes
 from hcr.data.raw import Raw, RawPart, Side
 from hcr.data.readers.parquetfile import read_parquet
 from hcr.data.readers.side_names import files_by_side
@@ -21,7 +24,7 @@ def read_all(cfg: Parquet, path: Path) -> Raw:
         DataError: a file is missing or damaged, or the files do not agree.
     """
     parts: list[RawPart] = []
-    label, class_names = cfg.label, None
+    label, class_names, held_bytes = cfg.label, None, 0
     files, notes = _files(path)
     for side, file in files:
         table = read_parquet(file, image=cfg.image, label=label, group=cfg.group_column, side=side)
@@ -30,9 +33,17 @@ def read_all(cfg: Parquet, path: Path) -> Raw:
                 f"{printable(str(file))}: expected the class names of {printable(files[0][1].name)}, got others"
             )
         label, class_names = table.label, table.class_names
+        held_bytes += _bytes_of(table.part)
+        check_fits(held_bytes, most_bytes(), printable(str(path)))
         parts.append(table.part)
         notes += table.notes
     return Raw(parts=tuple(parts), class_names=class_names, notes=tuple(dict.fromkeys(notes)))
+
+
+def _bytes_of(part: RawPart) -> int:
+    if isinstance(part.images, np.ndarray):
+        return part.images.nbytes
+    return sum(len(picture.content) for picture in part.images if isinstance(picture.content, bytes))
 
 
 def sources(path: Path) -> list[Path]:
