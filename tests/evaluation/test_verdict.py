@@ -165,3 +165,9 @@ def test_incomplete_folds_are_counted_as_runs():
     assert "3 to 5 runs each" in lines[0]
     lines = verdict(board_of(*(crossed(name, [[0.5]], num_folds=5) for name in "ab"), allow_incomplete=True))
     assert lines[0].startswith("One run each: the noise of folds and seeds is unknown")
+
+
+def test_points_of_another_kind_of_split_are_not_called_missing():
+    lines = verdict(board_of(point("stratified", 0.9, 0.8), CROSSED[0]))
+    assert not any("missing" in line for line in lines)
+    assert lines[0].startswith("The points differ in split.folds")
