@@ -7,6 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
+# How the names of picture files end, in lower case.
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
+
 Array = NDArray[Any]
 Side = Literal["train", "val", "test"]
 

@@ -6,12 +6,14 @@ import zlib
 from itertools import islice
 from pathlib import Path
 
+from hcr.data.files import IDX_TYPES
+from hcr.data.raw import PICTURE_ENDINGS
+
 START_BYTES = 4096
 MOST_ENTRIES = 1000  # of a folder that are looked at
 MOST_FOLDERS = 20  # subfolders that are looked into
 DEEPEST = 2  # folders below the first: train/class
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm")
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 BY_NAME = {
     ".mat": "mat",
@@ -23,7 +25,6 @@ BY_NAME = {
     ".csv": "csv",
     ".tsv": "csv",
 }
-IDX_TYPES = (0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E)  # codes of the numbers' types
 _SEPARATOR = re.compile(rb"[,;\t]| +")
 
 
@@ -94,7 +95,7 @@ def _of_name(name: str) -> str | None:
 
 def _of_folder(folder: Path, depth: int) -> str | None:
     files, folders = _listed(folder)
-    pictures = any(name.lower().endswith(PICTURES) for name in files)
+    pictures = any(name.lower().endswith(PICTURE_ENDINGS) for name in files)
     tables = [name for name in files if name.lower().endswith(TABLES)]
     if pictures:
         return "folder" if tables or depth < DEEPEST else None

@@ -15,10 +15,9 @@ from hcr.config.spelling import did_you_mean
 from hcr.config.text import printable
 from hcr.data.formats.folder import BY_FOLDER, Folder
 from hcr.data.labels import natural
-from hcr.data.raw import Picture, Raw, RawPart, Side
+from hcr.data.raw import PICTURE_ENDINGS, Picture, Raw, RawPart, Side
 from hcr.data.tree import HIDDEN, File, list_files
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
 SIDES: dict[str, Side] = {
     "train": "train",
     "training": "train",
@@ -55,7 +54,7 @@ def read_folder(folder: Path, cfg: Folder) -> Raw:
         DataError: the folder has neither class folders with pictures nor pictures with a CSV, or names clash.
     """
     files = list_files(folder)
-    pictures = [file for file in files if file.name.lower().endswith(ENDINGS)]
+    pictures = [file for file in files if file.name.lower().endswith(PICTURE_ENDINGS)]
     where = printable(str(folder))
     if not pictures:
         raise DataError(
@@ -282,7 +281,7 @@ def _columns(first: Sequence[str], table: Path) -> tuple[dict[str, int], int]:
     }
     if {"file", "label"} <= named.keys():
         return named, 1
-    if header[0].endswith(ENDINGS) and len(header) in (2, 3):
+    if header[0].endswith(PICTURE_ENDINGS) and len(header) in (2, 3):
         return dict(zip(("file", "label", "group")[: len(header)], range(3), strict=False)), 0
     raise DataError(
         f"{printable(str(table))}: expected the columns file,label[,group], got {printable(','.join(first))[:200]!r}"
