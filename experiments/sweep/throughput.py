@@ -2,9 +2,9 @@
 
     python experiments/sweep/throughput.py [--trials 20] [--many 1000] [--ray 20] [--simulated 1000] [--repeat 3]
 
-Trials are one epoch on the bundled digits, into a store that is there already. Fresh processes run as many at a time
-as the sweep has workers, with one thread each like its trials. `--many` are smaller trials: seconds of each hundred,
-and the memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm.
+Trials are one epoch on the bundled digits, five learning rates with as many seeds each, into a store that is there
+already. Fresh processes run as many at a time as the sweep has workers, with one thread each like its trials. `--many`
+are smaller trials: seconds of each hundred, and the memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm.
 `--simulated` is a controller with so many workers that train nothing and report an epoch a minute, of 1 MB. What is 0
 is left out.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import mean
 
 ONE_EPOCH = ("training.epochs=1",)
+LEARNING_RATES = (0.0005, 0.001, 0.002, 0.003, 0.004)
 TRIVIAL = ("training.epochs=1", "training.steps_per_epoch=1", "model=mlp", "model.dense_units=[8]")
 HUNDRED = 100
 
@@ -72,7 +73,11 @@ def fresh(root, trials, at_a_time, threads):
     start = time.perf_counter()
     with ThreadPoolExecutor(at_a_time) as pool:
         jobs = [
-            pool.submit(hcr, root, *ONE_EPOCH, threads, "score_test=false", f"seed={seed}") for seed in range(trials)
+            pool.submit(
+                hcr, root, *ONE_EPOCH, threads, "score_test=false", f"optimizer.learning_rate={rate}", f"seed={seed}"
+            )
+            for rate in LEARNING_RATES
+            for seed in range(trials // len(LEARNING_RATES))
         ]
         for job in jobs:
             job.result()
@@ -81,7 +86,9 @@ def fresh(root, trials, at_a_time, threads):
 
 def sweep(root, trials, workers, *more):
     start = time.perf_counter()
-    hcr(root, "-m", *ONE_EPOCH, f"seed=range(0,{trials})", f"launcher.workers={workers}", *more)
+    rates = ",".join(map(str, LEARNING_RATES))
+    points = (f"optimizer.learning_rate={rates}", f"seed=range(0,{trials // len(LEARNING_RATES)})")
+    hcr(root, "-m", *ONE_EPOCH, *points, f"launcher.workers={workers}", *more)
     return time.perf_counter() - start
 
 
