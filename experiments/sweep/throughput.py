@@ -4,9 +4,9 @@
 
 Trials are one epoch on the bundled digits, five learning rates with as many seeds each, into a store that is there
 already. Fresh processes run as many at a time as the sweep has workers, with one thread each like its trials. `--many`
-are smaller trials: seconds of each hundred, and the memory of the controller. `--ray` trains the same trials on a Ray that is up, beside local workers, warm.
-`--simulated` is a controller with so many workers that train nothing and report an epoch a minute, of 1 MB. What is 0
-is left out.
+are smaller trials: seconds of each hundred, and the memory of the controller. `--ray` trains the same trials on a Ray
+that is up, beside local workers, warm. `--simulated` is a controller with so many workers that train nothing and report
+an epoch a minute, of 1 MB. What is 0 is left out.
 """
 
 import argparse
