@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
 from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
-from hcr.data.splitting import Splits, load_splits
+from hcr.data.splitting import Splits
 from hcr.evaluation.metrics import evaluate
-from hcr.gate import RunConfig, parse_config
-from hcr.tracking.events import ARTIFACTS, Event, read_events
+from hcr.gate import RunConfig
+from hcr.recorded import RecordedRun, read_run
+from hcr.tracking.events import ARTIFACTS
 from hcr.tracking.journal import Journal, add_events
-from hcr.tracking.lock import lock_ended_run
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from hcr.training import Scores
 
 AUGMENTED, VARIANTS = 8, 9  # the augmentation picture: images, and variants of each
-CONFIG, MODEL, PLOTS = "config/config.yaml", "model/data/model.keras", "plots"
+PLOTS = "plots"
 PARTS = {"val": "validation", "test": "test"}  # names of the scored splits in pictures
 
 
@@ -134,12 +133,9 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
     Raises:
         TrackingError: the run has not finished, its artifacts cannot be read, or another process holds its lock.
     """
-    try:
-        lock = lock_ended_run(folder)
-    except BlockingIOError:
-        raise TrackingError(f"run {folder.name}: another process holds it; expected a run that has ended") from None
-    with lock:
-        run, why = _recorded(folder)
+    run = read_run(folder)
+    with run.lock():
+        record, why = _record(run)
 
         def artifact(path: str) -> Path:
             target = folder / ARTIFACTS / path
@@ -148,7 +144,7 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
 
         drawn: list[str] = []
         try:
-            draw(run, artifact, drawn.append)
+            draw(record, artifact, drawn.append)
             add_events(folder, [{"event": "artifact", "path": path} for path in drawn])
         except OSError as error:
             raise TrackingError(f"{folder / ARTIFACTS}: cannot be written ({one_line(error)})") from error
@@ -160,58 +156,23 @@ def is_drawn(folder: Path) -> bool:
     return (folder / ARTIFACTS / PLOTS).is_dir()
 
 
-def _recorded(folder: Path) -> tuple[RunRecord, str | None]:
-    events = [event for event, _ in read_events(folder)]
-    if events[-1].get("status") != "FINISHED":
-        raise TrackingError(f"run {folder.name}: expected a run that has finished, with predictions to draw")
+def _record(run: RecordedRun) -> tuple[RunRecord, str | None]:
+    predictions = run.predictions(run.scored_part)
     try:
-        raw = OmegaConf.load(folder / ARTIFACTS / CONFIG)
-        assert isinstance(raw, DictConfig)
-        cfg = parse_config(raw)
-        shown = "test" if (folder / ARTIFACTS / "predictions/test.npz").is_file() else "val"
-        with np.load(folder / ARTIFACTS / f"predictions/{shown}.npz") as predictions:
-            probabilities, labels = predictions["probabilities"], predictions["labels"]
-    except Exception as error:  # missing or damaged: YAML, NumPy and zip raise many types
-        raise TrackingError(f"run {folder.name}: its artifacts cannot be read ({one_line(error)})") from error
-    epochs: dict[int, dict[str, float]] = {}
-    last: dict[str, float] = {}
-    for event in events:
-        if event["event"] == "metrics":
-            last |= event["values"]
-            if "train/loss" in event["values"]:
-                epochs[event["step"]] = event["values"]
-    splits, why = _splits(cfg, events[0])
+        splits, why = run.load_splits(), None
+    except DataError as error:
+        splits, why = None, one_line(error)
     record = RunRecord(
-        cfg=cfg,
-        history=[epochs[step] for step in sorted(epochs)],
-        best_epoch=int(last["best/epoch"]),
-        shown=shown,
-        probabilities=probabilities,
-        labels=labels,
-        kernel=_saved_kernel(folder / ARTIFACTS / MODEL),
+        cfg=run.cfg,
+        history=run.history,
+        best_epoch=int(run.metrics["best/epoch"]),
+        shown=run.scored_part,
+        probabilities=predictions.probabilities,
+        labels=predictions.labels,
+        kernel=first_kernel(run.load_model()),
         splits=splits,
     )
     return record, why
-
-
-def _splits(cfg: RunConfig, header: Event) -> tuple[Splits | None, str | None]:
-    """The images that the run was trained on, or None and the reason why they are unavailable."""
-    try:
-        splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
-    except DataError as error:
-        return None, one_line(error)
-    if splits.split_digest != header["tags"].get("hcr.split_digest"):
-        return None, f"{splits.source}: the data changed since the run was trained"
-    return splits, None
-
-
-def _saved_kernel(path: Path) -> NDArray[np.float32] | None:
-    import keras
-
-    try:
-        return first_kernel(keras.models.load_model(path, compile=False, safe_mode=True))
-    except Exception as error:  # Keras raises many types for a bad file
-        raise TrackingError(f"{path}: expected a model ({one_line(error)})") from error
 
 
 def _augmentation(cfg: RunConfig, splits: Splits) -> "Figure | None":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 
-GROUPS = ("run", "look", "keep", "shell")  # in the order of help
+GROUPS = ("run", "look", "decide", "use", "keep", "shell")  # in the order of help
 
 FILES = "files"  # in `Verb.options`: the value is a path
 
@@ -162,7 +162,7 @@ def help_text() -> str:
     lines = ["hcr: YAML in, one honest MLflow run out.", ""]
     for group in GROUPS:
         rows = [name for name, verb in VERBS.items() if verb.group == group]
-        lines += [group, *(f"  {usages[name]:<{width}}   {VERBS[name].summary}" for name in rows)]
+        lines += [group] * bool(rows) + [f"  {usages[name]:<{width}}   {VERBS[name].summary}" for name in rows]
     lines += [
         "",
         "  hcr train                                  the bundled digits: no download, seconds",

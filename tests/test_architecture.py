@@ -41,9 +41,11 @@ FLOORS = {
     "hcr.readiness": 4,
     "hcr.recording": 4,
     "hcr.drawing": 4,
+    "hcr.recorded": 4,
     "hcr.resuming": 4,
     "hcr.runner": 5,
     "hcr.scoring": 5,
+    "hcr.recognition": 5,
     "hcr.commands": 6,
     "hcr.sweep": 6,
     "hcr.launch": 7,
@@ -52,6 +54,7 @@ FLOORS = {
 }
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
+    ("hcr.drawing", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
     ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
@@ -72,8 +75,8 @@ KNOWS = {
         "hcr.training",
         "hcr.model",
         "hcr.drawing",
+        "hcr.recorded",
         "hcr.recording",
-        "hcr.scoring",
         "hcr.tracking.keras_model",
     },
     "matplotlib": {"hcr.drawing", "hcr.evaluation"},

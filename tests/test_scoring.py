@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from conftest import UNDRAWN, Hcr, Warm, made_once
 
 from hcr import scoring
 from hcr.config import HcrError
+from hcr.recorded import read_run
 from hcr.tracking.events import last_event, read_events
 from hcr.tracking.lock import lock_run
 
@@ -83,8 +85,9 @@ def test_a_run_that_another_process_holds_or_whose_data_changed_is_refused(
     monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     with lock_run(folder), pytest.raises(HcrError, match="another process holds it"):
         scoring.score_test(folder)
-    monkeypatch.setattr(scoring, "_header_and_looks", lambda folder: ({"tags": {"hcr.dataset_digest": "another"}}, 0))
-    with pytest.raises(HcrError, match="the data changed since it was trained"):
+    changed = replace(read_run(folder), tags={"hcr.dataset_digest": "another"})
+    with monkeypatch.context() as patched, pytest.raises(HcrError, match="the data changed since it was trained"):
+        patched.setattr(scoring, "read_run", lambda folder: changed)
         scoring.score_test(folder)
     assert values_of(folder, "tags", "hcr.test_looks") == []
     (folder / "artifacts/config/config.yaml").unlink()

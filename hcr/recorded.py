@@ -1,0 +1,189 @@
+"""A finished run, read back from what it recorded: config, scores, predictions, model and images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from hcr.config import DataError, TrackingError
+from hcr.config.errors import one_line
+from hcr.config.tracking import output_root
+from hcr.data.splitting import Splits, load_splits
+from hcr.gate import RunConfig, parse_config
+from hcr.gate.run_config import image_and_classes
+from hcr.tracking.events import ARTIFACTS, read_events
+from hcr.tracking.lock import lock_ended_run
+from hcr.tracking.status import find_run
+
+if TYPE_CHECKING:
+    import keras
+
+CONFIG, MODEL = "config/config.yaml", "model/data/model.keras"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's predictions of one part of its data.
+
+    Attributes:
+        probabilities: (N, K), rows sum to 1.
+        labels: (N,), integers in [0, K).
+        index: (N,), positions in the data set in canonical order.
+        groups: (N,), or None if the data has none.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    index: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun:
+    """A finished run.
+
+    Attributes:
+        key: identifies it.
+        name: its name in MLflow.
+        folder: the folder of its journal; None if only a store has the run.
+        artifacts: the folder that holds its artifacts.
+        cfg: its config.
+        tags: its tags.
+        metrics: the last value of each metric.
+        history: the metrics of each epoch.
+    """
+
+    key: str
+    name: str
+    folder: Path | None
+    artifacts: Path
+    cfg: RunConfig
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    history: Sequence[Mapping[str, float]]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names, in label order."""
+        names = self.cfg.dataset.kept_classes
+        assert names is not None, "a recorded config has them"
+        return names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that the model takes."""
+        return image_and_classes(self.cfg)[0]
+
+    @property
+    def scored_part(self) -> str:
+        """The part whose scores the run shows: "test" if it was scored, else "val"."""
+        return "test" if (self.artifacts / "predictions/test.npz").is_file() else "val"
+
+    def predictions(self, part: str) -> Predictions:
+        """The predictions of `part`, "val" or "test".
+
+        Raises:
+            TrackingError: the run has none, or they cannot be read.
+        """
+        path = self.artifacts / f"predictions/{part}.npz"
+        try:
+            with np.load(path) as arrays:
+                found = dict(arrays)
+            return Predictions(found["probabilities"], found["labels"], found["index"], found.get("groups"))
+        except Exception as error:  # missing or damaged: NumPy and zip raise many types
+            raise TrackingError(f"{path}: expected the run's predictions ({one_line(error)})") from error
+
+    def load_model(self) -> "keras.Model":
+        """The model with its best weights: uint8 images (N, H, W, C) to probabilities (N, K).
+
+        Raises:
+            TrackingError: it is missing or damaged.
+        """
+        import keras
+
+        path = self.artifacts / MODEL
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises many types for a bad file
+            raise TrackingError(f"{path}: expected a model ({one_line(error)})") from error
+
+    def load_splits(self) -> Splits:
+        """The images that the run was trained and scored on.
+
+        Raises:
+            DataError: they cannot be read here, or the data changed since.
+        """
+        splits = load_splits(self.cfg.dataset, self.cfg.split, self.cfg.seed)
+        if splits.split_digest != self.tags.get("hcr.split_digest"):
+            raise DataError(f"{splits.source}: the data changed since run {self.key} was trained")
+        return splits
+
+    @contextmanager
+    def lock(self) -> Iterator[Path]:
+        """Hold the run's lock while events are added to its journal; yields its folder.
+
+        Raises:
+            TrackingError: another process holds it, or only a store has the run.
+        """
+        if self.folder is None:
+            raise TrackingError(f"run {self.key}: expected a run of this machine, got one that only the store has")
+        try:
+            lock = lock_ended_run(self.folder)
+        except BlockingIOError:
+            raise TrackingError(f"run {self.key}: another process holds it; expected a run that has ended") from None
+        with lock:
+            yield self.folder
+
+
+def recorded_run(name: str) -> RecordedRun:
+    """The finished run called `name`, as the verbs take it: a key, a prefix of one, a run id, a run name or `latest`.
+
+    Raises:
+        TrackingError: no run or several match, it has not finished, or its artifacts cannot be read.
+    """
+    return read_run(find_run(output_root(), name))
+
+
+def read_run(folder: Path) -> RecordedRun:
+    """The finished run whose journal is in `folder`.
+
+    Raises:
+        TrackingError: it has not finished, or its artifacts cannot be read.
+    """
+    events = [event for event, _ in read_events(folder)]
+    if not events or events[-1].get("status") != "FINISHED":
+        raise TrackingError(f"run {folder.name}: expected a run that has finished")
+    if "hcr.sweep_id" in events[0]["tags"]:
+        raise TrackingError(f"run {folder.name}: expected one trained run, got a sweep; name one of its runs")
+    path = folder / ARTIFACTS / CONFIG
+    try:
+        raw = OmegaConf.load(path)
+        assert isinstance(raw, DictConfig)
+        cfg = parse_config(raw)
+    except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
+        raise TrackingError(f"{path}: expected the run's config ({one_line(error)})") from error
+    tags = dict(events[0]["tags"])
+    epochs: dict[int, dict[str, float]] = {}
+    metrics: dict[str, float] = {}
+    for event in events:
+        if event["event"] == "tags":
+            tags |= event["values"]
+        if event["event"] == "metrics":
+            metrics |= event["values"]
+            if "train/loss" in event["values"]:
+                epochs[event["step"]] = event["values"]
+    return RecordedRun(
+        key=folder.name,
+        name=str(events[0]["name"]),
+        folder=folder,
+        artifacts=folder / ARTIFACTS,
+        cfg=cfg,
+        tags=tags,
+        metrics=metrics,
+        history=[epochs[step] for step in sorted(epochs)],
+    )
