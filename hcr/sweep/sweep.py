@@ -39,6 +39,7 @@ from hcr.tracking.status import test_accuracy
 from hcr.tracking.uploader import Uploader
 
 LOCK = "lock"
+MOST_DRAWN = 10  # runs of the best point whose pictures are drawn
 SOME_IMAGES = 1000  # training images assumed when a model is built as a check
 
 
@@ -304,10 +305,11 @@ def _score_missing(run: Run, score: Callable[[Run], float]) -> None:
 
 
 def _draw_best(local: Local, folder: Path, board: Leaderboard, runs: Sequence[Run], uploader: Uploader) -> None:
-    """Draw and upload missing pictures of the best point's runs; `hcr plots` draws those of other runs."""
+    """Draw and upload missing pictures of the best point's first runs; `hcr plots` draws those of other runs."""
     label = board.rows[0].label
     best = [run.folder for run in runs if run.outcome is not None and run.planned.point_label == label]
-    undrawn = [run for run in best if run is not None and run.is_dir() and not is_drawn(run)]
+    shown = best[:MOST_DRAWN]  # a point of hundreds of seeds would be drawn for minutes
+    undrawn = [run for run in shown if run is not None and run.is_dir() and not is_drawn(run)]
     if not undrawn:
         return
     shares = [undrawn[i :: available_cores()] for i in range(min(available_cores(), len(undrawn)))]
