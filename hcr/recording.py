@@ -18,7 +18,6 @@ from hcr.config import TrackingError
 from hcr.config.errors import one_line
 from hcr.config.parts import extra_metrics
 from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
-from hcr.data.splits.kfold import Kfold
 from hcr.data.splitting import Splits, Subset
 from hcr.environment import deciding_settings
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
@@ -27,6 +26,7 @@ from hcr.gate.fingerprint import code_version, extension_sources, fingerprint
 from hcr.gate.run_config import as_param, flatten, image_and_classes, to_dict, to_yaml
 from hcr.machine import this_machine, user_name
 from hcr.model.fast_layers import with_keras_layers
+from hcr.naming import default_name
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import Journal
@@ -85,7 +85,7 @@ class Recorder:
         For a run resumed before its first epoch this records the same again, without effect.
 
         Args:
-            name: the run's name in MLflow if the config has none; None: data set, model, fold and seed.
+            name: the run's name in MLflow if the config has none; None: what it is made of (see `default_name`).
 
         Raises:
             TrackingError: the run's folder cannot be written.
@@ -94,9 +94,7 @@ class Recorder:
         shape, num_classes = image_and_classes(cfg)
         with self.writing():
             if not journal.is_open:
-                fold = f"-fold{cfg.split.fold}" if isinstance(cfg.split, Kfold) else ""
-                default_name = f"{cfg.dataset.name}-{cfg.model.name}{fold}-seed{cfg.seed}"
-                shown = redact(cfg.tracking.run_name or name or default_name)
+                shown = redact(cfg.tracking.run_name or name or default_name(cfg, self._overrides))
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
             journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
             journal.dataset(

@@ -61,7 +61,7 @@ def run(
     Args:
         cfg: the run's config; with `score_test` None, test is scored unless the journal has a parent.
         journal: the journal to write, not begun yet. The caller enters its `with`, which sets the run's status.
-        name: the run's name in MLflow if the config has none; None: data set, model and seed.
+        name: the run's name in MLflow if the config has none; None: what it is made of (see `hcr.naming`).
         overrides: the arguments on the command line, to be recorded.
         tags: further tags, such as a sweep's.
         on_epoch, on_steps: as for `fit`.

@@ -38,6 +38,7 @@ FLOORS = {
     "hcr.training": 3,
     "hcr.tracking": 3,
     "hcr.card": 3,
+    "hcr.naming": 3,
     "hcr.readiness": 4,
     "hcr.recording": 4,
     "hcr.drawing": 4,

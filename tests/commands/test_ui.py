@@ -231,7 +231,7 @@ def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(
     from playwright.sync_api import expect
 
     page.goto(f"{pages}/experiments/1/runs/{recorded[1]}")
-    expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("digits cnn seed=0").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("Finished").first).to_be_visible()
     expect(page.get_by_text("val/accuracy").first).to_be_visible()
     page.screenshot(path=tmp_path / "run.png")
@@ -257,7 +257,7 @@ def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(
     names = page.locator("[role=gridcell][col-id*='Run Name']")
     page.goto(f"{pages}/experiments/1/runs")
     expect(names).to_have_count(2, timeout=60_000)  # the tree is folded: the parent, and the run beside it
-    parent = page.locator("[role=gridcell][col-id*='Run Name']:not(:has-text('digits-cnn-seed0'))")
+    parent = page.locator("[role=gridcell][col-id*='Run Name']:not(:has-text('digits cnn seed=0'))")
     parent.first.get_by_role("button").first.click()
     expect(names).to_have_count(6)
     page.screenshot(path=tmp_path / "tree.png")
