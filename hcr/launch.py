@@ -29,9 +29,10 @@ from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.finding import find_run
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run, is_delivered, test_accuracy
+from hcr.tracking.status import is_delivered, test_accuracy
 from hcr.verbs import VERBS
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from mlflow import MlflowClient
 from hcr.commands import sync
 from hcr.config.errors import TrackingError
 from hcr.tracking.events import JOURNAL
+from hcr.tracking.finding import find_run
 from hcr.tracking.journal import Journal, now_ms
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
-from hcr.tracking.status import end_dead_runs, find_run
+from hcr.tracking.status import end_dead_runs
 from hcr.tracking.store import open_store
 from hcr.tracking.suspicion import SILENT_MS, suspect_silent_runs
 
