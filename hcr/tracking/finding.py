@@ -60,7 +60,7 @@ def find_folder(root: Path, name: str) -> Path | None:
     if name == "best" and (latest := _latest(folders)) is not None:
         return _best(folders, latest)
     found = [folder for folder in folders if folder.name == name]
-    found = found or [folder for folder in folders if folder.name.startswith(name)]
+    found = found or [folder for folder in folders if name and folder.name.startswith(name)]
     found = found or [folder for folder in folders if read_position(folder).get("run_id") == name]
     found = found or [folder for folder in folders if first_event(folder).get("name") == name]
     if len(found) > 1:
@@ -82,9 +82,8 @@ def _latest(folders: list[Path]) -> Path | None:
 def _best(folders: list[Path], latest: Path) -> Path:
     """The best of the runs on the data of the run `latest`, by the metric that it monitors; of equal ones the first."""
     data = _tags(latest).get("hcr.dataset_digest")
-    monitor = next(
-        (event["values"]["monitor"] for event, _ in read_events(latest) if "monitor" in event.get("values", {})), None
-    )
+    params = (event["values"] for event, _ in read_events(latest) if event["event"] == "params")
+    monitor = next((values["monitor"] for values in params if "monitor" in values), None)
     metric, choose = best_metric(monitor)
     values = {}
     for folder in folders:
