@@ -115,10 +115,7 @@ def use_elsewhere(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> 
     (journal,) = (tmp_path / "output" / "runs").iterdir()
     run = recorded_run("models:/digits@champion")
     assert (run.key, run.folder) == (journal.name, None)
-    here = {file.relative_to(run.artifacts): file for file in run.artifacts.rglob("*") if file.is_file()}
-    there = {
-        file.relative_to(journal / "artifacts"): file for file in (journal / "artifacts").rglob("*") if file.is_file()
-    }
+    here, there = files(run.artifacts), files(journal / "artifacts")
     assert set(here) == set(there)
     described = Path("model/MLmodel")  # got the ids of run and model
     assert all(here[path].read_bytes() == file.read_bytes() for path, file in there.items() if path != described)
@@ -135,6 +132,10 @@ def use_elsewhere(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> 
     for address in (f"runs:/{values['run_id']}/model", f"models:/{values['model_id']}", "models:/digits@champion"):
         model = mlflow.pyfunc.load_model(address)
         np.testing.assert_allclose(model.predict(images[:5]), expected[:5], atol=1e-5)
+
+
+def files(folder: Path) -> dict[Path, Path]:
+    return {file.relative_to(folder): file for file in folder.rglob("*") if file.is_file()}
 
 
 def check_kept(files: dict[Path, int], folder: Path) -> None:

@@ -26,7 +26,7 @@ def file(path: str, size: int = 1) -> FileInfo:
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "..", "a\\..\\x", "a\nb", "a/b"])
 def test_a_name_that_leads_elsewhere_is_refused(path: str) -> None:
-    with pytest.raises(TrackingError, match="the store lists .*: expected a path"):
+    with pytest.raises(TrackingError, match=r"the store lists .*: expected a path"):
         fetching._list(Lister({None: [file(path)]}))
 
 
