@@ -208,7 +208,7 @@ def test_a_name_that_no_run_has_is_one_line_that_says_what_is_expected(root: Pat
 
 def test_a_store_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(TrackingError, match="and the store at http://127.0.0.1:9 cannot be asked"):
+    with pytest.raises(TrackingError, match=r"and the store at http://127\.0\.0\.1:9 cannot be asked"):
         look_up(root, "nobody")
 
 

@@ -1,4 +1,4 @@
-"""A run's model in MLflow, on a real SQLite store: made once, whatever was uploaded before, and compared with the run."""
+"""A run's model in MLflow, on a real SQLite store: made once, whatever was uploaded before, and compared."""
 
 import shutil
 from collections.abc import Callable
