@@ -255,14 +255,14 @@ def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> dict[str, Any]:
     }
 
 
-def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str, Measured | None]:
+def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str, Measured]:
     """Those of `metrics` (public names) that measure the model, each with its data set, as for `Journal.metrics`."""
-    found: dict[str, Measured | None] = {}
-    for name in metrics:
-        part = {"best": "val", "test": "test"}.get(name.partition("/")[0])
-        if part is not None:
-            found[name] = (f"{cfg.dataset.name}/{part}", splits.part_digest(part))
-    return found
+    data = {
+        begin: (f"{cfg.dataset.name}/{part}", splits.part_digest(part))
+        for begin, part in (("best", "val"), ("test", "test"))
+    }
+    begins = {name: name.partition("/")[0] for name in metrics}
+    return {name: data[begin] for name, begin in begins.items() if begin in data}
 
 
 def write_predictions(path: Path, probabilities: NDArray[np.float32], subset: Subset) -> None:

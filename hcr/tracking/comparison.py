@@ -110,9 +110,9 @@ def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient"
     tops = {Path(path).parts[0] for path in contents.artifacts}
     there_files = _list_files(partial(client.list_artifacts, run.info.run_id), tops)
     lacks += _listing("artifact", _differing(contents.artifacts, there_files))
-    for model_id in outputs_of(run) if contents.model else []:
-        lacks += _missing_of_model(contents, client, model_id)
-    return lacks
+    # A run has several models if one was deleted and uploaded again.
+    of_models = [_missing_of_model(contents, client, id) for id in outputs_of(run) if contents.model]
+    return lacks + min(of_models, key=len, default=[])
 
 
 def _missing_of_model(contents: JournalContents, client: "MlflowClient", model_id: str) -> list[str]:

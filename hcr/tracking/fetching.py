@@ -18,7 +18,7 @@ import platformdirs
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
-from hcr.tracking.logged_model import outputs_of
+from hcr.tracking.logged_model import model_of
 from hcr.tracking.store import copy_of_store
 from hcr.tracking.stored import StoredRun
 
@@ -97,7 +97,8 @@ def _fetch_artifacts(client: "MlflowClient", run: "Run") -> Path:
     if re.fullmatch(r"[0-9a-f]{32}", run.info.run_id) is None:
         raise TrackingError(f"run {run.info.run_id!r}: expected an id of 32 hexadecimal digits")
     sources = [(PurePosixPath(), run.info.artifact_uri)]
-    sources += [(PurePosixPath(MODEL), client.get_logged_model(i).artifact_location) for i in outputs_of(run)[:1]]
+    if (model := model_of(client, run)) is not None:
+        sources.append((PurePosixPath(MODEL), model.artifact_location))
     folder = platformdirs.user_cache_path("hcr") / "runs" / run.info.run_id
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):

@@ -158,14 +158,14 @@ class Journal:
         *,
         step: int,
         time_ms: int | None = None,
-        of_model: Mapping[str, Measured | None] = MappingProxyType({}),
+        of_model: Mapping[str, Measured] = MappingProxyType({}),
     ) -> None:
         """Log metrics of one step; a metric already logged at this step is skipped.
 
         Args:
             time_ms: when they were measured, in milliseconds since 1970; None: now.
             of_model: the metrics that measure the run's model, which `model` logged before; each with the data set that
-                it was measured on, or None.
+                it was measured on.
         """
         new = {name: value for name, value in values.items() if (name, step) not in self._logged_metrics}
         if new:
@@ -295,7 +295,7 @@ class Journal:
 
 
 def metrics_event(
-    values: Mapping[str, float], *, step: int, of_model: Mapping[str, Measured | None] = MappingProxyType({})
+    values: Mapping[str, float], *, step: int, of_model: Mapping[str, Measured] = MappingProxyType({})
 ) -> Event:
     """The event of metrics of one step, as for `Journal.metrics`."""
     event: Event = {"event": "metrics", "step": step, "values": dict(values)}

@@ -71,6 +71,22 @@ def find_models(client: "MlflowClient", run: ModelsRun) -> "list[LoggedModel]":
     return sorted(found, key=lambda model: (model.creation_timestamp, model.model_id))
 
 
+def model_of(client: "MlflowClient", run: "Run") -> "LoggedModel | None":
+    """The complete logged model of a run; None if it has none, or it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    for model_id in reversed(outputs_of(run)):
+        try:
+            model = client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            continue
+        if str(model.status) == "READY":
+            return model
+    return None
+
+
 def outputs_of(run: "Run") -> list[str]:
     """The ids of the logged models that a run has made."""
     return [output.model_id for output in run.outputs.model_outputs] if run.outputs is not None else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hcr.config.errors import TrackingError
 from hcr.tracking.events import DESCRIPTION, KIND
 from hcr.tracking.fetching import MODEL
-from hcr.tracking.logged_model import MLMODEL, outputs_of
+from hcr.tracking.logged_model import MLMODEL, model_of
 from hcr.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ def _model_of(client: "MlflowClient", run: "Run") -> tuple[str, str | None]:
         raise TrackingError(f"run {key}: expected a run that is in the store, got one that was deleted there")
     if run.info.status != "FINISHED":
         raise TrackingError(f"run {key}: expected a run that has finished, got one that is {run.info.status}")
-    for model_id in outputs_of(run):
-        if str(client.get_logged_model(model_id).status) == "READY":
-            return f"models:/{model_id}", model_id
+    if (model := model_of(client, run)) is not None:
+        return f"models:/{model.model_id}", model.model_id
     if any(entry.path == f"{MODEL}/{MLMODEL}" for entry in client.list_artifacts(run.info.run_id, MODEL)):
         return f"{run.info.artifact_uri}/{MODEL}", None  # of an earlier version of hcr
     raise TrackingError(f"run {key}: expected a run with a model, got one without")

@@ -195,10 +195,8 @@ class Replay:
         for name, value in event["values"].items():
             links: dict[str, str] = {}
             if name in of_model and model_id is not None:
-                links = {"model_id": model_id, "run_id": self.run_id}
-                if of_model[name] is not None:
-                    data, digest = of_model[name]
-                    links |= {"dataset_name": data, "dataset_digest": digest[:LONGEST_DIGEST]}
+                data, digest = of_model[name]
+                links = {"model_id": model_id, "dataset_name": data, "dataset_digest": digest[:LONGEST_DIGEST]}
             metrics.append(Metric(name, value, event["time_ms"], event["step"], **links))
         client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 

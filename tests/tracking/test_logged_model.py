@@ -46,7 +46,7 @@ def write_run(root: Path, *, old: bool = False) -> Path:
             journal.metrics({"best/val_loss": 0.5, "best/epoch": 1.0}, step=3)
         else:
             journal.model("model", architecture="cnn", params={"model.depth": "2", "seed": "0"}, step=1)
-            of_model = {"best/val_loss": VAL, "best/epoch": None}
+            of_model = {"best/val_loss": VAL, "best/epoch": VAL}
             journal.metrics({"best/val_loss": 0.5, "best/epoch": 1.0, "time/total_s": 3.0}, step=3, of_model=of_model)
     journal.release()
     return journal.folder
@@ -96,7 +96,8 @@ def test_a_model_has_its_params_its_files_and_the_metrics_that_measure_it(root: 
     assert (model.source_run_id, model.tags["hcr.key"]) == (run.info.run_id, folder.name)
     assert files(client, model) == {"MLmodel", "data/weights"}
     data = {metric.key: (metric.dataset_name, metric.dataset_digest, metric.value) for metric in model.metrics}
-    assert data == {"best/val_loss": ("digits/val", ("ab" * 32)[:36], 0.5), "best/epoch": (None, None, 1.0)}
+    name, digest = VAL[0], VAL[1][:36]
+    assert data == {"best/val_loss": (name, digest, 0.5), "best/epoch": (name, digest, 1.0)}
     assert [(output.model_id, output.step) for output in run.outputs.model_outputs] == [(model.model_id, 1)]
     assert set(run.data.metrics) == {"val/loss", "best/val_loss", "best/epoch", "time/total_s"}
     assert is_whole(folder, client)
