@@ -94,12 +94,13 @@ def _history(client: "MlflowClient", run: "Run") -> list[dict[str, float]]:
 def _fetch_artifacts(client: "MlflowClient", run: "Run") -> Path:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    if re.fullmatch(r"[0-9a-f]{32}", run.info.run_id) is None:
-        raise TrackingError(f"run {run.info.run_id!r}: expected an id of 32 hexadecimal digits")
+    run_id = str(run.info.run_id)
+    if re.fullmatch(r"[0-9a-f]{32}", run_id) is None:
+        raise TrackingError(f"run {run_id!r}: expected an id of 32 hexadecimal digits")
     sources = [(PurePosixPath(), run.info.artifact_uri)]
     if (model := model_of(client, run)) is not None:
         sources.append((PurePosixPath(MODEL), model.artifact_location))
-    folder = platformdirs.user_cache_path("hcr") / "runs" / run.info.run_id
+    folder = platformdirs.user_cache_path("hcr") / "runs" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         for place, location in sources:

@@ -101,4 +101,4 @@ def _with_ids(described: str, model: "LoggedModel") -> str:
         "model_uuid": model.model_id,
         "run_id": model.source_run_id,
     }
-    return yaml.safe_dump(values, allow_unicode=True)
+    return str(yaml.safe_dump(values, allow_unicode=True))

@@ -72,16 +72,17 @@ def _run_of_model(client: "MlflowClient", name: str) -> "Run":
     return run
 
 
-def _run_id_of_model(client: "MlflowClient", name: str) -> str | None:
+def _run_id_of_model(client: "MlflowClient", name: str) -> str:
+    """The id of the run that made a model; empty if no run did."""
     path = name.removeprefix(MODELS)
-    if re.fullmatch(r"m-\w+", path):
-        return client.get_logged_model(path).source_run_id
-    registered, _, version = path.rpartition("/")
-    if registered and re.fullmatch(r"\d+", version):
-        return client.get_model_version(registered, version).run_id
+    numbered, _, number = path.rpartition("/")
     registered, _, alias = path.rpartition("@")
+    if re.fullmatch(r"m-\w+", path):
+        return str(client.get_logged_model(path).source_run_id or "")
+    if numbered and re.fullmatch(r"\d+", number):
+        return str(client.get_model_version(numbered, number).run_id or "")
     if registered and alias:
-        return client.get_model_version_by_alias(registered, alias).run_id
+        return str(client.get_model_version_by_alias(registered, alias).run_id or "")
     raise TrackingError(f"{name}: expected models:/NAME@ALIAS, models:/NAME/VERSION or models:/MODEL_ID")
 
 
