@@ -69,7 +69,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'?"
-        " (one of completion, data, plots, schema, sync, train, ui)\n"
+        " (one of completion, data, plots, register, schema, sync, train, ui)\n"
     )
 
 
