@@ -29,9 +29,11 @@ from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.fetching import fetch_run
+from hcr.tracking.finding import find_run, look_up
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run, is_delivered, test_accuracy
+from hcr.tracking.status import is_delivered, test_accuracy
 from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -243,8 +245,8 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
         got = override_without_secrets(others[0])
         raise ConfigError(f"resume: a run resumes with its own config; expected no other override, got {got}")
     folder = find_run(output_root(), cfg.resume)
-    given = _recorded(folder, "overrides.yaml", key="resume")
-    config = _recorded(folder, "config.yaml", key="resume")
+    given = _recorded(folder / ARTIFACTS, "overrides.yaml", key="resume", run=folder.name)
+    config = _recorded(folder / ARTIFACTS, "config.yaml", key="resume", run=folder.name)
     return parse_config(config).replace(resume=folder.name), [str(word) for word in given]
 
 
@@ -255,19 +257,24 @@ def _config_of_finished(name: str) -> DictConfig:
         ConfigError: the run has not finished, or its config cannot be read.
         TrackingError: there is no such run.
     """
-    folder = find_run(output_root(), name)
-    if last_event(folder).get("status") != "FINISHED":
-        raise ConfigError(f"from: expected a finished run; {folder.name} has not finished")
-    config = _recorded(folder, "config.yaml", key="from")
+    found = look_up(output_root(), name)
+    if isinstance(found, Path):
+        key, status, artifacts = found.name, last_event(found).get("status"), found / ARTIFACTS
+    else:
+        stored = fetch_run(found)
+        key, status, artifacts = found.key, stored.status, stored.artifacts
+    if status != "FINISHED":
+        raise ConfigError(f"from: expected a finished run; {key} has not finished")
+    config = _recorded(artifacts, "config.yaml", key="from", run=key)
     assert isinstance(config, DictConfig)
     return config
 
 
-def _recorded(folder: Path, name: str, *, key: str) -> Any:
+def _recorded(artifacts: Path, name: str, *, key: str, run: str) -> Any:
     try:
-        return OmegaConf.load(folder / ARTIFACTS / "config" / name)
+        return OmegaConf.load(artifacts / "config" / name)
     except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
-        raise ConfigError(f"{key}: the config of run {folder.name} cannot be read ({one_line(error)})") from error
+        raise ConfigError(f"{key}: the config of run {run} cannot be read ({one_line(error)})") from error
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from hcr.config.tracking import output_root
 from hcr.data.splitting import Splits, load_splits
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.run_config import image_and_classes
-from hcr.tracking.events import ARTIFACTS, read_events
+from hcr.tracking.events import ARTIFACTS, WITH_MODEL, kind_of, read_events
+from hcr.tracking.fetching import fetch_run
+from hcr.tracking.finding import look_up
 from hcr.tracking.lock import lock_ended_run
-from hcr.tracking.status import find_run
+from hcr.tracking.stored import StoredRun
 
 if TYPE_CHECKING:
     import keras
@@ -141,12 +143,15 @@ class RecordedRun:
 
 
 def recorded_run(name: str) -> RecordedRun:
-    """The finished run called `name`, as the verbs take it: a key, a prefix of one, a run id, a run name or `latest`.
+    """The finished run called `name`, as `hcr.tracking.finding.look_up` takes it.
+
+    The artifacts of a run that only the store has are downloaded into the user's cache.
 
     Raises:
         TrackingError: no run or several match, it has not finished, or its artifacts cannot be read.
     """
-    return read_run(find_run(output_root(), name))
+    found = look_up(output_root(), name)
+    return read_run(found) if isinstance(found, Path) else read_stored_run(found)
 
 
 def read_run(folder: Path) -> RecordedRun:
@@ -156,18 +161,7 @@ def read_run(folder: Path) -> RecordedRun:
         TrackingError: it has not finished, or its artifacts cannot be read.
     """
     events = [event for event, _ in read_events(folder)]
-    if not events or events[-1].get("status") != "FINISHED":
-        raise TrackingError(f"run {folder.name}: expected a run that has finished")
-    if "hcr.sweep_id" in events[0]["tags"]:
-        raise TrackingError(f"run {folder.name}: expected one trained run, got a sweep; name one of its runs")
-    path = folder / ARTIFACTS / CONFIG
-    try:
-        raw = OmegaConf.load(path)
-        assert isinstance(raw, DictConfig)
-        cfg = parse_config(raw)
-    except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
-        raise TrackingError(f"{path}: expected the run's config ({one_line(error)})") from error
-    tags = dict(events[0]["tags"])
+    tags = dict(events[0]["tags"]) if events else {}
     epochs: dict[int, dict[str, float]] = {}
     metrics: dict[str, float] = {}
     for event in events:
@@ -177,13 +171,54 @@ def read_run(folder: Path) -> RecordedRun:
             metrics |= event["values"]
             if "train/loss" in event["values"]:
                 epochs[event["step"]] = event["values"]
+    _require_trained(folder.name, events[-1].get("status") if events else None, tags)
     return RecordedRun(
         key=folder.name,
         name=str(events[0]["name"]),
         folder=folder,
         artifacts=folder / ARTIFACTS,
-        cfg=cfg,
+        cfg=_read_config(folder / ARTIFACTS),
         tags=tags,
         metrics=metrics,
         history=[epochs[step] for step in sorted(epochs)],
     )
+
+
+def read_stored_run(stored: StoredRun) -> RecordedRun:
+    """The finished run that only a store has.
+
+    Raises:
+        TrackingError: it has not finished, or cannot be read from there.
+    """
+    run = fetch_run(stored)
+    _require_trained(stored.key, run.status, run.tags)
+    return RecordedRun(
+        key=stored.key,
+        name=run.name,
+        folder=None,
+        artifacts=run.artifacts,
+        cfg=_read_config(run.artifacts),
+        tags=run.tags,
+        metrics=run.metrics,
+        history=run.history,
+    )
+
+
+def _require_trained(key: str, status: str | None, tags: Mapping[str, str]) -> None:
+    if status != "FINISHED":
+        raise TrackingError(f"run {key}: expected a run that has finished")
+    kind = kind_of(tags)
+    if kind == "sweep":
+        raise TrackingError(f"run {key}: expected one trained run, got a sweep; name one of its runs")
+    if kind not in WITH_MODEL:
+        raise TrackingError(f"run {key}: expected a trained run, got one of `hcr {kind}`")
+
+
+def _read_config(artifacts: Path) -> RunConfig:
+    path = artifacts / CONFIG
+    try:
+        raw = OmegaConf.load(path)
+        assert isinstance(raw, DictConfig)
+        return parse_config(raw)
+    except Exception as error:  # missing or damaged: OmegaConf and YAML raise many types
+        raise TrackingError(f"{path}: expected the run's config ({one_line(error)})") from error

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ from hcr.gate.fingerprint import code_version, extension_sources, fingerprint
 from hcr.gate.run_config import as_param, flatten, image_and_classes, to_dict, to_yaml
 from hcr.machine import this_machine, user_name
 from hcr.model.fast_layers import with_keras_layers
+from hcr.model_facts import point_settings, run_settings, what_it_reads
 from hcr.naming import default_name
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
-from hcr.tracking.events import DESCRIPTION
-from hcr.tracking.journal import Journal
+from hcr.tracking.events import DESCRIPTION, KIND
+from hcr.tracking.journal import Journal, Measured
 from hcr.training import Scores, TrainingState
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 
+MODEL = "model"  # the artifact, and the model's name in MLflow
+CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}  # of data sets, in MLflow's words
 COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
 
@@ -91,23 +94,13 @@ class Recorder:
             TrackingError: the run's folder cannot be written.
         """
         cfg, splits, journal = self._cfg, self._splits, self._journal
-        shape, num_classes = image_and_classes(cfg)
         with self.writing():
             if not journal.is_open:
                 shown = redact(cfg.tracking.run_name or name or default_name(cfg, self._overrides))
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
             journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
-            journal.dataset(
-                name=cfg.dataset.name,
-                digest=splits.dataset_digest,
-                source=splits.source,
-                schema={
-                    "image_shape": list(shape),
-                    "dtype": "uint8",
-                    "num_classes": num_classes,
-                },
-                profile={"images": sum(self._num_images().values()), "classes": num_classes},
-            )
+            for part in ("train", "val"):
+                journal.dataset(**dataset_facts(cfg, splits, part))
             self._write_text("config/config.yaml", to_yaml(cfg, secrets=False))
             self._write_text("config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
             self._write_text("code/requirements.txt", frozen_requirements())
@@ -142,8 +135,19 @@ class Recorder:
         """Count the run's look at test before it is taken, so that an interrupted look counts too."""
         self._journal.tags({"hcr.test_looks": "1"})
 
+    def model(self, state: TrainingState) -> None:
+        """Record the model, before the metrics that measure it."""
+        from hcr.tracking.keras_model import save_keras_model
+
+        cfg, journal = self._cfg, self._journal
+        save_keras_model(with_keras_layers(self._model), journal.artifact(MODEL), metadata=what_it_reads(cfg))
+        is_in_sweep = journal.parent is not None
+        settings = point_settings(cfg, journal.header["tags"]) if is_in_sweep else run_settings(cfg, self._overrides)
+        params = {name: _shown(name, value) for name, value in settings.items()}
+        journal.model(MODEL, architecture=cfg.model.name, params=params, step=state.best_epoch)
+
     def metrics(self, scores: Scores, *, total_s: float) -> None:
-        """Record the final metrics, including those of installed packages."""
+        """Record the final metrics, including those of installed packages, and test as data if it was scored."""
         state, splits = scores.state, self._splits
         metrics = {
             "best/epoch": float(state.best_epoch),
@@ -152,12 +156,13 @@ class Recorder:
             "time/total_s": total_s,
         }
         if scores.test is not None:
+            self._journal.dataset(**dataset_facts(self._cfg, splits, "test"))
             metrics |= test_metrics(scores.test)
         for name, metric in extra_metrics().items():
             metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
             if scores.test is not None:
                 metrics[f"test/{name}"] = float(metric(scores.probabilities["test"], splits.test.labels))
-        self._journal.metrics(metrics, step=state.epoch)
+        self._journal.metrics(metrics, step=state.epoch, of_model=measured(metrics, self._cfg, splits))
 
     def card(self, scores: Scores, *, total_s: float, is_drawn: bool) -> None:
         """Record the run card as the run's description; it starts with the notes, which it replaces there."""
@@ -184,9 +189,7 @@ class Recorder:
         journal.tags({DESCRIPTION: card(facts)})
 
     def artifacts(self, scores: Scores) -> None:
-        """Record predictions, reports and the model."""
-        from hcr.tracking.keras_model import save_keras_model
-
+        """Record predictions and reports."""
         journal = self._journal
         subsets = {"val": self._splits.val, "test": self._splits.test}
         for name, probabilities in scores.probabilities.items():
@@ -196,12 +199,11 @@ class Recorder:
         report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
         self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
         self._write_text("reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-        save_keras_model(with_keras_layers(self._model), journal.artifact("model"))
-        journal.artifact_written("model")
 
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:
         cfg, splits = self._cfg, self._splits
         tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
+            KIND: "train",
             "hcr.fingerprint": self.fingerprint,
             "hcr.dataset_digest": splits.dataset_digest,
             "hcr.split_digest": splits.split_digest,
@@ -236,6 +238,29 @@ class Recorder:
     def _write_text(self, path: str, text: str) -> None:
         self._journal.artifact(path).write_text(text, encoding="utf-8")
         self._journal.artifact_written(path)
+
+
+def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> dict[str, Any]:
+    """The arguments of `Journal.dataset` for "train", "val" or "test": a data set of its own, such as digits/val."""
+    shape, num_classes = image_and_classes(cfg)
+    return {
+        "name": f"{cfg.dataset.name}/{part}",
+        "digest": splits.part_digest(part),
+        "source": splits.source,
+        "schema": {"image_shape": list(shape), "dtype": "uint8", "num_classes": num_classes},
+        "profile": {"images": len(getattr(splits, part)), "classes": num_classes},
+        "context": CONTEXTS[part],
+    }
+
+
+def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str, Measured]:
+    """Those of `metrics` (public names) that measure the model, each with its data set, as for `Journal.metrics`."""
+    data = {
+        begin: (f"{cfg.dataset.name}/{part}", splits.part_digest(part))
+        for begin, part in (("best", "val"), ("test", "test"))
+    }
+    begins = {name: name.partition("/")[0] for name in metrics}
+    return {name: data[begin] for name, begin in begins.items() if begin in data}
 
 
 def write_predictions(path: Path, probabilities: NDArray[np.float32], subset: Subset) -> None:

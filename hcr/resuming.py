@@ -10,11 +10,12 @@ from hcr.config.tracking import output_root
 from hcr.gate import RunConfig
 from hcr.tracking.ended import upload_lost_run
 from hcr.tracking.events import Event, first_event
+from hcr.tracking.finding import find_run
 from hcr.tracking.journal import Journal
 from hcr.tracking.known import Known, Standing, ask, deleted_keys
 from hcr.tracking.lock import is_of_this_host, lock_ended_run
 from hcr.tracking.place import store_of
-from hcr.tracking.status import find_run, finished_runs, unfinished
+from hcr.tracking.status import finished_runs, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 

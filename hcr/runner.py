@@ -118,6 +118,7 @@ def run(
     scores = score(model, splits, state, with_test=bool(cfg.score_test))
     total_s = time.perf_counter() - start
     with recorder.writing():
+        recorder.model(state)
         recorder.metrics(scores, total_s=total_s)
         stopping.check()
         recorder.card(scores, total_s=total_s, is_drawn=draw)

@@ -6,9 +6,9 @@ from hcr.config import TrackingError
 from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import evaluate
 from hcr.recorded import read_run
-from hcr.recording import test_metrics, write_predictions
+from hcr.recording import dataset_facts, measured, test_metrics, write_predictions
 from hcr.tracking.events import ARTIFACTS
-from hcr.tracking.journal import add_events
+from hcr.tracking.journal import add_events, metrics_event
 from hcr.tracking.status import test_accuracy
 from hcr.training import configure_threads, predict_probabilities
 
@@ -41,6 +41,9 @@ def score_test(folder: Path) -> float:
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
         write_predictions(folder / ARTIFACTS / PREDICTIONS, probabilities, splits.test)
-        scores = {"event": "metrics", "step": run.cfg.training.epochs, "values": test_metrics(found)}
-        add_events(folder, [{"event": "artifact", "path": PREDICTIONS}, scores])
+        data = {"event": "dataset", **dataset_facts(run.cfg, splits, "test")}
+        scores = test_metrics(found)
+        of_model = measured(scores, run.cfg, splits)
+        metrics = metrics_event(scores, step=run.cfg.training.epochs, of_model=of_model)
+        add_events(folder, [{"event": "artifact", "path": PREDICTIONS}, data, metrics])
     return found.accuracy

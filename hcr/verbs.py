@@ -92,6 +92,15 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
         ),
+        "register": Verb(
+            group="use",
+            usage="RUN NAME",
+            summary="register a run's model in MLflow, as a version of NAME",
+            examples=("hcr register best digits --alias champion", "hcr register a3f09c21b7d4 digits"),
+            function="hcr.commands.register:main",
+            options={"--help": (), "--alias": ("champion", "challenger")},
+            words="run",
+        ),
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
@@ -149,6 +158,7 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "dashboard": "ui",
         "mlflow": "ui",
         "serve": "ui",
+        "promote": "register",
         "push": "sync",
         "upload": "sync",
     }

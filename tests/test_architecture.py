@@ -39,6 +39,7 @@ FLOORS = {
     "hcr.tracking": 3,
     "hcr.card": 3,
     "hcr.naming": 3,
+    "hcr.model_facts": 3,
     "hcr.readiness": 4,
     "hcr.recording": 4,
     "hcr.drawing": 4,
@@ -69,7 +70,19 @@ SAME_FLOOR = {
 # Who imports a library, for its types too. Of a folder: all in it.
 KNOWS = {
     "mlflow": {
-        f"hcr.tracking.{name}" for name in ("comparison", "keras_model", "replay", "store", "stores", "suspicion")
+        f"hcr.tracking.{name}"
+        for name in (
+            "comparison",
+            "fetching",
+            "keras_model",
+            "logged_model",
+            "registry",
+            "replay",
+            "store",
+            "stored",
+            "stores",
+            "suspicion",
+        )
     },
     "tensorflow": {"hcr.training", "hcr.model"},
     "keras": {

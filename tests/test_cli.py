@@ -24,6 +24,8 @@ look
   plots RUN                draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES|PATH]    show a data set, its split and its faults, or the YAML that reads a PATH
   ui                       open the recorded runs in MLflow's UI
+use
+  register RUN NAME        register a run's model in MLflow, as a version of NAME
 keep
   sync [RUN...]            upload runs and events that MLflow has not received, or has lost
 shell
@@ -47,7 +49,7 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "plots", "data", "ui", "sync", "schema", "completion"]
+    assert list(VERBS) == ["train", "plots", "data", "ui", "register", "sync", "schema", "completion"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +69,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'?"
-        " (one of completion, data, plots, schema, sync, train, ui)\n"
+        " (one of completion, data, plots, register, schema, sync, train, ui)\n"
     )
 
 

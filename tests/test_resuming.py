@@ -18,10 +18,10 @@ from hcr.gate.compose import compose
 from hcr.resuming import AlreadyFinished
 from hcr.runner import RunResult, run
 from hcr.tracking.events import JOURNAL, read_events
+from hcr.tracking.finding import find_run
 from hcr.tracking.journal import Journal
 from hcr.tracking.lock import lock_run
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run
 from hcr.tracking.store import open_store
 from hcr.training import TrainingState
 

@@ -8,12 +8,11 @@ import pytest
 from mlflow import MlflowClient
 
 from hcr.commands import sync
-from hcr.config.errors import TrackingError
 from hcr.tracking.events import JOURNAL
 from hcr.tracking.journal import Journal, now_ms
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
-from hcr.tracking.status import end_dead_runs, find_run
+from hcr.tracking.status import end_dead_runs
 from hcr.tracking.store import open_store
 from hcr.tracking.suspicion import SILENT_MS, suspect_silent_runs
 
@@ -91,17 +90,3 @@ def test_sync_leaves_another_host_s_run_alone_unless_told_otherwise(
     assert tags(client, far.name)["status"] == "RUNNING"
     sync.main(["--take-over"])
     assert tags(client, far.name)["status"] == "FAILED"
-
-
-def test_a_run_is_found_by_key_prefix_run_id_name_or_as_the_latest(root: Path, client: MlflowClient) -> None:
-    first = running(root, host="a", boot="a")
-    second = running(root, host="a", boot="a")
-    run_id = json.loads((second / "delivered.json").read_text())["run_id"]
-    assert find_run(root, first.name) == first
-    assert find_run(root, first.name[:9]) == first
-    assert find_run(root, run_id) == second
-    assert find_run(root, "latest") == second
-    with pytest.raises(TrackingError, match="'a run' matches 2 runs"):
-        find_run(root, "a run")
-    with pytest.raises(TrackingError, match="no run 'nobody'"):
-        find_run(root, "nobody")

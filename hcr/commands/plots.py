@@ -8,7 +8,7 @@ from hcr.config.tracking import output_root
 from hcr.importing import import_needed, without_greetings
 from hcr.tracking.ended import upload_added
 from hcr.tracking.events import last_event
-from hcr.tracking.status import find_run
+from hcr.tracking.finding import find_run
 
 
 def main(argv: Sequence[str]) -> int:
@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
         TrackingError: the run does not exist or has not finished, or its artifacts cannot be read.
     """
     parser = OneLineParser("plots", "Draw the pictures of a finished run, such as one of a sweep, and upload them.")
-    parser.add_argument("run", metavar="RUN", help="a key, a unique prefix of one, a run id, a run name, or latest")
+    parser.add_argument("run", metavar="RUN", help="a key, a prefix of one, a run id, a run name, latest or best")
     folder = find_run(output_root(), parser.parse_args(argv).run)
     if last_event(folder).get("status") != "FINISHED":
         raise TrackingError(f"run {folder.name}: expected a run that has finished, with predictions to draw")

@@ -9,7 +9,8 @@ from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import check_tracking_uri, output_root, tracking_uri
 from hcr.tracking.aim import aim_at, forget, with_whole_sweeps
-from hcr.tracking.status import find_run, run_folders
+from hcr.tracking.finding import find_run
+from hcr.tracking.status import run_folders
 from hcr.tracking.store import open_store
 from hcr.tracking.stores import Survey, upload_all
 from hcr.tracking.suspicion import suspect_silent_runs
@@ -76,7 +77,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "Upload what MLflow has not received, such as runs that ended while it was down.",
     )
     parser.add_argument(
-        "runs", nargs="*", metavar="RUN", help="key, run id or name of a run, or latest; a sweep includes its runs"
+        "runs", nargs="*", metavar="RUN", help="key, run id or name of a run, latest or best; a sweep includes its runs"
     )
     parser.add_argument(
         "--take-over", action="store_true", help="include runs of other hosts in this folder; they must not be alive"

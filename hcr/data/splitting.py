@@ -67,6 +67,11 @@ class Splits:
     data_notes: tuple[str, ...] = ()
     preparation_digest: str | None = None
 
+    def part_digest(self, part: str) -> str:
+        """SHA-256 (hex) of the data set and of which of its images "train", "val" or "test" has."""
+        index: Indices = getattr(self, part).index
+        return hashlib.sha256(self.dataset_digest.encode() + index.astype("<i8").tobytes()).hexdigest()
+
     @property
     def warning(self) -> str | None:
         """A line about the duplicates, if there are any; they make scores better than on unseen images."""

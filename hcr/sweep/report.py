@@ -19,7 +19,7 @@ from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
 from hcr.sweep.ledger import Ledger, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
-from hcr.tracking.events import DESCRIPTION, JOURNAL, Event, first_event, read_events
+from hcr.tracking.events import DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import read_position
@@ -52,7 +52,8 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
             ) from None
     else:
         shutil.rmtree(there, ignore_errors=True)  # left by a kill before its first event
-        journal.begin(name=redact(plan.name), tags={"hcr.sweep": own, "hcr.sweep_id": plan.id}, key=own)
+        tags = {KIND: "sweep", "hcr.sweep": own, "hcr.sweep_id": plan.id}
+        journal.begin(name=redact(plan.name), tags=tags, key=own)
     journal.params(
         {
             "sweep.axes": ", ".join(plan.axes),

@@ -1,14 +1,17 @@
 """Comparison of a run's journal with its run in MLflow."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcr.tracking.events import ARTIFACTS, LONGEST_DIGEST, read_events
+from hcr.tracking.logged_model import MLMODEL, outputs_of
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import FileInfo, Run
     from mlflow.tracking import MlflowClient
 
 MOST_NAMED = 3
@@ -28,6 +31,8 @@ class JournalContents:
         metrics: rows by name.
         datasets: name and digest, cut to the length that MLflow stores.
         artifacts: sizes in bytes by path, of the files that are on disk.
+        model: the same of the run's model, by path inside its folder; empty if it has none, or its files are gone.
+        of_model: (metric, step) of the metrics that measure the model.
     """
 
     status: str = "RUNNING"
@@ -36,6 +41,8 @@ class JournalContents:
     metrics: dict[str, set[Row]] = field(default_factory=dict)
     datasets: set[tuple[str, str]] = field(default_factory=set)
     artifacts: dict[str, int] = field(default_factory=dict)
+    model: dict[str, int] = field(default_factory=dict)
+    of_model: set[tuple[str, int]] = field(default_factory=set)
 
 
 def read_contents(folder: Path) -> JournalContents:
@@ -56,10 +63,13 @@ def read_contents(folder: Path) -> JournalContents:
         elif kind == "metrics":
             for name, value in event["values"].items():
                 contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _as_stored(value)))
+            contents.of_model |= {(name, event["step"]) for name in event.get("of_model", {})}
         elif kind == "dataset":
             contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
         elif kind == "artifact":
             contents.artifacts |= _sizes(folder / ARTIFACTS, event["path"])
+        elif kind == "model":
+            contents.model = _sizes(folder / ARTIFACTS / event["path"], ".")
         elif kind == "resume":
             contents.status = "RUNNING"
             contents.tags.pop("hcr.error", None)
@@ -85,20 +95,50 @@ def missing(contents: JournalContents, run: "Run") -> list[str]:
     lacks += _listing("metric", absent)
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
     there = {(entry.dataset.name, entry.dataset.digest) for entry in inputs}
-    return lacks + _listing("data set", {name for name, _ in contents.datasets - there})
+    lacks += _listing("data set", {name for name, _ in contents.datasets - there})
+    return lacks + (["its model"] if contents.model and not outputs_of(run) else [])
 
 
 def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient") -> list[str]:
-    """Describe the metric values and files that `run` lacks; one request for each metric and each folder."""
+    """Describe the metric values, files and model that `run` lacks; one request for each metric and each folder."""
     lacks = []
     for name, rows in sorted(contents.metrics.items()):
         history = client.get_metric_history(run.info.run_id, name)
         there = {(metric.step, metric.timestamp, _as_stored(metric.value)) for metric in history}
         if gone := rows - there:
             lacks.append(f"{len(gone)} of {len(rows)} values of metric {name}")
-    there_files = _list_files(client, run.info.run_id, {Path(path).parts[0] for path in contents.artifacts})
-    differing = {path for path, size in contents.artifacts.items() if there_files.get(path, -1) not in (size, None)}
-    return lacks + _listing("artifact", differing)
+    tops = {Path(path).parts[0] for path in contents.artifacts}
+    there_files = _list_files(partial(client.list_artifacts, run.info.run_id), tops)
+    lacks += _listing("artifact", _differing(contents.artifacts, there_files))
+    # A run has several models if one was deleted and uploaded again.
+    of_models = [_missing_of_model(contents, client, id) for id in outputs_of(run) if contents.model]
+    return lacks + min(of_models, key=len, default=[])
+
+
+def _missing_of_model(contents: JournalContents, client: "MlflowClient", model_id: str) -> list[str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return [f"its model {model_id}"]
+    # The MLmodel file got the ids of run and model when it was uploaded.
+    own = {path: size for path, size in contents.model.items() if path != MLMODEL}
+    there = _list_files(
+        partial(client.list_logged_model_artifacts, model_id), {Path(p).parts[0] for p in contents.model}
+    )
+    lacks = _listing("file", _differing(own, there) | (set() if MLMODEL in there else {MLMODEL}))
+    linked = {(metric.key, metric.step) for metric in model.metrics or []}
+    lacks += _listing("metric", {name for name, _ in contents.of_model - linked})
+    lacks += [] if str(model.status) == "READY" else ["its end"]
+    return [f"of its model: {lack}" for lack in lacks]
+
+
+def _differing(sizes: Mapping[str, int], there: Mapping[str, int | None]) -> set[str]:
+    """The files that are not there, or with another size."""
+    return {path for path, size in sizes.items() if there.get(path, -1) not in (size, None)}
 
 
 def _as_stored(value: float) -> float:
@@ -115,12 +155,12 @@ def _sizes(root: Path, path: str) -> dict[str, int]:
     return {file.relative_to(root).as_posix(): file.stat().st_size for file in files if file.is_file()}
 
 
-def _list_files(client: "MlflowClient", run_id: str, tops: set[str]) -> dict[str, int | None]:
+def _list_files(list_folder: "Callable[[str | None], list[FileInfo]]", tops: set[str]) -> dict[str, int | None]:
     """The files that the store has at `tops` and below, with their sizes if it knows them."""
     found: dict[str, int | None] = {}
     folders: list[str | None] = [None]
     while folders:
-        for entry in client.list_artifacts(run_id, folders.pop()):
+        for entry in list_folder(folders.pop()):
             if entry.path.split("/")[0] not in tops:
                 continue
             if entry.is_dir:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +11,13 @@ from hcr.config.errors import TrackingError, one_line
 Event = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+Kind = Literal["train", "sweep", "evaluate", "compare", "ensemble"]
+
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+KIND = "hcr.kind"  # the tag that says what a run is
+WITH_MODEL: tuple[Kind, ...] = ("train", "ensemble")  # `latest` and `best` mean these
 LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow stores
 LONGEST_EVENT = 1 << 18  # bytes; no event is longer
 
@@ -40,6 +44,16 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise TrackingError(f"{path}: damaged before byte {offset} ({one_line(error)})") from error
             yield event, offset
+
+
+def kind_of(tags: Mapping[str, str]) -> str:
+    """What a run with these tags is, a Kind; runs of earlier versions have no tag that says it."""
+    return tags.get(KIND) or ("sweep" if "hcr.sweep_id" in tags else "train")
+
+
+def best_metric(monitor: str | None) -> "tuple[str, Callable[[Iterable[float]], float]]":
+    """The metric that has the best value of a run's monitored metric, and the function that chooses among values."""
+    return ("best/val_accuracy", max) if monitor == "val/accuracy" else ("best/val_loss", min)
 
 
 def first_event(folder: Path) -> Event:

@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
 from hcr import stopping
@@ -27,6 +27,8 @@ from hcr.config.errors import HcrError, TrackingError, one_line
 from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, Event, Status, read_events
 from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
+
+Measured = tuple[str, str]  # name and digest of the data set that a metric was measured on
 
 
 class Journal:
@@ -150,11 +152,25 @@ class Journal:
         self._logged_metrics = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._write("resume")
 
-    def metrics(self, values: Mapping[str, float], *, step: int, time_ms: int | None = None) -> None:
-        """Log metrics of one step at `time_ms` (default: now); a metric already logged at this step is skipped."""
+    def metrics(
+        self,
+        values: Mapping[str, float],
+        *,
+        step: int,
+        time_ms: int | None = None,
+        of_model: Mapping[str, Measured] = MappingProxyType({}),
+    ) -> None:
+        """Log metrics of one step; a metric already logged at this step is skipped.
+
+        Args:
+            time_ms: when they were measured, in milliseconds since 1970; None: now.
+            of_model: the metrics that measure the run's model, which `model` logged before; each with the data set that
+                it was measured on.
+        """
         new = {name: value for name, value in values.items() if (name, step) not in self._logged_metrics}
         if new:
-            self._write("metrics", time_ms=time_ms or now_ms(), step=step, values=new)
+            event = metrics_event(new, step=step, of_model=of_model)
+            self._write(**event | {"time_ms": time_ms or now_ms()})
             self._logged_metrics |= {(name, step) for name in new}
 
     def params(self, values: Mapping[str, str]) -> None:
@@ -169,13 +185,35 @@ class Journal:
         self._write("tags", values=dict(values))
 
     def dataset(
-        self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
+        self,
+        *,
+        name: str,
+        digest: str,
+        source: str,
+        schema: Mapping[str, Any],
+        profile: Mapping[str, int],
+        context: str = "training",
     ) -> None:
-        """Log the data set that the run trains on: the schema of an image, and numbers of images.
+        """Log a data set that the run uses: the schema of an image, and numbers of images.
 
         Log only what the digest determines: MLflow keeps the first record of a digest for all runs of an experiment.
+
+        Args:
+            context: what the run uses it for: training, validation, testing or another word.
         """
-        self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
+        facts = {"name": name, "digest": digest, "source": source, "context": context}
+        self._write("dataset", **facts, schema=dict(schema), profile=dict(profile))
+
+    def model(self, path: str, *, architecture: str, params: Mapping[str, str], step: int) -> None:
+        """Log the folder `path` under `artifacts`, which is complete, as the run's model.
+
+        Args:
+            path: also the model's name in MLflow; "model", for `runs:/ID/model` to load it.
+            architecture: its type in MLflow.
+            params: settings by which models are told apart.
+            step: the epoch whose weights it has.
+        """
+        self._write("model", path=path, architecture=architecture, params=dict(params), step=step)
 
     def artifact(self, path: str) -> Path:
         """The path to write the artifact `path` to; call `artifact_written` when it is complete."""
@@ -254,6 +292,15 @@ class Journal:
         with contextlib.suppress(OSError):  # closing retries the write
             self._file.close()
         self._file = None
+
+
+def metrics_event(
+    values: Mapping[str, float], *, step: int, of_model: Mapping[str, Measured] = MappingProxyType({})
+) -> Event:
+    """The event of metrics of one step, as for `Journal.metrics`."""
+    event: Event = {"event": "metrics", "step": step, "values": dict(values)}
+    measured = {name: data for name, data in of_model.items() if name in values}
+    return event | ({"of_model": measured} if measured else {})
 
 
 def append_event(folder: Path, event: str, **values: Any) -> None:

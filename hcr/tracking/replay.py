@@ -1,7 +1,7 @@
 """Replay of one run's journal into MLflow, from where the last replay stopped: each value arrives exactly once.
 
 Every event is idempotent, so a replay may stop anywhere and begin again: MLflow stores equal metrics and params once,
-tags, inputs and artifacts are overwritten, and a run is created only if none has its key.
+tags, inputs and artifacts are overwritten, and a run or a logged model is created only if none has its key.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, read_events
+from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
 from hcr.tracking.place import store_of
 from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import (
@@ -74,6 +75,8 @@ class Replay:
         self.ended: bool = position.get("ended", False) and is_complete  # an ended run may have been resumed since
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
+        self._experiment: str | None = None  # ids, once they are known
+        self._model_id: str | None = None
         self._preserved: set[str] | None = None  # tags that keep the value that the store has
         self._missing: list[str] = []  # artifacts that are no longer in the run's folder
         self._last_event_s: float | None = None  # by `time.monotonic`
@@ -154,7 +157,7 @@ class Replay:
 
     def create_run(self, client: "MlflowClient", event: Event) -> None:
         """Find the run by its key, or create it."""
-        experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
+        experiment = self._experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
         self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
         tags = dict(event["tags"])
@@ -183,10 +186,18 @@ class Replay:
         self._run_id = found[0]
 
     def log_metrics(self, client: "MlflowClient", event: Event) -> None:
-        """Log the metrics of one step, in one request."""
+        """Log the metrics of one step, in one request; those of the run's model are linked to it and to their data."""
         from mlflow.entities import Metric
 
-        metrics = [Metric(name, value, event["time_ms"], event["step"]) for name, value in event["values"].items()]
+        of_model = event.get("of_model", {})
+        model_id = self._find_model(client) if of_model else None
+        metrics = []
+        for name, value in event["values"].items():
+            links: dict[str, str] = {}
+            if name in of_model and model_id is not None:
+                data, digest = of_model[name]
+                links = {"model_id": model_id, "dataset_name": data, "dataset_digest": digest[:LONGEST_DIGEST]}
+            metrics.append(Metric(name, value, event["time_ms"], event["step"], **links))
         client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_params(self, client: "MlflowClient", event: Event) -> None:
@@ -220,7 +231,7 @@ class Replay:
             schema=json.dumps(event["schema"]),
             profile=json.dumps(event["profile"]),
         )
-        context = InputTag("mlflow.data.context", "training")
+        context = InputTag("mlflow.data.context", event.get("context", "training"))
         client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:
@@ -234,6 +245,29 @@ class Replay:
         else:
             parent = path.parent.as_posix()
             client.log_artifact(self.run_id, str(local), None if parent == "." else parent)
+
+    def log_model(self, client: "MlflowClient", event: Event) -> None:
+        """Log the run's model. One whose files are gone from the disk is skipped."""
+        folder = self._folder / ARTIFACTS / event["path"]
+        if not (folder / MLMODEL).exists():
+            self._missing.append(event["path"])
+            return
+        facts = {name: event[name] for name in ("architecture", "step")}
+        params = {name: _cut(value, LONGEST_PARAM) for name, value in event["params"].items()}
+        run = ModelsRun(self._experiment_of(client), self.run_id, self._header()["key"])
+        self._model_id = upload_model(client, run, folder, name=event["path"], params=params, **facts)
+
+    def _find_model(self, client: "MlflowClient") -> str | None:
+        """The id of the run's model; None if the store has none, such as one that was deleted there."""
+        if self._model_id is None:
+            found = find_models(client, ModelsRun(self._experiment_of(client), self.run_id, self._header()["key"]))
+            self._model_id = found[0].model_id if found else None
+        return self._model_id
+
+    def _experiment_of(self, client: "MlflowClient") -> str:
+        if self._experiment is None:
+            self._experiment = str(client.get_run(self.run_id).info.experiment_id)
+        return self._experiment
 
     def end_run(self, client: "MlflowClient", event: Event) -> None:
         """Set the status, last: FINISHED means that everything before is uploaded."""
@@ -278,6 +312,7 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "tags": Replay.log_tags,
     "dataset": Replay.log_dataset,
     "artifact": Replay.log_artifact,
+    "model": Replay.log_model,
     "end": Replay.end_run,
     "resume": Replay.resume_run,
 }

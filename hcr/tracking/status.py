@@ -108,34 +108,6 @@ def earlier_uris(root: Path, uri: str) -> list[str]:
     return sorted(found)
 
 
-def find_run(root: Path, name: str) -> Path:
-    """Find the folder of a run under the output root.
-
-    Args:
-        name: a key, a unique prefix of a key, an MLflow run id, a run name, or `latest`: the last written run that is
-            not the parent run of a sweep.
-
-    Raises:
-        TrackingError: no run matches, or several do.
-    """
-    journals = run_folders(root)
-    if name == "latest":
-        newest = sorted(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
-        trained = (folder for folder in newest if "hcr.sweep_id" not in first_event(folder).get("tags", {}))
-        if (latest := next(trained, None)) is not None:
-            return latest
-    found = [folder for folder in journals if folder.name == name]
-    found = found or [folder for folder in journals if folder.name.startswith(name)]
-    found = found or [folder for folder in journals if read_position(folder).get("run_id") == name]
-    found = found or [folder for folder in journals if first_event(folder).get("name") == name]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise TrackingError(f"no run {name!r} under {root / 'runs'}; expected a key, a run id, a run name or latest")
-    keys = ", ".join(sorted(folder.name for folder in found)[:5])
-    raise TrackingError(f"{name!r} matches {len(found)} runs ({keys}); expected the key of one")
-
-
 def run_labels(root: Path) -> list[tuple[str, str]]:
     """Key and name of every run under the output root `root`, newest first, from the journals.
 

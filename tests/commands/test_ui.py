@@ -243,6 +243,30 @@ def test_the_pages_of_mlflow_show_the_run_its_metrics_and_a_plot(
 
 
 @pytest.mark.slow
+def test_the_pages_of_mlflow_show_the_model_its_metrics_and_its_data(
+    recorded: tuple[Path, str], pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    client = open_store(f"sqlite:///{recorded[0] / 'output' / 'mlflow.db'}")
+    run = client.get_run(recorded[1])
+    (output,) = run.outputs.model_outputs
+    accuracy = f"{run.data.metrics['test/accuracy']:.4f}".rstrip("0")[:6]
+    page.goto(f"{pages}/experiments/1/models")
+    expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("digits/test").first).to_be_visible()
+    page.screenshot(path=tmp_path / "models.png")
+    page.goto(f"{pages}/experiments/1/models/{output.model_id}")
+    for shown in ("test/accuracy", accuracy, "digits/test", "dataset.name", "Ready"):
+        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
+    page.screenshot(path=tmp_path / "model.png")
+    page.goto(f"{pages}/experiments/1/runs/{recorded[1]}")
+    expect(page.get_by_text("digits/val").first).to_be_visible(timeout=60_000)
+    expect(page.locator(f"a[href*='{output.model_id}']").first).to_be_visible()
+    page.screenshot(path=tmp_path / "run.png")
+
+
+@pytest.mark.slow
 def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(
     swept: Path, pages: str, page: Any, tmp_path: Path
 ) -> None:
