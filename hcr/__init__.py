@@ -13,8 +13,18 @@ if (
 ):
     del sys.path[0]
 
+from importlib import import_module
+
 from hcr.environment import pin
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`hcr.load_runs` is imported when it is first used: it needs pandas and MLflow."""
+    if name == "load_runs":
+        return import_module("hcr.frames").load_runs
+    raise AttributeError(f"module 'hcr' has no attribute {name!r}")
+
 
 pin()  # before Keras is imported: it reads its backend on import

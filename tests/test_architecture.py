@@ -30,6 +30,7 @@ FLOORS = {
     "hcr.evaluation.statistics": 1,
     "hcr.evaluation.labels": 1,
     "hcr.evaluation.ranking": 1,
+    "hcr.evaluation.sparkline": 1,
     "hcr.evaluation.table": 1,
     "hcr.evaluation.verdict": 1,
     "hcr.machine": 1,
@@ -44,6 +45,7 @@ FLOORS = {
     "hcr.recording": 4,
     "hcr.drawing": 4,
     "hcr.recorded": 4,
+    "hcr.frames": 4,
     "hcr.resuming": 4,
     "hcr.runner": 5,
     "hcr.scoring": 5,
@@ -73,9 +75,11 @@ KNOWS = {
         f"hcr.tracking.{name}"
         for name in (
             "comparison",
+            "deletion",
             "fetching",
             "keras_model",
             "logged_model",
+            "reading",
             "registry",
             "replay",
             "store",
@@ -115,6 +119,7 @@ KNOWS = {
         "hcr.sweep.screen",
         "hcr.sweep.preview",
     },
+    "pandas": {"hcr.frames"},
     "pooch": {"hcr.data.download"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hcr.config.errors import TrackingError, one_line
 
 Event = dict[str, Any]
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+Status = Literal["FINISHED", "FAILED", "KILLED", "REMOVED"]  # the last is no status of MLflow: the run is deleted there
 
 Kind = Literal["train", "sweep", "evaluate", "compare", "ensemble"]
 
@@ -62,6 +62,11 @@ def first_event(folder: Path) -> Event:
         return next(read_events(folder))[0]
     except (OSError, StopIteration, TrackingError):
         return {}
+
+
+def is_removed(folder: Path) -> bool:
+    """True if the run in `folder` was removed by the user."""
+    return last_event(folder).get("status") == "REMOVED"
 
 
 def last_event(folder: Path) -> Event:

@@ -6,7 +6,16 @@ from pathlib import Path
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path, tracking_uri
-from hcr.tracking.events import JOURNAL, WITH_MODEL, best_metric, first_event, kind_of, last_event, read_events
+from hcr.tracking.events import (
+    JOURNAL,
+    WITH_MODEL,
+    best_metric,
+    first_event,
+    is_removed,
+    kind_of,
+    last_event,
+    read_events,
+)
 from hcr.tracking.status import read_position, run_folders
 from hcr.tracking.stored import MODELS, StoredRun, find_stored
 
@@ -62,10 +71,23 @@ def find_folder(root: Path, name: str) -> Path | None:
     found = [folder for folder in folders if folder.name == name]
     found = found or [folder for folder in folders if name and folder.name.startswith(name)]
     found = found or [folder for folder in folders if read_position(folder).get("run_id") == name]
-    found = found or [folder for folder in folders if first_event(folder).get("name") == name]
+    found = found or [each for each in folders if first_event(each).get("name") == name and not is_removed(each)]
     if len(found) > 1:
         raise several(name, [folder.name for folder in found])
     return found[0] if found else None
+
+
+def latest_sweep(root: Path) -> Path:
+    """The folder of the parent run of the sweep under the output root that was written last.
+
+    Raises:
+        TrackingError: there is none.
+    """
+    folders = sorted(run_folders(root), key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
+    found = next((each for each in folders if kind_of(_tags(each)) == "sweep" and not is_removed(each)), None)
+    if found is None:
+        raise TrackingError(f"latest: expected a sweep under {root / 'runs'}; there is none")
+    return found
 
 
 def several(name: str, keys: list[str]) -> TrackingError:
@@ -76,7 +98,7 @@ def several(name: str, keys: list[str]) -> TrackingError:
 
 def _latest(folders: list[Path]) -> Path | None:
     newest = sorted(folders, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
-    return next((folder for folder in newest if kind_of(_tags(folder)) in WITH_MODEL), None)
+    return next((each for each in newest if kind_of(_tags(each)) in WITH_MODEL and not is_removed(each)), None)
 
 
 def _best(folders: list[Path], latest: Path) -> Path:

@@ -349,6 +349,12 @@ def end_dead_run(folder: Path) -> bool:
     return True
 
 
+def append_end(folder: Path, status: Status) -> None:
+    """Write another end of a run that no process is writing; the caller holds its lock."""
+    _repaired(folder)
+    _append(folder, [_stamped({"event": "end", "status": status})])
+
+
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000

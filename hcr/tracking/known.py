@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from hcr.config.tracking import sqlite_path
-from hcr.tracking.events import ARTIFACTS, first_event
+from hcr.tracking.events import ARTIFACTS, first_event, is_removed
 from hcr.tracking.place import reading, store_of
 from hcr.tracking.status import is_delivered, read_position, run_folders
 
@@ -90,22 +90,24 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
     if known is None:
         return []
     unknown = [folder for folder in run_folders(root) if folder.name not in known.active | known.deleted]
+    unknown = [folder for folder in unknown if not is_removed(folder)]
     ours = [folder for folder in unknown if is_delivered(folder) and store_of(folder, first_event(folder)) == uri]
     return [folder for folder in ours if known.standing(folder) == "lost"]
 
 
 def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
-    """The keys of the runs that were deleted in the store at `uri`; empty if it did not answer (`known` is None).
+    """The keys of the runs that were deleted in the store at `uri`, or removed by `hcr rm`.
 
     They include deleted runs of any output root, except runs under this one that have another store now, and the
-    permanently deleted runs of this output root.
+    permanently deleted runs of this output root. If the store did not answer (`known` is None): only removed ones.
     """
+    removed = frozenset(folder.name for folder in run_folders(root) if is_removed(folder))
     if known is None:
-        return frozenset()
+        return removed
     stores = {folder: store_of(folder, first_event(folder)) for folder in run_folders(root)}
     elsewhere = {folder.name for folder, store in stores.items() if store != uri}
     purged = {folder.name for folder, store in stores.items() if store == uri and known.standing(folder) == "purged"}
-    return (known.deleted - known.active - elsewhere) | purged
+    return (known.deleted - known.active - elsewhere) | purged | removed
 
 
 def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, read_events
+from hcr.tracking.deletion import delete_run
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, is_removed, read_events
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
 from hcr.tracking.place import store_of
 from hcr.tracking.status import POSITION, read_position
@@ -95,6 +96,8 @@ class Replay:
             Exception: any error that MLflow raises, such as for an unreachable store; the next upload repeats the
                 event that failed.
         """
+        if is_removed(self._folder):
+            return self._delete()
         saved = time.monotonic()
         if self._client is None and self._offset < (self._folder / JOURNAL).stat().st_size:
             self._client = self._open()
@@ -131,6 +134,17 @@ class Replay:
         Tags that the store has keep their values, except `hcr.` tags: people edit descriptions.
         """
         self._offset, self.ended, self._preserved = 0, False, set()
+
+    def _delete(self) -> bool:
+        """Delete the run in the store instead of uploading it: the user removed it."""
+        size = (self._folder / JOURNAL).stat().st_size
+        if self._offset == size and self.ended:
+            return False
+        header = self._header()
+        delete_run(open_store(store_of(self._folder, header)), header)
+        self._offset, self.ended = size, True
+        self._save_position()
+        return True
 
     def _open(self) -> "MlflowClient":
         """Open the store; if it no longer has the run, go back to the first event.

@@ -70,7 +70,7 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
             events = [event for event, _ in read_events(folder)]
         except (OSError, TrackingError):
             continue
-        if events[-1].get("status") != "FINISHED":  # else it was killed before it removed its checkpoints
+        if events[-1].get("status") not in ("FINISHED", "REMOVED"):  # it was killed before it deleted its checkpoints
             found.append((int(header["time_ms"]), folder, header))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header

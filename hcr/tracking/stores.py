@@ -9,7 +9,7 @@ from hcr.config.errors import one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path
 from hcr.tracking.comparison import missing, missing_inside, read_contents
-from hcr.tracking.events import first_event
+from hcr.tracking.events import first_event, is_removed
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.known import Known, ask
 from hcr.tracking.lock import lock_run
@@ -106,6 +106,9 @@ class Survey:
         self, folder: Path, client: "MlflowClient | None", runs: "dict[str, Run]", known: Known | None
     ) -> None:
         run = runs.get(folder.name)
+        if is_removed(folder):
+            self._check_removed(folder, run)
+            return
         if is_delivered(folder):
             if run is None and known is not None and known.standing(folder) == "purged":
                 self._purged.append(folder)
@@ -128,6 +131,14 @@ class Survey:
             self.lines.append(f"run {folder.name} is incomplete in MLflow; missing: {'; '.join(lacks)}")
         elif self.is_whole:
             self.lines.append(f"run {folder.name} is not uploaded yet; missing: {'; '.join(lacks) or 'its end'}")
+
+    def _check_removed(self, folder: Path, run: "Run | None") -> None:
+        """A run that the user removed: the store should not show it."""
+        if run is None or run.info.lifecycle_stage == "deleted":
+            return
+        if self._may_upload(folder):
+            self.lacking.append(folder)
+            self.lines.append(f"run {folder.name} was removed; MLflow still has it")
 
     def _may_upload(self, folder: Path) -> bool:
         """True if this process may upload the run: it belongs to this host, or is taken over, and is not alive."""

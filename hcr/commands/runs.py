@@ -1,0 +1,211 @@
+"""`hcr runs`: a table of runs with what differs between them."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from rich import box
+from rich.table import Table
+
+from hcr.commands.arguments import OneLineParser
+from hcr.config.errors import ConfigError, TrackingError
+from hcr.config.text import csv_line, markdown, printable
+from hcr.config.tracking import output_root, tracking_uri
+from hcr.console import PlainConsole
+from hcr.evaluation.labels import short_names
+from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
+from hcr.importing import import_needed
+from hcr.tracking.conditions import Condition, is_metric, number, parse_conditions, refuse_unknown
+from hcr.tracking.events import best_metric, first_event, kind_of
+from hcr.tracking.finding import latest_sweep, look_up
+from hcr.tracking.place import store_of
+from hcr.tracking.reading import NEWEST, StoreRow, order_of, reading_store, search
+from hcr.tracking.stored import StoredRun
+
+DEFAULT_TOP = 20
+SCORES = ("best/val_accuracy", "best/val_loss", "test/accuracy")
+MOST_SETTINGS = 6  # columns of settings in a terminal; files have all
+LOWER_IS_BETTER = ("loss", "ece", "_s", "epoch", "params")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print a table of the store's runs, or of a sweep's, with the settings that differ between them.
+
+    Raises:
+        ConfigError: an option is not understood, or names what no run has.
+        TrackingError: there is no such sweep, no store, or it does not answer.
+    """
+    parser = OneLineParser("runs", "Show the runs of the store, or of a sweep, with the settings that differ.")
+    parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="its parent run: a key, a run id, a name, or latest")
+    parser.add_argument("--where", metavar="TEXT", help='such as "val/accuracy > 0.99 and model.depth = 3"')
+    parser.add_argument("--sort", metavar="KEY", help="a metric (best first), a setting, name, status or started")
+    parser.add_argument("--reverse", action="store_true", help="the other way round")
+    parser.add_argument("--top", type=int, metavar="N", help=f"show at most N runs (default {DEFAULT_TOP}; 0: all)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV, with every column that differs")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--json", action="store_true", help="print JSON, with every setting and metric")
+    arguments = parser.parse_args(argv)
+    conditions = parse_conditions(arguments.where) if arguments.where else ()
+    if arguments.top is not None and arguments.top < 0:
+        raise ConfigError(f"--top: expected 1 or more, or 0 for all, got {arguments.top}")
+    is_file = arguments.csv or arguments.markdown or arguments.json
+    top = arguments.top or None if arguments.top is not None or is_file else DEFAULT_TOP
+    import_needed("mlflow")
+    uri, sweep = _sweep(arguments.sweep)
+    with reading_store(uri) as client:
+        order = _order(arguments.sort, sweep is not None, arguments.reverse)
+        if sweep is not None and arguments.sort is None:
+            order = _order_of_sweep(sweep, client, arguments.reverse)
+        rows = search(client, conditions=conditions, sweep=sweep, order=order, top=None if top is None else top + 1)
+        if not rows:
+            _refuse_unknown(conditions, search(client, sweep=sweep, top=1), arguments.sort)
+    shown = rows[:top]
+    settings = varying(shown)
+    scores = [name for name in SCORES if any(name in row.metrics for row in shown)]
+    asked = [each.key for each in conditions] + ([arguments.sort] if arguments.sort else [])
+    scores += [key for key in dict.fromkeys(asked) if is_metric(key) and key not in scores]
+    if arguments.json:
+        print(json.dumps([_plain(row) for row in shown], indent=2, ensure_ascii=False))
+    elif arguments.csv:
+        sys.stdout.write("".join(map(csv_line, _table(shown, settings, scores, whole=True))))
+    elif arguments.markdown:
+        head, *body = _table(shown, settings, scores)
+        lines = [head, ["---"] * len(head), *body]
+        print("\n".join("| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines))
+    else:
+        _print(shown, settings, scores, has_more=len(rows) > len(shown))
+    return 0
+
+
+def varying(rows: Sequence[StoreRow]) -> list[str]:
+    """The settings that differ between runs, in the order of the config; names, notes and places are left out."""
+    left_out = ("tracking.", "tags.", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET if name != "name"))
+    keys = dict.fromkeys(key for row in rows for key in row.params)
+    found = []
+    for key in keys:
+        if key in NOT_DECIDING or key.startswith(left_out):
+            continue
+        if len({row.params[key] for row in rows if key in row.params}) > 1:
+            found.append(key)
+    return found
+
+
+def markdown_cell(text: str) -> str:
+    """A cell of a Markdown table."""
+    return text if text == "---" else markdown(text)
+
+
+def started(row: StoreRow) -> str:
+    """When a run started, in this machine's time: "2026-11-29 09:41"."""
+    return datetime.fromtimestamp(row.start_ms / 1000).strftime("%Y-%m-%d %H:%M")
+
+
+def _sweep(name: str | None) -> tuple[str, str | None]:
+    """The store to read, and the key of the sweep's parent run."""
+    if name is None:
+        return tracking_uri(None), None
+    found = latest_sweep(output_root()) if name == "latest" else look_up(output_root(), name)
+    if isinstance(found, StoredRun):
+        return found.uri, found.key
+    header = first_event(found)
+    if kind_of(header.get("tags", {})) != "sweep":
+        raise TrackingError(f"run {found.name}: expected a sweep's parent run, got a {kind_of(header['tags'])} run")
+    return store_of(found, header), found.name
+
+
+def _order(sort: str | None, is_sweep: bool, reverse: bool) -> str:
+    if sort is None:
+        return NEWEST.replace("DESC", "ASC") if reverse else NEWEST
+    is_low_first = sort.endswith(LOWER_IS_BETTER) if is_metric(sort) else sort != "started"
+    return order_of(sort, ascending=is_low_first != reverse)
+
+
+def _order_of_sweep(sweep: str, client: object, reverse: bool) -> str:
+    """The order of the leaderboard: by the metric that the sweep's runs monitor."""
+    some = search(client, sweep=sweep, top=1)  # type: ignore[arg-type]
+    metric, choose = best_metric(some[0].params.get("monitor") if some else None)
+    return order_of(metric, ascending=(choose is min) != reverse)
+
+
+def _refuse_unknown(conditions: Sequence[Condition], some: Sequence[StoreRow], sort: str | None) -> None:
+    """Where no run was found: refuse a key that the newest run does not have."""
+    if some:
+        known = [*some[0].params, *some[0].metrics]
+        for key in [*(each.key for each in conditions), *([sort] if sort else [])]:
+            refuse_unknown(key, [*known, "started"], option="--where" if key != sort else "--sort")
+
+
+def _plain(row: StoreRow) -> dict[str, object]:
+    facts = {"key": row.key, "run_id": row.run_id, "name": row.name, "kind": row.kind, "status": row.status}
+    times = {"start_ms": row.start_ms, "end_ms": row.end_ms}
+    return {**facts, **times, "params": dict(row.params), "metrics": dict(row.metrics)}
+
+
+def _duration(row: StoreRow) -> str:
+    if row.end_ms is None:
+        return ""
+    seconds = (row.end_ms - row.start_ms) / 1000
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _table(
+    rows: Sequence[StoreRow], settings: Sequence[str], scores: Sequence[str], *, whole: bool = False
+) -> list[list[str]]:
+    """The head and the lines of the table; `whole` numbers and times for machines."""
+    columns: list[tuple[str, Callable[[StoreRow], str]]] = [("key", lambda row: row.key)]
+    if len({row.kind for row in rows}) > 1 or whole:
+        columns.append(("kind", lambda row: row.kind))
+    if whole or any(map(_own_name, rows)):
+        columns.append(("name", (lambda row: row.name) if whole else _own_name))
+    columns.append(("status", lambda row: row.status))
+    names = {key: key for key in settings} if whole else short_names(settings)
+    columns += [(names[key], _setting(key)) for key in settings]
+    columns += [(name, _score(name, whole=whole)) for name in scores]
+    if whole:
+        columns.append(("start_ms", lambda row: str(row.start_ms)))
+        columns.append(("end_ms", lambda row: "" if row.end_ms is None else str(row.end_ms)))
+    else:
+        columns.append(("started", started))
+        columns.append(("took", _duration))
+    return [[name for name, _ in columns], *([cell(row) for _, cell in columns] for row in rows)]
+
+
+def _own_name(row: StoreRow) -> str:
+    """The name of a run that its settings do not say: its user's own, or a sweep's."""
+    is_own = row.params.get("tracking.run_name", "null") != "null" or "model.name" not in row.params
+    return row.name if is_own else ""
+
+
+def _setting(key: str) -> Callable[[StoreRow], str]:
+    return lambda row: row.params.get(key, "")
+
+
+def _score(name: str, *, whole: bool) -> Callable[[StoreRow], str]:
+    def cell(row: StoreRow) -> str:
+        value = row.metrics.get(name)
+        return "" if value is None else repr(value) if whole else f"{value:.4f}"
+
+    return cell
+
+
+def _print(rows: Sequence[StoreRow], settings: Sequence[str], scores: Sequence[str], *, has_more: bool) -> None:
+    console = PlainConsole()
+    if not rows:
+        console.say("no run fulfils the conditions")
+        return
+    head, *body = _table(rows, settings[:MOST_SETTINGS], scores)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name, cells in zip(head, zip(*body, strict=True), strict=True):
+        is_number = all(number(cell) is not None for cell in cells if cell)
+        table.add_column(printable(name), justify="right" if is_number else "left", no_wrap=name == "started")
+    for line in body:
+        table.add_row(*map(printable, line))
+    console.print_table(table)
+    if settings[MOST_SETTINGS:]:
+        console.say(f"also differ: {', '.join(settings[MOST_SETTINGS:])} (--csv shows them)")
+    if has_more:
+        console.say(f"the first {len(rows)}; --top 0 shows all")
