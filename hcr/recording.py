@@ -30,7 +30,7 @@ from hcr.model_facts import point_settings, run_settings, what_it_reads
 from hcr.naming import default_name
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.tracking.events import DESCRIPTION, KIND
-from hcr.tracking.journal import Journal, Measured
+from hcr.tracking.journal import DatasetFacts, Journal, Measured
 from hcr.training import Scores, TrainingState
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 
@@ -99,8 +99,7 @@ class Recorder:
                 shown = redact(cfg.tracking.run_name or name or default_name(cfg, self._overrides))
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
             journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
-            for part in ("train", "val"):
-                journal.dataset(**dataset_facts(cfg, splits, part))
+            journal.datasets([dataset_facts(cfg, splits, part) for part in ("train", "val")])
             self._write_text("config/config.yaml", to_yaml(cfg, secrets=False))
             self._write_text("config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
             self._write_text("code/requirements.txt", frozen_requirements())
@@ -156,7 +155,7 @@ class Recorder:
             "time/total_s": total_s,
         }
         if scores.test is not None:
-            self._journal.dataset(**dataset_facts(self._cfg, splits, "test"))
+            self._journal.datasets([dataset_facts(self._cfg, splits, "test")])
             metrics |= test_metrics(scores.test)
         for name, metric in extra_metrics().items():
             metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
@@ -240,17 +239,17 @@ class Recorder:
         self._journal.artifact_written(path)
 
 
-def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> dict[str, Any]:
-    """The arguments of `Journal.dataset` for "train", "val" or "test": a data set of its own, such as digits/val."""
+def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> DatasetFacts:
+    """The images of "train", "val" or "test" as a data set of its own, such as digits/val."""
     shape, num_classes = image_and_classes(cfg)
-    return {
-        "name": f"{cfg.dataset.name}/{part}",
-        "digest": splits.part_digest(part),
-        "source": splits.source,
-        "schema": {"image_shape": list(shape), "dtype": "uint8", "num_classes": num_classes},
-        "profile": {"images": len(getattr(splits, part)), "classes": num_classes},
-        "context": CONTEXTS[part],
-    }
+    return DatasetFacts(
+        name=f"{cfg.dataset.name}/{part}",
+        digest=splits.part_digest(part),
+        source=splits.source,
+        schema={"image_shape": list(shape), "dtype": "uint8", "num_classes": num_classes},
+        profile={"images": len(getattr(splits, part)), "classes": num_classes},
+        context=CONTEXTS[part],
+    )
 
 
 def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str, Measured]:

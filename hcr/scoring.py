@@ -1,5 +1,6 @@
 """Scores a finished run on test later, if it has no test score yet; the look at test is counted."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from hcr.config import TrackingError
@@ -41,7 +42,7 @@ def score_test(folder: Path) -> float:
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
         write_predictions(folder / ARTIFACTS / PREDICTIONS, probabilities, splits.test)
-        data = {"event": "dataset", **dataset_facts(run.cfg, splits, "test")}
+        data = {"event": "datasets", "datasets": [asdict(dataset_facts(run.cfg, splits, "test"))]}
         scores = test_metrics(found)
         of_model = measured(scores, run.cfg, splits)
         metrics = metrics_event(scores, step=run.cfg.training.epochs, of_model=of_model)

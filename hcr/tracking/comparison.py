@@ -66,6 +66,8 @@ def read_contents(folder: Path) -> JournalContents:
             contents.of_model |= {(name, event["step"]) for name in event.get("of_model", {})}
         elif kind == "dataset":
             contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
+        elif kind == "datasets":
+            contents.datasets |= {(data["name"], data["digest"][:LONGEST_DIGEST]) for data in event["datasets"]}
         elif kind == "artifact":
             contents.artifacts |= _sizes(folder / ARTIFACTS, event["path"])
         elif kind == "model":

@@ -18,6 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
@@ -29,6 +30,27 @@ from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
 
 Measured = tuple[str, str]  # name and digest of the data set that a metric was measured on
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """A data set that a run uses.
+
+    Only what the digest determines: MLflow keeps the first record of a digest for all runs of an experiment.
+
+    Attributes:
+        name, digest, source: its own.
+        schema: of an image.
+        profile: numbers of images and classes.
+        context: what the run uses it for: training, validation, testing or another word.
+    """
+
+    name: str
+    digest: str
+    source: str
+    schema: Mapping[str, Any]
+    profile: Mapping[str, int]
+    context: str = "training"
 
 
 class Journal:
@@ -184,25 +206,16 @@ class Journal:
         """Log tags; a later value replaces an earlier one."""
         self._write("tags", values=dict(values))
 
+    def datasets(self, facts: Sequence[DatasetFacts]) -> None:
+        """Log data sets that the run uses."""
+        self._write("datasets", datasets=[asdict(data) for data in facts])
+
     def dataset(
-        self,
-        *,
-        name: str,
-        digest: str,
-        source: str,
-        schema: Mapping[str, Any],
-        profile: Mapping[str, int],
-        context: str = "training",
+        self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
     ) -> None:
-        """Log a data set that the run uses: the schema of an image, and numbers of images.
-
-        Log only what the digest determines: MLflow keeps the first record of a digest for all runs of an experiment.
-
-        Args:
-            context: what the run uses it for: training, validation, testing or another word.
-        """
-        facts = {"name": name, "digest": digest, "source": source, "context": context}
-        self._write("dataset", **facts, schema=dict(schema), profile=dict(profile))
+        """Log a data set that the run trains on, as `datasets` does."""
+        facts = DatasetFacts(name=name, digest=digest, source=source, schema=schema, profile=profile)
+        self._write("dataset", **asdict(facts))
 
     def model(self, path: str, *, architecture: str, params: Mapping[str, str], step: int) -> None:
         """Log the folder `path` under `artifacts`, which is complete, as the run's model.

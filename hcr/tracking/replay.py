@@ -234,19 +234,26 @@ class Replay:
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
-        """Log the data set as an input, with its digest cut to the length that MLflow stores."""
+        """Log one data set as an input."""
+        self.log_datasets(client, {"datasets": [event]})
+
+    def log_datasets(self, client: "MlflowClient", event: Event) -> None:
+        """Log data sets as inputs, in one request, with their digests cut to the length that MLflow stores."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(
-            name=event["name"],
-            digest=event["digest"][:LONGEST_DIGEST],
-            source_type="local",
-            source=json.dumps({"uri": event["source"]}),
-            schema=json.dumps(event["schema"]),
-            profile=json.dumps(event["profile"]),
-        )
-        context = InputTag("mlflow.data.context", event.get("context", "training"))
-        client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+        inputs = []
+        for facts in event["datasets"]:
+            dataset = Dataset(
+                name=facts["name"],
+                digest=facts["digest"][:LONGEST_DIGEST],
+                source_type="local",
+                source=json.dumps({"uri": facts["source"]}),
+                schema=json.dumps(facts["schema"]),
+                profile=json.dumps(facts["profile"]),
+            )
+            context = InputTag("mlflow.data.context", facts.get("context", "training"))
+            inputs.append(DatasetInput(dataset, [context]))
+        client.log_inputs(self.run_id, inputs)
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:
         """Log a file, or a folder recursively. One that is gone from the disk is skipped."""
@@ -324,7 +331,8 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "metrics": Replay.log_metrics,
     "params": Replay.log_params,
     "tags": Replay.log_tags,
-    "dataset": Replay.log_dataset,
+    "dataset": Replay.log_dataset,  # of journals of earlier versions
+    "datasets": Replay.log_datasets,
     "artifact": Replay.log_artifact,
     "model": Replay.log_model,
     "end": Replay.end_run,
