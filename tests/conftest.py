@@ -43,7 +43,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 def _own_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test writes beside the project, or reads real data without asking for it."""
     monkeypatch.delenv("HCR_DATA_DIR", raising=False)
-    for name in ("MPLBACKEND", "PYTHONSAFEPATH"):  # which `settle_environment` sets: put back after the test
+    for name in ("MPLBACKEND", "PYTHONSAFEPATH", "MLFLOW_TRACKING_URI"):  # which our code or MLflow sets: put back
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "output"))

@@ -1,5 +1,6 @@
 """MLflow's model registry: versions of named models, each made by a run, and aliases such as champion."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 KEPT = ("hcr.key", KIND, "hcr.fingerprint", "hcr.dataset_digest", "hcr.split_digest", "hcr.code")
+VARIABLE = "MLFLOW_TRACKING_URI"
 SCORES = ("best/", "test/", "model/params")  # metrics that become tags begin with these
 
 
@@ -77,13 +79,14 @@ def _register(client: "MlflowClient", run_id: str, name: str, alias: str | None)
 @contextmanager
 def _tracking_at(uri: str) -> Iterator[None]:
     """A database's registry looks the model up in MLflow's global store, whatever store its client was made for."""
-    mlflow = import_mlflow()
-    before = mlflow.get_tracking_uri()
+    mlflow, before = import_mlflow(), os.environ.get(VARIABLE)
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # which also unsets the variable
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def _model_of(client: "MlflowClient", run: "Run") -> tuple[str, str | None]:

@@ -61,7 +61,7 @@ def test_a_run_that_is_registered_twice_has_one_version(
     register.main([folder.name, "digits", "--alias", "champion"])
     assert f"run {folder.name} is already version 1 of digits" in capsys.readouterr().out
     assert len(versions(client, "digits")) == 1
-    assert client.get_model_version_by_alias("digits", "champion").version == "1"
+    assert int(client.get_model_version_by_alias("digits", "champion").version) == 1
     register.main(["models:/digits@champion", "other"])
     assert len(versions(client, "other")) == 1
 
