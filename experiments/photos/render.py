@@ -31,7 +31,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--part", choices=("val", "test"), default="test", help="of MNIST, as hcr divides it for seed 0")
+    parser.add_argument("--part", choices=("val", "test"), default="test", help="of MNIST, divided as for seed 0")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--per-kind", type=int, default=PER_KIND)
     options = parser.parse_args()
