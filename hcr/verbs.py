@@ -92,6 +92,23 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
         ),
+        "predict": Verb(
+            group="use",
+            usage="RUN IMAGE...",
+            summary="read photos and scans with a finished run's model",
+            examples=("hcr predict latest photo.jpg", "hcr predict latest 'scans/*.png' --reject 0.99 --csv"),
+            function="hcr.commands.predict:main",
+            options={
+                "--help": (),
+                "--json": (),
+                "--csv": (),
+                "--reject": (),
+                "--explain": FILES,
+                "--made-as": ("digits", "mnist"),
+            },
+            words="run",
+            takes_path=True,
+        ),
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
@@ -149,6 +166,9 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "dashboard": "ui",
         "mlflow": "ui",
         "serve": "ui",
+        "classify": "predict",
+        "infer": "predict",
+        "recognize": "predict",
         "push": "sync",
         "upload": "sync",
     }

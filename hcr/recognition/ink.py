@@ -19,6 +19,7 @@ THICKEST = 0.36  # of the shorter side: what is wider than this is paper, not a 
 AROUND = 0.2  # of the shorter side: the polarity is told at half this distance from contrast
 SHARP = 96  # pixels of the ink box's longer side below which the picture is looked at again, closer
 MARGIN = 0.35  # of the ink box's longer side, around it, when looking closer
+LUMA = np.array([0.299, 0.587, 0.114])
 SPECK = 0.025  # of the area of all ink: a part below this is a speck
 INNER = 0.2  # of the ink: if the parts inside the picture have this much, those at its border are shadows
 FAINTEST = 0.05  # least contrast of ink against paper; a fraction of the distance from black to white
@@ -55,18 +56,18 @@ def find_ink(image: Images) -> Ink | None:
         Otsu 1979, "A Threshold Selection Method from Gray-Level Histograms"; closing as background:
         Serra 1982, "Image Analysis and Mathematical Morphology", chapter XII (top-hat).
     """
-    gray = _contrasting(image)
-    found = _look(gray)
+    axis = _axis(image)
+    found = _look(image, axis)
     if found is None:
         return None
     strength, box, is_light, scale = found
     longest = max(box[0].stop - box[0].start, box[1].stop - box[1].start)
     if longest < SHARP and scale < 1:  # there is more to see than was looked at
         margin = MARGIN * longest
-        closer = tuple(
+        rows, columns = (
             slice(max(0, int((part.start - margin) / scale)), int((part.stop + margin) / scale) + 1) for part in box
         )
-        again = _look(gray[closer], is_light=is_light)
+        again = _look(image[rows, columns], axis, is_light)
         if again is not None:
             strength, box, is_light, _ = again
     return Ink(strength[box], is_light)
@@ -74,17 +75,16 @@ def find_ink(image: Images) -> Ink | None:
 
 def is_light_ink(image: Images) -> bool:
     """True if the ink of an image (H, W, C) is lighter than its paper."""
-    return _is_light(_contrasting(image))
+    return _is_light(_gray(image, _axis(image), COARSE))
 
 
 Found = tuple[Plane, tuple[slice, slice], bool, float]
 
 
-def _look(gray: Plane, is_light: bool | None = None) -> Found | None:
-    """Strength of the ink (h, w), its box, its polarity (if not given), and the scale of `strength` to `gray`."""
-    scale = WORKING / max(gray.shape)
-    scale = min(scale, 1.0) if max(gray.shape) >= SHARP else SHARP / max(gray.shape)
-    working = _resized(gray, (_scaled(gray.shape[0], scale), _scaled(gray.shape[1], scale)))
+def _look(image: Images, axis: Plane, is_light: bool | None = None) -> Found | None:
+    """Strength of the ink (h, w), its box, its polarity (if not given), and the scale of `strength` to `image`."""
+    working = _gray(image, axis, WORKING)
+    scale = max(working.shape) / max(image.shape[:2])
     working = ndimage.gaussian_filter(working, 0.8 if scale < 1 else 0.5)
     lower, upper = _envelopes(working)
     if is_light is None:
@@ -107,22 +107,28 @@ def _look(gray: Plane, is_light: bool | None = None) -> Found | None:
     return strength, ndimage.find_objects(inked.astype(np.int8))[0], is_light, scale
 
 
-def _contrasting(image: Images) -> Plane:
-    """(H, W), 0 to 1 for a grey image: the projection on the axis on which an image's colours differ most, locally."""
-    pixels = image.astype(np.float32) / 255
+def _axis(image: Images) -> Plane:
+    """(C,), the axis on which the colours of an image differ most, locally; of length 1, or the weights of luma."""
     if image.shape[2] == 1:
-        return pixels[..., 0]
-    luma = np.array([0.299, 0.587, 0.114], np.float32)
-    scale = min(1.0, COARSE / max(image.shape[:2]))
-    size = _scaled(image.shape[0], scale), _scaled(image.shape[1], scale)
-    coarse = np.stack([_resized(pixels[..., c], size) for c in range(3)], axis=2)
-    local = coarse - ndimage.gaussian_filter(coarse, (max(size) / 6, max(size) / 6, 0))
+        return np.ones(1, np.float32)
+    coarse = np.stack([_gray(image[..., c : c + 1], np.ones(1, np.float32), COARSE) for c in range(3)], axis=2)
+    sigma = max(coarse.shape) / 6
+    local = coarse - ndimage.gaussian_filter(coarse, (sigma, sigma, 0))
     _, axes = np.linalg.eigh(np.cov(local.reshape(-1, 3), rowvar=False))
-    axis = axes[:, -1].astype(np.float32)
-    axis = axis * np.sign(axis @ luma or 1)
-    if (axis > 0.3).all():  # light and dark, not colours
-        axis = luma
-    found: Plane = pixels @ axis
+    axis = axes[:, -1] * np.sign(axes[:, -1] @ LUMA or 1)
+    return (LUMA if (axis > 0.3).all() else axis).astype(np.float32)  # mostly light and dark, not colours
+
+
+def _gray(image: Images, axis: Plane, longest: int) -> Plane:
+    """(h, w), the projection of an image on an axis, from 0: at most `longest` pixels on the longer side, and SHARP or
+    more."""
+    most = max(image.shape[:2])
+    scale = min(longest, max(most, SHARP)) / most
+    size = _scaled(image.shape[1], scale), _scaled(image.shape[0], scale)
+    method = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.BICUBIC
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    pixels = np.asarray(picture.resize(size, method, reducing_gap=2.0), np.float32) / 255
+    found: Plane = pixels @ axis if pixels.ndim == 3 else pixels
     return found - min(0.0, float(found.min()))
 
 
@@ -168,17 +174,18 @@ def _mask(depth: Plane, noise: float) -> Mask | None:
     threshold = max(least, _otsu(depth[near]))
     # A faint stroke belongs to the ink if it is joined to a strong one.
     labels, count = ndimage.label(depth > max(least, 0.6 * threshold), np.ones((3, 3)))
-    strong = ndimage.maximum(depth, labels, np.arange(1, count + 1)) > threshold
-    area = ndimage.sum_labels(np.ones_like(depth), labels, np.arange(1, count + 1)) * strong
+    strong = np.bincount(labels[depth > threshold], minlength=count + 1) > 0
+    area = np.bincount(labels.ravel(), minlength=count + 1) * strong
+    area[0] = 0  # paper
     border = np.zeros(count + 1, bool)
-    border[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
-    inner = area * ~border[1:]
+    border[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    inner = area * ~border
     if inner.sum() >= INNER * area.sum():
         area = inner
     kept = area >= max(4, SPECK * area.sum())
     if not kept.any():
         return None
-    found: Mask = np.concatenate([[False], kept])[labels]
+    found: Mask = kept[labels]
     return found
 
 
@@ -199,9 +206,8 @@ def _scaled(side: int, scale: float) -> int:
 
 
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Bilinear, with the support widened when shrinking; bicubic when enlarging."""
+    """Bilinear, with the support widened when shrinking."""
     if plane.shape == size:
         return plane
-    method = Image.Resampling.BILINEAR if size[0] <= plane.shape[0] else Image.Resampling.BICUBIC
     picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-    return np.asarray(picture.resize((size[1], size[0]), method))
+    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
