@@ -193,7 +193,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
         "predict",
         "Read photos and scans with the model of a finished run; an image holds one character. Images are\n"
-        "prepared as the run's data set was: ink is found, scaled, centred. One that is prepared already stays as it is.",
+        "prepared as the run's data set was: ink is found, scaled, centred. A prepared one stays as it is.",
     )
     parser.add_argument("run", metavar="RUN", help="a key, a unique prefix of one, a run id, a run name, or latest")
     parser.add_argument(

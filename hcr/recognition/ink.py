@@ -16,14 +16,14 @@ Mask = NDArray[np.bool_]
 WORKING = 384  # pixels of the longer side at which ink is looked for
 COARSE = 96  # the same of the picture from which the paper is estimated
 THICKEST = 0.36  # of the shorter side: what is wider than this is paper, not a stroke
-AROUND = 0.2  # of the shorter side: the polarity is told at half this distance from contrast
+AROUND = 0.3  # of the shorter side: the polarity is told at half this distance from contrast
 SHARP = 96  # pixels of the ink box's longer side below which the picture is looked at again, closer
 MARGIN = 0.35  # of the ink box's longer side, around it, when looking closer
 LUMA = np.array([0.299, 0.587, 0.114])
 SPECK = 0.025  # of the area of all ink: a part below this is a speck
 INNER = 0.2  # of the ink: if the parts inside the picture have this much, those at its border are shadows
 FAINTEST = 0.05  # least contrast of ink against paper; a fraction of the distance from black to white
-SIGMAS = 5.0  # the same in standard deviations of the picture's noise
+SIGMAS, FEWER_SIGMAS = 6.0, 2.5  # the same in standard deviations of noise: to tell that there is ink, and of all of it
 EDGE = (0.3, 0.7)  # of the ink's darkness: paper below, ink above, and a soft edge between
 
 
@@ -93,8 +93,9 @@ def _look(image: Images, axis: Plane, is_light: bool | None = None) -> Found | N
     depth = working - paper if is_light else paper - working
     if not is_light:  # what ink takes from the light is a share of it, in the shade too
         depth = depth / np.maximum(paper, 0.1 * max(float(upper.max()), 1e-6)) * float(np.median(upper))
-    depth = np.maximum(depth, 0)
-    mask = _mask(depth, _noise(working))
+    noise = _noise(working)
+    depth = np.maximum(depth - min(float(np.median(depth)), 2 * noise), 0)  # noise lifts the paper a little
+    mask = _mask(depth, noise)
     if mask is None:
         return None
     darkness = np.percentile(depth[mask], 75)
@@ -138,11 +139,21 @@ def _envelopes(working: Plane) -> tuple[Plane, Plane]:
     size = _scaled(working.shape[0], scale), _scaled(working.shape[1], scale)
     coarse = ndimage.median_filter(_resized(working, size), 3)
     width = max(3, round(THICKEST * min(size)))
+    slope = _plane(coarse)  # light that falls off would turn back at the border, where the image is mirrored
     envelopes = []
     for close in (ndimage.grey_opening, ndimage.grey_closing):
-        closed = ndimage.gaussian_filter(close(coarse, (width, width)), 1.0)
+        closed = slope + ndimage.gaussian_filter(close(coarse - slope, (width, width)), 1.0)
         envelopes.append(_resized(closed, (working.shape[0], working.shape[1])))
     return envelopes[0], envelopes[1]
+
+
+def _plane(gray: Plane) -> Plane:
+    """(h, w), the plane nearest to an image."""
+    height, width = gray.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    terms = np.stack([np.ones(gray.size), y.ravel(), x.ravel()], axis=1)
+    weights = np.linalg.lstsq(terms, gray.ravel().astype(np.float64), rcond=None)[0]
+    return (terms @ weights).reshape(gray.shape).astype(np.float32)
 
 
 def _is_light(working: Plane) -> bool:
@@ -159,18 +170,18 @@ def _is_light(working: Plane) -> bool:
 
 
 def _noise(working: Plane) -> float:
-    """The standard deviation of a picture's noise, from the median of differences to its local mean."""
-    rest = working - ndimage.uniform_filter(working, 5)
-    return float(np.median(np.abs(rest)) / 0.6745)
+    """The standard deviation of a picture's noise, from the differences to its local mean where they are least."""
+    rest = working - ndimage.uniform_filter(working, 11)
+    return float(np.quantile(np.abs(rest), 0.2) / 0.2533)  # the fifth nearest to the mean of a normal distribution
 
 
 def _mask(depth: Plane, noise: float) -> Mask | None:
     """Which pixels are the character's, without specks and shadows; None if nothing stands out."""
-    least = max(FAINTEST, SIGMAS * noise)
-    standing = depth > least
+    standing = depth > max(FAINTEST, SIGMAS * noise)
     if standing.sum() < 4:
         return None
     near = ndimage.binary_dilation(standing, iterations=4)
+    least = max(FAINTEST, FEWER_SIGMAS * noise)
     threshold = max(least, _otsu(depth[near]))
     # A faint stroke belongs to the ink if it is joined to a strong one.
     labels, count = ndimage.label(depth > max(least, 0.6 * threshold), np.ones((3, 3)))

@@ -14,7 +14,8 @@ from hcr.recognition.ink import find_ink, is_light_ink
 from hcr.recognition.made_as import MAKERS, as_mnist
 
 BLANK = 13  # levels: an image of less contrast, 5 % of the distance from black to white, has no ink
-PLAIN = 32  # levels that the border of a plain scan differs by, at most, as in `Preparation`'s center_of_mass
+PLAIN = 32  # levels below which `Preparation`'s center_of_mass takes a pixel for paper
+MOSTLY_PLAIN = 0.9  # share of border pixels of a plain scan that are paper so
 
 
 class NoInkError(DataError):
@@ -120,4 +121,5 @@ def _is_light(dataset: DataFormat, data_notes: str) -> bool | None:
 def _is_plain(image: Images) -> bool:
     """True if the border is of one colour, so that the ink box is found without looking for light and shadows."""
     ring = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]]).astype(np.int64)
-    return bool((np.abs(ring - np.median(ring, axis=0)) < PLAIN).all())
+    is_paper = (np.abs(ring - np.median(ring, axis=0)) < PLAIN).all(axis=1)
+    return bool(is_paper.mean() >= MOSTLY_PLAIN)
