@@ -32,9 +32,8 @@ def main():
             everything = seconds(options.run, name)
             rates.append((options.images - 1) / (everything - loading))
             print(f"{rates[-1]:,.0f} images/s after {loading:.1f} s of loading", flush=True)
-    print(
-        f"median {sorted(rates)[len(rates) // 2]:,.0f} images/s ({min(rates):,.0f} to {max(rates):,.0f}, n = {len(rates)})"
-    )
+    spread = f"{min(rates):,.0f} to {max(rates):,.0f}, n = {len(rates)}"
+    print(f"median {sorted(rates)[len(rates) // 2]:,.0f} images/s ({spread})")
 
 
 def seconds(run, images):

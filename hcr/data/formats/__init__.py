@@ -90,7 +90,7 @@ class DataFormat(Settings):
     min_per_class: Annotated[Count, Field(description="classes with fewer images are left out")] = 1
     made_as: Annotated[
         Literal["mnist", "digits"] | None,
-        Field(description="how the set's makers prepared its images, so photos for prediction; null: not known"),
+        Field(description="how the set's makers prepared its images, as photos are for prediction; null: not known"),
     ] = None
 
     @model_validator(mode="after")
