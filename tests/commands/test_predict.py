@@ -180,12 +180,16 @@ ODD = [
 ]
 
 
-def test_file_names_come_back_from_csv_and_json_as_they_are(hcr: Hcr, tmp_path: Path, root: Mapping[str, str]) -> None:
+def test_file_names_come_back_from_csv_and_json_as_they_are(
+    hcr: Hcr, start_hcr: Any, tmp_path: Path, root: Mapping[str, str]
+) -> None:
     for name in ODD:
         scan(2).save(tmp_path / name)
-    as_csv = hcr("predict", "latest", ".", "--csv", env=root)
+    with (tmp_path / "found.csv").open("wb") as file:  # a pipe of text would change a carriage return
+        process: Process = start_hcr("predict", "latest", ".", "--csv", stdout=file, env={**os.environ, **root})
+        assert process.wait(300) == 0
     as_json = hcr("predict", "latest", ".", "--json", env=root)
-    assert sorted(labels(as_csv.stdout)) == sorted(ODD)
+    assert sorted(labels((tmp_path / "found.csv").read_bytes().decode())) == sorted(ODD)
     assert sorted(image["file"] for image in json.loads(as_json.stdout)["images"]) == sorted(ODD)
     table = hcr("predict", "latest", ".", env=root).stdout.splitlines()
     assert len(table) == 1 + len(ODD), "a line each"

@@ -68,6 +68,7 @@ def test_what_only_has_the_size_of_mnist_is_not_taken_for_it(mnist: np.ndarray) 
     image = mnist[700]
     assert not is_as_mnist(np.roll(image, 4, axis=1))
     assert not is_as_mnist(np.pad(image[::2, ::2], 7))
+    assert not is_as_mnist(np.kron(image[4:24, 4:24], np.ones((2, 2), np.uint8))[6:34, 6:34]), "as large as the image"
     assert not is_as_mnist(np.zeros((28, 28), np.uint8))
     assert not is_as_mnist(np.clip(image.astype(int) + 60, 0, 255).astype(np.uint8))
 
