@@ -12,6 +12,7 @@ import numpy as np
 from hcr.config.errors import DataError
 from hcr.config.text import printable
 from hcr.data.batches import FEW, progress, worked
+from hcr.data.files import is_file, is_folder
 from hcr.data.pictures import decode
 from hcr.data.pixels import Images
 from hcr.data.raw import PICTURE_ENDINGS, Picture
@@ -57,9 +58,9 @@ def pictures_of(words: Sequence[str]) -> list[Picture]:
     for word in words:
         if word == STDIN:
             found.append(Picture(_standard_input(), STDIN))
-        elif Path(word).is_dir():
+        elif is_folder(Path(word)):
             found += _in_folder(Path(word))
-        elif glob.has_magic(word) and not Path(word).exists():
+        elif glob.has_magic(word) and not is_file(Path(word)):
             found += _matching(word)
         else:
             found.append(_file(Path(word)))
@@ -131,7 +132,7 @@ def _in_folder(folder: Path) -> list[Picture]:
 def _matching(pattern: str) -> list[Picture]:
     found: list[Picture] = []
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # an absolute pattern too
-        if not Path(name).is_dir():
+        if not is_folder(Path(name)):
             found.append(_file(Path(name)))
         elif "**" not in pattern:  # which names what is in the folder by itself
             found += _in_folder(Path(name))
@@ -147,6 +148,6 @@ def _is_long(pictures: Sequence[Picture]) -> bool:
     size_bytes = 0
     for picture in pictures:
         content = picture.content
-        if isinstance(content, Path) and content.is_file():
+        if isinstance(content, Path) and is_file(content):
             size_bytes += content.stat().st_size
     return size_bytes > MANY_BYTES and len(pictures) > AT_A_TIME

@@ -74,12 +74,12 @@ def test_no_bytes_or_too_many_on_standard_input_are_refused(
 
 
 def test_files_that_are_no_images_do_not_stop_the_others(scans: Path) -> None:
-    words = ["scans/b.png", "scans/notes.txt", "scans/missing.png", "scans/a.PNG"]
+    words = ["scans/b.png", "scans/notes.txt", "scans/missing.png", "scans/a.PNG", "n" * 5_000]
     ((_, batch),) = prepare_all(pictures_of(words), PREPARER)
     assert batch.rows == (0, 3) and len(batch.images) == 2
-    assert [position for position, _ in batch.broken] == [1, 2]
+    assert [position for position, _ in batch.broken] == [1, 2, 4]
     assert batch.broken[0][1].startswith("scans/notes.txt: expected a picture")
-    assert "No such file" in batch.broken[1][1]
+    assert "No such file" in batch.broken[1][1] and "File name too long" in batch.broken[2][1]
     assert scans.is_dir()
 
 
