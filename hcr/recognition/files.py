@@ -1,6 +1,7 @@
 """The images that a command line names, and their preparation, in several processes where it pays."""
 
 import glob
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def prepare_batch(pictures: Sequence[Picture], preparer: Preparer) -> Prepared:
     images, rows, blank, broken, num_resized = [], [], [], [], 0
     for position, picture in enumerate(pictures):
         try:
+            _check_regular(picture)
             image = decode(picture)
             images.append(preparer.prepare(image))
         except NoInkError:
@@ -105,6 +107,13 @@ def prepare_batch(pictures: Sequence[Picture], preparer: Preparer) -> Prepared:
         broken=tuple(broken),
         num_resized=num_resized,
     )
+
+
+def _check_regular(picture: Picture) -> None:
+    """Refuse what might be read forever, such as a FIFO that nobody writes to."""
+    path = picture.content
+    if isinstance(path, Path) and not is_file(path) and os.path.exists(path):  # noqa: PTH110  # no name is too long
+        raise DataError(f"{printable(picture.name)}: expected a file; - reads standard input")
 
 
 def _standard_input() -> bytes:

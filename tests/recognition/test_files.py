@@ -1,6 +1,7 @@
 """Files, folders, patterns and standard input name images; each is prepared, or said to be none."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -74,12 +75,14 @@ def test_no_bytes_or_too_many_on_standard_input_are_refused(
 
 
 def test_files_that_are_no_images_do_not_stop_the_others(scans: Path) -> None:
-    words = ["scans/b.png", "scans/notes.txt", "scans/missing.png", "scans/a.PNG", "n" * 5_000]
+    os.mkfifo("pipe.png")
+    words = ["scans/b.png", "scans/notes.txt", "scans/missing.png", "scans/a.PNG", "n" * 5_000, "pipe.png"]
     ((_, batch),) = prepare_all(pictures_of(words), PREPARER)
     assert batch.rows == (0, 3) and len(batch.images) == 2
-    assert [position for position, _ in batch.broken] == [1, 2, 4]
+    assert [position for position, _ in batch.broken] == [1, 2, 4, 5]
     assert batch.broken[0][1].startswith("scans/notes.txt: expected a picture")
     assert "No such file" in batch.broken[1][1] and "File name too long" in batch.broken[2][1]
+    assert batch.broken[3][1] == "pipe.png: expected a file; - reads standard input"
     assert scans.is_dir()
 
 
