@@ -146,6 +146,23 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             options={"--help": (), "--yes": ()},
             words="run",
         ),
+        "predict": Verb(
+            group="use",
+            usage="RUN IMAGE...",
+            summary="read photos and scans with a finished run's model",
+            examples=("hcr predict latest photo.jpg", "hcr predict latest 'scans/*.png' --reject 0.99 --csv"),
+            function="hcr.commands.predict:main",
+            options={
+                "--help": (),
+                "--json": (),
+                "--csv": (),
+                "--reject": (),
+                "--explain": FILES,
+                "--made-as": ("digits", "mnist"),
+            },
+            words="run",
+            takes_path=True,
+        ),
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
@@ -204,6 +221,9 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "mlflow": "ui",
         "serve": "ui",
         "promote": "register",
+        "classify": "predict",
+        "infer": "predict",
+        "recognize": "predict",
         "push": "sync",
         "upload": "sync",
     }

@@ -7,17 +7,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from hcr.config.errors import DataError
 from hcr.console import PlainConsole
 from hcr.data.pictures import Decoded, decode_batch
 from hcr.data.preparation import Preparation
 from hcr.data.raw import Picture
+
+T, R = TypeVar("T"), TypeVar("R")
 
 BATCH = 256  # pictures that a process decodes at a time, if they are small
 BATCH_BYTES = 2**24  # of prepared and source images in a batch
@@ -38,35 +42,48 @@ def decode_all(
     Raises:
         DataError: a process died, such as for want of memory.
     """
-    rest = (preparation, prepared_size, keeps_sources)
     size_bytes = prepared_size[0] * prepared_size[1] * preparation.channels + math.prod(keeps_sources or (0,))
     at_a_time = max(1, min(BATCH, BATCH_BYTES // size_bytes))
     starts = range(0, len(pictures), at_a_time)
-    processes = len(os.sched_getaffinity(0))
+    decode = partial(decode_batch, preparation=preparation, prepared_size=prepared_size, keeps_sources=keeps_sources)
     with progress("reading pictures", len(pictures)) as advance:
-        if len(pictures) <= FEW or processes == 1:
-            for start in starts:
-                yield start, decode_batch(pictures[start : start + at_a_time], *rest)
-                advance(min(start + at_a_time, len(pictures)))
-            return
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
-        with ProcessPoolExecutor(processes, context, _end_with_parent) as pool:
-            waiting = []
-            try:
-                for start in starts:
-                    waiting.append((start, pool.submit(decode_batch, pictures[start : start + at_a_time], *rest)))
-                    while len(waiting) >= 4 * processes or (start == starts[-1] and waiting):
-                        first, job = waiting.pop(0)
-                        yield first, job.result()
-                        advance(min(first + at_a_time, len(pictures)))
-            except BrokenProcessPool as error:
-                raise DataError(
-                    "a process that decodes pictures ended, for want of memory, or because it was started by a script"
-                    " without `if __name__ == '__main__':`"
-                ) from error
-            finally:
-                for _, job in waiting:
-                    job.cancel()
+        batches = (pictures[start : start + at_a_time] for start in starts)
+        for start, decoded in zip(starts, worked(decode, batches, in_processes=len(pictures) > FEW), strict=True):
+            yield start, decoded
+            advance(min(start + at_a_time, len(pictures)))
+
+
+def worked(function: Callable[[T], R], batches: Iterable[T], *, in_processes: bool) -> Iterator[R]:
+    """`function` of each batch of pictures, in order.
+
+    With `in_processes`, in as many processes as this one may use cores; they end with this process. Function, batches
+    and results must be picklable then.
+
+    Raises:
+        DataError: a process died, such as for want of memory.
+    """
+    processes = len(os.sched_getaffinity(0))
+    if not in_processes or processes == 1:
+        yield from map(function, batches)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+    with ProcessPoolExecutor(processes, context, _end_with_parent) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(function, batch))
+                if len(waiting) >= 4 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that decodes pictures ended, for want of memory, or because it was started by a script"
+                " without `if __name__ == '__main__':`"
+            ) from error
+        finally:
+            for job in waiting:
+                job.cancel()
 
 
 class Advance:

@@ -25,6 +25,8 @@ DIGESTED_BYTES = 2**31  # source pixels up to this size are part of the digest t
 SEEN_PIXELS = 2**26  # of the pictures whose borders are looked at
 MOST_NAMED = 3  # broken files in a note
 HALF_BRIGHT = 0.3  # share of bright border pixels below which ink is light on dark
+INVERTED = "so images are inverted"  # in a note, when `invert` is auto
+UNCLEAR = "so whether ink is dark on light is not clear"
 
 
 @dataclass(frozen=True)
@@ -245,13 +247,13 @@ def _polarity(cfg: DataFormat, bright: float, source: str) -> tuple[bool, list[s
         return cfg.invert == "true", []
     if bright >= MOSTLY:
         return True, [
-            f"{source}: ink is dark on light ({bright:.0%} of the border is bright), so images are inverted;"
+            f"{source}: ink is dark on light ({bright:.0%} of the border is bright), {INVERTED};"
             " dataset.invert=false keeps them"
         ]
     if bright > HALF_BRIGHT:
         return False, [
-            f"{source}: {bright:.0%} of the border is bright, so whether ink is dark on light is not clear; images are"
-            " not inverted; dataset.invert=true inverts them"
+            f"{source}: {bright:.0%} of the border is bright, {UNCLEAR}; images are not inverted;"
+            " dataset.invert=true inverts them"
         ]
     return False, []
 

@@ -25,9 +25,9 @@ DECIDING_SOURCES = (
 )
 DECIDING_PACKAGES = ("tensorflow", "keras", "numpy")
 
-# Names, notes, paths and the look at test do not change results.
+# Names, notes, paths, the look at test, and how images for prediction are prepared do not change results.
 NOT_DECIDING = ("notes", "tags", "tracking", "check_only", "resume", "new_run", "score_test", FROM)
-NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256")
+NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256", "made_as")
 # Keys of a group that earlier versions lacked, each with the value that means the same as its absence.
 ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

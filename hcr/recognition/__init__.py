@@ -1,5 +1,5 @@
 """Recognition of images with a finished run's model: images are prepared as its data set was, then classified."""
 
-from hcr.recognition.recognizer import Recognizer
+from hcr.recognition.recognizer import NoInkError, Recognizer
 
-__all__ = ["Recognizer"]
+__all__ = ["NoInkError", "Recognizer"]

@@ -35,6 +35,7 @@ def of(cfg: RunConfig, **digests: str) -> str:
         "dataset.url=https://elsewhere.org/mnist.npz",
         "dataset.sha256=" + "0" * 64,
         "dataset.name=digits-again",
+        "dataset.made_as=null",
     ],
 )
 def test_names_notes_and_places_leave_the_fingerprint_as_it_is(override: str) -> None:

@@ -88,6 +88,10 @@ class DataFormat(Settings):
         Listing[str] | None, Field(description="names of the classes to use, in label order; null: all")
     ] = None
     min_per_class: Annotated[Count, Field(description="classes with fewer images are left out")] = 1
+    made_as: Annotated[
+        Literal["mnist", "digits"] | None,
+        Field(description="how the set's makers prepared its images, as photos are for prediction; null: not known"),
+    ] = None
 
     @model_validator(mode="after")
     def _declares_its_images(self) -> "DataFormat":
