@@ -30,6 +30,7 @@ FLOORS = {
     "hcr.evaluation.statistics": 1,
     "hcr.evaluation.labels": 1,
     "hcr.evaluation.ranking": 1,
+    "hcr.evaluation.reject": 1,
     "hcr.evaluation.table": 1,
     "hcr.evaluation.verdict": 1,
     "hcr.machine": 1,
