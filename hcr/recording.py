@@ -155,8 +155,11 @@ class Recorder:
         }
         if scores.test is not None:
             metrics |= test_metrics(scores.test)
+        if scores.calibration is not None:
+            metrics |= scores.calibration.metrics
         for name, metric in extra_metrics().items():
-            metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
+            # As best/val_loss: of the best epoch, before its model was calibrated.
+            metrics[f"best/val_{name}"] = float(metric(state.best_probabilities, splits.val.labels))
             if scores.test is not None:
                 metrics[f"test/{name}"] = float(metric(scores.probabilities["test"], splits.test.labels))
         self._journal.metrics(metrics, step=state.epoch)
@@ -175,6 +178,7 @@ class Recorder:
             best_epoch=scores.state.best_epoch,
             shown=scores.judged_by,
             evaluation=scores.evaluation,
+            calibration=scores.calibration,
             total_s=total_s,
             machine=this_machine(),
             duplicates=splits.duplicates_test if scores.judged_by == "test" else splits.duplicates_val,
@@ -185,8 +189,8 @@ class Recorder:
         )
         journal.tags({DESCRIPTION: card(facts)})
 
-    def artifacts(self, scores: Scores) -> None:
-        """Record predictions, reports and the model."""
+    def artifacts(self, scores: Scores, model: keras.Model) -> None:
+        """Record predictions, reports and `model`: the run's model, calibrated if the config asks for it."""
         from hcr.tracking.keras_model import save_keras_model
 
         journal = self._journal
@@ -198,7 +202,7 @@ class Recorder:
         report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
         self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
         self._write_text("reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-        save_keras_model(with_keras_layers(self._model), journal.artifact("model"))
+        save_keras_model(with_keras_layers(model), journal.artifact("model"))
         journal.artifact_written("model")
 
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ FLOORS = {
     "hcr.streams": 1,
     "hcr.data": 1,
     "hcr.model": 1,
+    "hcr.evaluation.calibration": 1,
     "hcr.evaluation.metrics": 1,
     "hcr.evaluation.statistics": 1,
     "hcr.evaluation.labels": 1,
@@ -57,6 +58,7 @@ FLOORS = {
 SAME_FLOOR = {
     ("hcr.drawing", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
+    ("hcr.evaluation.calibration", "hcr.evaluation.metrics"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
     ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
     ("hcr.evaluation.table", "hcr.evaluation.labels"),

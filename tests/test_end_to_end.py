@@ -56,6 +56,7 @@ ARTIFACTS = {
     "plots/confusion_matrix.png",
     "plots/predictions.png",
     "plots/worst_mistakes.png",
+    "plots/reject_curve.png",
     "plots/reliability.png",
     "plots/filters.png",
 }
