@@ -71,7 +71,7 @@ def _start(curve: RejectCurve) -> float:
     """The tenth, more than 0.1 below the largest share with a FALLEN error; 0 if there is none."""
     good = np.flatnonzero(1 - curve.accuracy <= FALLEN * (1 - curve.accuracy[0]))
     share = float(curve.answered[good[0]]) if len(good) else 0.0
-    return max(0.0, np.floor(10 * share - 1) / 10)
+    return max(0.0, float(np.floor(10 * share - 1)) / 10)
 
 
 def draw_reject(info: Reject) -> Figure:
