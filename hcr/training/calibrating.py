@@ -28,11 +28,11 @@ def calibrated(
     """
     if method == "none":
         return model, None
-    found = calibrate(state.best_probabilities, val.labels, _folds(val, seed))
+    found = calibrate(state.best_probabilities, val.labels, folds_of(val, seed))
     return (model if found.temperature == 1 else with_temperature(model, found.temperature)), found
 
 
-def _folds(val: Subset, seed: int) -> NDArray[np.intp] | None:
+def folds_of(val: Subset, seed: int) -> NDArray[np.intp] | None:
     """The fold of each image: stratified, and whole groups together; None if all images are of one group."""
     if val.groups is None:
         return deal_images(val.labels, NUM_FOLDS, seed)
