@@ -86,8 +86,8 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "suspects": Verb(
             group="decide",
-            usage="RUN_OR_SWEEP [-o FILE]",
-            summary="list the images whose labels are probably wrong, by a model that was not trained on them",
+            usage="RUN_OR_SWEEP",
+            summary="list the images whose labels are probably wrong",
             examples=("hcr suspects latest", "hcr suspects a3f09c21b7d4 -o suspects.csv"),
             function="hcr.commands.suspects:main",
             options={"--help": (), "--output": FILES},

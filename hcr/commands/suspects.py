@@ -1,9 +1,11 @@
 """`hcr suspects`: the images whose labels are probably wrong."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hcr.commands.arguments import OneLineParser
@@ -26,11 +28,11 @@ NEEDS_CLEANLAB = "hcr suspects: needs cleanlab, which is not installed; pip inst
 CSV, PICTURE = "suspects/suspects.csv", "suspects/suspects.png"  # artifacts of the run
 COLUMNS = ("path", "source", "row", "index", "given", "suggested", "quality", "probability")
 MOST_ROWS = 10  # of the table that is printed; the CSV has all
-DESCRIPTION = (
-    "List the images whose labels are probably wrong, worst first: those that a model, which was not trained on them,"
-    " contradicts too confidently (confident learning, Northcutt et al. 2021). Of a sweep over all folds of split=kfold"
-    " these are all images outside test; of a run, its validation images."
-)
+DESCRIPTION = """\
+List the images whose labels are probably wrong, worst first: labels that are contradicted too
+confidently by a model that was not trained on these images (confident learning, Northcutt et al. 2021).
+Of a sweep over all folds of split=kfold, all images outside test are judged; of a run, its validation
+images."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,16 +61,15 @@ def main(argv: Sequence[str]) -> int:
         found = find_suspects(held.probabilities, held.labels)
     except ValueError as error:
         raise DataError(f"run {folder.name}: {error}") from error
-    images, origins, path, why = _sources(held, found)
-    text = _csv(held, found, origins, path)
-    names = [_place(origins, held, i, k) for i, k in enumerate(found.place)]
-    kept = _record(folder, text, None if images is None else _draw(held, found, images, names))
+    sources = _sources(held, found)
+    table, picture = _csv(held, found, sources).encode("utf-8"), _draw(held, found, sources)
+    kept = _record(folder, {CSV: table} | ({} if picture is None else {PICTURE: picture}))
     if output is not None:
-        _write(output, text.encode("utf-8"))
-    _print(held, found, names)
+        _write(output, table)
+    _print(held, found, sources.names)
     for file in [*([] if output is None else [output]), *kept]:
         print(printable(str(file)))
-    _print_advice(found, why)
+    _print_advice(found, sources.why)
     from hcr.tracking.ended import upload_added
 
     upload_added(folder)
@@ -88,56 +89,67 @@ def _find(name: str) -> tuple[Path, int | None]:
     return find_run(output_root(), point[1] if point else name), int(point[2]) if point else None
 
 
-def _sources(held: "HeldOut", found: "Suspects") -> tuple["Images | None", "list[Origin] | None", str, str | None]:
-    """The suspects' images, their origins, and the data's path; or the reason why these are unknown."""
+@dataclass(frozen=True)
+class _Sources:
+    """Where M suspects are from.
+
+    Attributes:
+        path: of the data set; empty if its images are not at hand.
+        images: (M, H, W, C); None if they are not at hand.
+        origins: (M,), in the data set's files; None if they are not at hand.
+        names: (M,), short names.
+        why: why the images are not at hand; None: they are.
+    """
+
+    path: str
+    images: "Images | None"
+    origins: "Sequence[Origin] | None"
+    names: Sequence[str]
+    why: str | None
+
+
+def _sources(held: "HeldOut", found: "Suspects") -> _Sources:
     from hcr.data.loading import load_dataset
     from hcr.data.origins import origins_of
 
+    index = held.index[found.place]
     try:
         splits = held.run.load_splits()  # refuses data that changed
         data = load_dataset(held.run.cfg.dataset)
-        places = held.index[found.place]
-        assert data.rows is not None
-        return data.images[places], origins_of(held.run.cfg.dataset, data.rows[places]), splits.source, None
+        assert data.rows is not None, "of every data set that `assemble` makes"
+        origins = origins_of(held.run.cfg.dataset, data.rows[index])
     except DataError as error:
-        return None, None, "", one_line(error)
+        return _Sources("", None, None, [f"image {place}" for place in index], one_line(error))
+    names = [Path(source).name if row is None else f"{source}[{row}]" for source, row in origins]
+    return _Sources(splits.source, data.images[index], origins, names, None)
 
 
-def _csv(held: "HeldOut", found: "Suspects", origins: "list[Origin] | None", path: str) -> str:
-    lines, names = [csv_line(COLUMNS)], held.run.class_names
+def _csv(held: "HeldOut", found: "Suspects", sources: _Sources) -> str:
+    lines, classes = [csv_line(COLUMNS)], held.run.class_names
     for i, place in enumerate(found.place):
-        source, row = ("", None) if origins is None else origins[i]
-        labels = [names[found.given[i]], names[found.suggested[i]]]
-        chances = [f"{found.quality[i]:.6g}", f"{found.probability[i]:.6g}"]
-        lines.append(csv_line([path, source, row, held.index[place], *labels, *chances]))
+        origin = (None, None) if sources.origins is None else sources.origins[i]
+        labels = (classes[found.given[i]], classes[found.suggested[i]])
+        chances = (f"{found.quality[i]:.6g}", f"{found.probability[i]:.6g}")
+        lines.append(csv_line([sources.path, *origin, held.index[place], *labels, *chances]))
     return "".join(lines)
 
 
-def _place(origins: "list[Origin] | None", held: "HeldOut", i: int, place: int) -> str:
-    """Where the suspect number `i` is, in short."""
-    if origins is None:
-        return f"image {held.index[place]}"
-    source, row = origins[i]
-    return Path(source).name if row is None else f"{source}[{row}]"
-
-
-def _draw(held: "HeldOut", found: "Suspects", images: "Images", names: Sequence[str]) -> bytes:
-    """The picture of the worst, as PNG."""
-    import tempfile
-
+def _draw(held: "HeldOut", found: "Suspects", sources: _Sources) -> bytes | None:
+    """The picture of the worst, as PNG; None without images."""
     from hcr.evaluation.canvas import save_figure
     from hcr.evaluation.inspection_pictures import contradicted_info, draw_contradicted
     from hcr.evaluation.style import default_style
 
-    with default_style(), tempfile.TemporaryDirectory() as folder:
-        figure = draw_contradicted(contradicted_info(images, names, found, held.run.class_names))
-        save_figure(figure, Path(folder) / "picture.png")
-        return (Path(folder) / "picture.png").read_bytes()
+    if sources.images is None:
+        return None
+    info = contradicted_info(sources.images, sources.names, found, held.run.class_names)
+    with default_style(), TemporaryDirectory() as folder:
+        save_figure(draw_contradicted(info), Path(folder) / "suspects.png")
+        return (Path(folder) / "suspects.png").read_bytes()
 
 
-def _record(folder: Path, text: str, picture: bytes | None) -> list[Path]:
-    """Keep CSV and picture as artifacts of the run; what it has already is not recorded again."""
-    wanted = {CSV: text.encode("utf-8")} | ({} if picture is None else {PICTURE: picture})
+def _record(folder: Path, wanted: Mapping[str, bytes]) -> list[Path]:
+    """Keep these files as artifacts of the run in `folder`; what it has already is not recorded again."""
     try:
         lock = lock_ended_run(folder)
     except BlockingIOError:
