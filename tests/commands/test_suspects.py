@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def test_flipped_labels_are_found_and_recorded_once(hcr: Hcr, root: Path, crosse
 
     rows, wrong = rows_of(kept[0]), np.load(crossed / "wrong.npy")
     images, labels = (np.load(crossed / "flipped.npz")[name] for name in ("x", "y"))
-    assert told[1].startswith(f"{len(rows)} labels are suspicious")
+    assert re.fullmatch(
+        rf"an estimated \d+ of 1,437 labels are wrong \(\d\.\d %\); {len(rows)} suspects, worst first:", told[1]
+    )
     held = held_out(parent)
     data = read_run(children_of(root)[0]).load_splits()
     assert {row["source"] for row in rows} == {"x"}
