@@ -9,6 +9,7 @@ from typing import Any
 
 from hcr.config.secrets import redact
 from hcr.config.text import markdown, printable
+from hcr.evaluation.calibration import Calibration
 from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.gate import RunConfig
 from hcr.gate.run_config import image_and_classes, to_dict
@@ -39,6 +40,7 @@ class CardFacts:
         best_epoch: counted from 1.
         shown: the split that `evaluation` scores, "test" or "val".
         evaluation: the scores.
+        calibration: of the model; None if it was not calibrated.
         total_s: duration of the run.
         machine: the machine that ran it.
         commit: the commit of the sources; None outside a git checkout.
@@ -58,6 +60,7 @@ class CardFacts:
     best_epoch: int
     shown: str
     evaluation: Evaluation
+    calibration: Calibration | None = None
     total_s: float
     machine: Machine
     commit: str | None
@@ -112,6 +115,8 @@ def caveats(facts: CardFacts) -> list[str]:
     absent = [_plain(score.name, 20) for score in evaluation.classes if not score.support]
     if absent:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
+    if facts.calibration is not None and facts.calibration.note is not None:
+        found.append(_plain(f"Calibration: {facts.calibration.note}.", LONGEST_SETTINGS))
     if facts.duplicates:
         found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
     found += [_plain(f"{note}.", LONGEST_SETTINGS) for note in facts.data_notes]
@@ -154,6 +159,7 @@ def _list(facts: CardFacts) -> str:
         "Model": f"{_plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
         "Training": f"{_plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
         f" augmentation {cfg.augmentation.name}, batches of {cfg.training.batch_size}, seed {cfg.seed}",
+        **({} if facts.calibration is None else {"Calibration": _calibration(facts.calibration)}),
         "Time": f"{_duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
         "Machine": f"{_plain(machine.cpu)}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
         f" {machine.system}",
@@ -163,6 +169,18 @@ def _list(facts: CardFacts) -> str:
         rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"
     # A list, not a table: MLflow renders tables without space between the columns.
     return "\n".join(f"- **{name}:** {text}" for name, text in rows.items())
+
+
+def _calibration(found: Calibration) -> str:
+    if found.temperature == 1:
+        return "none"
+    text = f"temperature {found.temperature:.3g}, fitted on {found.num_images:,} validation images"
+    if found.ece_after is None or found.nll_after is None:
+        return text
+    return (
+        f"{text}; there ECE {found.ece_before:.4f} before and {found.ece_after:.4f} after,"
+        f" loss {found.nll_before:.4f} and {found.nll_after:.4f} (after: cross-fitted)"
+    )
 
 
 def _again(facts: CardFacts) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
 from hcr.data.splitting import Splits
+from hcr.evaluation.calibration import scale
 from hcr.evaluation.metrics import evaluate
 from hcr.gate import RunConfig
 from hcr.recorded import RecordedRun, read_run
@@ -38,6 +39,7 @@ class RunRecord:
         best_epoch: the epoch whose weights were kept, counted from 1.
         shown: the split that was predicted, "test" or "val".
         probabilities, labels: (N, K) and (N,), of that split.
+        temperature: by which the model's logits are divided; 1 if it was not calibrated.
         kernel: (height, width, channels, filters) of the model's first convolution; None if it has none.
         splits: the images; None if they are unavailable: pictures that need pixels are skipped.
     """
@@ -48,13 +50,14 @@ class RunRecord:
     shown: str
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
+    temperature: float
     kernel: NDArray[np.float32] | None
     splits: Splits | None
 
 
 def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     """The name and figure of every picture of a run."""
-    from hcr.evaluation import class_plots, plots
+    from hcr.evaluation import class_plots, plots, reject_plot
     from hcr.evaluation import pictures as images
     from hcr.evaluation.canvas import stamp
 
@@ -64,10 +67,15 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     scored_on = f"{len(run.labels):,} {PARTS[run.shown]} images"
     curves = plots.curves_info(run.history, run.best_epoch, run.cfg.monitor)
     reliability = plots.reliability_info(run.probabilities, run.labels)
+    before = None
+    if run.temperature != 1:
+        before = plots.reliability_info(scale(run.probabilities, 1 / run.temperature), run.labels)
+    reject = reject_plot.reject_info(run.probabilities, run.labels)
     yield "curves", plots.draw_curves(curves)
     yield "confusion_matrix", stamp(class_plots.draw_confusion(class_plots.confusion_info(evaluation)), scored_on)
     yield "class_f1", stamp(class_plots.draw_class_f1(class_plots.class_f1_info(evaluation)), scored_on)
-    yield "reliability", stamp(plots.draw_reliability(reliability), scored_on)
+    yield "reliability", stamp(plots.draw_reliability(reliability, before), scored_on)
+    yield "reject_curve", stamp(reject_plot.draw_reject(reject), scored_on)
     if run.kernel is not None:
         yield "filters", images.draw_filters(images.filters_info(run.kernel))
     if run.splits is None:
@@ -93,6 +101,7 @@ def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "ke
         shown=scores.judged_by,
         probabilities=scores.probabilities[scores.judged_by],
         labels={"val": splits.val, "test": splits.test}[scores.judged_by].labels,
+        temperature=1.0 if scores.calibration is None else scores.calibration.temperature,
         kernel=first_kernel(model),
         splits=splits,
     )
@@ -169,6 +178,7 @@ def _record(run: RecordedRun) -> tuple[RunRecord, str | None]:
         shown=run.scored_part,
         probabilities=predictions.probabilities,
         labels=predictions.labels,
+        temperature=run.metrics.get("calibration/temperature", 1.0),
         kernel=first_kernel(run.load_model()),
         splits=splits,
     )

@@ -134,12 +134,12 @@ class Recorder:
         """Count the run's look at test before it is taken, so that an interrupted look counts too."""
         self._journal.tags({"hcr.test_looks": "1"})
 
-    def model(self, state: TrainingState) -> None:
-        """Record the model, before the metrics that measure it."""
+    def model(self, model: keras.Model, state: TrainingState) -> None:
+        """Record `model`, the one that the run keeps, before the metrics that measure it."""
         from hcr.tracking.keras_model import save_keras_model
 
         cfg, journal = self._cfg, self._journal
-        save_keras_model(with_keras_layers(self._model), journal.artifact(MODEL), metadata=what_it_reads(cfg))
+        save_keras_model(with_keras_layers(model), journal.artifact(MODEL), metadata=what_it_reads(cfg))
         is_in_sweep = journal.parent is not None
         settings = point_settings(cfg, journal.header["tags"]) if is_in_sweep else run_settings(cfg, self._overrides)
         params = {name: _shown(name, value) for name, value in settings.items()}
@@ -157,8 +157,11 @@ class Recorder:
         if scores.test is not None:
             self._journal.datasets([dataset_facts(self._cfg, splits, "test")])
             metrics |= test_metrics(scores.test)
+        if scores.calibration is not None:
+            metrics |= scores.calibration.metrics
         for name, metric in extra_metrics().items():
-            metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
+            # As best/val_loss: of the best epoch, before its model was calibrated.
+            metrics[f"best/val_{name}"] = float(metric(state.best_probabilities, splits.val.labels))
             if scores.test is not None:
                 metrics[f"test/{name}"] = float(metric(scores.probabilities["test"], splits.test.labels))
         self._journal.metrics(metrics, step=state.epoch, of_model=measured(metrics, self._cfg, splits))
@@ -177,6 +180,7 @@ class Recorder:
             best_epoch=scores.state.best_epoch,
             shown=scores.judged_by,
             evaluation=scores.evaluation,
+            calibration=scores.calibration,
             total_s=total_s,
             machine=this_machine(),
             duplicates=splits.duplicates_test if scores.judged_by == "test" else splits.duplicates_val,

@@ -16,7 +16,7 @@ from hcr.readiness import EndOfRun, check_room
 from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
-from hcr.training import Scores, TrainingState, configure_threads, fit, score
+from hcr.training import Scores, TrainingState, calibrated, configure_threads, fit, score
 from hcr.training.build import build
 from hcr.training.loop import OnSteps
 
@@ -113,12 +113,13 @@ def run(
         )
         end_of_run.require()
     stopping.check()
+    model, calibration = calibrated(model, splits.val, state, method=cfg.training.calibrate, seed=cfg.seed)
     if cfg.score_test:
         recorder.test_look()
-    scores = score(model, splits, state, with_test=bool(cfg.score_test))
+    scores = score(model, splits, state, with_test=bool(cfg.score_test), calibration=calibration)
     total_s = time.perf_counter() - start
     with recorder.writing():
-        recorder.model(state)
+        recorder.model(model, state)
         recorder.metrics(scores, total_s=total_s)
         stopping.check()
         recorder.card(scores, total_s=total_s, is_drawn=draw)
@@ -139,4 +140,6 @@ def run(
 def _notes(splits: Splits, scores: Scores) -> tuple[str, ...]:
     guessing = guessing_note(scores.evaluation)
     shown = {"val": "validation", "test": "test"}[scores.judged_by]
-    return (*splits.notes, *([] if guessing is None else [f"{shown} {guessing}"]))
+    doubt = None if scores.calibration is None else scores.calibration.note
+    own = {f"{shown} ": guessing, "calibration: ": doubt}
+    return (*splits.notes, *(f"{what}{note}" for what, note in own.items() if note is not None))

@@ -111,6 +111,15 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             words="overrides",
             takes_path=True,
         ),
+        "suspects": Verb(
+            group="decide",
+            usage="RUN_OR_SWEEP",
+            summary="list the images whose labels are probably wrong",
+            examples=("hcr suspects latest", "hcr suspects a3f09c21b7d4 -o suspects.csv"),
+            function="hcr.commands.suspects:main",
+            options={"--help": (), "--output": FILES},
+            words="run",
+        ),
         "ui": Verb(
             group="look",
             usage="",

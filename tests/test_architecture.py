@@ -26,6 +26,7 @@ FLOORS = {
     "hcr.streams": 1,
     "hcr.data": 1,
     "hcr.model": 1,
+    "hcr.evaluation.calibration": 1,
     "hcr.evaluation.metrics": 1,
     "hcr.evaluation.statistics": 1,
     "hcr.evaluation.labels": 1,
@@ -47,6 +48,7 @@ FLOORS = {
     "hcr.drawing": 4,
     "hcr.recorded": 4,
     "hcr.frames": 4,
+    "hcr.held_out": 5,
     "hcr.resuming": 4,
     "hcr.runner": 5,
     "hcr.scoring": 5,
@@ -61,6 +63,7 @@ FLOORS = {
 SAME_FLOOR = {
     ("hcr.drawing", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
+    ("hcr.evaluation.calibration", "hcr.evaluation.metrics"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
     ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
     ("hcr.evaluation.table", "hcr.evaluation.labels"),
@@ -122,6 +125,7 @@ KNOWS = {
     },
     "pandas": {"hcr.frames"},
     "pooch": {"hcr.data.download"},
+    "cleanlab": {"hcr.evaluation.suspects"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
 }
 
@@ -209,6 +213,6 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     to_distribution["annotated_types"] = "annotated-types"
-    ours = {"hcr", "ray", "submitit", *sys.stdlib_module_names}  # the last two of extras
+    ours = {"hcr", "cleanlab", "ray", "submitit", *sys.stdlib_module_names}  # three of extras
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hcr.card import LONGEST, CardFacts, card, caveats
+from hcr.evaluation.calibration import Calibration
 from hcr.evaluation.metrics import ClassScore, Evaluation
 from hcr.gate import RunConfig
 from hcr.gate import compose as module
@@ -84,6 +85,23 @@ def test_a_card_tells_result_data_model_time_machine_and_how_to_repeat_it() -> N
     ):
         assert told in text
     assert "Caveats" not in text
+
+
+def test_a_calibrated_model_has_a_line_and_a_doubtful_one_a_caveat() -> None:
+    assert "Calibration" not in card(facts())
+    found = Calibration(
+        temperature=1.5124, num_images=6000, ece_before=0.02, ece_after=0.01, nll_before=0.05, nll_after=0.04
+    )
+    line = (
+        "- **Calibration:** temperature 1.51, fitted on 6,000 validation images;"
+        " there ECE 0.0200 before and 0.0100 after, loss 0.0500 and 0.0400 (after: cross-fitted)\n"
+    )
+    assert line in card(facts(calibration=found))
+    assert caveats(facts(calibration=found)) == []
+    doubtful = replace(found, temperature=20.0, ece_after=None, nll_after=None, note="the temperature is at its bound")
+    assert "temperature 20, fitted on 6,000 validation images\n" in card(facts(calibration=doubtful))
+    assert caveats(facts(calibration=doubtful)) == ["Calibration: the temperature is at its bound."]
+    assert "- **Calibration:** none\n" in card(facts(calibration=replace(found, temperature=1.0)))
 
 
 def test_notes_come_first_and_are_as_they_were_written() -> None:

@@ -20,7 +20,14 @@ PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
 DOCUMENTS = "\n".join(
     (PROJECT / name).read_text()
-    for name in ("README.md", "conf/README.md", "hcr/README.md", "hcr/sweep/README.md", "hcr/tracking/README.md")
+    for name in (
+        "README.md",
+        "conf/README.md",
+        "hcr/README.md",
+        "hcr/evaluation/README.md",
+        "hcr/sweep/README.md",
+        "hcr/tracking/README.md",
+    )
 )
 COMMANDS = sorted(
     {line.split("  #")[0].strip() for line in DOCUMENTS.splitlines() if re.match(r"hcr train .*  #", line)}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = ("training=smoke", "model.filters=4", "model.dense_units=[]", "training.threads=1")
 PIXELS = {"samples.png", "class_balance.png", "predictions.png", "worst_mistakes.png"}
-OTHERS = {"curves.png", "confusion_matrix.png", "class_f1.png", "reliability.png", "filters.png"}
+OTHERS = {"curves.png", "confusion_matrix.png", "class_f1.png", "reliability.png", "reject_curve.png", "filters.png"}
 
 
 def pictures(folder: Path) -> dict[str, bytes]:

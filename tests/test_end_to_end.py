@@ -55,6 +55,7 @@ ARTIFACTS = {
     "plots/confusion_matrix.png",
     "plots/predictions.png",
     "plots/worst_mistakes.png",
+    "plots/reject_curve.png",
     "plots/reliability.png",
     "plots/filters.png",
 }

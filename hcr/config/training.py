@@ -42,6 +42,13 @@ class TrainingConfig(Settings):
             description="decay per step of the weights' moving average (EMA), which is validated and kept; null: none"
         ),
     ]
+    calibrate: Annotated[
+        Literal["none", "temperature"],
+        Field(
+            description="none; or temperature: divide the trained model's logits by a number fitted on validation, so"
+            " that confidence matches accuracy"
+        ),
+    ] = "none"
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Field(description="float32; or bfloat16: faster where the CPU has it, float32 with a warning elsewhere"),

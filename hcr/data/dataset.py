@@ -42,6 +42,7 @@ class Dataset:
         source_channels: 1 or 3.
         preparation: SHA-256 (hex) of what the preparation made; None if the images are the source images.
         notes: how the pixels and labels were read, if that is unusual, one line each.
+        rows: (N,), the position of each image among those that the format reads (see `origins`).
     """
 
     images: Images
@@ -58,6 +59,7 @@ class Dataset:
     source_channels: int = 1
     preparation: str | None = None
     notes: tuple[str, ...] = ()
+    rows: NDArray[np.intp] | None = None
 
 
 def of_arrays(cfg: DataFormat, images: Any, labels: Any, is_test: Any = None, groups: Any = None) -> Dataset:
@@ -119,6 +121,7 @@ def assemble(raw: Raw, cfg: DataFormat, source: str, work: Path | None = None) -
         source_channels=sources.channels,
         preparation=preparation_digest(images, sources.preparation) if sources.is_changed else None,
         notes=(*raw.notes, *sources.notes, *label_notes),
+        rows=rows[order],
     )
 
 

@@ -41,7 +41,7 @@ def fold_of(
             f" got {listed(named)}; use fewer folds, add images (or raise dataset.limit), or {leaving_out(data, few)}"
         )
     if data.groups is None:
-        return _dealt(labels, num_folds, seed)
+        return deal_images(labels, num_folds, seed)
     groups = np.unique(data.groups[indices], return_inverse=True)[1]
     num_groups = int(groups.max()) + 1
     if num_groups < num_folds:
@@ -57,8 +57,12 @@ def fold_of(
     return fold
 
 
-def _dealt(labels: NDArray[np.int64], num_folds: int, seed: int) -> NDArray[np.intp]:
-    """Folds dealt like cards, class after class, each class shuffled."""
+def deal_images(labels: NDArray[np.int64], num_folds: int, seed: int) -> NDArray[np.intp]:
+    """The fold of each image, dealt like cards, class after class, each class shuffled.
+
+    Args:
+        labels: (N,).
+    """
     random = np.random.default_rng(seed)
     fold = np.zeros(len(labels), dtype=np.intp)
     order = np.concatenate([random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])

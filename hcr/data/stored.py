@@ -10,7 +10,7 @@ import numpy as np
 
 from hcr.data.dataset import Dataset
 
-ARRAYS = ("images", "labels", "is_test", "is_val", "groups", "hashes", "sizes")
+ARRAYS = ("images", "labels", "is_test", "is_val", "groups", "hashes", "sizes", "rows")
 TUPLES = ("class_names", "source_shape", "notes")
 REST = ("digest", "source", "source_channels", "preparation", *TUPLES)
 JSON = "dataset.json"

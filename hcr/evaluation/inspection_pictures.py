@@ -25,6 +25,7 @@ from hcr.evaluation.canvas import (
 from hcr.evaluation.fonts import picture_names
 from hcr.evaluation.metrics import Labels
 from hcr.evaluation.mosaic import PAGE, Images, Mosaic, enlarge, write
+from hcr.evaluation.suspects import Suspects
 
 MOST_DOUBTED, DOUBTED_COLUMNS = 24, 6
 MOST_PAIRS, PAIR_COLUMNS = 16, 4
@@ -87,8 +88,90 @@ def draw_doubted(info: Doubted) -> Figure:
     """Draw images with their label and that of their neighbours, or a page that says that there are none."""
     if not info.num_doubted:
         return _empty("No suspicious labels", f"Of {info.num_judged:,} labels none is contradicted by its neighbours.")
+    count = f"The {len(info.images)} most suspicious of {info.num_doubted:,}"
+    note = (
+        f"of {info.num_judged:,} labels of training and validation; how many of the nearest images agree,"
+        " and the image's place"
+    )
+    title = f"{count} labels" if info.num_doubted > len(info.images) else "The suspicious labels"
+    captions = [
+        (f"labelled {label}", f"neighbours say {said}", f"{agreement}, {name}")
+        for label, said, agreement, name in zip(info.labels, info.neighbours, info.agreement, info.names, strict=True)
+    ]
+    return _draw_captioned(info.images, captions, title, note)
+
+
+@dataclass(frozen=True)
+class Contradicted:
+    """M images whose labels a model contradicts, worst first.
+
+    Attributes:
+        images: (M, H, W, C).
+        names: (M,), where each is from, such as "x_train[17]".
+        given, suggested: (M,) class names.
+        quality, probability: (M,), the probabilities of the two, in [0, 1].
+        num_found, num_images: in the whole set.
+    """
+
+    images: Images
+    names: tuple[str, ...]
+    given: tuple[str, ...]
+    suggested: tuple[str, ...]
+    quality: tuple[float, ...]
+    probability: tuple[float, ...]
+    num_found: int
+    num_images: int
+
+
+def contradicted_info(
+    images: Images, names: Sequence[str], found: Suspects, class_names: Sequence[str]
+) -> Contradicted:
+    """The first of the suspects, with the names of their classes.
+
+    Args:
+        images: (n, H, W, C), 0..255, C 1 or 3, of the first n suspects; at most MOST_DOUBTED are shown.
+        names: n texts.
+        found: M >= n suspects.
+        class_names: K names.
+    """
+    shown, most = picture_names(class_names), min(len(images), MOST_DOUBTED)
+    return Contradicted(
+        images=images[:most],
+        names=tuple(names[:most]),
+        given=tuple(shown[k] for k in found.given[:most]),
+        suggested=tuple(shown[k] for k in found.suggested[:most]),
+        quality=tuple(found.quality[:most].tolist()),
+        probability=tuple(found.probability[:most].tolist()),
+        num_found=len(found),
+        num_images=found.num_images,
+    )
+
+
+def draw_contradicted(info: Contradicted) -> Figure:
+    """Draw images with their given and their suggested label, or a page that says that there are none."""
+    if not info.num_found:
+        return _empty("No suspicious labels", f"Of {info.num_images:,} labels none is probably wrong.")
+    few = f"The {len(info.images)} worst of {info.num_found:,}" if info.num_found > len(info.images) else "The"
+    note = (
+        f"of {info.num_images:,} images on which the model was not trained; the probabilities of both, and the source"
+    )
+    captions = [
+        (f"labelled {given}", f"probably {suggested}", f"{_decimals(quality)} : {_decimals(probability)}, {name}")
+        for given, suggested, quality, probability, name in zip(
+            info.given, info.suggested, info.quality, info.probability, info.names, strict=True
+        )
+    ]
+    return _draw_captioned(info.images, captions, f"{few} labels that are probably wrong", note)
+
+
+def _decimals(probability: float) -> str:
+    return f"{probability:.3f}" if 0.0005 <= probability <= 0.9995 else ("0" if probability < 0.5 else "1")
+
+
+def _draw_captioned(images: Images, captions: Sequence[tuple[str, str, str]], title: str, note: str) -> Figure:
+    """Draw images in rows, each with three lines below it: a reproach, an answer, and details."""
     cell = (PAGE - 2 * MARGIN) // DOUBTED_COLUMNS
-    tiles = enlarge(info.images, cell - 30)
+    tiles = enlarge(images, cell - 30)
     height, width = tiles.shape[1:3]
     down = height + 88
     page = Mosaic(PAGE, HEADER + -(-len(tiles) // DOUBTED_COLUMNS) * down)
@@ -96,20 +179,12 @@ def draw_doubted(info: Doubted) -> Figure:
     for (left, top), tile in zip(places, tiles, strict=True):
         page.paste(tile, left + (cell - width) // 2, top)
     figure, axes = page.draw()
-    count = f"The {len(tiles)} most suspicious of {info.num_doubted:,}" if info.num_doubted > len(tiles) else "The"
-    note = (
-        f"of {info.num_judged:,} labels of training and validation; how many of the nearest images agree,"
-        " and the image's place"
-    )
-    write_header(figure, f"{count} suspicious labels" if count == "The" else f"{count} labels", note)
-    for i, (left, top) in enumerate(places):
+    write_header(figure, title, note)
+    for (left, top), (first, second, third) in zip(places, captions, strict=True):
         x, y = left + cell / 2, top + height + 22
-        label = shorten(f"labelled {info.labels[i]}", TEXT, cell - 8)
-        said = shorten(f"neighbours say {info.neighbours[i]}", TEXT, cell - 8)
-        write(axes, x, y, label, color=MISTAKE, size=TEXT, ha="center")
-        write(axes, x, y + 19, said, color=INK, size=TEXT, ha="center")
-        small = shorten(f"{info.agreement[i]}, {info.names[i]}", SMALL, cell - 8)
-        write(axes, x, y + 37, small, color=MUTED, size=SMALL, ha="center")
+        write(axes, x, y, shorten(first, TEXT, cell - 8), color=MISTAKE, size=TEXT, ha="center")
+        write(axes, x, y + 19, shorten(second, TEXT, cell - 8), color=INK, size=TEXT, ha="center")
+        write(axes, x, y + 37, shorten(third, SMALL, cell - 8), color=MUTED, size=SMALL, ha="center")
     return figure
 
 

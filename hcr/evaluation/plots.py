@@ -169,20 +169,25 @@ def reliability_info(probabilities: Probabilities, labels: Labels) -> Reliabilit
     )
 
 
-def draw_reliability(info: Reliability) -> Figure:
-    """Draw accuracy over mean confidence of each bin, and below it the number of images in each bin."""
+def draw_reliability(info: Reliability, before: Reliability | None = None) -> Figure:
+    """Draw accuracy over mean confidence of each bin, and below it the number of images in each bin.
+
+    Args:
+        info: of the model.
+        before: of the same images before the model was calibrated; None: it was not.
+    """
     figure, (axes, below) = new_plot(900, 708, rows=2, sharex=True, height_ratios=(3.5, 1))
     write_header(
         figure,
-        f"Expected calibration error (ECE) {info.ece:.4f}",
+        f"Expected calibration error (ECE) {info.ece:.4f}"
+        + ("" if before is None else f", {before.ece:.4f} before calibration"),
         f"Below the diagonal: overconfident. Hollow: fewer than {FEW_IMAGES} images, mostly chance.",
     )
     axes.plot([0, 1], [0, 1], **DASHED)
     axes.vlines(info.confidence, info.accuracy, info.confidence, color=MISTAKE, linewidth=1.6, alpha=0.6)
-    enough = info.images >= FEW_IMAGES
-    axes.plot(info.confidence, info.accuracy, color=FIRST, linewidth=1, alpha=0.35)
-    axes.plot(info.confidence[enough], info.accuracy[enough], "o", color=FIRST, markersize=6)
-    axes.plot(info.confidence[~enough], info.accuracy[~enough], "o", color=FIRST, markersize=6, mfc=PAPER)
+    if before is not None:
+        _draw_bins(axes, before, SECOND, "before calibration")
+    _draw_bins(axes, info, FIRST, "after")
     axes.set(xlim=(0, 1.01), ylim=(-0.03, 1.03), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
     axes.set_ylabel("accuracy", size=TEXT, color=MUTED)
     bars = below.bar(info.low, info.images, info.width * 0.9, align="edge", color=FIRST, alpha=0.75)
@@ -193,4 +198,13 @@ def draw_reliability(info: Reliability) -> Figure:
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     below.set_ylabel("images (log)", size=SMALL, color=MUTED)
     below.set_xlabel("confidence: probability of the predicted class", size=TEXT, color=MUTED)
+    if before is not None:
+        axes.legend(loc="upper left", frameon=False, fontsize=SMALL, labelcolor=INK)
     return figure
+
+
+def _draw_bins(axes: Axes, info: Reliability, color: str, label: str) -> None:
+    enough = info.images >= FEW_IMAGES
+    axes.plot(info.confidence, info.accuracy, color=color, linewidth=1, alpha=0.35)
+    axes.plot(info.confidence[enough], info.accuracy[enough], "o", color=color, markersize=6, label=label)
+    axes.plot(info.confidence[~enough], info.accuracy[~enough], "o", color=color, markersize=6, mfc=PAPER)

@@ -18,6 +18,7 @@ DECIDING_SOURCES = (
     "config",
     "data",
     "environment.py",
+    "evaluation/calibration.py",
     "evaluation/metrics.py",
     "evaluation/statistics.py",
     "model",
@@ -32,6 +33,7 @@ NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256"
 ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "split": {"seed": None},
+        "training": {"calibrate": "none"},
         "dataset": {
             "pixels": "auto",
             "invert": "auto",

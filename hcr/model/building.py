@@ -35,6 +35,17 @@ def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: in
     return keras.Model(images, probabilities, name=cfg.name)
 
 
+def with_temperature(model: keras.Model, temperature: float) -> keras.Model:
+    """The model of `build_model` with its logits divided by `temperature`; it shares the layers and their weights.
+
+    The division is a layer of Keras' own, in float32, so that the model loads, serves and exports as before.
+    """
+    logits = model.get_layer("logits").output
+    scaled = layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
+    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(scaled)
+    return keras.Model(model.input, probabilities, name=model.name)
+
+
 def build_optimizer(cfg: Optimizer, schedule: Schedule, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimizer, whose learning rate follows `schedule` over `total_steps` steps."""
     return cfg.build(schedule.build(cfg.learning_rate, total_steps))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from hcr.evaluation.calibration import scale
 from hcr.evaluation.canvas import save_figure, shorten, text_width
 from hcr.evaluation.class_plots import (
     class_balance_info,
@@ -31,6 +32,7 @@ from hcr.evaluation.pictures import (
     samples_info,
 )
 from hcr.evaluation.plots import curves_info, draw_curves, draw_reliability, reliability_info
+from hcr.evaluation.reject_plot import draw_reject, reject_info
 
 
 def history(*losses, accuracies=None):
@@ -130,6 +132,10 @@ def every_picture(images, labels, probabilities, class_names, epochs) -> dict[st
         "predictions": draw_predictions(predictions_info(images, labels, probabilities, class_names)),
         "mistakes": draw_mistakes(mistakes_info(images, labels, probabilities, class_names)),
         "reliability": draw_reliability(reliability_info(probabilities, labels)),
+        "calibrated": draw_reliability(
+            reliability_info(scale(probabilities, 1.5), labels), reliability_info(probabilities, labels)
+        ),
+        "reject": draw_reject(reject_info(probabilities, labels)),
         "balance": draw_class_balance(
             class_balance_info(dict(zip(("train", "val", "test"), thirds, strict=True)), class_names)
         ),

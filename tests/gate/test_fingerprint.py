@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 import hcr
 from hcr.gate import fingerprint as module
 from hcr.gate.compose import compose
 from hcr.gate.fingerprint import code_version, deciding_config, extension_sources, fingerprint
-from hcr.gate.run_config import RunConfig
+from hcr.gate.run_config import RunConfig, parse_config, to_dict
 from hcr.sources import snapshot_sources
 
 DIGESTS = {"dataset_digest": "d" * 64, "split_digest": "s" * 64, "code": "c" * 64}
@@ -83,6 +84,15 @@ def test_a_seed_of_the_split_decides_and_its_absence_means_what_it_meant_before(
         "test": 0.2,
         "test_seed": 0,
     }
+
+
+def test_a_config_from_before_calibration_has_the_fingerprint_it_had() -> None:
+    cfg = compose([])
+    assert "calibrate" not in deciding_config(cfg)["training"]
+    earlier = to_dict(cfg)
+    del earlier["training"]["calibrate"]  # as it was recorded
+    assert of(parse_config(OmegaConf.create(earlier))) == of(cfg)
+    assert of(compose(["training.calibrate=temperature"])) != of(cfg)
 
 
 @pytest.mark.parametrize("digest", DIGESTS)
