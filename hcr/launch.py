@@ -28,10 +28,10 @@ from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
-from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.events import ARTIFACTS, first_event, last_event
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
-from hcr.tracking.status import find_run, is_delivered, test_accuracy
+from hcr.tracking.status import find_run, is_delivered
 from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
             if cfg.score_test is not False:
-                _score_later(done.folder)
+                from hcr.scoring import score_later
+
+                score_later(done.folder)
             return
         from hcr.console import say
         from hcr.evaluation.fonts import note_on_names
@@ -172,18 +174,6 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
             if not is_output_lost(error):
                 raise
     say(how_to_see(journal.uri))
-
-
-def _score_later(folder: Path) -> None:
-    """Score the finished run in `folder` on test if it was not scored yet, as after a sweep."""
-    from hcr.scoring import score_test
-    from hcr.tracking.ended import upload_added
-
-    if test_accuracy(folder) is not None:
-        return
-    accuracy = score_test(folder)
-    print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)
-    upload_added(folder)
 
 
 @contextmanager
@@ -243,6 +233,7 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
         got = override_without_secrets(others[0])
         raise ConfigError(f"resume: a run resumes with its own config; expected no other override, got {got}")
     folder = find_run(output_root(), cfg.resume)
+    _refuse_ensemble(folder, key="resume")
     given = _recorded(folder, "overrides.yaml", key="resume")
     config = _recorded(folder, "config.yaml", key="resume")
     return parse_config(config).replace(resume=folder.name), [str(word) for word in given]
@@ -258,9 +249,22 @@ def _config_of_finished(name: str) -> DictConfig:
     folder = find_run(output_root(), name)
     if last_event(folder).get("status") != "FINISHED":
         raise ConfigError(f"from: expected a finished run; {folder.name} has not finished")
+    _refuse_ensemble(folder, key="from")
     config = _recorded(folder, "config.yaml", key="from")
     assert isinstance(config, DictConfig)
     return config
+
+
+def _refuse_ensemble(folder: Path, *, key: str) -> None:
+    """Refuse an ensemble, which has no config to train.
+
+    Raises:
+        ConfigError: names its members.
+    """
+    tags = first_event(folder).get("tags", {})
+    if tags.get("hcr.kind") == "ensemble":
+        members = ", ".join(str(tags["hcr.members"]).split())
+        raise ConfigError(f"{key}: expected a trained run; {folder.name} is an ensemble, of the runs {members}")
 
 
 def _recorded(folder: Path, name: str, *, key: str) -> Any:

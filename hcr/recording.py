@@ -1,40 +1,44 @@
-"""Writes a run into its journal: name, config, metrics, card, predictions and model."""
+"""Writes a training run into its journal: name, config, metrics, card, predictions and model."""
 
-import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from hcr import __version__, stopping
+from hcr import stopping
 from hcr.card import LONGEST, CardFacts, card, shortened
 from hcr.config import TrackingError
 from hcr.config.errors import one_line
-from hcr.config.parts import extra_metrics
-from hcr.config.secrets import HIDDEN, is_secret_name, override_without_secrets, redact
+from hcr.config.secrets import override_without_secrets, redact
 from hcr.data.splits.kfold import Kfold
-from hcr.data.splitting import Splits, Subset
-from hcr.environment import deciding_settings
-from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
+from hcr.data.splitting import Splits
 from hcr.gate import RunConfig
-from hcr.gate.fingerprint import code_version, extension_sources, fingerprint
-from hcr.gate.run_config import as_param, flatten, image_and_classes, to_dict, to_yaml
-from hcr.machine import this_machine, user_name
+from hcr.gate.fingerprint import code_version, fingerprint
+from hcr.gate.run_config import flatten, to_dict, to_yaml
+from hcr.machine import this_machine
 from hcr.model.fast_layers import with_keras_layers
-from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
+from hcr.record import (
+    COMMIT,
+    PATCH,
+    further_metrics,
+    num_images,
+    record_code,
+    record_dataset,
+    record_model,
+    record_predictions,
+    record_test_look,
+    shown_param,
+    tags_of,
+    test_metrics,
+    write_text,
+    writing,
+)
 from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import Journal
 from hcr.training import Scores, TrainingState
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
-
-COMMIT = "mlflow.source.git.commit"
-PATCH = "code/patch.diff"
 
 
 class Recorder:
@@ -65,19 +69,9 @@ class Recorder:
             code=self._code,
         )
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """A block that writes artifacts. On a full disk the run ends as FAILED, with a one-line error.
-
-        Raises:
-            TrackingError: an OSError occurred.
-        """
-        try:
-            yield
-        except OSError as error:
-            raise TrackingError(
-                f"{self._journal.artifacts}: cannot be written ({one_line(error)}); the run ends here"
-            ) from error
+    def writing(self) -> AbstractContextManager[None]:
+        """A block that writes artifacts. On a full disk the run ends as FAILED, with a one-line error."""
+        return writing(self._journal)
 
     def start(self, name: str | None, further_tags: Mapping[str, str]) -> None:
         """Begin the run: record its name and tags, the whole config, its data and its code.
@@ -90,34 +84,18 @@ class Recorder:
         Raises:
             TrackingError: the run's folder cannot be written.
         """
-        cfg, splits, journal = self._cfg, self._splits, self._journal
-        shape, num_classes = image_and_classes(cfg)
+        cfg, journal = self._cfg, self._journal
         with self.writing():
             if not journal.is_open:
                 fold = f"-fold{cfg.split.fold}" if isinstance(cfg.split, Kfold) else ""
                 default_name = f"{cfg.dataset.name}-{cfg.model.name}{fold}-seed{cfg.seed}"
                 shown = redact(cfg.tracking.run_name or name or default_name)
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
-            journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
-            journal.dataset(
-                name=cfg.dataset.name,
-                digest=splits.dataset_digest,
-                source=splits.source,
-                schema={
-                    "image_shape": list(shape),
-                    "dtype": "uint8",
-                    "num_classes": num_classes,
-                },
-                profile={"images": sum(self._num_images().values()), "classes": num_classes},
-            )
-            self._write_text("config/config.yaml", to_yaml(cfg, secrets=False))
-            self._write_text("config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
-            self._write_text("code/requirements.txt", frozen_requirements())
-            patch = git_patch()
-            if patch:
-                self._write_text(PATCH, redact(patch))
-            write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
-            journal.artifact_written("code/source.tar.gz")
+            journal.params({key: shown_param(key, value) for key, value in flatten(to_dict(cfg)).items()})
+            record_dataset(journal, cfg, self._splits)
+            write_text(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
+            write_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
+            record_code(journal, cfg)
             journal.metrics({"model/params": float(self._model.count_params())}, step=0)
 
     def epochs(self, state: TrainingState) -> None:
@@ -142,24 +120,20 @@ class Recorder:
 
     def test_look(self) -> None:
         """Count the run's look at test before it is taken, so that an interrupted look counts too."""
-        self._journal.tags({"hcr.test_looks": "1"})
+        record_test_look(self._journal)
 
     def metrics(self, scores: Scores, *, total_s: float) -> None:
         """Record the final metrics, including those of installed packages."""
-        state, splits = scores.state, self._splits
         metrics = {
-            "best/epoch": float(state.best_epoch),
-            "best/val_loss": state.best["val/loss"],
-            "best/val_accuracy": state.best["val/accuracy"],
+            "best/epoch": float(scores.state.best_epoch),
+            "best/val_loss": scores.best["val/loss"],
+            "best/val_accuracy": scores.best["val/accuracy"],
             "time/total_s": total_s,
         }
         if scores.test is not None:
             metrics |= test_metrics(scores.test)
-        for name, metric in extra_metrics().items():
-            metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
-            if scores.test is not None:
-                metrics[f"test/{name}"] = float(metric(scores.probabilities["test"], splits.test.labels))
-        self._journal.metrics(metrics, step=state.epoch)
+        metrics |= further_metrics(self._splits, scores.probabilities)
+        self._journal.metrics(metrics, step=scores.state.epoch)
 
     def card(self, scores: Scores, *, total_s: float, is_drawn: bool) -> None:
         """Record the run card as the run's description; it starts with the notes, which it replaces there."""
@@ -167,12 +141,13 @@ class Recorder:
         facts = CardFacts(
             cfg=self._cfg,
             overrides=self._overrides,
-            num_images=self._num_images(),
+            num_images=num_images(splits),
             dataset_digest=splits.dataset_digest,
             split_digest=splits.split_digest,
             num_params=self._model.count_params(),
             history=scores.state.history,
             best_epoch=scores.state.best_epoch,
+            best=scores.best,
             shown=scores.judged_by,
             evaluation=scores.evaluation,
             total_s=total_s,
@@ -185,78 +160,19 @@ class Recorder:
         )
         journal.tags({DESCRIPTION: card(facts)})
 
-    def artifacts(self, scores: Scores) -> None:
-        """Record predictions, reports and the model."""
-        from hcr.tracking.keras_model import save_keras_model
-
-        journal = self._journal
-        subsets = {"val": self._splits.val, "test": self._splits.test}
-        for name, probabilities in scores.probabilities.items():
-            path = f"predictions/{name}.npz"
-            write_predictions(journal.artifact(path), probabilities, subsets[name])
-            journal.artifact_written(path)
-        report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
-        self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
-        self._write_text("reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-        save_keras_model(with_keras_layers(self._model), journal.artifact("model"))
-        journal.artifact_written("model")
+    def artifacts(self, scores: Scores, model: keras.Model) -> None:
+        """Record predictions, reports and the finished model, with Keras' own layers only."""
+        record_predictions(self._journal, self._splits, scores.probabilities, scores.evaluation)
+        record_model(self._journal, with_keras_layers(model))
 
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:
-        cfg, splits = self._cfg, self._splits
-        tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
-            "hcr.fingerprint": self.fingerprint,
-            "hcr.dataset_digest": splits.dataset_digest,
-            "hcr.split_digest": splits.split_digest,
-            **({} if splits.preparation_digest is None else {"hcr.preparation_digest": splits.preparation_digest}),
-            **({} if not splits.data_notes else {"hcr.data_notes": redact("; ".join(splits.data_notes))}),
-            "hcr.code": self._code,
-            "hcr.test_looks": "0",
-            "hcr.version": __version__,
-            "mlflow.source.name": shlex.join(["hcr", "train", *self._overrides]),
-            "mlflow.source.type": "LOCAL",
-            "mlflow.user": user_name(),
-            # MLflow keeps one record of a data set for all runs of an experiment, so details of this run are tags.
-            "hcr.images": json.dumps(self._num_images()),
-            "hcr.dataset_source": redact(splits.source),
-        }
+        cfg = self._cfg
+        command = shlex.join(["hcr", "train", *self._overrides])
+        tags = {name: shown_param(name, value) for name, value in (cfg.tags or {}).items()}
+        tags |= tags_of(self._splits, fingerprint=self.fingerprint, code=self._code, command=command)
         tags |= further_tags
-        duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
-        tags |= {name: str(count) for name, count in duplicates.items() if count}
-        if settings := deciding_settings():
-            tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
         if self._journal.parent is not None:
             tags["hcr.sweep"] = self._journal.parent
-        if (commit := git_commit()) is not None:
-            tags[COMMIT] = commit
         if cfg.notes is not None:
             tags[DESCRIPTION] = shortened(redact(cfg.notes), LONGEST)
         return tags
-
-    def _num_images(self) -> dict[str, int]:
-        return {name: len(getattr(self._splits, name)) for name in ("train", "val", "test")}
-
-    def _write_text(self, path: str, text: str) -> None:
-        self._journal.artifact(path).write_text(text, encoding="utf-8")
-        self._journal.artifact_written(path)
-
-
-def write_predictions(path: Path, probabilities: NDArray[np.float32], subset: Subset) -> None:
-    """Write predictions: `probabilities` (N, K), and `labels`, `index` and, if there are groups, `groups` (N,)."""
-    arrays: dict[str, Any] = {"probabilities": probabilities, "labels": subset.labels, "index": subset.index}
-    np.savez(path, **arrays | ({} if subset.groups is None else {"groups": subset.groups}))
-
-
-def test_metrics(test: Evaluation) -> dict[str, float]:
-    """The test metrics, by their public names."""
-    return {
-        "test/loss": test.loss,
-        "test/accuracy": test.accuracy,
-        "test/top2_accuracy": test.top2_accuracy,
-        "test/macro_f1": test.macro_f1,
-        "test/ece": test.ece,
-    }
-
-
-def _shown(name: str, value: Any) -> str:
-    """A value as text, with secrets redacted."""
-    return HIDDEN if value is not None and is_secret_name(name) else redact(as_param(value))

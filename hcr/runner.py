@@ -12,6 +12,7 @@ from hcr.drawing import record_pictures
 from hcr.evaluation.metrics import Evaluation, guessing_note
 from hcr.gate import RunConfig
 from hcr.gate.resolve import resolve
+from hcr.model.finishing import finished_model
 from hcr.readiness import EndOfRun, check_room
 from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
@@ -26,7 +27,7 @@ class RunResult:
     """The result of a run.
 
     Attributes:
-        objective: the monitored validation metric of the best epoch.
+        objective: the monitored validation metric of the model that is kept.
         state: the final training state.
         val, test: the scores; `test` is None if it was not scored.
         notes: caveats about the data and the scores, one line each.
@@ -115,18 +116,18 @@ def run(
     stopping.check()
     if cfg.score_test:
         recorder.test_look()
-    scores = score(model, splits, state, with_test=bool(cfg.score_test))
+    finished = finished_model(model, cfg.training)
+    scores = score(finished, splits, state, with_test=bool(cfg.score_test), trained=model)
     total_s = time.perf_counter() - start
     with recorder.writing():
         recorder.metrics(scores, total_s=total_s)
         stopping.check()
         recorder.card(scores, total_s=total_s, is_drawn=draw)
-        recorder.artifacts(scores)
+        recorder.artifacts(scores, finished)
         if draw:
             record_pictures(journal, cfg, splits, model, scores)
-    objective = state.best[cfg.monitor]
     return RunResult(
-        objective=objective,
+        objective=scores.best[cfg.monitor],
         state=state,
         val=scores.val,
         test=scores.test,

@@ -1,4 +1,4 @@
-"""Predictions and metrics of a trained model on validation and test."""
+"""Predictions and metrics of a run's finished model on validation and test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from hcr.training.predict import predict_probabilities
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Predictions and metrics of a trained model.
+    """Predictions and metrics of the finished model, which is the one that the run keeps.
+
+    With test-time augmentation they differ from the best epoch's metrics in `state`, which are the trained model's.
 
     Attributes:
         state: the final training state.
@@ -38,10 +40,28 @@ class Scores:
         """The metrics of the part `judged_by`."""
         return self.val if self.test is None else self.test
 
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The finished model's value of each metric that a run can monitor: what runs are compared by."""
+        return {"val/loss": self.val.loss, "val/accuracy": self.val.accuracy}
 
-def score(model: keras.Model, splits: Splits, state: TrainingState, *, with_test: bool) -> Scores:
-    """Evaluate `model`, trained by `fit`, on validation, and also on test if `with_test`."""
-    probabilities = {"val": state.best_probabilities}
+
+def score(
+    model: keras.Model, splits: Splits, state: TrainingState, *, with_test: bool, trained: keras.Model | None = None
+) -> Scores:
+    """Evaluate a finished model on validation, and also on test if `with_test`.
+
+    Args:
+        model: from `finished_model`.
+        splits: the run's images.
+        state: from `fit`.
+        with_test: True to score test.
+        trained: the model that `fit` trained; None: `model` is that model.
+    """
+    is_trained = trained is None or trained is model
+    # The best epoch's predictions are those of the trained model, already made.
+    val_probabilities = state.best_probabilities if is_trained else predict_probabilities(model, splits.val.images)
+    probabilities = {"val": val_probabilities}
     val = evaluate(probabilities["val"], splits.val.labels, splits.class_names)
     test = None
     if with_test:

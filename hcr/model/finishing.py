@@ -1,0 +1,46 @@
+"""What a run keeps of its trained model: the model itself, or the model with test-time augmentation around it."""
+
+import keras
+from keras import layers, ops
+
+from hcr.config.training import TrainingConfig
+
+# Rows and columns to crop above and to the left of an image framed by one pixel: each shows the image shifted by one.
+SHIFTS = {"down": (0, 1), "up": (2, 1), "right": (1, 0), "left": (1, 2)}
+
+
+def finished_model(model: keras.Model, training: TrainingConfig) -> keras.Model:
+    """The model that a run scores and saves, made of the trained one without training anything.
+
+    Args:
+        model: maps uint8 images (N, H, W, C) to float32 probabilities (N, K).
+        training: its settings.
+
+    Returns:
+        A model of the same inputs and outputs that shares its weights; `model` itself if no setting changes it.
+    """
+    return with_shifts(model) if training.tta == "shift" else model
+
+
+def with_shifts(model: keras.Model) -> keras.Model:
+    """`model`, averaged over each image and the image shifted by one pixel down, up, right and left.
+
+    A shift repeats the image's border, so that it suits any background. Only Keras' own layers and operations are
+    used: the model loads and exports without hcr.
+
+    Args:
+        model: maps uint8 images (N, H, W, C) to probabilities (N, K).
+
+    Returns:
+        A model from the same images to float32 probabilities, whose weights are those of `model`. It predicts five
+        times per image.
+    """
+    images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
+    # Of one pixel, "symmetric" repeats the border.
+    framed = ops.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
+    views = [images]
+    for name, (top, left) in SHIFTS.items():
+        views.append(layers.Cropping2D(((top, 2 - top), (left, 2 - left)), name=f"shifted_{name}")(framed))
+    # In float32, whatever the precision of the model: the outputs of its softmax are float32 too.
+    mean = layers.Average(dtype="float32", name="probabilities")([model(view) for view in views])
+    return keras.Model(images, mean, name=f"{model.name}_tta")
