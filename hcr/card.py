@@ -38,13 +38,13 @@ class CardFacts:
         num_params: number of parameters of the model.
         history: the metrics of each epoch.
         best_epoch: counted from 1.
-        best: the finished model's value of each metric that a run can monitor.
         shown: the split that `evaluation` scores, "test" or "val".
         evaluation: the scores.
         total_s: duration of the run.
         machine: the machine that ran it.
         commit: the commit of the sources; None outside a git checkout.
         is_patched: True if the sources differ from that commit.
+        tta: validation accuracy without and with test-time augmentation; None: there is none.
         undrawn_key: the run's key if `hcr plots` has yet to draw its pictures; None if they are drawn.
     """
 
@@ -58,13 +58,13 @@ class CardFacts:
     num_params: int
     history: Sequence[Mapping[str, float]]
     best_epoch: int
-    best: Mapping[str, float]
     shown: str
     evaluation: Evaluation
     total_s: float
     machine: Machine
     commit: str | None
     is_patched: bool
+    tta: tuple[float, float] | None = None
     undrawn_key: str | None = None
 
 
@@ -219,11 +219,11 @@ def _list(facts: CardFacts) -> str:
         "Time": f"{duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
         **machine_rows(facts.machine, cfg.training.num_threads),
     }
-    if cfg.training.tta != "none":
-        without = facts.history[facts.best_epoch - 1]["val/accuracy"]
+    if facts.tta is not None:
+        without, with_it = facts.tta
         rows["Test-time augmentation"] = (
             f"{cfg.training.tta}, {cfg.training.predictions_per_image} predictions per image; validation accuracy"
-            f" {100 * facts.best['val/accuracy']:.2f} %, and {100 * without:.2f} % without it"
+            f" {100 * with_it:.2f} %, {100 * without:.2f} % without it"
         )
     if facts.undrawn_key is not None:
         rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"

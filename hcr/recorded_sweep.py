@@ -59,7 +59,7 @@ class RecordedSweep:
     @property
     def standing(self) -> str:
         """How many of its runs have finished, and what became of others: "5 of 8 runs have finished, 2 failed"."""
-        others = "".join(f", {number} {what}" for what, number in self.num_ended.items() if what != "finished")
+        others = "".join(f", {self.num_ended[how]} {how}" for how in ("pruned", "failed") if self.num_ended[how])
         have = "has" if self.num_planned == 1 else "have"
         return f"{self.num_ended['finished']} of {counted(self.num_planned, 'run')} {have} finished{others}"
 

@@ -147,7 +147,6 @@ class Recorder:
             num_params=self._model.count_params(),
             history=scores.state.history,
             best_epoch=scores.state.best_epoch,
-            best=scores.best,
             shown=scores.judged_by,
             evaluation=scores.evaluation,
             total_s=total_s,
@@ -156,6 +155,7 @@ class Recorder:
             data_notes=splits.data_notes,
             commit=journal.header["tags"].get(COMMIT),
             is_patched=journal.artifact(PATCH).exists(),
+            tta=None if self._cfg.training.tta == "none" else (scores.state.best["val/accuracy"], scores.val.accuracy),
             undrawn_key=None if is_drawn else journal.key,
         )
         journal.tags({DESCRIPTION: card(facts)})

@@ -71,6 +71,6 @@ def with_keras_layers(model: keras.Model) -> keras.Model:
     def keras_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         return KERAS_LAYERS.get(type(layer), type(layer)).from_config(layer.get_config())
 
-    plain = keras.models.clone_model(model, clone_function=keras_layer, recursive=True)
+    plain = keras.models.clone_model(model, clone_function=keras_layer)
     plain.set_weights(model.get_weights())
     return plain

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from hcr.config.training import TrainingConfig
+from hcr.model.fast_layers import with_keras_layers
 
 # Rows and columns to crop above and to the left of an image framed by one pixel: each shows the image shifted by one.
 SHIFTS = {"down": (0, 1), "up": (2, 1), "right": (1, 0), "left": (1, 2)}
@@ -17,9 +18,10 @@ def finished_model(model: keras.Model, training: TrainingConfig) -> keras.Model:
         training: its settings.
 
     Returns:
-        A model of the same inputs and outputs that shares its weights; `model` itself if no setting changes it.
+        A model of the same inputs and outputs with the same weights; `model` itself if no setting changes it.
     """
-    return with_shifts(model) if training.tta == "shift" else model
+    # Keras' layers first: `clone_model` of some versions leaves models within models as they are.
+    return with_shifts(with_keras_layers(model)) if training.tta == "shift" else model
 
 
 def with_shifts(model: keras.Model) -> keras.Model:
