@@ -95,6 +95,7 @@ def make_ensemble(
         record_dataset(journal, cfg, splits)
         record_code(journal, cfg)
         journal.metrics({"model/params": float(model.count_params())}, step=0)
+        record_model(journal, model)  # before test is looked at: a full disk must not cost a look
 
     probabilities, scores = _score(journal, model, splits, with_test=with_test)
     facts = EnsembleFacts(
@@ -121,7 +122,6 @@ def make_ensemble(
     with writing(journal):
         _record_scores(journal, facts, splits, probabilities)
         record_predictions(journal, splits, probabilities, facts.evaluation)
-        record_model(journal, model)
         _record_pictures(journal, facts, splits, probabilities)
     return facts
 

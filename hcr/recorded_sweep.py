@@ -76,7 +76,10 @@ def recorded_sweep(name: str) -> RecordedSweep:
         above = header.get("parent")
         whose = f"; it belongs to sweep {above}" if above else ""
         raise TrackingError(f"run {folder.name}: expected a sweep, got a single run{whose}")
-    monitor = next(e["values"]["monitor"] for e, _ in read_events(folder) if "monitor" in e.get("values", {}))
+    monitors = [event["values"]["monitor"] for event, _ in read_events(folder) if "monitor" in event.get("values", {})]
+    if not monitors:
+        raise TrackingError(f"sweep {folder.name}: expected one whose runs have begun; its command continues it")
+    monitor = monitors[0]
     uri = store_of(folder, header)
     deleted = deleted_keys(output_root(), uri, ask(uri, LONGEST_WAIT_S))
     runs, ended = _runs_of(folder.name, monitor, deleted)

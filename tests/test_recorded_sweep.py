@@ -106,6 +106,9 @@ def test_what_is_no_sweep_is_refused(sweep: Any, write: Write) -> None:
     write("a1", parent="c0ffee", loss=0.3)
     with pytest.raises(TrackingError, match="run a1: expected a sweep, got a single run; it belongs to sweep c0ffee"):
         recorded_sweep("a1")
+    write("e1", "KILLED", tags={SWEEP_ID: "d2"})
+    with pytest.raises(TrackingError, match="sweep e1: expected one whose runs have begun"):
+        recorded_sweep("e1")
     with pytest.raises(TrackingError, match="no run 'x' under"):
         recorded_sweep("x")
     (folder / "artifacts/plan.json").write_text("{")
