@@ -25,7 +25,7 @@ from hcr.evaluation.metrics import Evaluation
 from hcr.gate import RunConfig
 from hcr.machine import Machine
 
-MOST_SHOWN = 12  # members in the card; members.csv has all
+MOST_SHOWN = 12  # members in a table; members.csv has all
 LONGEST_NAME = 40  # columns
 
 
@@ -114,15 +114,13 @@ def ensemble_card(facts: EnsembleFacts) -> str:
         f"The mean of the probabilities of {k} models: the best by {facts.monitor} of"
         f" {counted(facts.num_chosen_from, 'finished run')} of sweep {sweep}."
     )
-    table = members_table(facts.members[:MOST_SHOWN], facts.gain, facts.val)
-    more = f"\n\nand {k - MOST_SHOWN} more: `config/members.csv`" if k > MOST_SHOWN else ""
     caveats = "\n".join(f"- {caveat}" for caveat in ensemble_caveats(facts))
     changed = " with `code/patch.diff`" if facts.is_patched else ""
     at = f"at commit `{facts.commit}`{changed}" if facts.commit else "with the sources in `code/source.tar.gz`"
     parts = [
         f"{headline(facts.shown, facts.evaluation)} · soft vote of {k} models",
         chosen,
-        f"```\n{table}\n```{more}",
+        f"```\n{members_table(facts.members, facts.gain, facts.val)}\n```",
         _list(facts),
         f"**Caveats**\n\n{caveats}",
         f"**Again**\n\n```\n{shlex.join(facts.command)}\n```\n\n{at}",
@@ -131,7 +129,7 @@ def ensemble_card(facts: EnsembleFacts) -> str:
 
 
 def members_table(members: Sequence[Member], gain: Gain, val: Evaluation) -> str:
-    """The validation scores of the members, their mean and the ensemble, as a table of plain text."""
+    """The validation scores of the first members, the mean of all, and the ensemble, as a table of plain text."""
     rows = [["", "run", "val/loss", "val/accuracy", "params"]]
     rows += [
         [
@@ -141,8 +139,10 @@ def members_table(members: Sequence[Member], gain: Gain, val: Evaluation) -> str
             f"{member.val_accuracy:.4f}",
             f"{member.num_params:,}",
         ]
-        for i, member in enumerate(members, start=1)
+        for i, member in enumerate(members[:MOST_SHOWN], start=1)
     ]
+    if len(members) > MOST_SHOWN:
+        rows.append(["", f"and {len(members) - MOST_SHOWN} more: config/members.csv", "", "", ""])
     rows.append(["", "mean of the members", f"{gain.mean_loss:.4f}", f"{gain.mean_accuracy:.4f}", ""])
     num_params = sum(member.num_params for member in members)
     rows.append(["", "ensemble", f"{val.loss:.4f}", f"{val.accuracy:.4f}", f"{num_params:,}"])
