@@ -20,7 +20,7 @@ def ensemble_of(members: Sequence[keras.Model]) -> keras.Model:
         A model from the same images to float32 probabilities, with the members' weights.
     """
     images = keras.Input(members[0].input_shape[1:], dtype="uint8", name="images")
-    named = [keras.Model(model.inputs, model.outputs, name=f"member{i}") for i, model in enumerate(members, start=1)]
+    named = [keras.Model(model.input, model.output, name=f"member{i}") for i, model in enumerate(members, start=1)]
     outputs = [member(images) for member in named]
     # In float32, also if members compute in bfloat16: their softmax gives float32.
     mean = layers.Average(dtype="float32", name="probabilities")(outputs)
