@@ -157,12 +157,16 @@ def members_table(members: Sequence[Member], gain: Gain, val: Evaluation) -> str
 
 
 def gained(facts: EnsembleFacts) -> str:
-    """What the ensemble gained over its best member, in a sentence."""
+    """What the ensemble gained on validation, in a line."""
     best, val, gain = facts.members[0], facts.val, facts.gain
-    points = 100 * (val.accuracy - best.val_accuracy)
+
+    def against(accuracy: float, loss: float) -> str:
+        return f"accuracy {100 * (val.accuracy - accuracy):+.2f} points, loss {val.loss - loss:+.4f}"
+
     return (
-        f"on validation {points:+.2f} points of accuracy and {val.loss - best.val_loss:+.4f} of loss against the best"
-        f" member: {gain.corrected} of its errors corrected, {gain.broken} new ones"
+        f"on validation, against the mean of its members {against(gain.mean_accuracy, gain.mean_loss)}; against the best"
+        f" one {against(best.val_accuracy, best.val_loss)}: {gain.corrected} of its errors corrected,"
+        f" {gain.broken} new ones"
     )
 
 
@@ -170,9 +174,19 @@ def ensemble_caveats(facts: EnsembleFacts) -> list[str]:
     """Reasons to doubt the result, one sentence each."""
     flattered = "The validation images chose the members and the epoch of each, so scores on them are flattered"
     found = [f"{flattered}; test was not scored." if facts.test is None else f"{flattered}; those on test are not."]
+    if not _is_better_than_best(facts):
+        found.append(
+            f"By {facts.monitor} on validation it is not better than its best member, which costs"
+            f" {len(facts.members)} times less."
+        )
     found += [*doubts(facts.evaluation), *weaknesses(facts.evaluation)]
     found += notes_on_images(facts.duplicates, facts.data_notes)
     return [*found, UNCOMMITTED] if facts.is_patched else found
+
+
+def _is_better_than_best(facts: EnsembleFacts) -> bool:
+    best, val = facts.members[0], facts.val
+    return val.accuracy > best.val_accuracy if facts.monitor == "val/accuracy" else val.loss < best.val_loss
 
 
 def _list(facts: EnsembleFacts) -> str:

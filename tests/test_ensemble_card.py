@@ -79,8 +79,8 @@ def test_a_card_tells_result_members_gain_cost_and_how_to_repeat_it() -> None:
         "Test accuracy 99.12 %",
         "· soft vote of 2 models",
         "the best by val/loss of 8 finished runs of sweep `c0ffee` (depths)",
-        "on validation +0.50 points of accuracy and -0.0100 of loss against the best member:"
-        " 60 of its errors corrected, 10 new ones",
+        "on validation, against the mean of its members accuracy +1.00 points, loss -0.0200; against the best one"
+        " accuracy +0.50 points, loss -0.0100: 60 of its errors corrected, 10 new ones",
         "2 models predict each image, which takes about 2 times the time and the memory of one",
         "digits: 50,000 training, 10,000 validation, 10,000 test images of 8×8×1, 10 classes",
         "Abacus 3000, 4 cores, 16 GiB, 2 threads used; Linux 6",
@@ -103,6 +103,8 @@ def test_validation_scores_are_always_said_to_be_flattered() -> None:
     ("changes", "told"),
     [
         ({"test": evaluation(num_images=360, accuracy_low=0.97, accuracy_high=0.99)}, "360 images leave the accuracy"),
+        ({"val": evaluation(loss=0.05)}, "By val/loss on validation it is not better than its best member"),
+        ({"val": evaluation(accuracy=0.98), "monitor": "val/accuracy"}, "it is not better than its best member"),
         ({"duplicates": 12}, "12 of the images scored here are also in training"),
         ({"data_notes": ("scans: inverted",)}, "scans: inverted."),
         ({"is_patched": True}, "uncommitted changes"),

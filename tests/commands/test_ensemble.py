@@ -124,6 +124,9 @@ def test_mlflow_has_it_as_a_run_and_a_model_of_its_own(ensemble: RecordedRun, ma
     for told in ("soft vote of 3 models", "mean of the members", "about 3 times the time and the memory of one"):
         assert told in card
     assert "The validation images chose the members and the epoch of each" in card
+    assert (
+        f"hcr ensemble {run.data.tags['hcr.ensemble_of']} --top 3\n" in card
+    )  # not latest, which is another one later
 
     mlflow.set_tracking_uri(uri)
     loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")

@@ -39,6 +39,11 @@ def recorded(folder: Path, *overrides: str) -> tuple[RunResult, Journal, dict[st
     return result, journal, metrics
 
 
+@pytest.fixture(autouse=True)
+def _own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.runner.configure_threads", lambda threads: None)  # this process has started TensorFlow
+
+
 @pytest.fixture(scope="module")
 def splits() -> Splits:
     cfg = config()
