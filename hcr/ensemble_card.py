@@ -164,8 +164,8 @@ def gained(facts: EnsembleFacts) -> str:
         return f"accuracy {100 * (val.accuracy - accuracy):+.2f} points, loss {val.loss - loss:+.4f}"
 
     return (
-        f"on validation, against the mean of its members {against(gain.mean_accuracy, gain.mean_loss)}; against the best"
-        f" one {against(best.val_accuracy, best.val_loss)}: {gain.corrected} of its errors corrected,"
+        f"on validation, against the mean of its members {against(gain.mean_accuracy, gain.mean_loss)}; against the"
+        f" best one {against(best.val_accuracy, best.val_loss)}: {gain.corrected} of its errors corrected,"
         f" {gain.broken} new ones"
     )
 
