@@ -22,6 +22,7 @@ NOT_IN_COMMAND = ("notes=", "tracking.run_name=")  # they change no result; the 
 
 WIDE = 0.01  # width of an accuracy interval above which the card warns: typical differences are no larger
 FAR_BELOW = 0.1  # gap between a class's F1 and the mean F1 above which the card names the class
+UNCOMMITTED = "The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class CardFacts:
         machine: the machine that ran it.
         commit: the commit of the sources; None outside a git checkout.
         is_patched: True if the sources differ from that commit.
+        tta: validation accuracy without and with test-time augmentation; None: there is none.
         undrawn_key: the run's key if `hcr plots` has yet to draw its pictures; None if they are drawn.
     """
 
@@ -65,6 +67,7 @@ class CardFacts:
     machine: Machine
     commit: str | None
     is_patched: bool
+    tta: tuple[float, float] | None = None
     undrawn_key: str | None = None
 
 
@@ -83,19 +86,11 @@ def card(facts: CardFacts) -> str:
 
 def caveats(facts: CardFacts) -> list[str]:
     """The caveats: reasons to doubt the result, one sentence each."""
-    evaluation, cfg = facts.evaluation, facts.cfg
+    cfg = facts.cfg
     found = []
     if facts.shown != "test":
         found.append("Test was not scored. The validation images chose the best epoch, so the result is flattered.")
-    guessing = guessing_note(evaluation)
-    if guessing is not None:
-        found.append(_plain(f"The {guessing}.", LONGEST_SETTINGS))
-    width = evaluation.accuracy_high - evaluation.accuracy_low
-    if width > WIDE:
-        found.append(
-            f"{evaluation.num_images:,} images leave the accuracy uncertain by about ±{50 * width:.1f} points:"
-            " a smaller difference to another run may be chance."
-        )
+    found += doubts(facts.evaluation)
     epochs = len(facts.history)
     if epochs < cfg.training.epochs:
         found.append(
@@ -106,23 +101,57 @@ def caveats(facts: CardFacts) -> list[str]:
         found.append(
             f"The last epoch was the best: {cfg.monitor} was still improving, and a higher `training.epochs` may help."
         )
+    found += weaknesses(facts.evaluation)
+    found += notes_on_images(facts.duplicates, facts.data_notes)
+    if facts.is_patched:
+        found.append(UNCOMMITTED)
+    return found
+
+
+def doubts(evaluation: Evaluation) -> list[str]:
+    """Caveats of an accuracy that is no better than guessing, or uncertain."""
+    found = []
+    guessing = guessing_note(evaluation)
+    if guessing is not None:
+        found.append(plain(f"The {guessing}.", LONGEST_SETTINGS))
+    width = evaluation.accuracy_high - evaluation.accuracy_low
+    if width > WIDE:
+        found.append(
+            f"{evaluation.num_images:,} images leave the accuracy uncertain by about ±{50 * width:.1f} points:"
+            " a smaller difference to another run may be chance."
+        )
+    return found
+
+
+def weaknesses(evaluation: Evaluation) -> list[str]:
+    """Caveats of classes that are recognized far worse than others, or that no image measures."""
+    found = []
     weak = [score for score in evaluation.classes if score.support and score.f1 < evaluation.macro_f1 - FAR_BELOW]
     if weak:
         weak.sort(key=lambda score: score.f1)
-        names = ", ".join(f"{_plain(score.name, 20)} (F1 {score.f1:.2f}, {score.support} images)" for score in weak[:5])
+        names = ", ".join(f"{plain(score.name, 20)} (F1 {score.f1:.2f}, {score.support} images)" for score in weak[:5])
         more = f" and {len(weak) - 5} more" if weak[5:] else ""
         found.append(f"Far below the mean F1 of {evaluation.macro_f1:.2f}: {names}{more}.")
-    absent = [_plain(score.name, 20) for score in evaluation.classes if not score.support]
+    absent = [plain(score.name, 20) for score in evaluation.classes if not score.support]
     if absent:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
-    if facts.calibration is not None and facts.calibration.note is not None:
-        found.append(_plain(f"Calibration: {facts.calibration.note}.", LONGEST_SETTINGS))
-    if facts.duplicates:
-        found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
-    found += [_plain(f"{note}.", LONGEST_SETTINGS) for note in facts.data_notes]
-    if facts.is_patched:
-        found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
     return found
+
+
+def notes_on_images(duplicates: int, data_notes: Sequence[str]) -> list[str]:
+    """Caveats of copies of training images among the `duplicates` scored ones, and of how the data was read."""
+    copies = [f"{duplicates:,} of the images scored here are also in training, pixel for pixel."] if duplicates else []
+    return copies + [plain(f"{note}.", LONGEST_SETTINGS) for note in data_notes]
+
+
+def headline(shown: str, score: Evaluation) -> str:
+    """The result of a card: what was measured on the part `shown`, "test" or "val"."""
+    what = {"test": "Test", "val": "Validation"}[shown]
+    return (
+        f"### **{what} accuracy {100 * score.accuracy:.2f} %**\n\n"
+        f"95 % interval {100 * score.accuracy_low:.2f} to {100 * score.accuracy_high:.2f} %"
+        f" ({score.num_images:,} images) · loss {score.loss:.4f} · macro F1 {score.macro_f1:.4f}"
+    )
 
 
 def shortened(text: str, longest: int) -> str:
@@ -130,41 +159,76 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 2].rstrip() + " …"
 
 
-def _headline(facts: CardFacts) -> str:
-    score = facts.evaluation
-    what = {"test": "Test", "val": "Validation"}[facts.shown]
+def duration(seconds: float) -> str:
+    """A duration for people: `9.5 s`, `3 min 20 s`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """The user's text, escaped for Markdown and cut to about `longest` characters.
+
+    Secrets are redacted first: an escaped or cut secret would no longer be recognized.
+    """
+    text, kept = " ".join(printable(redact(text)).split()), longest
+    while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room too
+        kept -= 1
+    return shown
+
+
+def data_row(cfg: RunConfig, num_images: Mapping[str, int], digests: Sequence[str], copies: str = "") -> str:
+    """The line on a run's images.
+
+    Args:
+        num_images: in "train", "val" and "test".
+        digests: of data set and split.
+        copies: text on copies of training images.
+    """
+    names = (("train", "training"), ("val", "validation"), ("test", "test"))
+    images = ", ".join(f"{num_images[split]:,} {name}" for split, name in names)
+    image, num_classes = image_and_classes(cfg)
+    data, split = (digest[:12] for digest in digests)
     return (
-        f"### **{what} accuracy {100 * score.accuracy:.2f} %**\n\n"
-        f"95 % interval {100 * score.accuracy_low:.2f} to {100 * score.accuracy_high:.2f} %"
-        f" ({score.num_images:,} images) · loss {score.loss:.4f} · macro F1 {score.macro_f1:.4f}"
-        f" · best epoch {facts.best_epoch} of {len(facts.history)}"
+        f"{plain(cfg.dataset.name)}: {images} images of {'×'.join(map(str, image))}, {num_classes} classes{copies};"
+        f" data `{data}`, split `{split}`"
     )
+
+
+def machine_rows(machine: Machine, num_threads: int | None) -> dict[str, str]:
+    """The lines on the machine and the software of a run."""
+    memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    return {
+        "Machine": f"{plain(machine.cpu)}, {machine.cores} cores{memory}, {num_threads} threads used; {machine.system}",
+        "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+    }
+
+
+def _headline(facts: CardFacts) -> str:
+    return f"{headline(facts.shown, facts.evaluation)} · best epoch {facts.best_epoch} of {len(facts.history)}"
 
 
 def _list(facts: CardFacts) -> str:
-    cfg, machine = facts.cfg, facts.machine
-    values = to_dict(cfg)
-    images = ", ".join(
-        f"{facts.num_images[split]:,} {name}"
-        for split, name in (("train", "training"), ("val", "validation"), ("test", "test"))
-    )
-    image, num_classes = image_and_classes(cfg)
-    shape = "×".join(map(str, image))
-    counted = f"; {facts.duplicates} of {facts.shown} also in train" if facts.duplicates else ""
-    memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    cfg, values = facts.cfg, to_dict(facts.cfg)
+    copies = f"; {facts.duplicates} of {facts.shown} also in train" if facts.duplicates else ""
     speed = median(epoch["time/images_per_s"] for epoch in facts.history)
     rows = {
-        "Data": f"{_plain(cfg.dataset.name)}: {images} images of {shape}, {num_classes} classes{counted};"
-        f" data `{facts.dataset_digest[:12]}`, split `{facts.split_digest[:12]}`",
-        "Model": f"{_plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
-        "Training": f"{_plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
+        "Data": data_row(cfg, facts.num_images, (facts.dataset_digest, facts.split_digest), copies),
+        "Model": f"{plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
+        "Training": f"{plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
         f" augmentation {cfg.augmentation.name}, batches of {cfg.training.batch_size}, seed {cfg.seed}",
         **({} if facts.calibration is None else {"Calibration": _calibration(facts.calibration)}),
-        "Time": f"{_duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
-        "Machine": f"{_plain(machine.cpu)}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
-        f" {machine.system}",
-        "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+        "Time": f"{duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
+        **machine_rows(facts.machine, cfg.training.num_threads),
     }
+    if facts.tta is not None:
+        without, with_it = facts.tta
+        rows["Test-time augmentation"] = (
+            f"{cfg.training.tta}, {cfg.training.predictions_per_image} predictions per image; validation accuracy"
+            f" {100 * with_it:.2f} %, {100 * without:.2f} % without it"
+        )
     if facts.undrawn_key is not None:
         rows["Pictures"] = f"`hcr plots {facts.undrawn_key}` draws them"
     # A list, not a table: MLflow renders tables without space between the columns.
@@ -205,28 +269,9 @@ def _settings(values: Mapping[str, Any]) -> str:
             return {True: "yes", False: "no", None: "none"}[value]
         return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
-    return _plain(
+    return plain(
         ", ".join(f"{name} {text(value)}" for name, value in values.items() if name != "name"), LONGEST_SETTINGS
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """The user's text, escaped for Markdown and cut to about `longest` characters.
-
-    Secrets are redacted first: an escaped or cut secret would no longer be recognized.
-    """
-    text, kept = " ".join(printable(redact(text)).split()), longest
-    while len(shown := markdown(shortened(text, kept))) > longest + 60 and kept > 10:  # escapes take room too
-        kept -= 1
-    return shown
 
 
 def _closed(notes: str, longest: int) -> str:

@@ -35,8 +35,8 @@ class RunRecord:
 
     Attributes:
         cfg: the run's config.
-        history: the metrics of each epoch.
-        best_epoch: the epoch whose weights were kept, counted from 1.
+        history: the metrics of each epoch; empty if nothing was trained, as for an ensemble.
+        best_epoch: the epoch whose weights were kept, counted from 1; 0 without epochs.
         shown: the split that was predicted, "test" or "val".
         probabilities, labels: (N, K) and (N,), of that split.
         temperature: by which the model's logits are divided; 1 if it was not calibrated.
@@ -65,13 +65,13 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     assert names is not None, "a recorded config has them"
     evaluation = evaluate(run.probabilities, run.labels, names)
     scored_on = f"{len(run.labels):,} {PARTS[run.shown]} images"
-    curves = plots.curves_info(run.history, run.best_epoch, run.cfg.monitor)
     reliability = plots.reliability_info(run.probabilities, run.labels)
     before = None
     if run.temperature != 1:
         before = plots.reliability_info(scale(run.probabilities, 1 / run.temperature), run.labels)
     reject = reject_plot.reject_info(run.probabilities, run.labels)
-    yield "curves", plots.draw_curves(curves)
+    if run.history:
+        yield "curves", plots.draw_curves(plots.curves_info(run.history, run.best_epoch, run.cfg.monitor))
     yield "confusion_matrix", stamp(class_plots.draw_confusion(class_plots.confusion_info(evaluation)), scored_on)
     yield "class_f1", stamp(class_plots.draw_class_f1(class_plots.class_f1_info(evaluation)), scored_on)
     yield "reliability", stamp(plots.draw_reliability(reliability, before), scored_on)
@@ -87,7 +87,7 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     yield "class_balance", class_plots.draw_class_balance(class_plots.class_balance_info(balance, names))
     yield "predictions", stamp(images.draw_predictions(images.predictions_info(*seen)), scored_on)
     yield "worst_mistakes", stamp(images.draw_mistakes(images.mistakes_info(*seen)), scored_on)
-    augmentation = _augmentation(run.cfg, run.splits)
+    augmentation = _augmentation(run.cfg, run.splits) if run.history else None
     if augmentation is not None:
         yield "augmentation", augmentation
 
@@ -126,11 +126,15 @@ def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str
 
 
 def first_kernel(model: "keras.Model") -> NDArray[np.float32] | None:
-    """The kernel of the model's first convolution; None if it has none."""
-    from keras.layers import Conv2D
+    """The kernel of the model's first convolution, or that of a model in it; None if there is none."""
+    import keras
 
-    convolution = next((layer for layer in model.layers if isinstance(layer, Conv2D)), None)
-    return None if convolution is None else np.array(convolution.kernel.numpy())
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            return np.array(layer.kernel.numpy())
+        if isinstance(layer, keras.Model) and (kernel := first_kernel(layer)) is not None:
+            return kernel
+    return None
 
 
 def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
@@ -174,12 +178,12 @@ def _record(run: RecordedRun) -> tuple[RunRecord, str | None]:
     record = RunRecord(
         cfg=run.cfg,
         history=run.history,
-        best_epoch=int(run.metrics["best/epoch"]),
+        best_epoch=int(run.metrics.get("best/epoch", 0)),
         shown=run.scored_part,
         probabilities=predictions.probabilities,
         labels=predictions.labels,
         temperature=run.metrics.get("calibration/temperature", 1.0),
-        kernel=first_kernel(run.load_model()),
+        kernel=first_kernel(run.load_model()) if run.history else None,
         splits=splits,
     )
     return record, why

@@ -28,12 +28,12 @@ from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
-from hcr.tracking.events import ARTIFACTS, last_event
+from hcr.tracking.events import ARTIFACTS, first_event, last_event
 from hcr.tracking.fetching import fetch_run
 from hcr.tracking.finding import find_run, look_up
 from hcr.tracking.journal import Journal
 from hcr.tracking.session import recorded
-from hcr.tracking.status import is_delivered, test_accuracy
+from hcr.tracking.status import is_delivered
 from hcr.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         except AlreadyFinished as done:
             print(f"{done}; new_run=true trains it again", flush=True)
             if cfg.score_test is not False:
-                _score_later(done.folder)
+                from hcr.scoring import score_later
+
+                score_later(done.folder)
             return
         from hcr.console import say
         from hcr.evaluation.fonts import note_on_names
@@ -174,18 +176,6 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
             if not is_output_lost(error):
                 raise
     say(how_to_see(journal.uri))
-
-
-def _score_later(folder: Path) -> None:
-    """Score the finished run in `folder` on test if it was not scored yet, as after a sweep."""
-    from hcr.scoring import score_test
-    from hcr.tracking.ended import upload_added
-
-    if test_accuracy(folder) is not None:
-        return
-    accuracy = score_test(folder)
-    print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)
-    upload_added(folder)
 
 
 @contextmanager
@@ -245,6 +235,7 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
         got = override_without_secrets(others[0])
         raise ConfigError(f"resume: a run resumes with its own config; expected no other override, got {got}")
     folder = find_run(output_root(), cfg.resume)
+    _refuse_ensemble(folder, key="resume")
     given = _recorded(folder / ARTIFACTS, "overrides.yaml", key="resume", run=folder.name)
     config = _recorded(folder / ARTIFACTS, "config.yaml", key="resume", run=folder.name)
     return parse_config(config).replace(resume=folder.name), [str(word) for word in given]
@@ -259,6 +250,7 @@ def _config_of_finished(name: str) -> DictConfig:
     """
     found = look_up(output_root(), name)
     if isinstance(found, Path):
+        _refuse_ensemble(found, key="from")
         key, status, artifacts = found.name, last_event(found).get("status"), found / ARTIFACTS
     else:
         stored = fetch_run(found)
@@ -268,6 +260,18 @@ def _config_of_finished(name: str) -> DictConfig:
     config = _recorded(artifacts, "config.yaml", key="from", run=key)
     assert isinstance(config, DictConfig)
     return config
+
+
+def _refuse_ensemble(folder: Path, *, key: str) -> None:
+    """Refuse an ensemble, which has no config to train.
+
+    Raises:
+        ConfigError: names its members.
+    """
+    tags = first_event(folder).get("tags", {})
+    if tags.get("hcr.kind") == "ensemble":
+        members = ", ".join(str(tags["hcr.members"]).split())
+        raise ConfigError(f"{key}: expected a trained run; {folder.name} is an ensemble, of the runs {members}")
 
 
 def _recorded(artifacts: Path, name: str, *, key: str, run: str) -> Any:

@@ -16,8 +16,9 @@ from hcr.readiness import EndOfRun, check_room
 from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
-from hcr.training import Scores, TrainingState, calibrated, configure_threads, fit, score
+from hcr.training import Scores, TrainingState, configure_threads, fit, score
 from hcr.training.build import build
+from hcr.training.finished import finish
 from hcr.training.loop import OnSteps
 
 
@@ -26,7 +27,7 @@ class RunResult:
     """The result of a run.
 
     Attributes:
-        objective: the monitored validation metric of the best epoch.
+        objective: the monitored validation metric of the model that is kept.
         state: the final training state.
         val, test: the scores; `test` is None if it was not scored.
         notes: caveats about the data and the scores, one line each.
@@ -113,22 +114,21 @@ def run(
         )
         end_of_run.require()
     stopping.check()
-    model, calibration = calibrated(model, splits.val, state, method=cfg.training.calibrate, seed=cfg.seed)
+    finished = finish(model, splits.val, state, cfg.training, seed=cfg.seed)
     if cfg.score_test:
         recorder.test_look()
-    scores = score(model, splits, state, with_test=bool(cfg.score_test), calibration=calibration)
+    scores = score(finished, splits, state, with_test=bool(cfg.score_test))
     total_s = time.perf_counter() - start
     with recorder.writing():
-        recorder.model(model, state)
+        recorder.model(finished.model, state)
         recorder.metrics(scores, total_s=total_s)
         stopping.check()
         recorder.card(scores, total_s=total_s, is_drawn=draw)
         recorder.artifacts(scores)
         if draw:
             record_pictures(journal, cfg, splits, model, scores)
-    objective = state.best[cfg.monitor]
     return RunResult(
-        objective=objective,
+        objective=scores.best[cfg.monitor],
         state=state,
         val=scores.val,
         test=scores.test,

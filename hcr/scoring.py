@@ -6,14 +6,28 @@ from pathlib import Path
 from hcr.config import TrackingError
 from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import evaluate
+from hcr.record import dataset_facts, measured, test_metrics, write_predictions
 from hcr.recorded import read_run
-from hcr.recording import dataset_facts, measured, test_metrics, write_predictions
+from hcr.tracking.ended import upload_added
 from hcr.tracking.events import ARTIFACTS
 from hcr.tracking.journal import add_events, metrics_event
 from hcr.tracking.status import test_accuracy
 from hcr.training import configure_threads, predict_probabilities
 
 PREDICTIONS = "predictions/test.npz"
+
+
+def score_later(folder: Path) -> None:
+    """Score the finished run in `folder` on test if it was not scored yet, as after a sweep; print and upload that.
+
+    Raises:
+        TrackingError, DataError: as `score_test`; or the upload failed.
+    """
+    if test_accuracy(folder) is not None:
+        return
+    accuracy = score_test(folder)
+    print(f"test accuracy {accuracy:.4f}, scored now with the weights that run {folder.name} kept", flush=True)
+    upload_added(folder)
 
 
 def score_test(folder: Path) -> float:

@@ -20,6 +20,7 @@ hcr: YAML in, one honest MLflow run out.
 
 run
   train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
+  ensemble SWEEP --top K   average the best runs of a sweep into one model
 look
   plots RUN                draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES|PATH]    show a data set, its split and its faults, or the YAML that reads a PATH
@@ -49,7 +50,7 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "plots", "data", "ui", "register", "sync", "schema", "completion"]
+    assert list(VERBS) == VERB_NAMES
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +70,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'?"
-        " (one of completion, data, plots, register, schema, sync, train, ui)\n"
+        f" (one of {', '.join(sorted(VERB_NAMES))})\n"
     )
 
 

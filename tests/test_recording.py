@@ -9,7 +9,8 @@ from hcr.config import TrackingError
 from hcr.data.splitting import Subset, load_splits
 from hcr.gate.compose import compose
 from hcr.gate.resolve import resolve
-from hcr.recording import Recorder, write_predictions
+from hcr.record import write_predictions
+from hcr.recording import Recorder
 from hcr.tracking.events import read_events
 from hcr.tracking.journal import Journal
 from hcr.training import TrainingState

@@ -49,6 +49,13 @@ class TrainingConfig(Settings):
             " that confidence matches accuracy"
         ),
     ] = "none"
+    tta: Annotated[
+        Literal["none", "shift"],
+        Field(
+            description="test-time augmentation of the kept model; none; or shift: mean over the image and its shifts"
+            " by one pixel, 5 times the prediction time"
+        ),
+    ] = "none"
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Field(description="float32; or bfloat16: faster where the CPU has it, float32 with a warning elsewhere"),
@@ -68,6 +75,11 @@ class TrainingConfig(Settings):
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")
         return self
+
+    @property
+    def predictions_per_image(self) -> int:
+        """How often the kept model predicts each image, by `tta`."""
+        return {"none": 1, "shift": 5}[self.tta]
 
     @property
     def num_threads(self) -> int:

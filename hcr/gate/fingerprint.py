@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +33,7 @@ NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256"
 ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "split": {"seed": None},
-        "training": {"calibrate": "none"},
+        "training": {"calibrate": "none", "tta": "none"},
         "dataset": {
             "pixels": "auto",
             "invert": "auto",
@@ -53,6 +53,11 @@ def fingerprint(
     """SHA-256 of everything that determines a run's results; equal fingerprints, equal results on equal machines."""
     prepared = [] if preparation_digest is None else [preparation_digest]
     return _digest([deciding_config(cfg), dataset_digest, split_digest, code, *prepared])
+
+
+def ensemble_fingerprint(members: Sequence[str], code: str) -> str:
+    """SHA-256 of everything that determines an ensemble's predictions: the fingerprints of its members, in order."""
+    return _digest(["ensemble", *members, code])
 
 
 def deciding_config(cfg: RunConfig) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from hcr.model.optimizers import Optimizer
 from hcr.model.schedules import Schedule
 from hcr.model.settings import pin_keras_settings
 
+SMALLEST = 1e-37  # a probability of 0 counts as this: a normal float32, with a finite logarithm
+
 
 def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Model:
     """The architecture between an input and an output layer, with initial weights drawn by `seed`.
@@ -36,11 +38,19 @@ def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: in
 
 
 def with_temperature(model: keras.Model, temperature: float) -> keras.Model:
-    """The model of `build_model` with its logits divided by `temperature`; it shares the layers and their weights.
+    """A model with its logits divided by `temperature`; it shares the layers and their weights.
 
-    The division is a layer of Keras' own, in float32, so that the model loads, serves and exports as before.
+    The division is a layer of Keras' own, in float32, so that the model loads, serves and exports as before. Of a model
+    that averages probabilities, the logits are the logarithms of those.
+
+    Args:
+        model: of `build_model` or `finished_model`.
+        temperature: above 0.
     """
-    logits = model.get_layer("logits").output
+    if any(layer.name == "logits" for layer in model.layers):
+        logits = model.get_layer("logits").output
+    else:
+        logits = keras.ops.log(keras.ops.maximum(model.output, SMALLEST))
     scaled = layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(scaled)
     return keras.Model(model.input, probabilities, name=model.name)

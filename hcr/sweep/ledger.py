@@ -21,6 +21,7 @@ from hcr.config.replicates import REPLICATE_KEYS
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
+from hcr.recorded_sweep import CONFIRM, NUMBER_TAG
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial
@@ -31,7 +32,6 @@ from hcr.tracking.lock import lock_run
 from hcr.tracking.status import finished_runs, is_delivered, run_folders
 
 ASKED, NOTED, REFUSED, RETRY = "asked", "noted", "refused", "retry"
-NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1
 
 State = Literal["new", "interrupted", "finished", "reused", "pruned", "failed", "refused"]
 
@@ -314,7 +314,7 @@ def number_tag(planned: PlannedRun) -> str:
     if planned.phase != "confirm":
         return f"{planned.number + 1}"
     fold = "" if planned.replicate.fold is None else f" fold {planned.replicate.fold}"
-    return f"confirm {planned.point + 1} seed {planned.seed}{fold}"
+    return f"{CONFIRM} {planned.point + 1} seed {planned.seed}{fold}"
 
 
 def short_name(planned: PlannedRun, plan: Plan) -> str:

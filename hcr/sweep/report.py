@@ -17,6 +17,7 @@ from hcr.evaluation.labels import counted
 from hcr.evaluation.ranking import Leaderboard, PointScores, rank
 from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
+from hcr.recorded_sweep import REUSED_BY, SWEEP_ID
 from hcr.sweep.ledger import Ledger, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
 from hcr.tracking.events import DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from hcr.sweep.confirm import Confirmation
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
-REUSED_BY = "hcr.reused_by"  # tag hcr.reused_by.<key of a parent run>: a run's number in a sweep that reuses it
 
 
 def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
@@ -52,7 +52,7 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
             ) from None
     else:
         shutil.rmtree(there, ignore_errors=True)  # left by a kill before its first event
-        tags = {KIND: "sweep", "hcr.sweep": own, "hcr.sweep_id": plan.id}
+        tags = {KIND: "sweep", "hcr.sweep": own, SWEEP_ID: plan.id}
         journal.begin(name=redact(plan.name), tags=tags, key=own)
     journal.params(
         {

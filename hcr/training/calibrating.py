@@ -8,18 +8,17 @@ from hcr.data.folds import deal_images, deal_whole_groups
 from hcr.data.splitting import Subset
 from hcr.evaluation.calibration import NUM_FOLDS, Calibration, calibrate
 from hcr.model.building import with_temperature
-from hcr.training.loop import TrainingState
 
 
 def calibrated(
-    model: keras.Model, val: Subset, state: TrainingState, *, method: str, seed: int
+    model: keras.Model, probabilities: NDArray[np.float32], val: Subset, *, method: str, seed: int
 ) -> tuple[keras.Model, Calibration | None]:
-    """The model with the temperature that its best epoch's predictions of validation ask for.
+    """The model with the temperature that its predictions of validation ask for.
 
     Args:
-        model: from `build_model`, with the weights of the best epoch.
+        model: from `finished_model`.
+        probabilities: (N, K), its predictions of `val`.
         val: the validation images.
-        state: with the predictions of the best epoch.
         method: `training.calibrate`.
         seed: of the folds for the cross-fitted figures.
 
@@ -28,7 +27,7 @@ def calibrated(
     """
     if method == "none":
         return model, None
-    found = calibrate(state.best_probabilities, val.labels, folds_of(val, seed))
+    found = calibrate(probabilities, val.labels, folds_of(val, seed))
     return (model if found.temperature == 1 else with_temperature(model, found.temperature)), found
 
 

@@ -10,7 +10,7 @@ import hcr
 from hcr.gate import fingerprint as module
 from hcr.gate.compose import compose
 from hcr.gate.fingerprint import code_version, deciding_config, extension_sources, fingerprint
-from hcr.gate.run_config import RunConfig, parse_config, to_dict
+from hcr.gate.run_config import RunConfig, parse_config, parse_resolved, to_dict
 from hcr.sources import snapshot_sources
 
 DIGESTS = {"dataset_digest": "d" * 64, "split_digest": "s" * 64, "code": "c" * 64}
@@ -61,6 +61,7 @@ def test_the_place_of_a_test_file_leaves_the_fingerprint_as_it_is() -> None:
         "monitor=val/accuracy",
         "split.validation=0.2",
         "training.epochs=3",
+        "training.tta=shift",
         "training.threads=7",
         "dataset.train_images=50000",
         "dataset.limit=1000",
@@ -93,6 +94,13 @@ def test_a_config_from_before_calibration_has_the_fingerprint_it_had() -> None:
     del earlier["training"]["calibrate"]  # as it was recorded
     assert of(parse_config(OmegaConf.create(earlier))) == of(cfg)
     assert of(compose(["training.calibrate=temperature"])) != of(cfg)
+
+
+def test_no_test_time_augmentation_means_what_its_absence_meant_before() -> None:
+    values = to_dict(compose([]))
+    del values["training"]["tta"]  # as configs were recorded before there was any
+    assert of(parse_resolved(values)) == of(compose([]))
+    assert "tta" not in deciding_config(compose([]))["training"]
 
 
 @pytest.mark.parametrize("digest", DIGESTS)

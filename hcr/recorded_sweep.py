@@ -1,0 +1,167 @@
+"""A sweep, read back from what its runs recorded: those that have finished, by their validation scores."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcr.config import TrackingError
+from hcr.config.errors import one_line
+from hcr.config.tracking import output_root
+from hcr.evaluation.labels import counted
+from hcr.gate.run_config import MONITORS
+from hcr.tracking.events import ARTIFACTS, JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys
+from hcr.tracking.place import store_of
+from hcr.tracking.status import find_run, run_folders
+
+SWEEP_ID = "hcr.sweep_id"  # a tag of the parent run of a sweep, and of no other run
+NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1; begins with CONFIRM if it confirms a point
+REUSED_BY = "hcr.reused_by"  # tag hcr.reused_by.<key of a parent run>: a run's number in a sweep that reuses it
+CONFIRM = "confirm"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A finished run of a sweep, and its value of the monitored validation metric."""
+
+    folder: Path
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSweep:
+    """A sweep.
+
+    Attributes:
+        key, name: of its parent run.
+        monitor: the validation metric that its runs are compared by, a key of MONITORS.
+        uri, experiment: the store.
+        runs: its finished runs, best first: its own, those that it reuses, and those that confirm its best points.
+        num_planned: its runs, without those that confirm its best points.
+        num_ended: how many of these have finished, were pruned, and failed, by these words.
+        is_complete: True if none of these is left to train; a failed one is not left.
+    """
+
+    key: str
+    name: str
+    monitor: str
+    uri: str
+    experiment: str
+    runs: Sequence[ScoredRun]
+    num_planned: int
+    num_ended: Counter[str]
+    is_complete: bool
+
+    @property
+    def standing(self) -> str:
+        """How many of its runs have finished, and what became of others: "5 of 8 runs have finished, 2 failed"."""
+        others = "".join(f", {self.num_ended[how]} {how}" for how in ("pruned", "failed") if self.num_ended[how])
+        have = "has" if self.num_planned == 1 else "have"
+        return f"{self.num_ended['finished']} of {counted(self.num_planned, 'run')} {have} finished{others}"
+
+
+def recorded_sweep(name: str) -> RecordedSweep:
+    """The sweep called `name`: the key of its parent run, a unique prefix of it, a run id or a run name, or `latest`.
+
+    Raises:
+        TrackingError: no run or several match, or it is not a sweep, or its journal is damaged.
+    """
+    folder = _latest() if name == "latest" else find_run(output_root(), name)
+    header = first_event(folder)
+    if SWEEP_ID not in header.get("tags", {}):
+        above = header.get("parent")
+        whose = f"; it belongs to sweep {above}" if above else ""
+        raise TrackingError(f"run {folder.name}: expected a sweep, got a single run{whose}")
+    monitors = [event["values"]["monitor"] for event, _ in read_events(folder) if "monitor" in event.get("values", {})]
+    if not monitors:
+        raise TrackingError(f"sweep {folder.name}: expected one whose runs have begun; its command continues it")
+    monitor = monitors[0]
+    uri = store_of(folder, header)
+    deleted = deleted_keys(output_root(), uri, ask(uri, LONGEST_WAIT_S))
+    runs, ended = _runs_of(folder.name, monitor, deleted)
+    # Equal values in the order of the keys, so that a sweep has one order.
+    runs.sort(key=lambda run: (-run.value if MONITORS[monitor] else run.value, run.folder.name))
+    status, num_planned = last_event(folder).get("status"), _num_planned(folder)
+    return RecordedSweep(
+        key=folder.name,
+        name=str(header["name"]),
+        monitor=monitor,
+        uri=uri,
+        experiment=str(header["experiment"]),
+        runs=runs,
+        num_planned=num_planned,
+        num_ended=ended,
+        is_complete=status == "FINISHED" or (status == "FAILED" and ended.total() >= num_planned),
+    )
+
+
+def _latest() -> Path:
+    """The folder of the parent run of a sweep that was written last.
+
+    Raises:
+        TrackingError: there is none.
+    """
+    sweeps = [folder for folder in run_folders(output_root()) if SWEEP_ID in first_event(folder).get("tags", {})]
+    if not sweeps:
+        raise TrackingError(f"no sweep under {output_root() / 'runs'}; `hcr train -m` makes one")
+    return max(sweeps, key=lambda folder: (folder / JOURNAL).stat().st_mtime)
+
+
+def _num_planned(folder: Path) -> int:
+    """The number of runs that a sweep plans, or that a search will try.
+
+    Raises:
+        TrackingError: the plan is missing or damaged.
+    """
+    path = folder / ARTIFACTS / PLAN
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        return len(plan["runs"]) or int(plan["sweep"]["n_trials"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TrackingError(f"{path}: expected the plan of a sweep ({one_line(error)})") from error
+
+
+def _runs_of(key: str, monitor: str, deleted: Collection[str]) -> tuple[list[ScoredRun], Counter[str]]:
+    """The finished runs of the sweep `key`, and how many of its planned runs have ended, by how."""
+    found: list[ScoredRun] = []
+    ended: Counter[str] = Counter()
+    mark = f"{REUSED_BY}.{key}"
+    for folder in run_folders(output_root()):
+        is_own = first_event(folder).get("parent") == key
+        if folder.name in deleted or not (is_own or mark.encode() in (folder / JOURNAL).read_bytes()):
+            continue
+        events = [event for event, _ in read_events(folder)]
+        tags = _last_values(events, "tags", events[0]["tags"])
+        number = tags.get(NUMBER_TAG if is_own else mark)
+        if number is None:
+            continue
+        how = _how_it_ended(events[-1], tags)
+        if how == "finished":
+            metrics = _last_values(events, "metrics", {})
+            found.append(ScoredRun(folder, float(metrics[f"best/{monitor.replace('/', '_')}"])))
+        if how and not number.startswith(CONFIRM):
+            ended[how] += 1
+    return found, ended
+
+
+def _how_it_ended(last: Event, tags: dict[str, str]) -> str:
+    """Finished, pruned or failed; empty if the same command of the sweep would resume the run."""
+    status = last.get("status")
+    if status == "KILLED":
+        return "pruned" if "hcr.pruned" in tags else ""
+    if status == "FAILED":
+        return "" if last.get("died") else "failed"
+    return "finished" if status == "FINISHED" else ""
+
+
+def _last_values(events: Sequence[Event], kind: str, first: dict[str, Any]) -> dict[str, Any]:
+    """The last value of each name in events of a kind."""
+    values = dict(first)
+    for event in events:
+        if event["event"] == kind:
+            values |= event["values"]
+    return values
