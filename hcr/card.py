@@ -102,6 +102,8 @@ def caveats(facts: CardFacts) -> list[str]:
             f"The last epoch was the best: {cfg.monitor} was still improving, and a higher `training.epochs` may help."
         )
     found += weaknesses(facts.evaluation)
+    if facts.calibration is not None and facts.calibration.note is not None:
+        found.append(plain(f"Calibration: {facts.calibration.note}.", LONGEST_SETTINGS))
     found += notes_on_images(facts.duplicates, facts.data_notes)
     if facts.is_patched:
         found.append(UNCOMMITTED)

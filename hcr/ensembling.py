@@ -229,6 +229,7 @@ def _record_pictures(
         shown=facts.shown,
         probabilities=probabilities[facts.shown],
         labels={"val": splits.val, "test": splits.test}[facts.shown].labels,
+        temperature=1.0,
         kernel=None,
         splits=splits,
     )

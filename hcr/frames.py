@@ -61,7 +61,13 @@ def _record(row: StoreRow) -> dict[str, Any]:
     import pandas as pd
 
     duration = None if row.end_ms is None else (row.end_ms - row.start_ms) / 1000
-    facts = {"key": row.key, "run_id": row.run_id, "name": row.name, "kind": row.kind, "status": row.status}
+    facts: dict[str, Any] = {
+        "key": row.key,
+        "run_id": row.run_id,
+        "name": row.name,
+        "kind": row.kind,
+        "status": row.status,
+    }
     facts |= {"started": pd.Timestamp(row.start_ms, unit="ms", tz="UTC"), "duration_s": duration}
     return facts | {name: _value(text) for name, text in row.params.items()} | dict(row.metrics)
 

@@ -13,9 +13,10 @@ from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted
 from hcr.gate.run_config import MONITORS
 from hcr.tracking.events import ARTIFACTS, JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.finding import find_run
 from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys
 from hcr.tracking.place import store_of
-from hcr.tracking.status import find_run, run_folders
+from hcr.tracking.status import run_folders
 
 SWEEP_ID = "hcr.sweep_id"  # a tag of the parent run of a sweep, and of no other run
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1; begins with CONFIRM if it confirms a point

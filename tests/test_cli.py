@@ -49,8 +49,27 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
         assert callable(verb.load())
 
 
+VERB_NAMES = [
+    "train",
+    "ensemble",
+    "runs",
+    "show",
+    "plots",
+    "data",
+    "ui",
+    "suspects",
+    "predict",
+    "register",
+    "note",
+    "rm",
+    "sync",
+    "schema",
+    "completion",
+]
+
+
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == VERB_NAMES
+    assert set(VERBS) == set(VERB_NAMES)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

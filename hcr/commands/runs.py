@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -122,9 +123,9 @@ def _order(sort: str | None, is_sweep: bool, reverse: bool) -> str:
     return order_of(sort, ascending=is_low_first != reverse)
 
 
-def _order_of_sweep(sweep: str, client: object, reverse: bool) -> str:
+def _order_of_sweep(sweep: str, client: Any, reverse: bool) -> str:
     """The order of the leaderboard: by the metric that the sweep's runs monitor."""
-    some = search(client, sweep=sweep, top=1)  # type: ignore[arg-type]
+    some = search(client, sweep=sweep, top=1)
     metric, choose = best_metric(some[0].params.get("monitor") if some else None)
     return order_of(metric, ascending=(choose is min) != reverse)
 

@@ -14,9 +14,9 @@ from hcr.config.text import csv_line, printable
 from hcr.config.tracking import output_root
 from hcr.importing import import_needed
 from hcr.tracking.events import ARTIFACTS, read_events
+from hcr.tracking.finding import find_run
 from hcr.tracking.journal import add_events
 from hcr.tracking.lock import lock_ended_run
-from hcr.tracking.status import find_run
 
 if TYPE_CHECKING:
     from hcr.data.origins import Origin

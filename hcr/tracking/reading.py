@@ -112,7 +112,8 @@ def search(
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     asked = [OURS, *filter(None, map(_asked, conditions))]
     asked += [f"tags.`{tag}` = '{value}'" for tag, value in (("hcr.sweep", sweep), ("hcr.key", key)) if value]
-    query, token, found = " AND ".join(asked), None, []
+    query, token = " AND ".join(asked), None
+    found: list[StoreRow] = []
     while experiments and (top is None or len(found) < top):
         size = LARGEST_PAGE if top is None or conditions else min(LARGEST_PAGE, top)  # some are left out below
         page = client.search_runs(experiments, query, max_results=size, order_by=[order], page_token=token)
