@@ -74,7 +74,7 @@ def card(facts: CardFacts) -> str:
     parts.append(_again(facts))
     text = "\n\n".join(parts)
     if facts.cfg.notes:
-        text = f"{_closed(redact(facts.cfg.notes), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
+        text = f"{closed(redact(facts.cfg.notes), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
     return shortened(text, LONGEST)
 
 
@@ -86,7 +86,7 @@ def caveats(facts: CardFacts) -> list[str]:
         found.append("Test was not scored. The validation images chose the best epoch, so the result is flattered.")
     guessing = guessing_note(evaluation)
     if guessing is not None:
-        found.append(_plain(f"The {guessing}.", LONGEST_SETTINGS))
+        found.append(plain(f"The {guessing}.", LONGEST_SETTINGS))
     width = evaluation.accuracy_high - evaluation.accuracy_low
     if width > WIDE:
         found.append(
@@ -106,15 +106,15 @@ def caveats(facts: CardFacts) -> list[str]:
     weak = [score for score in evaluation.classes if score.support and score.f1 < evaluation.macro_f1 - FAR_BELOW]
     if weak:
         weak.sort(key=lambda score: score.f1)
-        names = ", ".join(f"{_plain(score.name, 20)} (F1 {score.f1:.2f}, {score.support} images)" for score in weak[:5])
+        names = ", ".join(f"{plain(score.name, 20)} (F1 {score.f1:.2f}, {score.support} images)" for score in weak[:5])
         more = f" and {len(weak) - 5} more" if weak[5:] else ""
         found.append(f"Far below the mean F1 of {evaluation.macro_f1:.2f}: {names}{more}.")
-    absent = [_plain(score.name, 20) for score in evaluation.classes if not score.support]
+    absent = [plain(score.name, 20) for score in evaluation.classes if not score.support]
     if absent:
         found.append(f"Not measured, having no images here: {', '.join(absent[:10])}{' …' * bool(absent[10:])}.")
     if facts.duplicates:
         found.append(f"{facts.duplicates:,} of the images scored here are also in training, pixel for pixel.")
-    found += [_plain(f"{note}.", LONGEST_SETTINGS) for note in facts.data_notes]
+    found += [plain(f"{note}.", LONGEST_SETTINGS) for note in facts.data_notes]
     if facts.is_patched:
         found.append("The sources had uncommitted changes: `code/patch.diff`, and all of them in `code/source.tar.gz`.")
     return found
@@ -149,13 +149,13 @@ def _list(facts: CardFacts) -> str:
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
     speed = median(epoch["time/images_per_s"] for epoch in facts.history)
     rows = {
-        "Data": f"{_plain(cfg.dataset.name)}: {images} images of {shape}, {num_classes} classes{counted};"
+        "Data": f"{plain(cfg.dataset.name)}: {images} images of {shape}, {num_classes} classes{counted};"
         f" data `{facts.dataset_digest[:12]}`, split `{facts.split_digest[:12]}`",
-        "Model": f"{_plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
-        "Training": f"{_plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
+        "Model": f"{plain(cfg.model.name)}, {facts.num_params:,} parameters; {_settings(values['model'])}",
+        "Training": f"{plain(cfg.optimizer.name)} ({_settings(values['optimizer'])}), schedule {cfg.schedule.name},"
         f" augmentation {cfg.augmentation.name}, batches of {cfg.training.batch_size}, seed {cfg.seed}",
         "Time": f"{_duration(facts.total_s)} in all, {speed:,.0f} images/s in training",
-        "Machine": f"{_plain(machine.cpu)}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
+        "Machine": f"{plain(machine.cpu)}, {machine.cores} cores{memory}, {cfg.training.num_threads} threads used;"
         f" {machine.system}",
         "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
@@ -187,7 +187,7 @@ def _settings(values: Mapping[str, Any]) -> str:
             return {True: "yes", False: "no", None: "none"}[value]
         return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
-    return _plain(
+    return plain(
         ", ".join(f"{name} {text(value)}" for name, value in values.items() if name != "name"), LONGEST_SETTINGS
     )
 
@@ -200,7 +200,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _plain(text: str, longest: int = LONGEST_NAME) -> str:
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
     """The user's text, escaped for Markdown and cut to about `longest` characters.
 
     Secrets are redacted first: an escaped or cut secret would no longer be recognized.
@@ -211,7 +211,7 @@ def _plain(text: str, longest: int = LONGEST_NAME) -> str:
     return shown
 
 
-def _closed(notes: str, longest: int) -> str:
+def closed(notes: str, longest: int) -> str:
     """The user's Markdown, cut to `longest` characters.
 
     HTML is escaped and an open code block is closed, so that neither swallows the card that follows.

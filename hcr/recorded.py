@@ -16,7 +16,7 @@ from hcr.config.tracking import output_root
 from hcr.data.splitting import Splits, load_splits
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.run_config import image_and_classes
-from hcr.tracking.events import ARTIFACTS, read_events
+from hcr.tracking.events import ARTIFACTS, EVALUATION, KIND, MODEL_RUN, read_events
 from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import find_run
 
@@ -160,6 +160,9 @@ def read_run(folder: Path) -> RecordedRun:
         raise TrackingError(f"run {folder.name}: expected a run that has finished")
     if "hcr.sweep_id" in events[0]["tags"]:
         raise TrackingError(f"run {folder.name}: expected one trained run, got a sweep; name one of its runs")
+    if events[0]["tags"].get(KIND) == EVALUATION:
+        model_run = events[0]["tags"].get(MODEL_RUN)
+        raise TrackingError(f"run {folder.name}: expected a trained run, got an evaluation of run {model_run}")
     path = folder / ARTIFACTS / CONFIG
     try:
         raw = OmegaConf.load(path)

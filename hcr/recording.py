@@ -72,12 +72,8 @@ class Recorder:
         Raises:
             TrackingError: an OSError occurred.
         """
-        try:
+        with writing(self._journal):
             yield
-        except OSError as error:
-            raise TrackingError(
-                f"{self._journal.artifacts}: cannot be written ({one_line(error)}); the run ends here"
-            ) from error
 
     def start(self, name: str | None, further_tags: Mapping[str, str]) -> None:
         """Begin the run: record its name and tags, the whole config, its data and its code.
@@ -98,7 +94,7 @@ class Recorder:
                 default_name = f"{cfg.dataset.name}-{cfg.model.name}{fold}-seed{cfg.seed}"
                 shown = redact(cfg.tracking.run_name or name or default_name)
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
-            journal.params({key: _shown(key, value) for key, value in flatten(to_dict(cfg)).items()})
+            journal.params(as_params(to_dict(cfg)))
             journal.dataset(
                 name=cfg.dataset.name,
                 digest=splits.dataset_digest,
@@ -155,10 +151,9 @@ class Recorder:
         }
         if scores.test is not None:
             metrics |= test_metrics(scores.test)
-        for name, metric in extra_metrics().items():
-            metrics[f"best/val_{name}"] = float(metric(scores.probabilities["val"], splits.val.labels))
-            if scores.test is not None:
-                metrics[f"test/{name}"] = float(metric(scores.probabilities["test"], splits.test.labels))
+        metrics |= package_metrics("best/val_", scores.probabilities["val"], splits.val.labels)
+        if scores.test is not None:
+            metrics |= package_metrics("test/", scores.probabilities["test"], splits.test.labels)
         self._journal.metrics(metrics, step=state.epoch)
 
     def card(self, scores: Scores, *, total_s: float, is_drawn: bool) -> None:
@@ -195,15 +190,14 @@ class Recorder:
             path = f"predictions/{name}.npz"
             write_predictions(journal.artifact(path), probabilities, subsets[name])
             journal.artifact_written(path)
-        report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
-        self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
-        self._write_text("reports/classification_report.json", json.dumps(report, indent=2) + "\n")
+        for path, text in report_files(scores.evaluation, scores.judged_by).items():
+            self._write_text(path, text)
         save_keras_model(with_keras_layers(self._model), journal.artifact("model"))
         journal.artifact_written("model")
 
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:
         cfg, splits = self._cfg, self._splits
-        tags = {name: _shown(name, value) for name, value in (cfg.tags or {}).items()} | {
+        tags = own_tags(cfg) | {
             "hcr.fingerprint": self.fingerprint,
             "hcr.dataset_digest": splits.dataset_digest,
             "hcr.split_digest": splits.split_digest,
@@ -211,10 +205,7 @@ class Recorder:
             **({} if not splits.data_notes else {"hcr.data_notes": redact("; ".join(splits.data_notes))}),
             "hcr.code": self._code,
             "hcr.test_looks": "0",
-            "hcr.version": __version__,
-            "mlflow.source.name": shlex.join(["hcr", "train", *self._overrides]),
-            "mlflow.source.type": "LOCAL",
-            "mlflow.user": user_name(),
+            **source_tags(["train", *self._overrides]),
             # MLflow keeps one record of a data set for all runs of an experiment, so details of this run are tags.
             "hcr.images": json.dumps(self._num_images()),
             "hcr.dataset_source": redact(splits.source),
@@ -222,8 +213,6 @@ class Recorder:
         tags |= further_tags
         duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
         tags |= {name: str(count) for name, count in duplicates.items() if count}
-        if settings := deciding_settings():
-            tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
         if self._journal.parent is not None:
             tags["hcr.sweep"] = self._journal.parent
         if (commit := git_commit()) is not None:
@@ -238,6 +227,56 @@ class Recorder:
     def _write_text(self, path: str, text: str) -> None:
         self._journal.artifact(path).write_text(text, encoding="utf-8")
         self._journal.artifact_written(path)
+
+
+@contextmanager
+def writing(journal: Journal) -> Iterator[None]:
+    """A block that writes artifacts of `journal`.
+
+    Raises:
+        TrackingError: an OSError occurred, such as on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(f"{journal.artifacts}: cannot be written ({one_line(error)}); the run ends here") from error
+
+
+def own_tags(cfg: RunConfig) -> dict[str, str]:
+    """The user's own tags, with secrets redacted."""
+    return {name: _shown(name, value) for name, value in (cfg.tags or {}).items()}
+
+
+def source_tags(words: Sequence[str]) -> dict[str, str]:
+    """The tags of any run: the command `hcr WORDS`, who gave it, and the software and environment that it ran in."""
+    tags = {
+        "hcr.version": __version__,
+        "mlflow.source.name": shlex.join(["hcr", *words]),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": user_name(),
+    }
+    if settings := deciding_settings():
+        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
+    return tags
+
+
+def as_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as MLflow params by dotted keys, with secrets redacted."""
+    return {key: _shown(key, value) for key, value in flatten(values).items()}
+
+
+def package_metrics(prefix: str, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """The metrics of installed packages, each named `prefix` and its name."""
+    return {f"{prefix}{name}": float(metric(probabilities, labels)) for name, metric in extra_metrics().items()}
+
+
+def report_files(evaluation: Evaluation, scored_on: str) -> dict[str, str]:
+    """The classification report as text and as JSON, by the path of the artifact."""
+    report = {"scored_on": scored_on} | classification_report(evaluation)
+    return {
+        "reports/classification_report.txt": classification_report_text(evaluation),
+        "reports/classification_report.json": json.dumps(report, indent=2) + "\n",
+    }
 
 
 def write_predictions(path: Path, probabilities: NDArray[np.float32], subset: Subset) -> None:

@@ -42,9 +42,12 @@ FLOORS = {
     "hcr.recording": 4,
     "hcr.drawing": 4,
     "hcr.recorded": 4,
+    "hcr.looks": 4,
     "hcr.resuming": 4,
     "hcr.runner": 5,
     "hcr.scoring": 5,
+    "hcr.exporting": 5,
+    "hcr.evaluating": 5,
     "hcr.recognition": 5,
     "hcr.commands": 6,
     "hcr.sweep": 6,
@@ -55,6 +58,7 @@ FLOORS = {
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
     ("hcr.drawing", "hcr.recorded"),
+    ("hcr.looks", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
     ("hcr.evaluation.ranking", "hcr.evaluation.statistics"),
@@ -70,11 +74,12 @@ KNOWS = {
     "mlflow": {
         f"hcr.tracking.{name}" for name in ("comparison", "keras_model", "replay", "store", "stores", "suspicion")
     },
-    "tensorflow": {"hcr.training", "hcr.model"},
+    "tensorflow": {"hcr.training", "hcr.model", "hcr.exporting.saved_model"},
     "keras": {
         "hcr.training",
         "hcr.model",
         "hcr.drawing",
+        "hcr.exporting",
         "hcr.recorded",
         "hcr.recording",
         "hcr.tracking.keras_model",
@@ -91,6 +96,9 @@ KNOWS = {
         "hcr.gate.remedies",
         "hcr.launch",
     },
+    "onnx": {"hcr.exporting.onnx_file"},
+    "onnxruntime": {"hcr.exporting.onnx_file"},
+    "ai_edge_litert": {"hcr.exporting.litert_file"},
     "optuna": {"hcr.sweep.search"},
     "rich": {
         "hcr.console",
@@ -189,6 +197,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     to_distribution["annotated_types"] = "annotated-types"
-    ours = {"hcr", "ray", "submitit", *sys.stdlib_module_names}  # the last two of extras
-    used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
+    ours = {"hcr", *sys.stdlib_module_names}
+    of_extras = {"ray", "submitit", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
+    used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours - of_extras
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

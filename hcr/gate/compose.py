@@ -110,6 +110,14 @@ class Composer:
         check_hydra_node(whole.hydra)
         return whole
 
+    def compose_job(self, overrides: Sequence[str]) -> DictConfig:
+        """The composed config of one run without Hydra's own node, not checked yet; `from` is followed.
+
+        Raises:
+            ConfigError: as `compose`.
+        """
+        return self._job(self.compose(overrides))
+
     def unknown_flag(self, flag: str, words: Sequence[str], flags: Sequence[str]) -> ConfigError:
         """The error for an unknown flag; if it means a setting, the message says how to write it.
 

@@ -14,6 +14,9 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+KIND, EVALUATION = "hcr.kind", "evaluate"  # the tag that says what a run is, and its value for an evaluation
+MODEL_RUN = "hcr.model_run"  # of an evaluation: the key of the run whose model is evaluated
+TRAINING = "training"  # what a data set is used for, unless its event says otherwise
 LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow stores
 LONGEST_EVENT = 1 << 18  # bytes; no event is longer
 

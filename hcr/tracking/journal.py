@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 
 from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, Event, Status, read_events
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, TRAINING, Event, Status, read_events
 from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
 
@@ -169,13 +169,25 @@ class Journal:
         self._write("tags", values=dict(values))
 
     def dataset(
-        self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
+        self,
+        *,
+        name: str,
+        digest: str,
+        source: str,
+        schema: Mapping[str, Any],
+        profile: Mapping[str, int],
+        context: str = TRAINING,
     ) -> None:
-        """Log the data set that the run trains on: the schema of an image, and numbers of images.
+        """Log the data set that the run uses: the schema of an image, and numbers of images.
 
         Log only what the digest determines: MLflow keeps the first record of a digest for all runs of an experiment.
+
+        Args:
+            context: what it is used for, as MLflow shows it.
         """
-        self._write("dataset", name=name, digest=digest, source=source, schema=dict(schema), profile=dict(profile))
+        used_for = {} if context == TRAINING else {"context": context}
+        what = {"name": name, "digest": digest, "source": source, "schema": dict(schema), "profile": dict(profile)}
+        self._write("dataset", **what, **used_for)
 
     def artifact(self, path: str) -> Path:
         """The path to write the artifact `path` to; call `artifact_written` when it is complete."""

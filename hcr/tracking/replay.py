@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, read_events
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, TRAINING, Event, read_events
 from hcr.tracking.place import store_of
 from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import (
@@ -220,7 +220,7 @@ class Replay:
             schema=json.dumps(event["schema"]),
             profile=json.dumps(event["profile"]),
         )
-        context = InputTag("mlflow.data.context", "training")
+        context = InputTag("mlflow.data.context", event.get("context", TRAINING))
         client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def log_artifact(self, client: "MlflowClient", event: Event) -> None:

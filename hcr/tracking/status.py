@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.events import EVALUATION, JOURNAL, KIND, Event, first_event, last_event, read_events
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.lock import is_of_this_host, lock_run
 from hcr.tracking.place import read_choice, store_of
@@ -113,7 +113,7 @@ def find_run(root: Path, name: str) -> Path:
 
     Args:
         name: a key, a unique prefix of a key, an MLflow run id, a run name, or `latest`: the last written run that is
-            not the parent run of a sweep.
+            not the parent run of a sweep, nor an evaluation.
 
     Raises:
         TrackingError: no run matches, or several do.
@@ -121,8 +121,7 @@ def find_run(root: Path, name: str) -> Path:
     journals = run_folders(root)
     if name == "latest":
         newest = sorted(journals, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
-        trained = (folder for folder in newest if "hcr.sweep_id" not in first_event(folder).get("tags", {}))
-        if (latest := next(trained, None)) is not None:
+        if (latest := next(filter(_is_trained, newest), None)) is not None:
             return latest
     found = [folder for folder in journals if folder.name == name]
     found = found or [folder for folder in journals if folder.name.startswith(name)]
@@ -134,6 +133,11 @@ def find_run(root: Path, name: str) -> Path:
         raise TrackingError(f"no run {name!r} under {root / 'runs'}; expected a key, a run id, a run name or latest")
     keys = ", ".join(sorted(folder.name for folder in found)[:5])
     raise TrackingError(f"{name!r} matches {len(found)} runs ({keys}); expected the key of one")
+
+
+def _is_trained(folder: Path) -> bool:
+    tags = first_event(folder).get("tags", {})
+    return "hcr.sweep_id" not in tags and tags.get(KIND) != EVALUATION
 
 
 def run_labels(root: Path) -> list[tuple[str, str]]:
