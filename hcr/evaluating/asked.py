@@ -15,8 +15,9 @@ from hcr.gate.run_config import FROM, to_yaml
 from hcr.recorded import RecordedRun
 from hcr.tracking.events import first_event
 from hcr.tracking.place import store_of
+from hcr.verbs import VERBS
 
-ALLOWED = ("dataset", "split", "notes", "tags", "tracking")
+ALLOWED = VERBS["evaluate"].keys
 # Fits every data set: it takes the official test images if there are any.
 ANY_SPLIT = {"name": "auto", "validation": 0.1, "test": 0.2, "test_seed": 0, "seed": None}
 
