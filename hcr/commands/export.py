@@ -44,10 +44,10 @@ def main(argv: Sequence[str]) -> int:
     run, kind = recorded_run(arguments.run), format_of(arguments.to)
     target = arguments.output or Path(_file_name(run, arguments.to, kind))
     check_target(target, kind, force=arguments.force)
+    with without_greetings():
+        import_needed("keras")
+        from hcr.exporting.export import export_run, record_export
     with stopping.recording():  # a signal removes what is half written
-        with without_greetings():
-            import_needed("keras")
-            from hcr.exporting.export import export_run, record_export
         exported = export_run(run, arguments.to, target, force=arguments.force)
     print("\n".join(_report(run, exported)), flush=True)
     if run.folder is None:

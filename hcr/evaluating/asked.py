@@ -11,7 +11,7 @@ from hcr.config.secrets import override_without_secrets
 from hcr.config.tracking import tracking_uri
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.compose import Composer
-from hcr.gate.run_config import FROM, to_yaml
+from hcr.gate.run_config import to_yaml
 from hcr.recorded import RecordedRun
 from hcr.tracking.events import first_event
 from hcr.tracking.place import store_of
@@ -53,8 +53,7 @@ def read_asked(run: RecordedRun, overrides: Sequence[str], config_dir: str | Non
     keys = [_checked_key(word) for word in overrides]
     groups = {_group(key) for key in keys}
     composer = Composer(config_dir, config_of_run=lambda _: _config_of(run))
-    job = composer.compose_job([*overrides, f"{FROM}={run.key}"])
-    OmegaConf.set_struct(job, False)
+    job = composer.compose_from(run.key, overrides)
     changes_data, names_split = bool(groups & {"dataset", "split"}), "split" in groups
     notes: list[str] = []
     if changes_data:

@@ -26,6 +26,7 @@ class Onnx(ExportFormat):
     def write(self, model: "keras.Model", path: Path, about: Mapping[str, Any]) -> None:
         import onnx
 
+        model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras refuses a model that was never called
         model.export(str(path), format="onnx", verbose=False)
         written = onnx.load(path)
         _rename_output(written.graph, OUTPUT)

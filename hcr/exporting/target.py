@@ -23,6 +23,10 @@ def check_target(target: Path, kind: ExportFormat, *, force: bool) -> None:
         ConfigError: one line that says why, and what to write instead.
     """
     shown = printable(str(target))
+    if target.is_dir() and kind.ending:
+        raise ConfigError(
+            f"-o: expected a file, such as {printable(str(target / f'model{kind.ending}'))}; {shown} is a folder"
+        )
     if target.suffix != kind.ending and kind.ending:
         raise ConfigError(f"-o: expected a file that ends in {kind.ending}, got {shown}")
     folder = target.parent
@@ -32,8 +36,6 @@ def check_target(target: Path, kind: ExportFormat, *, force: bool) -> None:
         raise ConfigError(f"-o: expected a folder that can be written, got {printable(str(folder))}")
     if not (target.exists() or target.is_symlink()):
         return
-    if target.is_dir() and kind.ending:
-        raise ConfigError(f"-o: expected a file, but {shown} is a folder")
     if not kind.ending and not (target / PROGRAM).is_file():
         raise ConfigError(f"-o: expected a new folder; {shown} exists and is no SavedModel")
     if not force:

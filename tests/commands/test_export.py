@@ -156,7 +156,10 @@ def test_without_its_data_set_a_model_is_checked_on_generated_images_and_says_so
         (["latest", "--to", "tflite"], "invalid choice: 'tflite'"),
         (["nothing", "--to", "onnx"], "no run 'nothing' under"),
         (["latest", "--to", "onnx", "-o", "nowhere/a.onnx"], "in a folder that exists; nowhere is none"),
-        (["latest", "--to", "onnx", "-o", "output"], "expected a file that ends in .onnx, got output"),
+        (
+            ["latest", "--to", "onnx", "-o", "output"],
+            "-o: expected a file, such as output/model.onnx; output is a folder",
+        ),
         (["latest", "--to", "saved_model", "-o", "output"], "output exists and is no SavedModel"),
     ],
 )
