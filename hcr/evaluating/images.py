@@ -11,7 +11,7 @@ from hcr.config.errors import one_line
 from hcr.data.dataset import Dataset
 from hcr.data.loading import load_dataset
 from hcr.data.preparation import border_brightness, spaced
-from hcr.data.splitting import Splits, Subset, classes_kept, data_digests, load_splits
+from hcr.data.splitting import Splits, Subset, classes_kept, data_digests, dataset_digest, load_splits
 from hcr.data.views import ImageView
 from hcr.evaluating.asked import Asked
 from hcr.evaluating.matching import listed, match_classes
@@ -63,9 +63,10 @@ def images_of(run: RecordedRun, asked: Asked) -> EvaluatedImages:
     if not asked.changes_data:
         return _own_test(run, asked.cfg, run.load_splits())
     cfg = fill_from_data(asked.cfg)
-    data, digests = load_dataset(cfg.dataset), data_digests(cfg.dataset, cfg.split, cfg.seed)
-    is_own = digests.dataset == run.tags.get("hcr.dataset_digest") and cfg.dataset.kept_classes == run.class_names
-    if is_own and asked.names_split and digests.split != run.tags.get("hcr.split_digest"):
+    data = load_dataset(cfg.dataset)
+    is_own = dataset_digest(data, cfg.dataset) == run.tags.get("hcr.dataset_digest")
+    is_own &= cfg.dataset.kept_classes == run.class_names
+    if is_own and asked.names_split and _split_digest(cfg) != run.tags.get("hcr.split_digest"):
         raise ConfigError(
             f"split: expected the split of run {run.key}, as these are the images that it was trained on: test images"
             " of another split may be training images of the model"
@@ -104,7 +105,6 @@ def _own_test(run: RecordedRun, cfg: RunConfig, splits: Splits) -> EvaluatedImag
 
 def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> EvaluatedImages:
     name = cfg.dataset.name
-    digests = data_digests(cfg.dataset, cfg.split, cfg.seed)
     kept = classes_kept(data, cfg.dataset)
     match = match_classes(run.class_names, data.class_names, kept, name)
     rows, what = _rows(asked, cfg, data)
@@ -133,8 +133,8 @@ def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> 
         part=Subset(ImageView(data.images, rows), labels, rows, groups),
         what=what,
         set_digest=set_digest,
-        dataset_digest=digests.dataset,
-        split_digest=digests.split if asked.names_split else None,
+        dataset_digest=dataset_digest(data, cfg.dataset),
+        split_digest=_split_digest(cfg) if asked.names_split else None,
         source=data.source,
         is_own=False,
         absent=absent,
@@ -151,6 +151,10 @@ def _rows(asked: Asked, cfg: RunConfig, data: Dataset) -> tuple[NDArray[np.intp]
     if data.is_test is not None:
         return np.flatnonzero(data.is_test), f"the official test images of {cfg.dataset.name}"
     return np.arange(len(data.labels)), f"all images of {cfg.dataset.name}"
+
+
+def _split_digest(cfg: RunConfig) -> str:
+    return data_digests(cfg.dataset, cfg.split, cfg.seed).split
 
 
 def _labels_of(data: Dataset, names: tuple[str, ...]) -> list[int]:

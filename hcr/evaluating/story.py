@@ -50,7 +50,7 @@ def evaluate_run(run: RecordedRun, asked: Asked, seen: EvaluatedImages, journal:
     probabilities = predict_probabilities(model, seen.part.images)
     stopping.check()
     found = scores_of(probabilities, seen.part.labels, run.class_names)
-    notes = (*seen.data_notes, *seen.notes, *_other_than_recorded(run, seen, probabilities))
+    notes = (*seen.data_notes, *seen.notes, *_other_than_recorded(run, asked, probabilities))
     recorder.finish(found, probabilities, look, notes)
     return EvaluationResult(found, look, notes)
 
@@ -72,11 +72,9 @@ def _counted(run: RecordedRun, seen: EvaluatedImages) -> int | None:
         return count_look(run, look_tag(None if seen.is_own else seen.set_digest))
 
 
-def _other_than_recorded(
-    run: RecordedRun, seen: EvaluatedImages, probabilities: NDArray[np.float32]
-) -> tuple[str, ...]:
+def _other_than_recorded(run: RecordedRun, asked: Asked, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
     """A note if the run recorded other predictions of its own test images, as on another kind of machine."""
-    if not seen.is_own or run.scored_part != "test" or seen.notes:
+    if asked.changes_data or run.scored_part != "test":
         return ()
     try:
         recorded = run.predictions("test")
