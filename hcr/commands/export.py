@@ -77,7 +77,7 @@ def _report(run: RecordedRun, exported: "Exported") -> list[str]:
     if rounding is not None:
         lines.append(
             "note: the run was trained in bfloat16 and is exported in float32, which is more exact: probabilities"
-            f" differ from the run's by at most {rounding.largest:.2g}, and so does the most probable class of"
+            f" differ from the run's by at most {rounding.largest:.2g}; the most probable class is another for"
             f" {rounding.num_other:,} of {len(seen.images):,} images"
         )
     return lines

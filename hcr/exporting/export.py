@@ -14,7 +14,7 @@ from hcr.config.errors import one_line
 from hcr.exporting.agreement import TOLERANCE, CheckImages, Difference, check_images, difference, run_exported
 from hcr.exporting.description import describe
 from hcr.exporting.formats import ExportFormat, format_of
-from hcr.exporting.precision import in_float32
+from hcr.exporting.inference import for_inference, is_float32
 from hcr.exporting.target import filled, size_bytes
 from hcr.importing import without_greetings
 from hcr.recorded import RecordedRun
@@ -60,10 +60,12 @@ def export_run(run: RecordedRun, name: str, target: Path, *, force: bool) -> Exp
     kind = format_of(name)
     configure_threads(run.cfg.training.num_threads)
     trained = run.load_model()
-    model = in_float32(trained)
+    model = for_inference(trained)
     seen = check_images(run)
     expected = predict_probabilities(model, seen.images)
-    rounding = None if model is trained else difference(predict_probabilities(trained, seen.images), expected)
+    rounding = None
+    if not is_float32(trained):
+        rounding = difference(predict_probabilities(trained, seen.images), expected)
     with filled(target, kind, force=force) as new:
         apart = difference(_written_and_run(kind, name, run, model, new, seen), expected)
         if not apart.largest <= TOLERANCE:

@@ -45,4 +45,4 @@ class _Loaded(LoadedExport):
         self._model = keras.models.load_model(path, compile=False, safe_mode=True)
 
     def probabilities(self, images: "Images") -> NDArray[np.float32]:
-        return np.asarray(self._model(images, training=False))
+        return np.asarray(self._model(images))  # as users call it, without saying training=False

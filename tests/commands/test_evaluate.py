@@ -117,7 +117,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
 @pytest.mark.slow
 def test_classes_in_another_order_are_matched_by_name(run: RecordedRun, hcr: Hcr, tmp_path: Path) -> None:
     test = run.load_splits().test
-    write_npz(tmp_path / "shuffled.npz", test.images[:], np.array([SHUFFLED.index(str(k)) for k in test.labels]))
+    write_npz(tmp_path / "shuffled.npz", test.images[:], test.labels.astype(str))  # a label is the name of its class
     words = ["dataset=npz", "dataset.path=shuffled.npz", "dataset.name=shuffled"]
     words += [f"dataset.class_names=[{','.join(repr(name) for name in SHUFFLED)}]"]
     for number in ("1", "2"):
@@ -168,7 +168,7 @@ def test_images_of_another_size_and_polarity_are_prepared_as_the_model_s(
     images = np.concatenate([splits.test.images[:], splits.train.images[:50]])
     labels = np.concatenate([splits.test.labels, splits.train.labels[:50]])
     twice = 255 - images.repeat(2, axis=1).repeat(2, axis=2)
-    write_npz(tmp_path / "large.npz", np.pad(twice, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=255), labels)
+    write_npz(tmp_path / "large.npz", twice, labels)
     done = hcr("evaluate", run.key, "dataset=npz", "dataset.path=large.npz", code=UNDRAWN)
     assert done.returncode == 0, done.stderr
     assert "so images are inverted" in done.stdout
@@ -178,7 +178,7 @@ def test_images_of_another_size_and_polarity_are_prepared_as_the_model_s(
     inverted = hcr("evaluate", run.key, "dataset=npz", "dataset.path=large.npz", "dataset.invert=false", code=UNDRAWN)
     assert "note: ink is dark on light, but was light on dark in training" in inverted.stdout
     large, _, wrong = (values(folder, "metrics")["test/accuracy"] for folder in evaluations(run))
-    assert large > 0.5 > wrong
+    assert large > 0.6 > wrong
 
 
 @pytest.mark.slow

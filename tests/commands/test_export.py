@@ -72,7 +72,7 @@ def test_an_export_gives_the_probabilities_that_the_run_recorded_and_the_check_i
     what, checked = done.stdout.splitlines()
     assert what.startswith(f"{file}: ")
     assert what.endswith("uint8 N x 8x8x1 in, probabilities of 10 classes out")
-    assert checked.startswith("checked on 144 validation images: probabilities differ from Keras' by at most ")
+    assert checked.startswith("checked on 180 validation images: probabilities differ from Keras' by at most ")
     assert {path.name for path in tmp_path.iterdir()} == {"output", file}
 
     recorded = run.predictions("val")
@@ -86,7 +86,7 @@ def test_an_export_gives_the_probabilities_that_the_run_recorded_and_the_check_i
     assert run.folder is not None
     again = read_run(run.folder)
     assert again.metrics[f"export/{name}_difference"] <= 1e-4
-    assert json.loads(again.tags[f"hcr.export.{name}"])["checked_on"] == "144 validation images"
+    assert json.loads(again.tags[f"hcr.export.{name}"])["checked_on"] == "180 validation images"
     assert again.tags.get("hcr.test_looks") == run.tags["hcr.test_looks"]  # an export looks at validation only
     stored = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}").get_run(read_position(run.folder)["run_id"])
     assert stored.data.metrics[f"export/{name}_difference"] == again.metrics[f"export/{name}_difference"]
@@ -115,7 +115,7 @@ def test_a_file_that_differs_from_the_model_is_not_kept_and_not_recorded(
     done = hcr("export", run.key, "--to", "keras", code=wrong)
     assert done.returncode == 1
     assert done.stderr.startswith("hcr: --to keras: expected the probabilities of the Keras model to 0.0001, but they")
-    assert done.stderr.endswith("on 144 validation images; no file was kept\n")
+    assert done.stderr.endswith("on 180 validation images; no file was kept\n")
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
     assert run.folder is not None
     assert "export/keras_difference" not in read_run(run.folder).metrics

@@ -18,7 +18,7 @@ from hcr.config import ConfigError
 from hcr.exporting import formats
 from hcr.exporting.agreement import TOLERANCE, generated_images
 from hcr.exporting.formats import FORMATS, check_packages, format_of
-from hcr.exporting.precision import in_float32, is_float32
+from hcr.exporting.inference import for_inference, in_float32, is_float32
 from hcr.gate.compose import compose
 from hcr.model.building import build_model
 from hcr.model.fast_layers import with_keras_layers
@@ -53,7 +53,7 @@ def model_of(
 def test_every_architecture_runs_in_onnx_runtime_and_litert_with_batches_of_any_size(
     name: str, precision: str, tmp_path: Path
 ) -> None:
-    model = in_float32(model_of(name, precision=precision))
+    model = for_inference(model_of(name, precision=precision))
     images = generated_images((14, 14, 1))
     expected = predict_probabilities(model, images)
     assert expected.std() > 0.01  # it tells images apart
@@ -86,6 +86,25 @@ def test_every_activation_and_a_crop_run_in_onnx_runtime_and_litert(activation: 
         np.testing.assert_allclose(
             kind.load(path).probabilities(images), predict_probabilities(model, images), atol=TOLERANCE
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_batch_norm_after_a_layer_that_trains_by_default_uses_the_statistics_of_training(
+    name: str, tmp_path: Path
+) -> None:
+    """CenterCrop is such a layer, in runs of earlier versions and in packages."""
+    inputs = keras.Input((14, 14, 1), dtype="uint8", name="images")
+    cropped = keras.layers.CenterCrop(12, 12)(keras.layers.Rescaling(1 / 255)(inputs))
+    features = keras.layers.Flatten()(keras.layers.BatchNormalization(name="norm")(cropped))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(features))
+    model.get_layer("norm").set_weights([np.array([value]) for value in (1.0, 0.5, 0.2, 2.0)])
+    images, kind = generated_images((14, 14, 1), 20), format_of(name)
+    expected = predict_probabilities(model, images)
+    assert np.abs(np.asarray(model(images)) - expected).max() > 0.01  # which is what Keras would export
+    path = tmp_path / f"model{kind.ending}"
+    kind.write(for_inference(model), path, ABOUT)
+    np.testing.assert_allclose(kind.load(path).probabilities(images), expected, atol=1e-5)
 
 
 @pytest.mark.slow
