@@ -57,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
         import_needed("keras")
         from hcr.evaluating.story import evaluate_run
 
-    say(printable(f"evaluating run {run.key} on {seen.what}: {len(seen.part):,} images"))
+    which = "its own test images" if seen.is_own else seen.what
+    say(printable(f"evaluating run {run.key} ({run.name}) on {which}: {len(seen.part):,} images"))
     sys.stdout.flush()
     with stopping.recording(), leaving_without_output():
         with recorded(asked.cfg.tracking) as journal:

@@ -73,7 +73,7 @@ def images_of(run: RecordedRun, asked: Asked) -> EvaluatedImages:
         )
     if data.images.shape[1:] != run.image_shape:
         raise DataError(
-            f"{data.source}: expected images that are prepared to {run.image_shape}, got {data.images.shape[1:]}"
+            f"{data.source}: expected images of {_shape(run.image_shape)}, got {_shape(data.images.shape[1:])}"
         )
     if is_own:
         cfg = cfg.replace(split=run.cfg.split, seed=run.cfg.seed)
@@ -115,7 +115,7 @@ def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> 
         raise DataError(f"dataset={name}: expected images of a class that the model knows in {what}, got none")
     counts = np.bincount(labels, minlength=len(run.class_names))
     absent = tuple(each for each, count in zip(run.class_names, counts, strict=True) if not count)
-    notes = []
+    notes = [] if data.source_shape == run.image_shape else [_prepared(run, cfg, data)]
     if match.unknown:
         notes.append(
             f"{num_unknown:,} images of classes that the model does not know ({listed(match.unknown)}) are left out:"
@@ -141,6 +141,16 @@ def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> 
         data_notes=data.notes,
         notes=tuple(notes),
     )
+
+
+def _prepared(run: RecordedRun, cfg: RunConfig, data: Dataset) -> str:
+    """A note on images that are of another size or colour than the model takes."""
+    stored = "several sizes" if data.source_shape is None else _shape(data.source_shape)
+    return f"images of {stored} are prepared to {_shape(run.image_shape)}, fit={cfg.dataset.fit}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _rows(asked: Asked, cfg: RunConfig, data: Dataset) -> tuple[NDArray[np.intp], str]:

@@ -95,7 +95,8 @@ class EvaluationRecorder:
             journal.artifact_written(PREDICTIONS)
             for path, text in report_files(found, "test").items():
                 self._write_text(path, text)
-            pictures = prediction_pictures(found, probabilities, part.labels, part.images, "test")
+            shown_as = "test" if self._seen.is_own else "evaluated"
+            pictures = prediction_pictures(found, probabilities, part.labels, part.images, shown_as)
             draw(pictures, self._artifact, journal.artifact_written)
 
     def _tags(self) -> dict[str, str]:

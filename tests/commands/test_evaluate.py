@@ -63,7 +63,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
     done = hcr("evaluate", "latest", "notes=once more", "tags={team: ocr}")
     assert (done.returncode, done.stderr) == (0, "")
     what, look, figures, where, see = done.stdout.splitlines()
-    assert what == f"evaluating run {run.key} on the test images of run {run.key}: 360 images"
+    assert what == f"evaluating run {run.key} (digits-cnn-seed0) on its own test images: 360 images"
     assert look == f"look 2 at the test images of run {run.key} with this model"
     assert figures.startswith(f"accuracy {run.metrics['test/accuracy']:.4f} (95 % interval ")
     (own,) = evaluations(run)
@@ -172,6 +172,7 @@ def test_images_of_another_size_and_polarity_are_prepared_as_the_model_s(
     done = hcr("evaluate", run.key, "dataset=npz", "dataset.path=large.npz", code=UNDRAWN)
     assert done.returncode == 0, done.stderr
     assert "so images are inverted" in done.stdout
+    assert "note: images of 16x16x1 are prepared to 8x8x1, fit=pad\n" in done.stdout
     write_npz(tmp_path / "same.npz", images, labels)
     same = hcr("evaluate", run.key, "dataset=npz", "dataset.path=same.npz", code=UNDRAWN)
     assert "50 of 410 images are also in the model's training, pixel for pixel: the figures flatter it" in same.stdout
