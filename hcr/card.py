@@ -80,7 +80,7 @@ def card(facts: CardFacts) -> str:
     parts.append(_again(facts))
     text = "\n\n".join(parts)
     if facts.cfg.notes:
-        text = f"{_closed(redact(facts.cfg.notes), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
+        text = f"{closed(redact(facts.cfg.notes), LONGEST - len(text) - 10)}\n\n---\n\n{text}"
     return shortened(text, LONGEST)
 
 
@@ -276,7 +276,7 @@ def _settings(values: Mapping[str, Any]) -> str:
     )
 
 
-def _closed(notes: str, longest: int) -> str:
+def closed(notes: str, longest: int) -> str:
     """The user's Markdown, cut to `longest` characters.
 
     HTML is escaped and an open code block is closed, so that neither swallows the card that follows.

@@ -1,6 +1,6 @@
 """A run's pictures, drawn when it ends, or later from its artifacts and its data set."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hcr.config import DataError, TrackingError
 from hcr.config.errors import one_line
 from hcr.data.splitting import Splits
+from hcr.data.views import AnyImages
 from hcr.evaluation.calibration import scale
-from hcr.evaluation.metrics import evaluate
+from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.gate import RunConfig
 from hcr.recorded import RecordedRun, read_run
 from hcr.tracking.events import ARTIFACTS
@@ -57,39 +58,65 @@ class RunRecord:
 
 def pictures(run: RunRecord) -> Iterator[tuple[str, "Figure"]]:
     """The name and figure of every picture of a run."""
-    from hcr.evaluation import class_plots, plots, reject_plot
+    from hcr.evaluation import class_plots, plots
     from hcr.evaluation import pictures as images
-    from hcr.evaluation.canvas import stamp
 
+    if run.history:
+        yield "curves", plots.draw_curves(plots.curves_info(run.history, run.best_epoch, run.cfg.monitor))
+    shown = None if run.splits is None else {"val": run.splits.val, "test": run.splits.test}[run.shown].images
     names = run.cfg.dataset.kept_classes
     assert names is not None, "a recorded config has them"
     evaluation = evaluate(run.probabilities, run.labels, names)
-    scored_on = f"{len(run.labels):,} {PARTS[run.shown]} images"
-    reliability = plots.reliability_info(run.probabilities, run.labels)
-    before = None
-    if run.temperature != 1:
-        before = plots.reliability_info(scale(run.probabilities, 1 / run.temperature), run.labels)
-    reject = reject_plot.reject_info(run.probabilities, run.labels)
-    if run.history:
-        yield "curves", plots.draw_curves(plots.curves_info(run.history, run.best_epoch, run.cfg.monitor))
-    yield "confusion_matrix", stamp(class_plots.draw_confusion(class_plots.confusion_info(evaluation)), scored_on)
-    yield "class_f1", stamp(class_plots.draw_class_f1(class_plots.class_f1_info(evaluation)), scored_on)
-    yield "reliability", stamp(plots.draw_reliability(reliability, before), scored_on)
-    yield "reject_curve", stamp(reject_plot.draw_reject(reject), scored_on)
+    part = PARTS[run.shown]
+    yield from prediction_pictures(evaluation, run.probabilities, run.labels, shown, part, run.temperature)
     if run.kernel is not None:
         yield "filters", images.draw_filters(images.filters_info(run.kernel))
     if run.splits is None:
         return
-    train, shown = run.splits.train, {"val": run.splits.val, "test": run.splits.test}[run.shown]
-    seen = (shown.images, shown.labels, run.probabilities, names)
+    train = run.splits.train
     balance = {name: getattr(run.splits, name).labels for name in ("train", "val", "test")}
     yield "samples", images.draw_samples(images.samples_info(train.images, train.labels, names))
     yield "class_balance", class_plots.draw_class_balance(class_plots.class_balance_info(balance, names))
-    yield "predictions", stamp(images.draw_predictions(images.predictions_info(*seen)), scored_on)
-    yield "worst_mistakes", stamp(images.draw_mistakes(images.mistakes_info(*seen)), scored_on)
     augmentation = _augmentation(run.cfg, run.splits) if run.history else None
     if augmentation is not None:
         yield "augmentation", augmentation
+
+
+def prediction_pictures(
+    evaluation: Evaluation,
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    shown: AnyImages | None,
+    part: str,
+    temperature: float = 1.0,
+) -> Iterator[tuple[str, "Figure"]]:
+    """The name and figure of every picture of a model's predictions.
+
+    Args:
+        evaluation: the metrics of these predictions.
+        probabilities, labels: (N, K) and (N,).
+        shown: the images (N, H, W, C); None if they are unavailable: pictures that need them are skipped.
+        part: what the images are, such as "test".
+        temperature: by which the logits were divided; if it is not 1, reliability is also drawn as it was before.
+    """
+    from hcr.evaluation import class_plots, plots, reject_plot
+    from hcr.evaluation import pictures as images
+    from hcr.evaluation.canvas import stamp
+
+    scored_on = f"{len(labels):,} {part} images"
+    class_names = tuple(score.name for score in evaluation.classes)
+    yield "confusion_matrix", stamp(class_plots.draw_confusion(class_plots.confusion_info(evaluation)), scored_on)
+    yield "class_f1", stamp(class_plots.draw_class_f1(class_plots.class_f1_info(evaluation)), scored_on)
+    reliability, before = plots.reliability_info(probabilities, labels), None
+    if temperature != 1:
+        before = plots.reliability_info(scale(probabilities, 1 / temperature), labels)
+    yield "reliability", stamp(plots.draw_reliability(reliability, before), scored_on)
+    reject = reject_plot.reject_info(probabilities, labels)
+    yield "reject_curve", stamp(reject_plot.draw_reject(reject), scored_on)
+    if shown is not None:
+        seen = (shown, labels, probabilities, class_names)
+        yield "predictions", stamp(images.draw_predictions(images.predictions_info(*seen)), scored_on)
+        yield "worst_mistakes", stamp(images.draw_mistakes(images.mistakes_info(*seen)), scored_on)
 
 
 def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "keras.Model", scores: "Scores") -> None:
@@ -105,13 +132,16 @@ def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "ke
         kernel=first_kernel(model),
         splits=splits,
     )
-    draw(run, journal.artifact, journal.artifact_written)
+    draw(pictures(run), journal.artifact, journal.artifact_written)
 
 
-def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str], object]) -> None:
-    """Write every picture of `run` as PNG.
+def draw(
+    drawn: Iterable[tuple[str, "Figure"]], artifact: Callable[[str], Path], written: Callable[[str], object]
+) -> None:
+    """Write pictures as PNG.
 
     Args:
+        drawn: the name and figure of each; an iterator is asked for one at a time.
         artifact: maps an artifact's name to the path to write (see `Journal.artifact`).
         written: called with the name of each artifact after it is written.
     """
@@ -119,7 +149,7 @@ def draw(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str
     from hcr.evaluation.style import default_style
 
     with default_style():
-        for name, figure in pictures(run):
+        for name, figure in drawn:
             path = f"{PLOTS}/{name}.png"
             save_figure(figure, artifact(path))
             written(path)
@@ -157,7 +187,7 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
 
         drawn: list[str] = []
         try:
-            draw(record, artifact, drawn.append)
+            draw(pictures(record), artifact, drawn.append)
             add_events(folder, [{"event": "artifact", "path": path} for path in drawn])
         except OSError as error:
             raise TrackingError(f"{folder / ARTIFACTS}: cannot be written ({one_line(error)})") from error

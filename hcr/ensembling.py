@@ -13,7 +13,7 @@ from hcr.config import DataError
 from hcr.config.secrets import redact
 from hcr.config.text import csv_line
 from hcr.data.splitting import Splits
-from hcr.drawing import RunRecord, draw
+from hcr.drawing import RunRecord, draw, pictures
 from hcr.ensemble_card import EnsembleFacts, Gain, Member, ensemble_card
 from hcr.evaluation.metrics import Evaluation, evaluate
 from hcr.gate import RunConfig
@@ -233,4 +233,4 @@ def _record_pictures(
         kernel=None,
         splits=splits,
     )
-    draw(run, journal.artifact, journal.artifact_written)
+    draw(pictures(run), journal.artifact, journal.artifact_written)

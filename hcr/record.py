@@ -64,21 +64,34 @@ def tags_of(splits: Splits, *, fingerprint: str, code: str, command: str) -> dic
         **({} if not splits.data_notes else {"hcr.data_notes": redact("; ".join(splits.data_notes))}),
         "hcr.code": code,
         "hcr.test_looks": "0",
-        "hcr.version": __version__,
-        "mlflow.source.name": command,
-        "mlflow.source.type": "LOCAL",
-        "mlflow.user": user_name(),
+        **source_tags(command),
         # MLflow keeps one record of a data set for all runs of an experiment, so details of this run are tags.
         "hcr.images": json.dumps(num_images(splits)),
         "hcr.dataset_source": redact(splits.source),
     }
     duplicates = {"hcr.duplicates_val": splits.duplicates_val, "hcr.duplicates_test": splits.duplicates_test}
     tags |= {name: str(count) for name, count in duplicates.items() if count}
-    if settings := deciding_settings():
-        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
     if (commit := git_commit()) is not None:
         tags[COMMIT] = commit
     return tags
+
+
+def source_tags(command: str) -> dict[str, str]:
+    """The tags of any run: its command line, without secrets, its user, and the software and environment it ran in."""
+    tags = {
+        "hcr.version": __version__,
+        "mlflow.source.name": command,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": user_name(),
+    }
+    if settings := deciding_settings():
+        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
+    return tags
+
+
+def own_tags(cfg: RunConfig) -> dict[str, str]:
+    """The user's own tags, with secrets redacted."""
+    return {name: shown_param(name, value) for name, value in (cfg.tags or {}).items()}
 
 
 def num_images(splits: Splits) -> dict[str, int]:
@@ -129,7 +142,12 @@ def record_predictions(
         path = f"predictions/{name}.npz"
         write_predictions(journal.artifact(path), of_part, getattr(splits, name))
         journal.artifact_written(path)
-    report = {"scored_on": "test" if "test" in probabilities else "val"} | classification_report(evaluation)
+    record_report(journal, evaluation, scored_on="test" if "test" in probabilities else "val")
+
+
+def record_report(journal: Journal, evaluation: Evaluation, *, scored_on: str) -> None:
+    """Record the classification report as text and as JSON."""
+    report = {"scored_on": scored_on} | classification_report(evaluation)
     write_text(journal, "reports/classification_report.txt", classification_report_text(evaluation))
     write_text(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
 
@@ -176,11 +194,15 @@ def test_metrics(test: Evaluation) -> dict[str, float]:
 def further_metrics(splits: Splits, probabilities: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
     """The metrics of installed packages, by their public names; `probabilities` as in `record_predictions`."""
     prefixes = {"val": "best/val_", "test": "test/"}
-    return {
-        f"{prefixes[part]}{name}": float(metric(of_part, getattr(splits, part).labels))
-        for name, metric in extra_metrics().items()
-        for part, of_part in probabilities.items()
-    }
+    found: dict[str, float] = {}
+    for part, of_part in probabilities.items():
+        found |= package_metrics(prefixes[part], of_part, getattr(splits, part).labels)
+    return found
+
+
+def package_metrics(prefix: str, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """The metrics of installed packages, each named `prefix` and its name."""
+    return {f"{prefix}{name}": float(metric(probabilities, labels)) for name, metric in extra_metrics().items()}
 
 
 def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> DatasetFacts:

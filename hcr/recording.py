@@ -26,6 +26,7 @@ from hcr.record import (
     further_metrics,
     measured,
     num_images,
+    own_tags,
     record_code,
     record_datasets,
     record_model,
@@ -182,7 +183,7 @@ class Recorder:
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:
         cfg = self._cfg
         command = shlex.join(["hcr", "train", *self._overrides])
-        tags = {name: shown_param(name, value) for name, value in (cfg.tags or {}).items()}
+        tags = own_tags(cfg)
         tags |= tags_of(self._splits, fingerprint=self.fingerprint, code=self._code, command=command)
         tags[KIND] = "train"
         tags |= further_tags

@@ -6,6 +6,7 @@ from pathlib import Path
 from hcr.config import TrackingError
 from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import evaluate
+from hcr.looks import count_look
 from hcr.record import dataset_facts, measured, test_metrics, write_predictions
 from hcr.recorded import read_run
 from hcr.tracking.ended import upload_added
@@ -50,9 +51,7 @@ def score_test(folder: Path) -> float:
     with run.lock():
         if run.tags.get("hcr.dataset_digest") != splits.dataset_digest:
             raise TrackingError(f"run {folder.name}: the data changed since it was trained")
-        looks = int(read_run(folder).tags.get("hcr.test_looks", "0"))
-        # Counted before it is taken, so that an interrupted look counts too.
-        add_events(folder, [{"event": "tags", "values": {"hcr.test_looks": str(looks + 1)}}])
+        count_look(run)
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
         write_predictions(folder / ARTIFACTS / PREDICTIONS, probabilities, splits.test)

@@ -24,7 +24,9 @@ class Verb:
         examples: two command lines.
         function: `module:name` of the function that takes the verb's arguments and returns the exit code.
         options: its flags, each with the values to complete: none, some words, or FILES.
-        words: the completions of other arguments: "overrides", "run" (names and keys of runs), or the words themselves.
+        words: the completions of other arguments: "overrides", "run" (names and keys of runs), "run overrides" (a run,
+            then overrides), or the words themselves.
+        keys: the top-level keys of the config that its overrides may name; empty: all.
         takes_path: True if an argument may be a file or folder.
     """
 
@@ -35,6 +37,7 @@ class Verb:
     function: str
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     words: str | tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     takes_path: bool = False
 
     def load(self) -> Callable[[Sequence[str]], int]:
@@ -180,6 +183,30 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             },
             words="run",
             takes_path=True,
+        ),
+        "export": Verb(
+            group="use",
+            usage="RUN --to FORMAT",
+            summary="write a run's model for ONNX, LiteRT, TensorFlow or Keras, and check the file",
+            examples=("hcr export latest --to onnx", "hcr export a3f09c21b7d4 --to litert -o digits.tflite"),
+            function="hcr.commands.export:main",
+            options={
+                "--help": (),
+                "--to": ("onnx", "litert", "saved_model", "keras"),
+                "--output": FILES,
+                "--force": (),
+            },
+            words="run",
+        ),
+        "evaluate": Verb(
+            group="decide",
+            usage="RUN [OVERRIDES]",
+            summary="score a run's model on its test images, or on another data set; each look is counted",
+            examples=("hcr evaluate latest", "hcr evaluate a3f09c21b7d4 dataset=usps"),
+            function="hcr.commands.evaluate:main",
+            options={"--help": (), "--config-dir": FILES},
+            words="run overrides",
+            keys=("dataset", "split", "notes", "tags", "tracking"),
         ),
         "sync": Verb(
             group="keep",

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
 
-__all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
+__all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "UNSCORED", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
 sys.modules.setdefault("conftest", sys.modules[__name__])  # for `from conftest import`: pytest names it otherwise
 
@@ -192,6 +192,21 @@ def quick_run(shared: Path, warm: Warm) -> Path:
         assert done.returncode == 0, done.stderr
 
     return made_once(shared / "quick", make)
+
+
+UNSCORED = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+
+
+@pytest.fixture(scope="session")
+def unscored_run(shared: Path, warm: Warm) -> Path:
+    """The output root of a run of `UNSCORED` that has not looked at test, without pictures. To be read only."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder)}
+        done = warm.run("train", *UNSCORED, "score_test=false", cwd=folder, env=environment, code=UNDRAWN)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared / "unscored", make)
 
 
 @pytest.fixture

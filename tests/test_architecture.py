@@ -50,6 +50,7 @@ FLOORS = {
     "hcr.recorded": 4,
     "hcr.frames": 4,
     "hcr.held_out": 5,
+    "hcr.looks": 4,
     "hcr.resuming": 4,
     "hcr.record": 4,
     "hcr.recorded_sweep": 4,
@@ -57,6 +58,8 @@ FLOORS = {
     "hcr.runner": 5,
     "hcr.ensembling": 5,
     "hcr.scoring": 5,
+    "hcr.exporting": 5,
+    "hcr.evaluating": 5,
     "hcr.recognition": 5,
     "hcr.commands": 6,
     "hcr.sweep": 6,
@@ -71,6 +74,7 @@ SAME_FLOOR = {
     ("hcr.members", "hcr.recorded_sweep"),
     ("hcr.recording", "hcr.record"),
     ("hcr.ensemble_card", "hcr.card"),
+    ("hcr.looks", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.calibration", "hcr.evaluation.metrics"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
@@ -101,11 +105,12 @@ KNOWS = {
             "suspicion",
         )
     },
-    "tensorflow": {"hcr.training", "hcr.model"},
+    "tensorflow": {"hcr.training", "hcr.model", "hcr.exporting.saved_model"},
     "keras": {
         "hcr.training",
         "hcr.model",
         "hcr.drawing",
+        "hcr.exporting",
         "hcr.recorded",
         "hcr.recording",
         "hcr.record",
@@ -124,6 +129,9 @@ KNOWS = {
         "hcr.gate.remedies",
         "hcr.launch",
     },
+    "onnx": {"hcr.exporting.onnx_file"},
+    "onnxruntime": {"hcr.exporting.onnx_file"},
+    "ai_edge_litert": {"hcr.exporting.litert_file"},
     "optuna": {"hcr.sweep.search"},
     "rich": {
         "hcr.console",
@@ -224,6 +232,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     to_distribution["annotated_types"] = "annotated-types"
-    ours = {"hcr", "cleanlab", "ray", "submitit", *sys.stdlib_module_names}  # three of extras
-    used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
+    ours = {"hcr", *sys.stdlib_module_names}
+    of_extras = {"cleanlab", "ray", "submitit", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
+    used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours - of_extras
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

@@ -1,13 +1,12 @@
 """Test, looked at after a run has ended: what is found, and that each look is counted."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import UNDRAWN, Hcr, Warm, made_once
+from conftest import UNDRAWN, UNSCORED, Hcr
 
 from hcr import scoring
 from hcr.config import HcrError
@@ -17,26 +16,12 @@ from hcr.tracking.lock import lock_run
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("training=smoke", "model.filters=4", "model.dense_units=[]")
-
-
-@pytest.fixture(scope="module")
-def unscored(shared: Path, warm: Warm) -> Path:
-    """The output root of a run that has ended, and has not looked at test."""
-
-    def make(folder: Path) -> None:
-        environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder)}
-        done = warm.run("train", *SMALL, "score_test=false", cwd=folder, env=environment, code=UNDRAWN)
-        assert done.returncode == 0, done.stderr
-
-    return made_once(shared / "unscored", make)
-
 
 @pytest.fixture
-def folder(unscored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(unscored_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of its folder."""
     monkeypatch.setattr(scoring, "configure_threads", lambda threads: None)  # this process has started TensorFlow
-    shutil.copytree(unscored, tmp_path / "output")
+    shutil.copytree(unscored_run, tmp_path / "output")
     (found,) = (tmp_path / "output" / "runs").iterdir()
     return found
 
@@ -58,7 +43,7 @@ def test_a_run_that_is_scored_later_has_the_figures_of_one_that_was_scored_at_on
     assert scoring.score_test(folder) == accuracy  # known: nothing is looked at
     assert len(list(read_events(folder))) == num_events
 
-    assert hcr("train", *SMALL, "new_run=true", code=UNDRAWN).returncode == 0
+    assert hcr("train", *UNSCORED, "new_run=true", code=UNDRAWN).returncode == 0
     (other,) = set((tmp_path / "output" / "runs").iterdir()) - {folder}
     assert values_of(other, "metrics", "test/accuracy") == [accuracy]
     (loss,) = values_of(other, "metrics", "test/loss")

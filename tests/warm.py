@@ -45,6 +45,12 @@ LIGHT = (
 )
 ALL = (
     *LIGHT,
+    "hcr.evaluating.story",
+    "hcr.exporting.export",
+    "hcr.exporting.keras_file",
+    "hcr.exporting.litert_file",
+    "hcr.exporting.onnx_file",
+    "hcr.exporting.saved_model",
     "hcr.runner",
     "hcr.scoring",
     "hcr.sweep.command",
@@ -52,6 +58,8 @@ ALL = (
     "hcr.sweep.tasks",
     "hcr.commands.check",
     "hcr.commands.data",
+    "hcr.commands.evaluate",
+    "hcr.commands.export",
     "hcr.commands.plots",
     "hcr.commands.sync",
     "hcr.training.progress",

@@ -76,7 +76,10 @@ def candidates(words: Sequence[str]) -> list[str]:
     if verb.words == "overrides":
         paths = _paths(current) if verb.takes_path and current and "=" not in current else []
         return [*_overrides(before[1:], current), *paths]
-    if verb.words == "run":
+    given = [word for word in before[1:] if not word.startswith("-")]
+    if verb.words == "run overrides" and given:
+        return [word for word in _overrides(given[1:], current) if re.split("[.=]", word)[0] in verb.keys]
+    if verb.words in ("run", "run overrides"):
         labels = run_labels(output_root())
         return _matching(["latest", "best", *(name for _, name in labels), *(key for key, _ in labels)], current)
     return _matching(verb.words, current)

@@ -143,6 +143,15 @@ def data_digests(dataset: DataFormat, split: Split, seed: int) -> DataDigests:
     return DataDigests(_data_digest(data, kept), _digest(data, parts), data.source, data.preparation)
 
 
+def dataset_digest(data: Dataset, dataset: DataFormat) -> str:
+    """SHA-256 (hex) of the data set with the classes that are used; it is not split.
+
+    Raises:
+        DataError: fewer than 2 classes.
+    """
+    return _data_digest(data, _kept(data, dataset))
+
+
 def classes_kept(data: Dataset, dataset: DataFormat) -> tuple[str, ...]:
     """The names of the classes to use, by `dataset.classes` and `dataset.min_per_class`, in the order of labels.
 

@@ -17,7 +17,7 @@ from hcr.gate.hydra_node import check_engines, check_hydra_node
 from hcr.gate.loading import CONFIG_NAME, Loader, asks_for_multirun
 from hcr.gate.points import AskedRun, Space, grid, search_samples, space_of
 from hcr.gate.remedies import unknown_flag
-from hcr.gate.run_config import FROM, HOW_IT_IS_ASKED, OF_ALL_RUNS, RunConfig, parse_config
+from hcr.gate.run_config import FROM, HOW_IT_IS_ASKED, OF_ALL_RUNS, RUN_GROUPS, RunConfig, parse_config
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -109,6 +109,37 @@ class Composer:
             raise explain(error, overrides, multirun, self.loader) from error
         check_hydra_node(whole.hydra)
         return whole
+
+    def compose_from(self, name: str, overrides: Sequence[str]) -> DictConfig:
+        """The config of the run `name` with `overrides`, without Hydra's own node, not checked yet.
+
+        `dataset.limit=100` changes the data set of that run, unless `dataset=...` chooses another.
+
+        Raises:
+            ConfigError: as `compose`; also, an override has several values.
+        """
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        words = quote_patterns(overrides)
+        try:
+            parsed = OverridesParser.create().parse_overrides(words)
+        except HydraException:
+            parsed = []  # `compose` explains it
+        chosen = {override.key_or_group for override in parsed}
+        of_the_run = []
+        for override in parsed:
+            if override.is_sweep_override():
+                raise ConfigError(f"{override.key_or_group}: expected one value here, got several")
+            group, dot, _ = override.key_or_group.partition(".")
+            if dot and group in RUN_GROUPS and group not in chosen:
+                of_the_run.append(override)  # Hydra would look for the key in the default of the group
+                words.remove(str(override.input_line))
+        job = self._job(self.compose([*words, f"{FROM}={name}"]))
+        OmegaConf.set_struct(job, False)
+        for override in of_the_run:
+            OmegaConf.update(job, override.key_or_group, override.value())
+        return job
 
     def unknown_flag(self, flag: str, words: Sequence[str], flags: Sequence[str]) -> ConfigError:
         """The error for an unknown flag; if it means a setting, the message says how to write it.

@@ -210,13 +210,6 @@ class Journal:
         """Log data sets that the run uses."""
         self._write("datasets", datasets=[asdict(data) for data in facts])
 
-    def dataset(
-        self, *, name: str, digest: str, source: str, schema: Mapping[str, Any], profile: Mapping[str, int]
-    ) -> None:
-        """Log a data set that the run trains on, as `datasets` does."""
-        facts = DatasetFacts(name=name, digest=digest, source=source, schema=schema, profile=profile)
-        self._write("dataset", **asdict(facts))
-
     def model(self, path: str, *, architecture: str, params: Mapping[str, str], step: int) -> None:
         """Log the folder `path` under `artifacts`, which is complete, as the run's model.
 

@@ -20,6 +20,7 @@ from hcr.gate.descriptions import own_names
 from hcr.gate.run_config import flatten
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import run_labels
+from hcr.verbs import VERBS
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
@@ -232,3 +233,9 @@ def test_a_file_or_folder_is_offered_where_a_verb_takes_one(tmp_path: Path, monk
     assert candidates(["data", "sc"]) == ["schedule.", "schedule=", "score_test=", "scans/", "scores.csv"]
     assert "scans/" not in candidates(["data", ""])
     assert "scans/" not in candidates(["train", "sc"])
+
+
+def test_after_its_run_an_evaluation_is_offered_only_what_it_may_change() -> None:
+    assert candidates(["evaluate", "latest", "dataset=us"]) == ["dataset=usps"]
+    assert candidates(["evaluate", "latest", "dataset=usps", "sp"]) == ["split.", "split="]
+    assert {word.strip("=.") for word in candidates(["evaluate", "latest", ""])} == set(VERBS["evaluate"].keys)

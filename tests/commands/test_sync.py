@@ -18,7 +18,7 @@ from mlflow.entities import Run, ViewType
 from hcr.commands import sync
 from hcr.config.errors import ConfigError, TrackingError
 from hcr.tracking.events import JOURNAL
-from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.journal import DatasetFacts, Journal, add_events
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import read_position, undelivered
@@ -47,7 +47,7 @@ def write_run(root: Path, uri: str, *, parent: str | None = None, name: str = "a
         journal.params({"seed": "0", "model.depth": "2"})
         for epoch in (1, 2, 3):
             journal.metrics({"val/loss": 1 / epoch, "val/accuracy": float("inf")}, step=epoch)
-        journal.dataset(name="digits", digest="ab" * 32, source="digits", schema={}, profile={"train": 3})
+        journal.datasets([DatasetFacts("digits", "ab" * 32, "digits", {}, {"train": 3})])
         journal.artifact("config/config.yaml").write_text("seed: 0\n")
         journal.artifact_written("config/config.yaml")
         journal.artifact("model/data/weights").write_text("weights")

@@ -177,3 +177,11 @@ def test_mlp_and_resnet_take_images_of_any_size(size: tuple[int, int]) -> None:
         model = build_model(compose([f"model={name}"]).model, (*size, 3), 7, seed=0)
         probabilities = predict_probabilities(model, np.zeros((2, *size, 3), np.uint8))
         assert probabilities.shape == (2, 7)
+
+
+def test_the_crop_is_the_centre_and_a_model_that_is_called_plainly_does_not_train() -> None:
+    model = build_model(CNN.replace(depth=1, crop=5), (8, 9, 1), 10, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 9, 1), dtype=np.uint8)
+    seen = keras.Model(model.input, model.get_layer("crop").output)(images)
+    np.testing.assert_allclose(np.asarray(seen), images[:, 1:6, 2:7] / np.float32(255), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(model(images)), predict_probabilities(model, images), atol=1e-6)

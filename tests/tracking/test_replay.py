@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hcr.tracking.journal import Journal
+from hcr.tracking.journal import DatasetFacts, Journal
 from hcr.tracking.replay import Replay, RunDeleted
 from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import open_store
@@ -30,9 +30,7 @@ def write_run(root: Path, uri: str, *, parent: str | None = None) -> Journal:
         for epoch in (1, 2, 3):
             journal.metrics({"val/loss": 1 / epoch, "val/accuracy": epoch / 4}, step=epoch)
         journal.tags({"hcr.test_looks": "1"})
-        journal.dataset(
-            name="digits", digest="ab" * 32, source="digits", schema={"dtype": "uint8"}, profile={"train": 3}
-        )
+        journal.datasets([DatasetFacts("digits", "ab" * 32, "digits", {"dtype": "uint8"}, {"train": 3})])
         journal.artifact("plots/curves.png").write_bytes(b"png")
         journal.artifact_written("plots/curves.png")
         (journal.artifact("model/MLmodel")).write_text("model")

@@ -135,7 +135,10 @@ class Cnn(Architecture):
         from hcr.model.fast_layers import FastDropout
 
         if self.crop is not None:
-            x = layers.CenterCrop(self.crop, self.crop, name="crop")(x)
+            # Not CenterCrop: its default training=True would be that of the whole model, called without saying which.
+            margins = [(size - self.crop) // 2 for size in x.shape[1:3]]
+            ends = [size - self.crop - margin for size, margin in zip(x.shape[1:3], margins, strict=True)]
+            x = layers.Cropping2D(tuple(zip(margins, ends, strict=True)), name="crop")(x)
         for number, block in enumerate(self.blocks, start=1):
             x = self._build_block(block, x, str(number))
         x = layers.Flatten(name="flatten")(x)
