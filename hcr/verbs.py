@@ -92,6 +92,15 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
         ),
+        "demo": Verb(
+            group="use",
+            usage="RUN",
+            summary="draw a character in the browser and see what a run's model makes of it",
+            examples=("hcr demo latest", "hcr demo a3f09c21b7d4 --host 0.0.0.0 --port 8080"),
+            function="hcr.commands.demo:main",
+            options={"--help": (), "--host": (), "--port": ()},
+            words="run",
+        ),
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
@@ -149,6 +158,8 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "dashboard": "ui",
         "mlflow": "ui",
         "serve": "ui",
+        "draw": "demo",
+        "gradio": "demo",
         "push": "sync",
         "upload": "sync",
     }

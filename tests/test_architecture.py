@@ -46,6 +46,7 @@ FLOORS = {
     "hcr.runner": 5,
     "hcr.scoring": 5,
     "hcr.recognition": 5,
+    "hcr.demo": 5,
     "hcr.commands": 6,
     "hcr.sweep": 6,
     "hcr.launch": 7,
@@ -54,6 +55,7 @@ FLOORS = {
 }
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
+    ("hcr.demo", "hcr.recognition"),
     ("hcr.drawing", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
     ("hcr.evaluation.metrics", "hcr.evaluation.statistics"),
@@ -101,6 +103,7 @@ KNOWS = {
         "hcr.sweep.screen",
         "hcr.sweep.preview",
     },
+    "gradio": {"hcr.commands.demo", "hcr.demo"},
     "pooch": {"hcr.data.download"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
 }
@@ -189,6 +192,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     declared = {line.split(">")[0].strip().lower() for line in project["dependencies"]}
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     to_distribution["annotated_types"] = "annotated-types"
-    ours = {"hcr", "ray", "submitit", *sys.stdlib_module_names}  # the last two of extras
+    extras = {"ray", "submitit", "gradio", "fastapi", "uvicorn"}  # the last two are Gradio's
+    ours = {"hcr", *extras, *sys.stdlib_module_names}
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it
