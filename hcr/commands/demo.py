@@ -69,7 +69,7 @@ def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """The environment of the server: no setting of the shell moves, shares or opens the page, and nothing is sent out."""
+    """The server's environment: no setting of the shell moves, shares or opens the page, and nothing is sent out."""
     before = dict(os.environ)
     kept = without(NOT_SERVED, before) | QUIET
     for name in before.keys() - kept.keys():

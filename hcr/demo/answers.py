@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it imports TensorFlow
     from hcr.recognition import Recognizer
 
 MOST_CLASSES = 5
-MOST_BYTES = 16 << 20  # of a file: photos of phones are smaller
+MOST_BYTES = 16_000_000  # of a file: photos of phones are smaller
 LONGEST_NAME = 60  # characters of a file's name in a message
 
 

@@ -1,17 +1,22 @@
 // The canvas: draws strokes of mouse, finger and pen, takes picture files, and sends both while they change.
-// Gradio runs this with `element`, which holds the canvas and its buttons, and `trigger`, which sends an event.
+// Gradio runs this with `element`, which holds all of it, `trigger`, which sends an event, and `watch`, which calls back
+// when `props.value`, the answer, has come.
 
 const INK = 0.075; // width of a stroke, as a share of the canvas; scaled to 28 pixels it is some 2 pixels wide
 const SENT = 280; // side of the image that is sent, in pixels
-const EVERY_MS = 60; // between two sends while drawing
-const MOST_BYTES = 16 * 2 ** 20; // of a file
+const EVERY_MS = 40; // at least, between two sends
+const LOST_MS = 5000; // after which an answer is no longer awaited
+const MOST_BYTES = Number(element.querySelector(".hcr-tab").dataset.mostBytes); // of a file
 
 const canvas = element.querySelector(".hcr-canvas");
+const answer = element.querySelector(".hcr-answer");
 const chooser = element.querySelector("input[type=file]");
 let strokes = []; // lists of points [x, y], each a share of the canvas
 let picture = null; // an image that was dropped; it replaces the strokes
 let drawing = null; // the id of the pointer that draws
-let timer = null;
+let waiting = null; // what is to be sent next: a function that makes it
+let sentId = 0; // of the last that was sent
+let awaited = null; // the timer of the answer to it; null if none is awaited
 
 function paint(target, ink, paper) {
   const context = target.getContext("2d");
@@ -45,21 +50,42 @@ function show() {
   paint(canvas, getComputedStyle(canvas).color, null);
 }
 
-function send() {
-  timer = null;
-  if (!strokes.length) {
-    trigger("input", {});
-    return;
-  }
+function drawn() {
+  if (!strokes.length) return {};
   const sent = document.createElement("canvas");
   sent.width = sent.height = SENT;
   paint(sent, "#fff", "#000");
-  trigger("input", { image: sent.toDataURL("image/png") });
+  return { image: sent.toDataURL("image/png") };
 }
 
-function sendSoon() {
-  if (timer === null) timer = setTimeout(send, EVERY_MS);
+// One is sent at a time. While its answer is awaited, only the newest of what follows waits.
+function send(make) {
+  waiting = make;
+  if (awaited === null) sendNow();
 }
+
+function sendNow() {
+  if (waiting === null) return;
+  const submission = waiting();
+  waiting = null;
+  sentId += 1;
+  awaited = setTimeout(answered, LOST_MS);
+  trigger("input", { ...submission, id: sentId });
+}
+
+function answered() {
+  clearTimeout(awaited);
+  awaited = setTimeout(() => {
+    awaited = null;
+    sendNow();
+  }, EVERY_MS);
+}
+
+watch("value", () => {
+  if (props.value.id !== sentId) return;
+  answer.innerHTML = props.value.html;
+  answered();
+});
 
 function clear() {
   if (picture) URL.revokeObjectURL(picture.src);
@@ -80,7 +106,7 @@ canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(drawing); // a stroke goes on outside the canvas
   strokes.push([point(event)]);
   show();
-  sendSoon();
+  send(drawn);
 });
 
 canvas.addEventListener("pointermove", (event) => {
@@ -88,41 +114,39 @@ canvas.addEventListener("pointermove", (event) => {
   const all = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
   strokes.at(-1).push(...(all.length ? all : [event]).map(point));
   show();
-  sendSoon();
+  send(drawn);
 });
 
 for (const end of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(end, (event) => {
     if (event.pointerId !== drawing) return;
     drawing = null;
-    sendSoon();
+    send(drawn);
   });
 }
 
 element.querySelector(".hcr-clear").addEventListener("click", () => {
   clear();
   show();
-  sendSoon();
+  send(drawn);
 });
 
 element.querySelector(".hcr-undo").addEventListener("click", () => {
   if (picture) clear();
   strokes.pop();
   show();
-  sendSoon();
+  send(drawn);
 });
 
 function take(file) {
   clear();
   show();
-  clearTimeout(timer);
-  timer = null;
   if (file.size > MOST_BYTES) {
-    trigger("input", { name: file.name, size_bytes: file.size });
+    send(() => ({ name: file.name, size_bytes: file.size }));
     return;
   }
   const reader = new FileReader();
-  reader.onload = () => trigger("input", { name: file.name, image: reader.result });
+  reader.onload = () => send(() => ({ name: file.name, image: reader.result }));
   reader.readAsDataURL(file);
   const image = new Image();
   image.onload = () => {

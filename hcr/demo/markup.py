@@ -3,19 +3,18 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
 
 from PIL import Image
 
 from hcr.config.text import printable
 from hcr.data.pixels import Images
-from hcr.demo.answers import MOST_CLASSES, Answer, ClassProbability
+from hcr.demo.answers import MOST_BYTES, MOST_CLASSES, Answer, ClassProbability
 from hcr.demo.facts import RunFacts
 from hcr.demo.mistakes import Mistake, Mistakes
 
 # Gradio compiles HTML as a JavaScript template string and with Handlebars, in which these have a meaning.
 _TEMPLATE = str.maketrans({char: f"&#{ord(char)};" for char in "$`{}\\"})
-HINT = "Draw a character, or drop a picture on the canvas."
+HINT = "Draw a character, or open, drop or paste a picture of one."
 
 
 def text(value: str) -> str:
@@ -30,7 +29,8 @@ def header(facts: RunFacts, image_shape: tuple[int, int, int]) -> str:
     if facts.page is None:
         link = f"run {text(facts.key)}; in MLflow: <code>hcr ui</code>"
     else:
-        link = f'<a href="{text(facts.page)}" target="_blank" rel="noreferrer noopener">run {text(facts.key)} in MLflow</a>'
+        href = f'href="{text(facts.page)}" target="_blank" rel="noreferrer noopener"'
+        link = f"<a {href}>run {text(facts.key)} in MLflow</a>"
     return (
         f'<header class="hcr-header"><h1><bdi>{text(facts.name)}</bdi></h1>'
         f"<p>{text(facts.score)}</p>"
@@ -56,10 +56,10 @@ def answer_panel(answer: Answer | None, message: str | None = None, num_classes:
         top = (
             f'<img class="hcr-pixels" src="{data_url(answer.image)}" alt="the image that the model sees">'
             f'<div><p class="hcr-best" title="{text(best.name)}"><bdi>{text(best.name)}</bdi></p>'
-            f'<p class="hcr-note">{percent(best.probability)}; left: the {height}x{width} pixels that the model sees</p></div>'
+            f'<p class="hcr-note">left: the {height}x{width} pixels that the model sees</p></div>'
         )
         bars = "".join(_bar(each) for each in answer.classes)
-    return f'<div class="hcr-answer"><div class="hcr-top">{top}</div><ol class="hcr-bars">{bars}</ol></div>'
+    return f'<div class="hcr-top">{top}</div><ol class="hcr-bars">{bars}</ol>'
 
 
 def _bar(shown: ClassProbability | None) -> str:
@@ -80,7 +80,9 @@ def mistakes_panel(found: Mistakes | str) -> str:
     if isinstance(found, str):
         return f'<p class="hcr-note">The worst mistakes are not shown: {text(found)}</p>'
     if not found.rows:
-        return f'<p class="hcr-note">No mistakes: all {found.num_images:,} validation images are classified correctly.</p>'
+        return (
+            f'<p class="hcr-note">No mistakes: all {found.num_images:,} validation images are classified correctly.</p>'
+        )
     title = (
         f"The {len(found.rows)} most confident of {found.num_wrong:,} mistakes"
         f" on {found.num_images:,} validation images."
@@ -93,8 +95,8 @@ def _card(row: Mistake) -> str:
     actual, predicted = text(row.actual), text(row.predicted)
     return (
         f'<figure><img class="hcr-pixels" src="{data_url(row.image)}" alt="{actual}, predicted as {predicted}">'
-        f'<figcaption><span title="{actual}">is <b><bdi>{actual}</bdi></b></span>'
-        f'<span title="{predicted}">not <b class="hcr-wrong"><bdi>{predicted}</bdi></b></span>'
+        f'<figcaption><span title="{actual}">actual <b><bdi>{actual}</bdi></b></span>'
+        f'<span title="{predicted}">predicted <b class="hcr-wrong"><bdi>{predicted}</bdi></b></span>'
         f"<span>{percent(row.probability)}</span></figcaption></figure>"
     )
 
@@ -111,13 +113,14 @@ def data_url(image: Images) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def canvas(class_names: Sequence[str]) -> str:
-    """The canvas and its buttons; `canvas.js` brings them to life."""
-    what = f"Draw one of {len(class_names)} classes here"
+def drawing_tab(num_classes: int) -> str:
+    """The canvas, its buttons and the place of the answer; `canvas.js` brings them to life."""
     return (
-        f'<div class="hcr-draw"><canvas class="hcr-canvas" role="img" aria-label="{what}"></canvas>'
+        f'<div class="hcr-tab" data-most-bytes="{MOST_BYTES}"><div class="hcr-draw">'
+        f'<canvas class="hcr-canvas" role="img" aria-label="Canvas: draw one of {num_classes} classes"></canvas>'
         '<div class="hcr-buttons"><button type="button" class="hcr-undo">Undo</button>'
         '<button type="button" class="hcr-clear">Clear</button>'
         '<button type="button" class="hcr-open">Open picture</button>'
         '<input type="file" accept="image/*" hidden></div></div>'
+        f'<div class="hcr-answer" aria-live="polite">{answer_panel(None, num_classes=num_classes)}</div></div>'
     )

@@ -25,32 +25,33 @@ MONO = ["ui-monospace", "Consolas", "monospace"]
 def make_app(recognizer: "Recognizer", facts: RunFacts, mistakes: Mistakes | str) -> FastAPI:
     """The page's web application. One image is classified at a time; the other visitors wait in a queue."""
 
-    def classify(event: gr.EventData) -> str:
+    num_classes = len(recognizer.class_names)
+
+    def classify(event: gr.EventData) -> dict[str, object]:
+        submission = event._data or {}
         try:
-            found = answer(recognizer, event._data or {})
+            found, message = answer(recognizer, submission), None
         except HcrError as error:
-            return markup.answer_panel(None, one_line(error), len(recognizer.class_names))
-        return markup.answer_panel(found, None, len(recognizer.class_names))
+            found, message = None, one_line(error)
+        return {"id": submission.get("id"), "html": markup.answer_panel(found, message, num_classes)}
 
     source = files("hcr.demo")
-    title = printable(f"{facts.name}: hcr demo")
-    with gr.Blocks(title=title, analytics_enabled=False) as blocks:
-        gr.HTML(markup.header(facts, recognizer.image_shape))
+    with gr.Blocks(title=printable(f"{facts.name}: hcr demo"), analytics_enabled=False) as blocks:
+        gr.HTML(markup.header(facts, recognizer.image_shape), apply_default_css=False)
         with gr.Tabs():
-            with gr.Tab("Draw"), gr.Row():
+            with gr.Tab("Draw"):
                 drawing = gr.HTML(
-                    html_template=markup.canvas(recognizer.class_names),
+                    html_template=markup.drawing_tab(num_classes),
                     js_on_load=source.joinpath("canvas.js").read_text(encoding="utf-8"),
-                    min_width=300,
+                    apply_default_css=False,
                 )
-                shown = gr.HTML(markup.answer_panel(None, None, len(recognizer.class_names)), min_width=300)
             with gr.Tab("Worst mistakes"):
-                gr.HTML(markup.mistakes_panel(mistakes))
+                gr.HTML(markup.mistakes_panel(mistakes), apply_default_css=False)
         drawing.input(
             classify,
             None,
-            shown,
-            trigger_mode="always_last",  # while an answer is awaited, only the newest drawing waits behind it
+            drawing,
+            trigger_mode="multiple",  # `canvas.js` sends one at a time
             show_progress="hidden",
             concurrency_limit=1,
             api_visibility="private",
@@ -69,6 +70,6 @@ def make_app(recognizer: "Recognizer", facts: RunFacts, mistakes: Mistakes | str
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=gr.themes.Default(font=FONTS, font_mono=MONO),
+        theme=gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=MONO),
         css=source.joinpath("page.css").read_text(encoding="utf-8"),
     )

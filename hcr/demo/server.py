@@ -1,4 +1,4 @@
-"""Serves the demo: limits on what a visitor may send, and headers that keep the page from fetching anything elsewhere."""
+"""Serves the demo, with limits on what a visitor may send, and headers that forbid the page any other host."""
 
 import ipaddress
 import socket
@@ -11,7 +11,7 @@ import uvicorn
 from hcr import stopping
 from hcr.config import HcrError
 
-MOST_BODY_BYTES = 24 << 20  # of a request: a file of 16 MiB in base64, and JSON around it
+MOST_BODY_BYTES = 24 << 20  # of a request: a file of MOST_BYTES in base64, and JSON around it
 CLOSE_S = 1  # for open connections, after which they are cut
 # What the page needs of these of Gradio's addresses is nothing; they would write files or fetch other hosts.
 CLOSED = ("/gradio_api/upload", "/gradio_api/proxy", "/gradio_api/stream", "/gradio_api/component_server")
