@@ -55,7 +55,7 @@ def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
             from hcr.demo.facts import facts_of
             from hcr.demo.mistakes import find_mistakes
             from hcr.demo.page import make_app
-            from hcr.demo.server import address, serve
+            from hcr.demo.server import address, allowed_hosts, serve
             from hcr.recognition import Recognizer
 
         stopping.check()
@@ -63,6 +63,8 @@ def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
 
         def tell() -> None:
             print(f"the demo is at {address(listener, host)} (Ctrl-C stops it)", flush=True)
+            if allowed_hosts(host) is None:
+                print("note: everyone who can reach this machine can use it", flush=True)
 
         serve(app, listener, host, tell)
 

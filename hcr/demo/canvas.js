@@ -5,7 +5,8 @@
 const INK = 0.075; // width of a stroke, as a share of the canvas; scaled to 28 pixels it is some 2 pixels wide
 const SENT = 280; // side of the image that is sent, in pixels
 const EVERY_MS = 40; // at least, between two sends
-const LOST_MS = 5000; // after which an answer is no longer awaited
+const LOST_MS = 10000; // after which an answer counts as lost, as when the queue is full
+const MOST_TRIES = 3; // for the same drawing or file
 const MOST_BYTES = Number(element.querySelector(".hcr-tab").dataset.mostBytes); // of a file
 
 const canvas = element.querySelector(".hcr-canvas");
@@ -15,6 +16,8 @@ let strokes = []; // lists of points [x, y], each a share of the canvas
 let picture = null; // an image that was dropped; it replaces the strokes
 let drawing = null; // the id of the pointer that draws
 let waiting = null; // what is to be sent next: a function that makes it
+let newest = null; // what was sent last
+let tries = 0; // of sending that
 let sentId = 0; // of the last that was sent
 let awaited = null; // the timer of the answer to it; null if none is awaited
 
@@ -61,16 +64,24 @@ function drawn() {
 // One is sent at a time. While its answer is awaited, only the newest of what follows waits.
 function send(make) {
   waiting = make;
+  tries = 0;
   if (awaited === null) sendNow();
 }
 
 function sendNow() {
   if (waiting === null) return;
-  const submission = waiting();
+  newest = waiting;
   waiting = null;
   sentId += 1;
-  awaited = setTimeout(answered, LOST_MS);
-  trigger("input", { ...submission, id: sentId });
+  tries += 1;
+  awaited = setTimeout(lost, LOST_MS);
+  trigger("input", { ...newest(), id: sentId });
+}
+
+function lost() {
+  awaited = null;
+  if (waiting === null && tries < MOST_TRIES) waiting = newest;
+  sendNow();
 }
 
 function answered() {

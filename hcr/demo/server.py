@@ -1,6 +1,7 @@
 """Serves the demo, with limits on what a visitor may send, and headers that forbid the page any other host."""
 
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -128,6 +129,7 @@ def serve(app: Any, listener: socket.socket, host: str, on_started: Callable[[],
             thread.join()
         except KeyboardInterrupt:
             stopping.begin_cleanup()
+            logging.getLogger("uvicorn.error").disabled = True  # it would report the connections that it cuts
             server.should_exit = True
             thread.join(10 * CLOSE_S)
             raise KeyboardInterrupt("interrupted; the demo has ended") from None

@@ -63,10 +63,10 @@ def test_the_image_of_an_answer_is_the_one_that_the_model_took() -> None:
     assert np.array_equal(found.image, INK[:8, :8, np.newaxis])
 
 
-@pytest.mark.parametrize("level", [0, 90, 255])
-def test_a_blank_image_of_any_brightness_is_not_classified(level: int) -> None:
+@pytest.mark.parametrize("color", [(0, 0, 0), (90, 90, 90), (255, 255, 255), (255, 30, 0)])
+def test_a_blank_image_of_any_colour_is_not_classified(color: tuple[int, int, int]) -> None:
     model = Model()
-    assert answer(model, {"image": url(png(np.full((20, 20, 3), level, np.uint8)))}) is None
+    assert answer(model, {"image": url(png(np.full((20, 20, 3), color, np.uint8)))}) is None
     assert answer(model, {}) is None
     assert model.asked == []
 
