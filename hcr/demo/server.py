@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvicorn
 
@@ -26,7 +26,9 @@ HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
-Scope, Receive, Send = dict[str, Any], Callable[[], Any], Callable[[dict[str, Any]], Any]
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Any]
+Send: TypeAlias = Callable[[dict[str, Any]], Any]
 
 
 class Guard:

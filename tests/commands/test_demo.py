@@ -470,7 +470,7 @@ def test_ctrl_c_ends_it_in_one_line_while_a_visitor_is_there_and_leaves_nothing_
         begun_s = time.monotonic()
         end(served)
         assert time.monotonic() - begun_s < 10
-        visit.close()
+        visit.context.close()
     finally:
         served.process.kill()
     with pytest.raises(ProcessLookupError):  # of its session

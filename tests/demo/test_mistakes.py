@@ -46,8 +46,8 @@ def test_data_that_is_not_on_this_machine_is_said_and_not_downloaded(
     run: RecordedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hcr.data.files.download", lambda *_, **__: pytest.fail("it was downloaded"))
-    elsewhere = replace(run, cfg=compose(["dataset=emnist_letters"]))
-    told = "dataset=emnist_letters is not on this machine; `hcr data dataset=emnist_letters` downloads it"
+    elsewhere = replace(run, cfg=compose(["dataset=mnist"]))
+    told = "dataset=mnist is not on this machine; `hcr data dataset=mnist` downloads it"
     assert find_mistakes(elsewhere) == told
 
 
