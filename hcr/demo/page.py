@@ -57,8 +57,9 @@ def make_app(recognizer: "Recognizer", facts: RunFacts, mistakes: Mistakes | str
             api_visibility="private",
         )
     blocks.queue(max_size=MOST_WAITING, api_open=False, default_concurrency_limit=1)
-    return gr.mount_gradio_app(
-        FastAPI(openapi_url=None),
+    app = FastAPI(openapi_url=None)
+    gr.mount_gradio_app(
+        app,
         blocks,
         path="/",
         footer_links=[],
@@ -73,3 +74,4 @@ def make_app(recognizer: "Recognizer", facts: RunFacts, mistakes: Mistakes | str
         theme=gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=MONO),
         css=source.joinpath("page.css").read_text(encoding="utf-8"),
     )
+    return app
