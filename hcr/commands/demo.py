@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
+import numpy as np
+
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, TrackingError
@@ -59,7 +61,9 @@ def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
             from hcr.recognition import Recognizer
 
         stopping.check()
-        app = make_app(Recognizer(run), facts_of(run), find_mistakes(run))
+        recognizer = Recognizer(run)
+        recognizer.probabilities(np.zeros((1, *recognizer.image_shape), np.uint8))  # compiles it: no visitor waits
+        app = make_app(recognizer, facts_of(run), find_mistakes(run))
 
         def tell() -> None:
             print(f"the demo is at {address(listener, host)} (Ctrl-C stops it)", flush=True)
