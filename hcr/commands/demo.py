@@ -12,6 +12,7 @@ import numpy as np
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, TrackingError
+from hcr.config.text import printable
 from hcr.environment import NOT_SERVED, without
 from hcr.importing import import_needed, without_greetings
 from hcr.recorded import MODEL, RecordedRun, recorded_run
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
-    print(f"loading the model of run {run.key}, {run.name}", flush=True)
+    print(f"loading the model of run {run.key}, {printable(run.name)}", flush=True)
     with _environment():
         with without_greetings():
             import_needed("keras")
