@@ -21,7 +21,7 @@ class Decision(Enum):
     PINNED = "set to one value, or removed, when hcr is imported"
     PINNED_IN_OWN = "the same, in hcr's own processes: the command line, trials and their children"
     PINNED_BY_CODE = "overruled: hcr passes its own value to the library"
-    NOT_SERVED = "removed for the server that `hcr ui` starts"
+    NOT_SERVED = "removed for the servers of `hcr ui` and `hcr demo`"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
     FINGERPRINT = "part of the code version, and so of the fingerprint; recorded as a tag of the run"
     PASSED_ON = "left unchanged: the user's choice"
@@ -96,6 +96,8 @@ TABLE: tuple[Setting, ...] = (
            "MLFLOW_UVICORN_OPTS", "MLFLOW_EXPOSE_PROMETHEUS", "_MLFLOW_*"),
     *_rows(NOT_SERVED, "Uvicorn", "`hcr ui` is served elsewhere, reloads, or runs other code", "UVICORN_*",
            "WEB_CONCURRENCY"),
+    *_rows(NOT_SERVED, "Gradio", "`hcr demo` is served elsewhere, is shared, or serves files of this machine",
+           "GRADIO_*", "SPACE_*"),
     *_rows(NOT_SERVED, "Python", "MLflow's server does not start", "PYTHONWARNINGS", "PYTHONOPTIMIZE"),
     *_rows(PASSED_ON, "MLflow", "credentials, timeouts and retries for a store", "MLFLOW_TRACKING_*",
            "MLFLOW_HTTP_*", "MLFLOW_WORKSPACE", "MLFLOW_SQLALCHEMYSTORE_*", "MLFLOW_S3_*", "MLFLOW_SERVER_*"),

@@ -208,6 +208,15 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             words="run overrides",
             keys=("dataset", "split", "notes", "tags", "tracking"),
         ),
+        "demo": Verb(
+            group="use",
+            usage="RUN",
+            summary="draw a character in the browser and see what a run's model makes of it",
+            examples=("hcr demo latest", "hcr demo a3f09c21b7d4 --host 0.0.0.0 --port 8080"),
+            function="hcr.commands.demo:main",
+            options={"--help": (), "--host": (), "--port": ()},
+            words="run",
+        ),
         "sync": Verb(
             group="keep",
             usage="[RUN...]",
@@ -271,6 +280,8 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "classify": "predict",
         "infer": "predict",
         "recognize": "predict",
+        "draw": "demo",
+        "gradio": "demo",
         "push": "sync",
         "upload": "sync",
     }

@@ -61,6 +61,7 @@ FLOORS = {
     "hcr.exporting": 5,
     "hcr.evaluating": 5,
     "hcr.recognition": 5,
+    "hcr.demo": 5,
     "hcr.commands": 6,
     "hcr.sweep": 6,
     "hcr.launch": 7,
@@ -69,6 +70,7 @@ FLOORS = {
 }
 # Within a floor: these belong together, the lower one first.
 SAME_FLOOR = {
+    ("hcr.demo", "hcr.recognition"),
     ("hcr.drawing", "hcr.recorded"),
     ("hcr.members", "hcr.recorded"),
     ("hcr.members", "hcr.recorded_sweep"),
@@ -143,6 +145,7 @@ KNOWS = {
         "hcr.sweep.preview",
     },
     "pandas": {"hcr.frames"},
+    "gradio": {"hcr.commands.demo", "hcr.demo"},
     "pooch": {"hcr.data.download"},
     "cleanlab": {"hcr.evaluation.suspects"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
@@ -233,6 +236,7 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     to_distribution = {"sklearn": "scikit-learn", "hydra": "hydra-core", "PIL": "pillow", "yaml": "pyyaml"}
     to_distribution["annotated_types"] = "annotated-types"
     ours = {"hcr", *sys.stdlib_module_names}
-    of_extras = {"cleanlab", "ray", "submitit", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
+    of_extras = {"cleanlab", "ray", "submitit", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers", "gradio"}
+    of_extras |= {"fastapi", "uvicorn"}  # Gradio's
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours - of_extras
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it

@@ -139,6 +139,18 @@ def top_k_accuracy(probabilities: Probabilities, labels: Labels, k: int) -> floa
     return float((ahead.sum(axis=1) < k).mean())
 
 
+def worst_mistakes(probabilities: Probabilities, labels: Labels, most: int) -> NDArray[np.intp]:
+    """The indices of at most `most` misclassified images: the most confident ones, most confident first.
+
+    Args:
+        probabilities: (N, K), rows sum to 1.
+        labels: (N,), integers in [0, K).
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    by_confidence = np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")
+    return wrong[by_confidence[:most]]
+
+
 def cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
     """Mean negative log probability of the label, in nats; 0 is perfect."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)

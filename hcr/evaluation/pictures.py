@@ -27,7 +27,7 @@ from hcr.evaluation.canvas import (
     write_header,
 )
 from hcr.evaluation.fonts import picture_names
-from hcr.evaluation.metrics import Labels, Probabilities
+from hcr.evaluation.metrics import Labels, Probabilities, worst_mistakes
 from hcr.evaluation.mosaic import PAGE, Images, Mosaic, enlarge, write
 
 MOST_CLASSES = 100  # rows of samples on one page
@@ -139,9 +139,8 @@ def mistakes_info(
     images: AnyImages, labels: Labels, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Predictions:
     """Choose the NUM_MISTAKES most confident mistakes, most confident first; arguments as for `predictions_info`."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    by_confidence = np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")
-    return _predictions(images, labels, probabilities, class_names, wrong[by_confidence[:NUM_MISTAKES]])
+    worst = worst_mistakes(probabilities, labels, NUM_MISTAKES)
+    return _predictions(images, labels, probabilities, class_names, worst)
 
 
 def _predictions(

@@ -18,6 +18,7 @@ from hcr.evaluation.metrics import (
     guessing_note,
     reliability_bins,
     top_k_accuracy,
+    worst_mistakes,
 )
 from hcr.evaluation.statistics import proportion_interval
 
@@ -218,3 +219,11 @@ def test_the_report_to_read_has_a_line_a_class_and_the_overall_scores() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("accuracy")]
     for number in (evaluation.accuracy, evaluation.accuracy_low, evaluation.accuracy_high):
         assert f"{number:.4f}" in line
+
+
+def test_the_worst_mistakes_are_the_most_confident_ones() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.95, 0.05], [0.4, 0.6]])
+    labels = np.array([1, 1, 1, 1, 0])
+    assert worst_mistakes(probabilities, labels, 10).tolist() == [3, 0, 2, 4]
+    assert worst_mistakes(probabilities, labels, 2).tolist() == [3, 0]
+    assert worst_mistakes(probabilities, probabilities.argmax(axis=1), 2).tolist() == []
