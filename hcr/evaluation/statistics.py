@@ -1,6 +1,7 @@
 """Confidence intervals of a proportion and of a mean; tests of two samples, and of two points over the same folds."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95  # of every interval
 MOST_ARRANGEMENTS = 20_000  # a permutation test counts all arrangements up to this number, else draws this many
+
+
+class Kind(StrEnum):
+    """What a score is; it decides the scale on which its noise is even."""
+
+    ACCURACY = "accuracy"  # a share of right answers: differences; intervals are cut at 0 and 1
+    LOSS = "loss"  # positive: ratios, so that no interval goes below 0
+    OTHER = "other"  # differences
 
 
 def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -31,12 +40,15 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(scores: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float] | None:
+def mean_interval(
+    scores: Sequence[float], test_to_train: float = 0.0, kind: Kind = Kind.OTHER
+) -> tuple[float, float] | None:
     """Student's t interval of the mean of `scores`, at level CONFIDENCE; None for fewer than two scores.
 
     Args:
         scores: n scores.
         test_to_train: as for `error_of_mean`.
+        kind: of a loss the interval is that of the logarithm of the mean (delta method).
 
     Source:
         "Student" 1908, "The Probable Error of a Mean".
@@ -48,7 +60,11 @@ def mean_interval(scores: Sequence[float], test_to_train: float = 0.0) -> tuple[
     from scipy.stats import t
 
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    return mean - half, mean + half
+    if kind is Kind.LOSS and mean > 0:
+        factor = float(np.exp(min(half / mean, 700.0)))
+        return mean / factor, mean * factor
+    low, high = mean - half, mean + half
+    return (max(0.0, low), min(1.0, high)) if kind is Kind.ACCURACY else (low, high)
 
 
 def error_of_mean(scores: Sequence[float], test_to_train: float = 0.0) -> float:
