@@ -82,7 +82,10 @@ HARDER = {
         Cell(L, 10, 3, 6000, is_drawn=True, seed_sd=10 * SEED_SD),
         Cell(A, 10, 5, 6000, is_drawn=False, seed_sd=10 * SEED_SD),
     ],
-    "no seed noise": [Cell(A, 2, 2, 6000, is_drawn=True, seed_sd=0.0), Cell(L, 10, 3, 6000, is_drawn=True, seed_sd=0.0)],
+    "no seed noise": [
+        Cell(A, 2, 2, 6000, is_drawn=True, seed_sd=0.0),
+        Cell(L, 10, 3, 6000, is_drawn=True, seed_sd=0.0),
+    ],
     "seed noise 5 times as large, doubled for every second point": [
         Cell(L, 4, 3, 6000, is_drawn=True, seed_sd=5 * SEED_SD, unequal=2.0),
         Cell(A, 10, 5, 6000, is_drawn=True, seed_sd=5 * SEED_SD, unequal=2.0),
@@ -125,9 +128,7 @@ def simulate(cell: Cell, random: np.random.Generator, better: float = 0.0) -> li
             images[Replicate(seed)] = ImageScores(chosen, values.astype(np.float64), own_groups)
         scores = {own: scored.mean for own, scored in images.items()}
         known = images if cell.has_images else {}
-        points.append(
-            PointScores(label=str(place), values={}, scores=scores, num_planned=cell.num_seeds, images=known)
-        )
+        points.append(PointScores(label=str(place), values={}, scores=scores, num_planned=cell.num_seeds, images=known))
     return points
 
 
@@ -147,7 +148,9 @@ def claims(points: Sequence[PointScores], monitor: str) -> list[bool]:
         return [False] * (len(points) - 1)
     raw = [range_p(t, 2, df) for t, df in zip(tests.t_values, tests.dfs, strict=True)]
     told = [False] * len(raw)
-    for step, place in enumerate(sorted(range(len(raw)), key=raw.__getitem__)):  # as `adjusted_for_best`, to the first miss
+    for step, place in enumerate(
+        sorted(range(len(raw)), key=raw.__getitem__)
+    ):  # as `adjusted_for_best`, to the first miss
         if raw[place] > ALPHA or range_p(tests.t_values[place], len(points) - step, tests.dfs[place]) > ALPHA:
             break
         told[place] = True
@@ -190,7 +193,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000, help="simulated sweeps of each cell")
     parser.add_argument("--images", type=int, help="validation images instead of those of the cells, to be quicker")
-    parser.add_argument("--better", type=float, default=0.3, help="margin by which the first point is better, for power")
+    parser.add_argument(
+        "--better", type=float, default=0.3, help="margin by which the first point is better, for power"
+    )
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells, from 1")
     parser.add_argument("--part", choices=["equal", "power", "harder"], default="equal")
     options = parser.parse_args()
@@ -209,7 +214,9 @@ def main() -> None:
             share = false_claims(cell, options.repeats)
             error = max(share * (1 - share), 1e-4) ** 0.5 / options.repeats**0.5
             text = f"{100 * share:5.1f} | {100 * error:4.1f}"
-        print(f"| {number} | {cell.name}{', ' if why else ''}{why} | {text} |  {perf_counter() - start:.0f} s", flush=True)
+        print(
+            f"| {number} | {cell.name}{', ' if why else ''}{why} | {text} |  {perf_counter() - start:.0f} s", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -116,9 +116,10 @@ class Leaderboard:
         higher_is_better: False for a loss.
         axes: all axes, in order of first appearance.
         allow_incomplete: test points even if runs are missing.
-        basis: the noise that the tests allow for; None: of folds and seeds in a cross-validation, or without a test.
+        basis: the noise that the tests allow for; None: without a test.
         is_ratio: gaps are logarithms of ratios, as losses are compared by ratios.
         num_images: number of validation images, or groups of them, behind the tests; None: not used.
+        images_are: "images", or "groups" where those are drawn whole.
         no_images_why: why the tests do not use images, where they could.
     """
 
@@ -130,6 +131,7 @@ class Leaderboard:
     basis: Basis | None = None
     is_ratio: bool = False
     num_images: int | None = None
+    images_are: str = "images"
     no_images_why: str | None = None
 
     @property
@@ -208,6 +210,7 @@ def rank(
         basis=None if tests is None else tests.basis,
         is_ratio=tests is not None and tests.is_ratio,
         num_images=None if tests is None else tests.num_images,
+        images_are="groups" if any(own.groups is not None for p in compared for own in p.images.values()) else "images",
         no_images_why=no_images_why,
     )
 
@@ -238,7 +241,9 @@ def against_best(points: Sequence[PointScores], monitor: str) -> Tests | None:
     """
     replicates = [sorted_replicates(point.scores) for point in points]
     is_known = all(point.images for point in points)
-    images = [[p.images[own] for own in of_it] for p, of_it in zip(points, replicates, strict=True)] if is_known else None
+    images = (
+        [[p.images[own] for own in of_it] for p, of_it in zip(points, replicates, strict=True)] if is_known else None
+    )
     seeds = [[own.seed for own in of_it] for of_it in replicates]
     model = ScoreModel([point.sorted_scores for point in points], seeds, images, kind_of(monitor))
     if model.basis is None:
@@ -281,7 +286,7 @@ def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
             continue
         error = error_of_mean(differences, test_to_train(point.num_folds))
         gaps.append(Estimate(float(np.mean(differences)), error, len(differences) - 1))
-    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, None, False, None)
+    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, Basis.FOLDS, False, None)
 
 
 def test_to_train(num_folds: int | None) -> float:

@@ -8,6 +8,7 @@ from math import inf, log
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.evaluation.best_of_many import range_p
 from hcr.evaluation.image_scores import ImageNoise, ImageScores
 from hcr.evaluation.paired_tests import mcnemar_p
 from hcr.evaluation.seed_noise import SeedNoise, SeedResiduals
@@ -21,6 +22,7 @@ class Basis(StrEnum):
 
     BOTH = "seeds and images"  # the recipe: its expected score over seeds, on new images
     SEEDS = "seeds"  # the recipe, where the scores of single images are not known
+    FOLDS = "folds and seeds"  # the recipe, by a cross-validation
     IMAGES = "images"  # these trained models, on new images: one seed each tells nothing of other seeds
 
 
@@ -42,6 +44,11 @@ class Estimate:
     def t_value(self) -> float:
         """The value over its error; 0 for 0 / 0."""
         return 0.0 if not self.value else self.value / self.error if self.error else inf
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the value being 0."""
+        return range_p(self.t_value, 2, self.df)
 
     def ends(self) -> tuple[float, float]:
         """The interval at level CONFIDENCE."""
@@ -114,6 +121,11 @@ class ScoreModel:
         if noise.num_free > len(own.values) > 0 and own.exceed(noise):
             noise = own.fit()
         return self._estimate(value, {first: -1.0, second: 1.0}, noise)
+
+    def difference_on_images(self, first: int, second: int) -> Estimate:
+        """The same with the noise of images alone: of these trained models."""
+        value = self._link(second) - self._link(first)
+        return self._estimate(value, {first: -1.0, second: 1.0}, SeedNoise(0.0, inf, 0))
 
     def single_p(self, first: int, second: int) -> float | None:
         """McNemar's mid-p of two single runs scored on the same images; None where it does not apply."""
