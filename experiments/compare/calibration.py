@@ -1,8 +1,8 @@
 """How often a leaderboard makes a false claim, and how often it finds a true difference.
 
-Simulated sweeps: an image has a difficulty that all runs share, a part of it that the runs of one point share, and a part
-that each run has by itself; each seed moves all of a run's answers. The numbers are those measured on MNIST by
-`structure.py`.
+In a simulated sweep, the margin by which an image is right has a part that all runs share (its difficulty), a part that
+the runs of one point share, and a part of each run; a seed moves all margins of a run. The numbers are those that
+`structure.py` measured on MNIST.
 """
 
 import argparse
@@ -143,7 +143,7 @@ def claims(points: Sequence[PointScores], monitor: str) -> list[bool]:
     """For each point that is not the best: it is called worse than the best; as `rank` decides."""
     sign = -1 if monitor == A else 1
     ordered = sorted(points, key=lambda point: sign * np.mean(point.sorted_scores))
-    tests = against_best(ordered, monitor)
+    tests = against_best(ordered, monitor, higher_is_better=monitor == A)
     if tests is None:
         return [False] * (len(points) - 1)
     raw = [range_p(t, 2, df) for t, df in zip(tests.t_values, tests.dfs, strict=True)]
@@ -192,7 +192,7 @@ def main() -> None:
     """Print the tables of the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000, help="simulated sweeps of each cell")
-    parser.add_argument("--images", type=int, help="validation images instead of those of the cells, to be quicker")
+    parser.add_argument("--images", type=int, help="validation images of every cell, to be quicker")
     parser.add_argument(
         "--better", type=float, default=0.3, help="margin by which the first point is better, for power"
     )

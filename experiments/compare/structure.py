@@ -1,7 +1,8 @@
-"""How the errors of runs hang together: what runs share image by image, and what seeds move; the numbers of calibration.py.
+"""What the errors of runs share image by image, and what seeds move: the numbers of calibration.py.
+
+SWEEP is the key of the parent run of
 
 hcr train -m experiment=speedrun dataset=mnist split.seed=0 split.validation=0.2 model.filters=16,18 seed=0,1,2,3,4,5
-python experiments/compare/structure.py SWEEP     # the key of its parent run
 """
 
 import argparse

@@ -1,19 +1,20 @@
-"""Comparison of two or more sides, each one run or several over seeds, paired over the images that both were scored on."""
+"""Comparison of two or more sides, each one run or several over seeds, paired over images that both were scored on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcr.config.replicates import Replicate, sorted_replicates
 from hcr.evaluation.best_of_many import critical_t
 from hcr.evaluation.claims import Scale, claim
 from hcr.evaluation.image_scores import ImageNoise, ImageScores, correctness, losses
 from hcr.evaluation.metrics import Labels, Probabilities
 from hcr.evaluation.paired_tests import Welch, mcnemar_p, welch
 from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, detectable
-from hcr.evaluation.statistics import Kind, holm, permutation_p, smallest_p
+from hcr.evaluation.statistics import Kind, error_of_mean, holm, permutation_p, smallest_p
 
 ALPHA = 0.05  # significance level, after Holm's correction for all pairs of sides
 
@@ -23,20 +24,27 @@ class SideRun:
     """One run of a side.
 
     Attributes:
-        seed: the run's.
+        replicate: the run's seed and, in a cross-validation, its fold.
         scores: of the images that it did not train on, one kind for all runs of a comparison.
     """
 
-    seed: int
+    replicate: Replicate
     scores: ImageScores
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is compared: one run, or the runs of one config over several seeds. `label` names it in sentences."""
+    """What is compared: one run, or the runs of one config over several seeds.
+
+    Attributes:
+        label: names it in sentences.
+        runs: one or more, of different replicates.
+        num_folds: number of folds of its cross-validation; None: none, or its runs are all of one fold.
+    """
 
     label: str
     runs: Sequence[SideRun]
+    num_folds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ class Pair:
         num_groups: number of groups of these images; None: each image is drawn by itself.
         means: of each side, the mean of its runs' scores on these images.
         difference: second minus first, with the noise that `basis` names; of losses the logarithm of the ratio.
-        basis: with one run each images alone, else images and seeds.
+        is_ratio: the difference is the logarithm of a ratio, as that of losses.
+        basis: with one run each images alone, else seeds and images; in a cross-validation folds and seeds.
         over_images: the same difference with the noise of images alone: about these trained models.
         seeds: by the runs' means alone; None if each side has one run.
         single: of two single runs scored on the same images, without groups, by right and wrong; else None.
@@ -96,6 +105,7 @@ class Pair:
     num_groups: int | None
     means: tuple[float, float]
     difference: Estimate
+    is_ratio: bool
     basis: Basis
     over_images: Estimate
     seeds: Seeds | None
@@ -104,10 +114,11 @@ class Pair:
     p_adjusted: float
     smallest: float
 
-    def interval(self, scale: Scale) -> tuple[float, float]:
-        """The 95 % interval of the difference; of a ratio, the interval of the ratio, above 0."""
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the difference; of a ratio, that of the ratio, which is above 0."""
         low, high = self.difference.ends()
-        return (float(np.exp(low)), float(np.exp(high))) if scale is Scale.RATIO else (low, high)
+        return (float(np.exp(low)), float(np.exp(high))) if self.is_ratio else (low, high)
 
 
 @dataclass(frozen=True)
@@ -118,10 +129,11 @@ class Comparison:
     higher_is_better: bool
     pairs: tuple[Pair, ...]
 
-    @property
-    def scale(self) -> Scale:
-        """How differences are told."""
-        return {Kind.ACCURACY: Scale.POINTS, Kind.LOSS: Scale.RATIO, Kind.OTHER: Scale.PLAIN}[self.kind]
+    def scale(self, pair: Pair) -> Scale:
+        """How the difference of `pair` is told."""
+        if pair.is_ratio:
+            return Scale.RATIO
+        return Scale.POINTS if self.kind is Kind.ACCURACY else Scale.PLAIN
 
     def verdict(self) -> list[str]:
         """One sentence for each pair, with its difference, interval and p."""
@@ -130,7 +142,7 @@ class Comparison:
                 pair.first,
                 pair.second,
                 pair.difference,
-                scale=self.scale,
+                scale=self.scale(pair),
                 higher_is_better=self.higher_is_better,
                 p=pair.p_adjusted,
                 alpha=ALPHA,
@@ -173,7 +185,7 @@ def compare(sides: Sequence[Side], kind: Kind, *, higher_is_better: bool) -> Com
         higher_is_better: False for a loss.
 
     Raises:
-        ValueError: fewer than two sides, a side without runs, or two sides without a common image. The message names them.
+        ValueError: fewer than two sides, a side without runs, or two sides without a common image; it names them.
     """
     if len(sides) < 2:
         raise ValueError(f"expected two or more sides to compare, got {len(sides)}")
@@ -182,7 +194,7 @@ def compare(sides: Sequence[Side], kind: Kind, *, higher_is_better: bool) -> Com
             raise ValueError(f"{side.label}: expected at least one run, got none")
     found = [_compare(first, second, kind) for first, second in combinations(sides, 2)]
     adjusted = holm([pair.p for pair in found])
-    pairs = tuple(_with_adjusted(pair, p) for pair, p in zip(found, adjusted, strict=True))
+    pairs = tuple(replace(pair, p_adjusted=p) for pair, p in zip(found, adjusted, strict=True))
     return Comparison(kind, higher_is_better, pairs)
 
 
@@ -196,15 +208,15 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
     common = common_images(first, second)
     if not len(common):
         raise ValueError(f"{first.label} and {second.label} were not scored on any common image")
-    kept = [[SideRun(run.seed, run.scores.on(common)) for run in side.runs] for side in (first, second)]
-    kept = [[run for run in runs if len(run.scores)] for runs in kept]
-    images = [[run.scores for run in runs] for runs in kept]
+    kept = [_on_common(side, common) for side in (first, second)]
+    images = [list(runs.values()) for runs in kept]
     means = [[own.mean for own in some] for some in images]
-    model = ScoreModel(means, [[run.seed for run in runs] for runs in kept], images, kind)
-    difference, over_images = model.difference(0, 1), model.difference_on_images(0, 1)
+    model = ScoreModel(means, [[own.seed for own in runs] for runs in kept], images, kind)
+    difference, over_images, basis = model.difference(0, 1), model.difference_on_images(0, 1), model.basis
     counts = [len(some) for some in means]
     single = _single(images[0][0], images[1][0]) if counts == [1, 1] and kind is Kind.ACCURACY else None
-    basis = model.basis
+    if first.num_folds is not None and first.num_folds == second.num_folds:
+        difference, basis = _over_folds(*kept, model, first.num_folds), Basis.FOLDS
     assert basis is not None, "images are known"
     groups = images[0][0].groups
     return Pair(
@@ -214,6 +226,7 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
         num_groups=None if groups is None else ImageNoise([own for some in images for own in some]).num_units,
         means=(float(model.point_means[0]), float(model.point_means[1])),
         difference=difference,
+        is_ratio=model.is_log,
         basis=basis,
         over_images=over_images,
         seeds=None if counts == [1, 1] else _seeds(*means),
@@ -222,6 +235,25 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
         p_adjusted=1.0,
         smallest=detectable(difference, critical_t(2, difference.df, ALPHA)),
     )
+
+
+def _on_common(side: Side, common: NDArray[np.int64]) -> dict[Replicate, ImageScores]:
+    """The scores of the side's runs on `common` images, without runs that have none of them."""
+    found = {run.replicate: run.scores.on(common) for run in side.runs}
+    return {own: found[own] for own in sorted_replicates(found) if len(found[own])}
+
+
+def _over_folds(
+    first: dict[Replicate, ImageScores], second: dict[Replicate, ImageScores], model: ScoreModel, num_folds: int
+) -> Estimate:
+    """The difference of two cross-validations, paired by fold and seed, with Nadeau and Bengio's error of the mean."""
+    pairs = sorted_replicates(first.keys() & second.keys())
+    slopes = 1 / model.point_means if model.is_log else np.ones(2)
+    differences = [second[own].mean * slopes[1] - first[own].mean * slopes[0] for own in pairs]
+    value = model.difference(0, 1).value
+    if len(pairs) < 2:
+        return Estimate(value, np.inf, np.inf)
+    return Estimate(value, error_of_mean(differences, 1 / (num_folds - 1)), len(pairs) - 1)
 
 
 def _single(first: ImageScores, second: ImageScores) -> SingleRuns | None:
@@ -237,16 +269,10 @@ def _seeds(first: Sequence[float], second: Sequence[float]) -> Seeds:
     return Seeds(*counts, permutation_p(first, second), smallest_p(*counts), welch(first, second))
 
 
-def _with_adjusted(pair: Pair, p: float) -> Pair:
-    from dataclasses import replace
-
-    return replace(pair, p_adjusted=p)
-
-
 def _data(pair: Pair) -> str:
     """`3 and 5 seeds on 6,000 images`."""
     images = f"{pair.num_images:,} images" if pair.num_groups is None else f"{pair.num_groups:,} groups of images"
     if pair.seeds is None:
         return images
     ns = dict.fromkeys([pair.seeds.num_first, pair.seeds.num_second])
-    return f"{' and '.join(map(str, ns))} seed{'' if list(ns) == [1] else 's'} on {images}"
+    return f"{' and '.join(map(str, ns))} {'runs' if pair.basis is Basis.FOLDS else 'seeds'} on {images}"

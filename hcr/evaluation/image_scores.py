@@ -55,8 +55,8 @@ def losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
 class ImageNoise:
     """The noise of R means that comes from the choice of images: images, or whole groups, are drawn, runs are given.
 
-    An image that several runs were scored on moves their means together. This is the variance that resampling the images
-    (the groups) many times would give, in closed form.
+    An image that several runs were scored on moves their means together. This is the variance that resampling the
+    images (the groups) many times would give, in closed form.
 
     Args:
         runs: R, each with at least one image; all with groups, or none.

@@ -162,8 +162,8 @@ def rank(
     claim has probability ALPHA. `experiments/compare` has the measured rates.
 
     In a cross-validation, the test is the corrected resampled t test on the differences by seed and fold: folds share
-    training images (see `error_of_mean`). Points with different numbers of folds are not tested: they train on different
-    numbers of images.
+    training images (see `error_of_mean`). Points with different numbers of folds are not tested: they train on
+    different numbers of images.
 
     Points with equal means are ordered by number of parameters, then as in `points`.
 
@@ -175,8 +175,8 @@ def rank(
         no_images_why: why points have no `images`, for the reader.
 
     Returns:
-        The leaderboard. Nothing is tested with one seed per point and no `images`. Without `allow_incomplete`, nothing is
-        tested either if a point has fewer scores than planned, or other seeds or folds than other points: runs are
+        The leaderboard. Nothing is tested with one seed per point and no `images`. Without `allow_incomplete`, nothing
+        is tested either if a point has fewer scores than planned, or other seeds or folds than other points: runs are
         seldom missing at random.
 
     Raises:
@@ -195,7 +195,10 @@ def rank(
     compared = [point for point in ordered if point.scores]
     tests = None
     if len(compared) > 1 and (allow_incomplete or not any(missing)) and len({p.num_folds for p in compared}) == 1:
-        tests = _cross_validated_tests(compared) if compared[0].num_folds else against_best(compared, monitor)
+        if compared[0].num_folds is not None:
+            tests = _cross_validated_tests(compared)
+        else:
+            tests = against_best(compared, monitor, higher_is_better=higher_is_better)
     adjusted = [] if tests is None else adjusted_for_best(tests.t_values, tests.dfs)
     rows = tuple(
         _row(place, point, monitor, num_missing, tests, adjusted)
@@ -234,8 +237,8 @@ class Tests(NamedTuple):
     num_images: int | None
 
 
-def against_best(points: Sequence[PointScores], monitor: str) -> Tests | None:
-    """Test points that are not cross-validated, each with a score, against the first; None if nothing can be said.
+def against_best(points: Sequence[PointScores], monitor: str, *, higher_is_better: bool) -> Tests | None:
+    """Test points that are not cross-validated, best mean first, against the first; None if nothing can be said.
 
     Images are used if those of every run are known.
     """
@@ -249,7 +252,9 @@ def against_best(points: Sequence[PointScores], monitor: str) -> Tests | None:
     if model.basis is None:
         return None
     gaps = [model.difference(0, place) for place in range(1, len(points))]
-    t_values, dfs = [gap.t_value for gap in gaps], [gap.df for gap in gaps]
+    # Points are in the order of means; losses are tested by geometric means. Where these say the opposite, no claim.
+    sign = -1.0 if higher_is_better else 1.0
+    t_values, dfs = [max(0.0, sign * gap.t_value) for gap in gaps], [gap.df for gap in gaps]
     for place in range(1, len(points)):
         p = model.single_p(0, place) if model.basis is Basis.IMAGES else None
         if p is not None:

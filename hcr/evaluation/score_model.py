@@ -1,9 +1,9 @@
 """Differences of the mean scores of points, with the noise of seeds and of images in one standard error."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf, log
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,16 @@ class Estimate:
 class ScoreModel:
     """Points with runs of several seeds, each scored on images.
 
-    The score of a run is the mean of its point, plus what its seed adds, plus what its images add. Images add the same to
-    every run that was scored on them, as far as the runs agree about them: their covariances are known from the scores of
-    single images. What seeds add has one variance, relative to p (1 - p) for an accuracy p, and to the mean for a loss; it
-    is estimated from all points by restricted likelihood, as what the runs of a point differ by beyond their images. Two
-    points whose runs vary significantly more than that are compared by their own variance. Degrees of freedom are
-    Satterthwaite's.
+    The score of a run is the mean of its point, plus what its seed adds, plus what its images add.
+
+    - Images: runs that were scored on the same images share their noise, as far as they agree about them. Variances and
+      covariances follow from the scores of single images.
+    - Seeds: what the runs of a point differ by beyond their images. Its standard deviation is taken as proportional to
+      sqrt(p (1 - p)) for an accuracy p; the factor is estimated from all points by restricted likelihood. Two points
+      whose runs vary significantly more are compared by their own factor.
+
+    Losses enter as logarithms, run by run: seeds change a loss by a factor, and now and then by a large one.
+    The degrees of freedom of a difference are Satterthwaite's.
 
     Args:
         scores: for each of K points, the scores of its runs, one or more.
@@ -87,9 +91,11 @@ class ScoreModel:
     ) -> None:
         self.counts = [len(own) for own in scores]
         self._points = np.repeat(np.arange(len(scores)), self.counts)
-        self._means = np.concatenate([np.asarray(own, dtype=np.float64) for own in scores])
+        means = np.concatenate([np.asarray(own, dtype=np.float64) for own in scores])
         self.point_means = np.array([np.mean(own) for own in scores])
-        self.is_log = kind is Kind.LOSS and bool((self.point_means > 0).all())
+        self.is_log = kind is Kind.LOSS and bool((means > 0).all())
+        self._values = np.log(means) if self.is_log else means
+        self._slopes = 1 / means if self.is_log else np.ones(len(means))  # of the values, by the means
         self._images = images
         self._image_noise = None if images is None else ImageNoise([run for own in images for run in own])
         self._is_accuracy = kind is Kind.ACCURACY
@@ -110,22 +116,21 @@ class ScoreModel:
         return Basis.BOTH if self.seed_noise.num_free else Basis.IMAGES
 
     def mean(self, point: int) -> Estimate:
-        """The mean score of a point."""
-        return self._estimate(self._link(point), {point: 1.0}, self.seed_noise)
+        """The mean score of a point, with the error of the mean of its values; of losses its logarithm."""
+        center = float(np.log(self.point_means[point]) if self.is_log else self.point_means[point])
+        return replace(self._estimate({point: 1.0}, self.seed_noise), value=center)
 
     def difference(self, first: int, second: int) -> Estimate:
-        """The score of point `second` minus that of `first`; of losses the logarithm of their ratio."""
-        value = self._link(second) - self._link(first)
+        """The score of point `second` minus that of `first`; of losses the log ratio of their geometric means."""
         noise = self.seed_noise
         own = self._residuals([first, second])
         if noise.num_free > len(own.values) > 0 and own.exceed(noise):
             noise = own.fit()
-        return self._estimate(value, {first: -1.0, second: 1.0}, noise)
+        return self._estimate({first: -1.0, second: 1.0}, noise)
 
     def difference_on_images(self, first: int, second: int) -> Estimate:
         """The same with the noise of images alone: of these trained models."""
-        value = self._link(second) - self._link(first)
-        return self._estimate(value, {first: -1.0, second: 1.0}, SeedNoise(0.0, inf, 0))
+        return self._estimate({first: -1.0, second: 1.0}, SeedNoise(0.0, inf, 0))
 
     def single_p(self, first: int, second: int) -> float | None:
         """McNemar's mid-p of two single runs scored on the same images; None where it does not apply."""
@@ -144,13 +149,8 @@ class ScoreModel:
             return float(np.exp(value))
         return min(1.0, max(0.0, value)) if self._is_accuracy else value
 
-    def _link(self, point: int) -> float:
-        return log(self.point_means[point]) if self.is_log else float(self.point_means[point])
-
     def _noise_scales(self) -> NDArray[np.float64]:
-        """(K,): what a point's noise of seeds is proportional to, in the metric itself."""
-        if self.is_log:
-            return self.point_means
+        """(K,): what a point's noise of seeds is proportional to."""
         if not self._is_accuracy or self._images is None:
             return np.ones(len(self.counts))
         numbers = np.array([sum(map(len, own)) for own in self._images])
@@ -160,34 +160,34 @@ class ScoreModel:
     def _residuals(self, points: Sequence[int]) -> SeedResiduals:
         kept = np.flatnonzero(np.isin(self._points, points))
         own = self._points[kept]
-        scaled = self._means[kept] / self._scales[own]
+        scaled = self._values[kept] / self._scales[own]
         return SeedResiduals(scaled, own, self._covariance[np.ix_(kept, kept)])
 
     def _even_covariance(self, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The covariance of the scaled means from images, (R, R), averaged over pairs of runs of the same relation.
+        """The covariance of the scaled values from images, (R, R), averaged over pairs of runs of the same relation.
 
         The relations are same point or not, and same seed or not. Single entries are too noisy to weigh runs by: a few
         images with a large loss decide both an entry and the means, and the noise of seeds would come out too small.
         """
-        count = len(self._means)
+        count = len(self._values)
         if self._image_noise is None:
             return np.zeros((count, count))
-        scales = self._scales[self._points]
-        found = self._image_noise.covariance() / np.outer(scales, scales)
+        factors = self._slopes / self._scales[self._points]
+        found = self._image_noise.covariance() * np.outer(factors, factors)
         relation = 2 * np.equal.outer(self._points, self._points) + np.equal.outer(seeds, seeds)
         sums, numbers = np.bincount(relation.ravel(), found.ravel(), 4), np.bincount(relation.ravel(), minlength=4)
         averages: NDArray[np.float64] = (sums / np.maximum(numbers, 1))[relation]
         return averages
 
-    def _estimate(self, value: float, parts: dict[int, float], noise: SeedNoise) -> Estimate:
-        """The estimate of a weighted sum of the points' means."""
-        weights = np.zeros(len(self._means))
+    def _estimate(self, parts: dict[int, float], noise: SeedNoise) -> Estimate:
+        """The estimate of a weighted sum of the points' mean values."""
+        weights = np.zeros(len(self._values))
         from_seeds = 0.0
         for point, factor in parts.items():
-            slope = factor / self.point_means[point] if self.is_log else factor
-            weights[self._points == point] = slope / self.counts[point]
-            from_seeds += (slope * self._scales[point]) ** 2 / self.counts[point]
-        from_images, image_df = (0.0, inf) if self._image_noise is None else self._image_noise.variance(weights)
+            weights[self._points == point] = factor / self.counts[point]
+            from_seeds += (factor * self._scales[point]) ** 2 / self.counts[point]
+        value, slopes = float(weights @ self._values), weights * self._slopes
+        from_images, image_df = (0.0, inf) if self._image_noise is None else self._image_noise.variance(slopes)
         variance = from_images + from_seeds * noise.variance
         doubt = 2 * from_images**2 / image_df + from_seeds**2 / noise.information
         return Estimate(value, variance**0.5, 2 * variance**2 / doubt if doubt and variance else inf)

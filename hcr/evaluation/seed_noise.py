@@ -1,4 +1,4 @@
-"""The noise of run means that comes from seeds, beyond that of images: a variance component, by restricted likelihood."""
+"""The noise of runs' means that comes from seeds, beyond that of images: a variance component."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -54,8 +54,8 @@ def format_table(board: Leaderboard, limit: int | None = None, *, width: int = T
 def write_csv(board: Leaderboard, path: Path) -> None:
     """Write one row per point, by rank: rank, point, its value of each axis, and the statistics; None is empty.
 
-    `mean_over` says what `n` counts; `noise` names the noise that p and, with images, the interval allow for; `corrected`
-    is true if the statistics are those of a cross-validation. Lists and booleans are written as JSON.
+    `mean_over` says what `n` counts; `noise` names the noise that p and, with images, the interval allow for;
+    `corrected` is true if the statistics are those of a cross-validation. Lists and booleans are written as JSON.
     """
     measured = ["n", "mean_over", "corrected", "mean", "sd", "low", "high", "noise", "p_adjusted"]
     others = ["tied_with_best", "num_params", "train_s", "failed", "pruned", "incomplete"]

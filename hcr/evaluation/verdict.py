@@ -107,8 +107,10 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
             f" Not told from it: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
         ]
     else:
+        least = min(row.p_adjusted or 0.0 for row in tied)
         lines = [
-            f"No difference shown between the best, {best.label}, and the {len(others)} other points ({what}; {least})."
+            f"No difference shown between the best, {best.label}, and the {len(others)} other points ({what}; every p"
+            f" at least {least:#.2g})."
         ]
     smallest = _smallest_shown(board, compared)
     if smallest is not None:
@@ -164,8 +166,8 @@ def _method_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
         ]
     if board.basis is Basis.IMAGES:
         return [
-            f"One seed each: paired tests over the same images{adjusted}, alpha {ALPHA:g}. They say which of these trained"
-            " models is better on new images, not which config is: other seeds may give another order."
+            f"One seed each: tests paired over the same images{adjusted}, alpha {ALPHA:g}. They say which of these"
+            " trained models is better on new images, not which config is: other seeds may give another order."
         ]
     noise = "the noise of seeds and of the validation images, which the points share"
     if board.basis is Basis.SEEDS:

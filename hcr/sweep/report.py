@@ -162,7 +162,7 @@ def _num_folds(runs: Sequence[PlannedRun]) -> int | None:
 
 
 def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Leaderboard | None:
-    """The leaderboard, with the scores of the runs' validation images where they are here; None if no run has finished."""
+    """The leaderboard, tested with the scores of validation images if they are here; None if no run has finished."""
     points = points_of(runs)
     if not any(point.scores for point in points):
         return None
