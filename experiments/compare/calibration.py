@@ -20,11 +20,16 @@ from hcr.evaluation.image_scores import ImageScores
 from hcr.evaluation.ranking import ALPHA, PointScores, against_best
 from hcr.evaluation.statistics import holm, permutation_p
 
-# As measured by structure.py on MNIST: of the latent margin of an image, which is right where it is positive.
-ERROR = 0.0108  # share of wrong answers of a run
-SHARED, OF_POINT = 0.80, 0.02  # parts of the margin's variance that all runs, and all runs of a point, share
-SEED_SD = 0.05  # of a run's mean margin from seed to seed, in standard deviations of the margin
-LOSS_SLOPE = 2.4  # loss of an image: log(1 + exp(-slope * margin))
+# As measured by structure.py on MNIST, of the latent margin of an image, which is right where it is positive.
+ERROR = 0.0078  # share of wrong answers of a run
+# Parts of the margin's variance that all runs, and all runs of a point, share. Measured: 0.95 within and between two
+# points that are much alike; others share less.
+SHARED, OF_POINT = 0.94, 0.01
+SEED_SD = 0.012  # of a run's mean margin from seed to seed, in standard deviations of the margin
+LOSS_SEED_SD = 0.019  # of the logarithm of a run's loss from seed to seed, beyond its images
+# The loss of an image is FLOOR + log(1 + exp(-SLOPE margin)): near the measured 0.09, 0.25, 0.96 and 2.3 at 50, 90, 99
+# and 99.9 % of the images (label smoothing makes the floor).
+FLOOR, SLOPE = 0.08, 2.0
 POOL = 10  # images that validation is drawn from, over those drawn
 
 
@@ -36,10 +41,11 @@ class Cell:
         monitor: "val/accuracy" or "val/loss".
         num_points, num_seeds, num_images: of the sweep, the seeds of a point and the validation images of a run.
         is_drawn: each seed draws its own validation images; else all share them.
-        seed_sd: as SEED_SD; 0 with one seed: equal are the trained models themselves.
+        seeds: factor of the measured noise of seeds; 0 with one seed: equal are the trained models themselves.
         unequal: factor of the seed noise of every second point.
         error: share of wrong answers.
         group_size: images that are drawn together and are alike.
+        is_steep: losses without a floor and with a longer tail, as those of models without label smoothing.
         has_images: scores of images are known; else the tests use seeds alone.
     """
 
@@ -48,10 +54,11 @@ class Cell:
     num_seeds: int
     num_images: int
     is_drawn: bool
-    seed_sd: float = SEED_SD
+    seeds: float = 1.0
     unequal: float = 1.0
     error: float = ERROR
     group_size: int = 1
+    is_steep: bool = False
     has_images: bool = True
 
     @property
@@ -62,9 +69,9 @@ class Cell:
 
 A, L = "val/accuracy", "val/loss"
 CELLS = [
-    Cell(A, 2, 1, 6000, is_drawn=False, seed_sd=0.0),
-    Cell(L, 10, 1, 6000, is_drawn=False, seed_sd=0.0),
-    Cell(A, 30, 1, 6000, is_drawn=False, seed_sd=0.0),
+    Cell(A, 2, 1, 6000, is_drawn=False, seeds=0.0),
+    Cell(L, 10, 1, 6000, is_drawn=False, seeds=0.0),
+    Cell(A, 30, 1, 6000, is_drawn=False, seeds=0.0),
     Cell(A, 2, 2, 6000, is_drawn=True),
     Cell(L, 3, 2, 6000, is_drawn=True),
     Cell(A, 10, 2, 6000, is_drawn=False),
@@ -78,20 +85,24 @@ CELLS = [
 # What the assumptions cost where they do not hold, or where there are few images.
 HARDER = {
     "seed noise 10 times as large": [
-        Cell(A, 2, 2, 6000, is_drawn=True, seed_sd=10 * SEED_SD),
-        Cell(L, 10, 3, 6000, is_drawn=True, seed_sd=10 * SEED_SD),
-        Cell(A, 10, 5, 6000, is_drawn=False, seed_sd=10 * SEED_SD),
+        Cell(A, 2, 2, 6000, is_drawn=True, seeds=10.0),
+        Cell(L, 10, 3, 6000, is_drawn=True, seeds=10.0),
+        Cell(A, 10, 5, 6000, is_drawn=False, seeds=10.0),
     ],
     "no seed noise": [
-        Cell(A, 2, 2, 6000, is_drawn=True, seed_sd=0.0),
-        Cell(L, 10, 3, 6000, is_drawn=True, seed_sd=0.0),
+        Cell(A, 2, 2, 6000, is_drawn=True, seeds=0.0),
+        Cell(L, 10, 3, 6000, is_drawn=True, seeds=0.0),
     ],
     "seed noise 5 times as large, doubled for every second point": [
-        Cell(L, 4, 3, 6000, is_drawn=True, seed_sd=5 * SEED_SD, unequal=2.0),
-        Cell(A, 10, 5, 6000, is_drawn=True, seed_sd=5 * SEED_SD, unequal=2.0),
+        Cell(L, 4, 3, 6000, is_drawn=True, seeds=5.0, unequal=2.0),
+        Cell(A, 10, 5, 6000, is_drawn=True, seeds=5.0, unequal=2.0),
+    ],
+    "losses with a longer tail": [
+        Cell(L, 10, 1, 6000, is_drawn=False, seeds=0.0, is_steep=True),
+        Cell(L, 10, 3, 6000, is_drawn=True, is_steep=True),
     ],
     "few images, many errors, as the digits": [
-        Cell(A, 2, 1, 180, is_drawn=False, seed_sd=0.0, error=0.05),
+        Cell(A, 2, 1, 180, is_drawn=False, seeds=0.0, error=0.05),
         Cell(A, 6, 2, 180, is_drawn=True, error=0.05),
         Cell(L, 6, 2, 180, is_drawn=True, error=0.05),
         Cell(L, 6, 4, 180, is_drawn=True, error=0.05),
@@ -116,14 +127,19 @@ def simulate(cell: Cell, random: np.random.Generator, better: float = 0.0) -> li
     points = []
     for place in range(cell.num_points):
         own = shared + OF_POINT**0.5 * random.normal(size=count)
-        seed_sd = cell.seed_sd * (cell.unequal if place % 2 else 1.0)
+        seeds = cell.seeds * (cell.unequal if place % 2 else 1.0)
         # The same error in expectation over seeds, whatever their noise.
-        middle = -norm.ppf(cell.error) * (1 + seed_sd**2) ** 0.5 + (better if place == 0 else 0.0)
+        middle = -norm.ppf(cell.error) * (1 + (seeds * SEED_SD) ** 2) ** 0.5 + (better if place == 0 else 0.0)
         images = {}
         for seed, chosen in enumerate(drawn):
             noise = (1 - SHARED - OF_POINT) ** 0.5 * random.normal(size=len(chosen))
-            margin = middle + seed_sd * random.normal() + own[chosen] + noise
-            values = margin > 0 if cell.monitor == A else np.log1p(np.exp(-LOSS_SLOPE * margin))
+            margin = middle + seeds * SEED_SD * random.normal() + own[chosen] + noise
+            if cell.monitor == A:
+                values = margin > 0
+            else:
+                floor, slope = (0.0, 5.0) if cell.is_steep else (FLOOR, SLOPE)
+                factor = np.exp(seeds * LOSS_SEED_SD * random.normal())
+                values = factor * (floor + np.log1p(np.exp(-slope * margin)))
             own_groups = groups[chosen] if cell.group_size > 1 else None
             images[Replicate(seed)] = ImageScores(chosen, values.astype(np.float64), own_groups)
         scores = {own: scored.mean for own, scored in images.items()}
@@ -194,7 +210,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000, help="simulated sweeps of each cell")
     parser.add_argument("--images", type=int, help="validation images of every cell, to be quicker")
     parser.add_argument(
-        "--better", type=float, default=0.3, help="margin by which the first point is better, for power"
+        "--better", type=float, default=0.15, help="margin by which the first point is better, for power"
     )
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells, from 1")
     parser.add_argument("--part", choices=["equal", "power", "harder"], default="equal")

@@ -52,9 +52,9 @@ def adjusted_for_best(t_values: Sequence[float], dfs: Sequence[float]) -> list[f
     raw = [range_p(own, 2, df) for own, df in zip(t_values, dfs, strict=True)]
     adjusted, highest = [0.0] * len(raw), 0.0
     for step, place in enumerate(sorted(range(len(raw)), key=lambda place: (raw[place], -abs(t_values[place])))):
-        if highest < NEARLY_ONE:  # a thousand ranges would take seconds
-            highest = max(highest, range_p(t_values[place], len(raw) + 1 - step, dfs[place]))
-        adjusted[place] = highest
+        # A thousand ranges would take seconds.
+        own = raw[place] if highest > NEARLY_ONE else range_p(t_values[place], len(raw) + 1 - step, dfs[place])
+        adjusted[place] = highest = max(highest, own)
     return adjusted
 
 

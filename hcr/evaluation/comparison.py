@@ -13,8 +13,8 @@ from hcr.evaluation.claims import Scale, claim
 from hcr.evaluation.image_scores import ImageNoise, ImageScores, correctness, losses
 from hcr.evaluation.metrics import Labels, Probabilities
 from hcr.evaluation.paired_tests import Welch, mcnemar_p, welch
-from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, detectable
-from hcr.evaluation.statistics import Kind, error_of_mean, holm, permutation_p, smallest_p
+from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, detectable, mean_over_folds
+from hcr.evaluation.statistics import Kind, holm, permutation_p, smallest_p
 
 ALPHA = 0.05  # significance level, after Holm's correction for all pairs of sides
 
@@ -250,10 +250,7 @@ def _over_folds(
     pairs = sorted_replicates(first.keys() & second.keys())
     slopes = 1 / model.point_means if model.is_log else np.ones(2)
     differences = [second[own].mean * slopes[1] - first[own].mean * slopes[0] for own in pairs]
-    value = model.difference(0, 1).value
-    if len(pairs) < 2:
-        return Estimate(value, np.inf, np.inf)
-    return Estimate(value, error_of_mean(differences, 1 / (num_folds - 1)), len(pairs) - 1)
+    return replace(mean_over_folds(differences, 1 / (num_folds - 1)), value=model.difference(0, 1).value)
 
 
 def _single(first: ImageScores, second: ImageScores) -> SingleRuns | None:

@@ -13,8 +13,8 @@ import numpy as np
 from hcr.config.replicates import Replicate, sorted_replicates
 from hcr.evaluation.best_of_many import adjusted_for_best
 from hcr.evaluation.image_scores import ImageScores
-from hcr.evaluation.score_model import Basis, Estimate, ScoreModel
-from hcr.evaluation.statistics import Kind, error_of_mean, mean_interval
+from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, mean_over_folds
+from hcr.evaluation.statistics import Kind, mean_interval
 
 ALPHA = 0.05  # significance level: the probability of any false claim among equal points
 KINDS = {"val/accuracy": Kind.ACCURACY, "val/loss": Kind.LOSS}  # of monitored metrics; others: differences of seeds
@@ -286,11 +286,7 @@ def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
     for point in points[1:]:
         pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
         differences = [point.scores[own] - best.scores[own] for own in pairs]
-        if len(differences) < 2:
-            gaps.append(Estimate(0.0, inf, inf))
-            continue
-        error = error_of_mean(differences, test_to_train(point.num_folds))
-        gaps.append(Estimate(float(np.mean(differences)), error, len(differences) - 1))
+        gaps.append(mean_over_folds(differences, test_to_train(point.num_folds)))
     return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, Basis.FOLDS, False, None)
 
 

@@ -12,7 +12,7 @@ from hcr.evaluation.best_of_many import range_p
 from hcr.evaluation.image_scores import ImageNoise, ImageScores
 from hcr.evaluation.paired_tests import mcnemar_p
 from hcr.evaluation.seed_noise import SeedNoise, SeedResiduals
-from hcr.evaluation.statistics import CONFIDENCE, Kind
+from hcr.evaluation.statistics import CONFIDENCE, Kind, error_of_mean
 
 POWER = 0.8  # the probability that a difference of the detectable size is found
 
@@ -187,10 +187,31 @@ class ScoreModel:
             weights[self._points == point] = factor / self.counts[point]
             from_seeds += (factor * self._scales[point]) ** 2 / self.counts[point]
         value, slopes = float(weights @ self._values), weights * self._slopes
+        if abs(value) <= 1e-12 * np.abs(self._values).max():  # rounding, where all runs are the same
+            value = 0.0
         from_images, image_df = (0.0, inf) if self._image_noise is None else self._image_noise.variance(slopes)
         variance = from_images + from_seeds * noise.variance
         doubt = 2 * from_images**2 / image_df + from_seeds**2 / noise.information
         return Estimate(value, variance**0.5, 2 * variance**2 / doubt if doubt and variance else inf)
+
+
+def mean_over_folds(differences: Sequence[float], test_to_train: float) -> Estimate:
+    """The mean of differences that are paired by fold and seed, with Nadeau and Bengio's corrected error.
+
+    Args:
+        differences: n differences of two scores, each on the same fold and with the same seed.
+        test_to_train: as for `error_of_mean`.
+
+    Returns:
+        With n - 1 degrees of freedom; its p is that of the corrected resampled t test, and 1 for n < 2.
+
+    Source:
+        As `error_of_mean`.
+    """
+    n = len(differences)
+    if n < 2:
+        return Estimate(float(np.mean(differences)) if n else 0.0, inf, inf)
+    return Estimate(float(np.mean(differences)), error_of_mean(differences, test_to_train), n - 1)
 
 
 def detectable(estimate: Estimate, t_needed: float) -> float:

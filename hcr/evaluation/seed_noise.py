@@ -55,19 +55,27 @@ class SeedResiduals:
             Patterson and Thompson 1971, "Recovery of Inter-Block Information when Block Sizes are Unequal".
         """
         squares, known = self.values**2, self.image_variances
-        if not len(squares):
-            return SeedNoise(0.0, np.inf, 0)
-        variance = float(squares.mean())  # where images add nothing, this is the solution
+        size = float(squares.mean() + known.mean()) if len(squares) else 0.0
+        if not size:  # one run for each point, or runs that are all the same
+            return SeedNoise(0.0, np.inf, len(squares))
+        # The likelihood may have two maxima: start from the best of a grid.
+        starts = size * np.concatenate([[1e-9], np.geomspace(1e-6, 10, 50)])
+        variance = float(starts[np.argmax([self._likelihood(start) for start in starts])])
         for _ in range(STEPS):
-            weights = 1 / np.maximum(known + variance, 1e-300) ** 2
+            weights = 1 / np.maximum(known + variance, 1e-12 * size) ** 2
             # Fisher scoring: the weighted mean of what each direction says of the variance.
             update = max(0.0, float((weights * (squares - known)).sum() / weights.sum()))
-            is_done = abs(update - variance) <= 1e-12 * max(update, variance)
-            variance = update
-            if is_done:
+            if abs(update - variance) <= 1e-13 * size or self._likelihood(update) < self._likelihood(variance) - 1e-9:
                 break
-        total = np.maximum(known + variance, 1e-300)
+            variance = update
+        total = np.maximum(known + variance, 1e-12 * size)
         return SeedNoise(variance, float((0.5 / total**2).sum()), len(squares))
+
+    def _likelihood(self, variance: float) -> float:
+        """The logarithm of the restricted likelihood, up to a constant."""
+        size = float((self.values**2).mean() + self.image_variances.mean())
+        total = np.maximum(self.image_variances + variance, 1e-12 * size)
+        return float(-0.5 * (np.log(total) + self.values**2 / total).sum())
 
     def exceed(self, noise: SeedNoise) -> bool:
         """True if these runs vary more than `noise`, an estimate from many runs, explains; an F test at SAME_NOISE."""

@@ -1,4 +1,4 @@
-"""Confidence intervals of a proportion and of a mean; tests of two samples, and of two points over the same folds."""
+"""Confidence intervals of a proportion and of a mean; a permutation test of two samples; Holm's correction."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -87,32 +87,6 @@ def error_of_mean(scores: Sequence[float], test_to_train: float = 0.0) -> float:
     return float(np.std(scores, ddof=1) * np.sqrt(1 / len(scores) + test_to_train))
 
 
-def corrected_p(differences: Sequence[float], test_to_train: float) -> float:
-    """Two-sided p of the corrected resampled t test: the mean of paired `differences` is 0.
-
-    The statistic is mean / `error_of_mean`, with n - 1 degrees of freedom.
-
-    Args:
-        differences: n differences of two scores, each on the same fold and with the same seed.
-        test_to_train: as for `error_of_mean`.
-
-    Returns:
-        In [0, 1]; 1 for n < 2, and if all differences are 0.
-
-    Source:
-        As `error_of_mean`.
-    """
-    n = len(differences)
-    if n < 2 or not np.any(differences):
-        return 1.0
-    error = error_of_mean(differences, test_to_train)
-    if error == 0:
-        return 0.0
-    from scipy.stats import t
-
-    return float(2 * t.sf(abs(float(np.mean(differences))) / error, n - 1))
-
-
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
     """Two-sided p of a permutation test for the difference of two means.
 
@@ -143,7 +117,7 @@ def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
     return float(min(1.0, 2 * (tails.min() + unseen) / (len(sums) + unseen)))
 
 
-@lru_cache(maxsize=8)  # a leaderboard uses the same ones for every test
+@lru_cache(maxsize=8)  # a comparison of many sides uses the same ones for every test
 def _arrangements(n: int, total: int) -> NDArray[np.intp]:
     """(A, n): in each of A arrangements, the indices of the scores that form the first sample of `total`."""
     if comb(total, n) <= MOST_ARRANGEMENTS:
@@ -157,20 +131,6 @@ def smallest_p(n: int, m: int) -> float:
     """The smallest p that `permutation_p` can return for n and m scores."""
     arrangements = comb(n + m, n)
     return min(1.0, 2 / (arrangements if arrangements <= MOST_ARRANGEMENTS else MOST_ARRANGEMENTS + 1))
-
-
-def smallest_n(num_comparisons: int, alpha: float) -> int | None:
-    """The smallest sample size at which one of `num_comparisons` permutation tests can be significant after `holm`.
-
-    Returns:
-        At least 2; None if MOST_ARRANGEMENTS is too small, as for more than 500 comparisons at alpha 0.05.
-    """
-    n = 2
-    while smallest_p(n, n) * num_comparisons > alpha:
-        if comb(2 * n, n) > MOST_ARRANGEMENTS:
-            return None
-        n += 1
-    return n
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

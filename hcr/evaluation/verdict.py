@@ -107,7 +107,7 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
             f" Not told from it: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
         ]
     else:
-        least = min(row.p_adjusted or 0.0 for row in tied)
+        least = min(0.99, *(row.p_adjusted or 0.0 for row in tied))
         lines = [
             f"No difference shown between the best, {best.label}, and the {len(others)} other points ({what}; every p"
             f" at least {least:#.2g})."

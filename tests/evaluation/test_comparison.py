@@ -9,8 +9,8 @@ from scipy.stats import binomtest, ttest_ind, ttest_rel
 from hcr.config.replicates import Replicate
 from hcr.evaluation.comparison import Side, SideRun, common_images, compare, scores_of
 from hcr.evaluation.image_scores import ImageScores
-from hcr.evaluation.score_model import Basis
-from hcr.evaluation.statistics import Kind, corrected_p, holm, permutation_p
+from hcr.evaluation.score_model import Basis, mean_over_folds
+from hcr.evaluation.statistics import Kind, holm, permutation_p
 
 
 def side(label, *runs, index=None, groups=None, seeds=None, **more):
@@ -163,7 +163,7 @@ def test_two_cross_validations_are_compared_by_the_corrected_t_test_of_their_fol
     ]
     (pair,) = accuracy(*sides).pairs
     differences = [b.scores.mean - a.scores.mean for a, b in zip(*(own.runs for own in sides), strict=True)]
-    assert pair.p == pytest.approx(corrected_p(differences, 1 / 4), abs=1e-12)
+    assert pair.p == pytest.approx(mean_over_folds(differences, 1 / 4).p, abs=1e-12)
     assert (pair.basis, pair.difference.df) == (Basis.FOLDS, 4)
     assert "5 runs on 50 images" in compare(sides, Kind.ACCURACY, higher_is_better=True).verdict()[0] or pair.p <= 0.05
 

@@ -96,7 +96,7 @@ def test_a_loss_is_compared_by_its_ratio_and_its_interval_is_above_zero():
     model = by_scores([0.02, 0.05], [0.3, 0.02], kind=Kind.LOSS)
     found = model.difference(0, 1)
     assert model.is_log
-    assert exp(found.value) == pytest.approx(0.16 / 0.035)
+    assert exp(found.value) == pytest.approx((0.3 * 0.02 / (0.02 * 0.05)) ** 0.5)  # of geometric means
     low, high = model.mean(0).ends()
     assert 0 < model.unlinked(low) < 0.035 < model.unlinked(high)
     scaled = by_scores([2.0, 5.0], [30.0, 2.0], kind=Kind.LOSS).difference(0, 1)
