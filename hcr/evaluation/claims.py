@@ -55,9 +55,10 @@ def told_difference(difference: Estimate, scale: Scale) -> str:
         value, low, high = (exp(min(end, 700.0)) for end in (difference.value, low, high))
         show = _decimals(value, min(abs(value - 1), max(high - low, 1e-3)))
         return f"{show(value)} times [{show(low)}, {show(high)}]"
-    factor, unit = (100, " points") if scale is Scale.POINTS else (1, "")
+    factor = 100 if scale is Scale.POINTS else 1
     value, low, high = (factor * end for end in (difference.value, low, high))
     show = _decimals(value, (high - low) if isfinite(high - low) and high > low else abs(value) or 1.0)
+    unit = _points(show(value)) if scale is Scale.POINTS else ""
     return f"{'+' if value > 0 else ''}{show(value)}{unit} [{show(low)}, {show(high)}]"
 
 
@@ -66,7 +67,7 @@ def told_size(size: float, scale: Scale) -> str:
     if size == inf:
         return "any size"
     if scale is Scale.POINTS:
-        return f"{_rounded(100 * size)} points"
+        return _rounded(100 * size) + _points(_rounded(100 * size))
     if scale is Scale.PLAIN:
         return _rounded(size)
     ratio = exp(min(size, 700.0))
@@ -76,6 +77,10 @@ def told_size(size: float, scale: Scale) -> str:
 def told_p(p: float) -> str:
     """`p = 0.031`, or `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:#.2g}"
+
+
+def _points(number: str) -> str:
+    return " point" if number in ("1", "-1") else " points"
 
 
 def _rounded(size: float) -> str:

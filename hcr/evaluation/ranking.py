@@ -78,6 +78,8 @@ class LeaderboardRow:
         interval: 95 % interval of the mean over the noise of `Leaderboard.basis`; without a test over seeds alone.
         gap: its score minus that of the best; None for the best, and without a test.
         p_adjusted: two-sided p of `gap`, adjusted for all points; None as `gap`.
+        p_of_models: as `p_adjusted`, with the noise of images alone, and so of these trained models; None unless the
+            basis is seeds and images.
         is_tied: not significantly different from the best, which is tied with itself; None without a test.
         num_missing: number of runs that were planned, or that other points have, and that did not finish.
     """
@@ -92,6 +94,7 @@ class LeaderboardRow:
     interval: tuple[float, float] | None
     gap: Estimate | None
     p_adjusted: float | None
+    p_of_models: float | None
     is_tied: bool | None
     num_params: int | None
     train_s: float | None
@@ -200,8 +203,12 @@ def rank(
         else:
             tests = against_best(compared, monitor, higher_is_better=higher_is_better)
     adjusted = [] if tests is None else adjusted_for_best(tests.t_values, tests.dfs)
+    of_models = None
+    if tests is not None and tests.models is not None:
+        sizes = [max(0.0, sign * gap.t_value) for gap in tests.models]
+        of_models = adjusted_for_best(sizes, [gap.df for gap in tests.models])
     rows = tuple(
-        _row(place, point, monitor, num_missing, tests, adjusted)
+        _row(place, point, monitor, num_missing, tests, adjusted, of_models)
         for place, (point, num_missing) in enumerate(zip(ordered, missing, strict=True))
     )
     return Leaderboard(
@@ -224,6 +231,7 @@ class Tests(NamedTuple):
     Attributes:
         gaps: of the K - 1 others, in order.
         t_values, dfs: of the tests, (K - 1).
+        models: the gaps with the noise of images alone; None unless the basis is that of seeds and images.
         intervals: of the K means; None: over seeds alone.
         basis, is_ratio, num_images: as in `Leaderboard`.
     """
@@ -231,6 +239,7 @@ class Tests(NamedTuple):
     gaps: list[Estimate]
     t_values: list[float]
     dfs: list[float]
+    models: list[Estimate] | None
     intervals: list[tuple[float, float]] | None
     basis: Basis | None
     is_ratio: bool
@@ -265,7 +274,10 @@ def against_best(points: Sequence[PointScores], monitor: str, *, higher_is_bette
     if images is not None:
         ends = [model.mean(place).ends() for place in range(len(points))]
         intervals = [(model.unlinked(low), model.unlinked(high)) for low, high in ends]
-    return Tests(gaps, t_values, dfs, intervals, model.basis, model.is_log, model.num_images)
+    models = None
+    if model.basis is Basis.BOTH:
+        models = [model.difference_on_images(0, place) for place in range(1, len(points))]
+    return Tests(gaps, t_values, dfs, models, intervals, model.basis, model.is_log, model.num_images)
 
 
 def kind_of(monitor: str) -> Kind:
@@ -287,7 +299,7 @@ def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
         pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
         differences = [point.scores[own] - best.scores[own] for own in pairs]
         gaps.append(mean_over_folds(differences, test_to_train(point.num_folds)))
-    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, Basis.FOLDS, False, None)
+    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, None, Basis.FOLDS, False, None)
 
 
 def test_to_train(num_folds: int | None) -> float:
@@ -306,7 +318,13 @@ def _count_missing(points: Sequence[PointScores]) -> list[int]:
 
 
 def _row(
-    place: int, point: PointScores, monitor: str, num_missing: int, tests: Tests | None, adjusted: Sequence[float]
+    place: int,
+    point: PointScores,
+    monitor: str,
+    num_missing: int,
+    tests: Tests | None,
+    adjusted: Sequence[float],
+    of_models: Sequence[float] | None,
 ) -> LeaderboardRow:
     scores = point.sorted_scores
     is_other = tests is not None and bool(scores) and place > 0
@@ -323,6 +341,7 @@ def _row(
         interval=tests.intervals[place] if has_interval else point.interval(monitor),
         gap=tests.gaps[place - 1] if is_other else None,
         p_adjusted=p,
+        p_of_models=of_models[place - 1] if is_other and of_models is not None else None,
         is_tied=(p is None or p > ALPHA) if tests is not None and scores else None,
         num_params=point.num_params,
         train_s=point.train_s,

@@ -82,7 +82,7 @@ def _compared(board: Leaderboard) -> list[str]:
             " called better than another."
         )
     else:
-        lines += [*_result_lines(board, compared), *_method_lines(board, compared)]
+        lines += [*_result_lines(board, compared), *_models_lines(compared), *_method_lines(board, compared)]
     lines.append(_bias_line(compared))
     return lines
 
@@ -95,10 +95,7 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
     what = f"{board.monitor}, {data}"
     if len(others) == 1:
         return [*_lines_of_two(board, compared, data), *_size_lines([best, *tied])]
-    most, least = (
-        _told_most(worse),
-        f"every p at least {min((row.p_adjusted or 0.0 for row in tied), default=0.0):#.2g}",
-    )
+    most = _told_most([row.p_adjusted or 0.0 for row in worse])
     if not tied:
         return [f"{best.label} is better than each of the {len(others)} other points ({what}; {most})."]
     if worse:
@@ -118,9 +115,10 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
     return lines + _size_lines([best, *tied])
 
 
-def _told_most(rows: Sequence[LeaderboardRow]) -> str:
-    most = max((row.p_adjusted or 0.0 for row in rows), default=0.0)
-    return f"{'every p' if len(rows) > 1 else 'p'} {'< 0.001' if most < 0.001 else f'at most {most:#.2g}'}"
+def _told_most(p_values: Sequence[float]) -> str:
+    """`p at most 0.03`, `every p < 0.001`."""
+    most = max(p_values, default=0.0)
+    return f"{'every p' if len(p_values) > 1 else 'p'} {'< 0.001' if most < 0.001 else f'at most {most:#.2g}'}"
 
 
 def _lines_of_two(board: Leaderboard, compared: Sequence[LeaderboardRow], data: str) -> list[str]:
@@ -145,6 +143,20 @@ def _lines_of_two(board: Leaderboard, compared: Sequence[LeaderboardRow], data: 
     if smallest is not None:
         lines.append(f"{data} can only show differences above {told_size(smallest, _scale(board))}.")
     return lines
+
+
+def _models_lines(compared: Sequence[LeaderboardRow]) -> list[str]:
+    """The points whose trained models are worse than those of the best, although their seeds are too few to tell."""
+    best, *others = compared
+    worse = [row for row in others if row.is_tied and row.p_of_models is not None and row.p_of_models <= ALPHA]
+    if not worse:
+        return []
+    found = _told_most([row.p_of_models or 0.0 for row in worse])
+    return [
+        f"On new images these trained models of {best.label} are better than those of"
+        f" {_name([row.label for row in worse])} ({found}, without the noise of seeds); more seeds would tell whether"
+        " the configs are."
+    ]
 
 
 def _smallest_shown(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> float | None:
