@@ -75,12 +75,12 @@ CELLS = [
     Cell(A, 2, 2, 6000, is_drawn=True),
     Cell(L, 3, 2, 6000, is_drawn=True),
     Cell(A, 10, 2, 6000, is_drawn=False),
-    Cell(L, 30, 2, 6000, is_drawn=True),
+    Cell(L, 30, 2, 2000, is_drawn=True),
     Cell(A, 3, 3, 6000, is_drawn=False),
     Cell(L, 10, 3, 6000, is_drawn=False),
     Cell(A, 10, 5, 6000, is_drawn=True),
     Cell(L, 3, 10, 6000, is_drawn=False),
-    Cell(A, 30, 10, 6000, is_drawn=True),
+    Cell(A, 30, 10, 2000, is_drawn=True),
 ]
 # What the assumptions cost where they do not hold, or where there are few images.
 HARDER = {

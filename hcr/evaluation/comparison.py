@@ -16,6 +16,7 @@ from hcr.evaluation.paired_tests import Welch, mcnemar_p, welch
 from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, detectable, mean_over_folds
 from hcr.evaluation.statistics import Kind, holm, permutation_p, smallest_p
 
+ABOUT_MODELS = " (of these trained models, on new images; other seeds may differ)"
 ALPHA = 0.05  # significance level, after Holm's correction for all pairs of sides
 
 
@@ -136,21 +137,22 @@ class Comparison:
         return Scale.POINTS if self.kind is Kind.ACCURACY else Scale.PLAIN
 
     def verdict(self) -> list[str]:
-        """One sentence for each pair, with its difference, interval and p."""
-        return [
-            claim(
-                pair.first,
-                pair.second,
-                pair.difference,
-                scale=self.scale(pair),
-                higher_is_better=self.higher_is_better,
-                p=pair.p_adjusted,
-                alpha=ALPHA,
-                smallest=pair.smallest,
-                data=_data(pair),
-            )
-            for pair in self.pairs
-        ]
+        """One sentence for each pair, with its difference, interval and p, and what the claim is about."""
+        return [self._sentence(pair) for pair in self.pairs]
+
+    def _sentence(self, pair: Pair) -> str:
+        text = claim(
+            pair.first,
+            pair.second,
+            pair.difference,
+            scale=self.scale(pair),
+            higher_is_better=self.higher_is_better,
+            p=pair.p_adjusted,
+            alpha=ALPHA,
+            smallest=pair.smallest,
+            data=_data(pair),
+        )
+        return text + ABOUT_MODELS if pair.basis is Basis.IMAGES else text
 
 
 def scores_of(

@@ -70,11 +70,10 @@ class ImageNoise:
         from scipy.sparse import csc_array  # takes a quarter of a second: not at the start of a sweep
 
         names = [run.index if run.groups is None else run.groups for run in runs]
-        units = np.unique(np.concatenate(names))
         rows = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
         values = np.concatenate([_deviations(run, own) for run, own in zip(runs, names, strict=True)])
-        columns = np.searchsorted(units, np.concatenate(names))
-        self._deviations = csc_array((values, (rows, columns)), shape=(len(runs), len(units)))
+        columns, count = _numbered(np.concatenate(names))
+        self._deviations = csc_array((values, (rows, columns)), shape=(len(runs), count))
 
     @property
     def num_units(self) -> int:
@@ -103,6 +102,17 @@ class ImageNoise:
         # A mean of squares of U units has the relative variance fourth - 1 / U, a chi-squared of f degrees has 2 / f.
         excess = float((squares**2).sum()) / variance**2 - 1 / self.num_units
         return variance, float(np.clip(2 / max(excess, 1e-12), 1, max(1, self.num_units - 1)))
+
+
+def _numbered(names: NDArray[np.integer[Any]]) -> tuple[NDArray[np.integer[Any]], int]:
+    """The names as numbers from 0, in order, and how many there are."""
+    low, high = int(names.min()), int(names.max())
+    if high - low > 4 * len(names) + 1_000_000:
+        units, numbers = np.unique(names, return_inverse=True)
+        return numbers, len(units)
+    is_there = np.zeros(high - low + 1, dtype=bool)  # positions in a data set: faster than sorting them
+    is_there[names - low] = True
+    return (np.cumsum(is_there) - 1)[names - low], int(is_there.sum())
 
 
 def _deviations(run: ImageScores, names: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

@@ -191,3 +191,13 @@ def test_scores_come_from_predictions():
     assert (right.index.tolist(), right.values.tolist(), right.groups) == ([4, 7], [1, 0], None)
     assert lost.values == pytest.approx([-np.log(0.9), -np.log(0.4)], abs=1e-6)
     assert lost.groups.tolist() == [1, 1]
+
+
+def test_a_claim_on_single_runs_is_said_to_be_about_the_trained_models():
+    right = np.ones(200)
+    right[:40] = 0
+    (line,) = accuracy(side("A", right), side("B", np.ones(200))).verdict()
+    assert line.startswith("B is better than A: +20")
+    assert line.endswith("p < 0.001 (of these trained models, on new images; other seeds may differ)")
+    (line,) = accuracy(*random_sides()).verdict()
+    assert "trained models" not in line

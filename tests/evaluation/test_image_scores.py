@@ -65,6 +65,14 @@ def test_it_is_the_variance_that_resampling_images_gives():
     assert ImageNoise([run(first), run(second)]).variance(DIFFERENCE)[0] == pytest.approx(resampled, rel=0.05)
 
 
+def test_groups_may_have_any_numbers():
+    values = np.random.default_rng(0).normal(size=(2, 6))
+    small, large = np.array([0, 0, 1, 1, 2, 2]), np.array([-7, -7, 10**15, 10**15, 3, 3])
+    found = [ImageNoise([run(own, groups=groups) for own in values]) for groups in (small, large)]
+    assert found[0].covariance() == pytest.approx(found[1].covariance())
+    assert found[0].num_units == found[1].num_units == 3
+
+
 def test_images_beyond_a_block_count_too():
     values = np.random.default_rng(0).normal(size=(2, 2 * BLOCK + 7))
     noise = ImageNoise([run(own) for own in values])
