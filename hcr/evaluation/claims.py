@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from math import exp, inf, isfinite
+from math import exp, floor, inf, isfinite, log10
 
 from hcr.evaluation.score_model import Estimate
 
@@ -26,6 +26,7 @@ def claim(
     alpha: float,
     smallest: float | None = None,
     data: str = "these runs",
+    metric: str = "",
 ) -> str:
     """The sentence on two sides, without a full stop.
 
@@ -36,11 +37,12 @@ def claim(
         alpha: a difference is claimed if p is at most this.
         smallest: size of a difference that `data` would most probably show, on the same scale; None: unknown.
         data: what there is, such as "3 seeds on 6,000 images".
+        metric: what a ratio is of, such as "loss".
 
     Returns:
         "B is better than A: +0.12 points [0.03, 0.21], p = 0.0040", or "no difference shown between B and A: ...".
     """
-    found = f"{told_difference(difference, scale)}, {told_p(p)}"
+    found = f"{f'{metric} ' if metric else ''}{told_difference(difference, scale)}, {told_p(p)}"
     if p <= alpha:
         is_better = (difference.value > 0) == higher_is_better
         return f"{second} is {'better' if is_better else 'worse'} than {first}: {found}"
@@ -89,8 +91,7 @@ def _rounded(size: float) -> str:
 
 
 def _decimals(value: float, width: float) -> Callable[[float], str]:
-    """A format in which `width` has two significant digits."""
-    from math import floor, log10
-
+    """A format in which `width` has two significant digits; a width far below `value` is rounding."""
+    width = 0.01 * abs(value) if width < 1e-6 * abs(value) else width
     decimals = min(8, max(0, 1 - floor(log10(width)))) if width > 0 and isfinite(width) else 2
     return lambda number: f"{number:.{decimals}f}" if abs(number) < 1e6 else f"{number:.1e}"

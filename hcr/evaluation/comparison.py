@@ -151,6 +151,7 @@ class Comparison:
             alpha=ALPHA,
             smallest=pair.smallest,
             data=_data(pair),
+            metric=str(self.kind) if pair.is_ratio else "",
         )
         return text + ABOUT_MODELS if pair.basis is Basis.IMAGES else text
 

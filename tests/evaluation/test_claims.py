@@ -21,6 +21,7 @@ def test_a_difference_that_is_shown_is_claimed_with_its_interval_and_p():
 def test_a_lower_loss_is_better_and_is_told_as_a_ratio():
     text = said(log(0.5), 0.1, 0.0001, Scale.RATIO)
     assert text == "B is better than A: 0.50 times [0.41, 0.61], p < 0.001"
+    assert "A: loss 0.50 times [" in said(log(0.5), 0.1, 0.0001, Scale.RATIO, metric="loss")
     assert said(log(2), 0.1, 0.0001, Scale.RATIO).startswith("B is worse than A: 2.00 times [1.64, 2.43]")
 
 
