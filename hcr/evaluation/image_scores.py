@@ -70,7 +70,7 @@ class ImageNoise:
         from scipy.sparse import csc_array  # takes a quarter of a second: not at the start of a sweep
 
         names = [run.index if run.groups is None else run.groups for run in runs]
-        rows = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+        rows = np.repeat(np.arange(len(runs), dtype=np.int32), [len(run) for run in runs])
         values = np.concatenate([_deviations(run, own) for run, own in zip(runs, names, strict=True)])
         columns, count = _numbered(np.concatenate(names))
         self._deviations = csc_array((values, (rows, columns)), shape=(len(runs), count))
@@ -109,10 +109,10 @@ def _numbered(names: NDArray[np.integer[Any]]) -> tuple[NDArray[np.integer[Any]]
     low, high = int(names.min()), int(names.max())
     if high - low > 4 * len(names) + 1_000_000:
         units, numbers = np.unique(names, return_inverse=True)
-        return numbers, len(units)
+        return numbers.astype(np.int32), len(units)
     is_there = np.zeros(high - low + 1, dtype=bool)  # positions in a data set: faster than sorting them
     is_there[names - low] = True
-    return (np.cumsum(is_there) - 1)[names - low], int(is_there.sum())
+    return (np.cumsum(is_there, dtype=np.int32) - 1)[names - low], int(is_there.sum())
 
 
 def _deviations(run: ImageScores, names: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
