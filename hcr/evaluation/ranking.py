@@ -4,15 +4,20 @@ A point is one combination of the swept values, run with several seeds and, in a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import NamedTuple
 
 import numpy as np
 
 from hcr.config.replicates import Replicate, sorted_replicates
-from hcr.evaluation.statistics import corrected_p, holm, mean_interval, permutation_p
+from hcr.evaluation.best_of_many import adjusted_for_best
+from hcr.evaluation.image_scores import ImageScores
+from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, mean_over_folds
+from hcr.evaluation.statistics import Kind, mean_interval
 
-ALPHA = 0.05  # significance level: the probability that the truly best point is not among the tied ones
+ALPHA = 0.05  # significance level: the probability of any false claim among equal points
+KINDS = {"val/accuracy": Kind.ACCURACY, "val/loss": Kind.LOSS}  # of monitored metrics; others: differences of seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,7 @@ class PointScores:
         num_params: number of the model's parameters; None: unknown.
         train_s: mean training time, in seconds; None: unknown.
         num_folds: number of folds of its cross-validation; None: none, or its runs are all of one fold.
+        images: the monitored metric of each validation image, by run; empty if that of any run is unknown.
     """
 
     label: str
@@ -39,16 +45,19 @@ class PointScores:
     num_params: int | None = None
     train_s: float | None = None
     num_folds: int | None = None
+    images: Mapping[Replicate, ImageScores] = field(default_factory=dict)
 
     @property
     def sorted_scores(self) -> list[float]:
         """The scores by seed and fold: sums, and p, must not depend on which run ended first."""
         return [self.scores[own] for own in sorted_replicates(self.scores)]
 
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % Student's t interval of the mean, corrected for folds (see `error_of_mean`); None for n < 2."""
-        return mean_interval(self.sorted_scores, test_to_train(self.num_folds))
+    def interval(self, monitor: str) -> tuple[float, float] | None:
+        """95 % Student's t interval of the mean, corrected for folds (see `error_of_mean`); None for n < 2.
+
+        That of a loss is made on the log scale, and that of an accuracy is cut at 0 and 1.
+        """
+        return mean_interval(self.sorted_scores, test_to_train(self.num_folds), kind_of(monitor))
 
     @property
     def is_pruned(self) -> bool:
@@ -62,11 +71,15 @@ class LeaderboardRow:
 
     Attributes:
         rank: from 1.
-        label, values, scores, num_params, train_s, num_failed, num_pruned, num_folds, interval: as in `PointScores`.
+        label, values, scores, num_params, train_s, num_failed, num_pruned, num_folds: as in `PointScores`.
         n: number of finished runs.
         mean: None for n = 0.
         sd: standard deviation of single runs (n - 1); None for n < 2.
-        p_adjusted: two-sided p against the best, Holm-adjusted; None for the best, and without a test.
+        interval: 95 % interval of the mean over the noise of `Leaderboard.basis`; without a test over seeds alone.
+        gap: its score minus that of the best; None for the best, and without a test.
+        p_adjusted: two-sided p of `gap`, adjusted for all points; None as `gap`.
+        p_of_models: as `p_adjusted`, with the noise of images alone, and so of these trained models; None unless the
+            basis is seeds and images.
         is_tied: not significantly different from the best, which is tied with itself; None without a test.
         num_missing: number of runs that were planned, or that other points have, and that did not finish.
     """
@@ -79,7 +92,9 @@ class LeaderboardRow:
     mean: float | None
     sd: float | None
     interval: tuple[float, float] | None
+    gap: Estimate | None
     p_adjusted: float | None
+    p_of_models: float | None
     is_tied: bool | None
     num_params: int | None
     train_s: float | None
@@ -104,6 +119,11 @@ class Leaderboard:
         higher_is_better: False for a loss.
         axes: all axes, in order of first appearance.
         allow_incomplete: test points even if runs are missing.
+        basis: the noise that the tests allow for; None: without a test.
+        is_ratio: gaps are logarithms of ratios, as losses are compared by ratios.
+        num_images: number of validation images, or groups of them, behind the tests; None: not used.
+        images_are: "images", or "groups" where those are drawn whole.
+        no_images_why: why the tests do not use images, where they could.
     """
 
     rows: tuple[LeaderboardRow, ...]
@@ -111,6 +131,11 @@ class Leaderboard:
     higher_is_better: bool
     axes: tuple[str, ...]
     allow_incomplete: bool
+    basis: Basis | None = None
+    is_ratio: bool = False
+    num_images: int | None = None
+    images_are: str = "images"
+    no_images_why: str | None = None
 
     @property
     def is_incomplete(self) -> bool:
@@ -129,23 +154,19 @@ def rank(
     monitor: str,
     higher_is_better: bool,
     allow_incomplete: bool = False,
+    no_images_why: str | None = None,
 ) -> Leaderboard:
     """Order the points of a sweep, and test each of them against the best.
 
-    The test is for independent samples, although points mostly share their seeds. A paired test (random signs of each
-    seed's difference) has 2**n arrangements, this one binomial(2 n, n). A paired test therefore needs 6 seeds instead
-    of 4 for a significant difference of two points, and 9 instead of 6 for 12 points, which is too expensive for a
-    sweep. What points share by their seed, such as the validation images, makes this test conservative: it calls too
-    many points tied. (Source for both tests: Ernst 2004, "Permutation Methods: A Basis for Exact Inference".)
-
-    The best is chosen by the same scores, so Holm's guarantee does not hold for all points at once. In simulations
-    with 12 equal points and 6 seeds, a fixed point was left out of the tied set in 1.6 % of the draws, and at least
-    one point in 13 %. The truly best point is in the tied set with probability 1 - ALPHA; other points that are as
-    good may not be.
+    The test is a t test of the difference of two means. Its standard error holds the noise of the validation images,
+    which the points share, and that of seeds, estimated from all points (`ScoreModel`). Without `images` it is the
+    noise of seeds alone, and with one seed for each point that of images alone: then it is about the trained models.
+    p is adjusted for the number of points and for the choice of the best (`adjusted_for_best`): among equal points any
+    claim has probability ALPHA. `experiments/compare` has the measured rates.
 
     In a cross-validation, the test is the corrected resampled t test on the differences by seed and fold: folds share
-    training images, which a permutation test does not allow for (see `error_of_mean`). Points with different numbers of
-    folds are not tested: they train on different numbers of images.
+    training images (see `error_of_mean`). Points with different numbers of folds are not tested: they train on
+    different numbers of images.
 
     Points with equal means are ordered by number of parameters, then as in `points`.
 
@@ -154,11 +175,12 @@ def rank(
         monitor: the metric's public name, such as "val/accuracy".
         higher_is_better: False for a loss.
         allow_incomplete: test points even if runs are missing.
+        no_images_why: why points have no `images`, for the reader.
 
     Returns:
-        The leaderboard. Nothing is tested with one seed per point. Without `allow_incomplete`, nothing is tested
-        either if a point has fewer scores than planned, or other seeds or folds than other points: runs are seldom
-        missing at random.
+        The leaderboard. Nothing is tested with one seed per point and no `images`. Without `allow_incomplete`, nothing
+        is tested either if a point has fewer scores than planned, or other seeds or folds than other points: runs are
+        seldom missing at random.
 
     Raises:
         ValueError: there are no points, or a score is not finite.
@@ -174,27 +196,93 @@ def rank(
     ordered += [point for point in points if not point.scores]
     missing = _count_missing(ordered)
     compared = [point for point in ordered if point.scores]
-    is_tested = (
-        len(compared) > 1
-        and (allow_incomplete or not any(missing))
-        and max(len(point.scores) for point in compared) > 1
-        and len({point.num_folds for point in compared}) == 1
-    )
-    p_adjusted: list[float | None] = [None] * len(ordered)
-    if is_tested:
-        p_adjusted[1 : len(compared)] = holm([_p(compared[0], point) for point in compared[1:]])
+    tests = None
+    if len(compared) > 1 and (allow_incomplete or not any(missing)) and len({p.num_folds for p in compared}) == 1:
+        if compared[0].num_folds is not None:
+            tests = _cross_validated_tests(compared)
+        else:
+            tests = against_best(compared, monitor, higher_is_better=higher_is_better)
+    adjusted = [] if tests is None else adjusted_for_best(tests.t_values, tests.dfs)
+    of_models = None
+    if tests is not None and tests.models is not None:
+        sizes = [max(0.0, sign * gap.t_value) for gap in tests.models]
+        of_models = adjusted_for_best(sizes, [gap.df for gap in tests.models])
     rows = tuple(
-        _row(place + 1, point, p, num_missing, is_tested)
-        for place, (point, p, num_missing) in enumerate(zip(ordered, p_adjusted, missing, strict=True))
+        _row(place, point, monitor, num_missing, tests, adjusted, of_models)
+        for place, (point, num_missing) in enumerate(zip(ordered, missing, strict=True))
     )
-    axes = tuple(dict.fromkeys(axis for point in points for axis in point.values))
     return Leaderboard(
         rows=rows,
         monitor=monitor,
         higher_is_better=higher_is_better,
-        axes=axes,
+        axes=tuple(dict.fromkeys(axis for point in points for axis in point.values)),
         allow_incomplete=allow_incomplete,
+        basis=None if tests is None else tests.basis,
+        is_ratio=tests is not None and tests.is_ratio,
+        num_images=None if tests is None else tests.num_images,
+        images_are="groups" if any(own.groups is not None for p in compared for own in p.images.values()) else "images",
+        no_images_why=no_images_why,
     )
+
+
+class Tests(NamedTuple):
+    """Tests of the other points against the best, which is the first.
+
+    Attributes:
+        gaps: of the K - 1 others, in order.
+        t_values, dfs: of the tests, (K - 1).
+        models: the gaps with the noise of images alone; None unless the basis is that of seeds and images.
+        intervals: of the K means; None: over seeds alone.
+        basis, is_ratio, num_images: as in `Leaderboard`.
+    """
+
+    gaps: list[Estimate]
+    t_values: list[float]
+    dfs: list[float]
+    models: list[Estimate] | None
+    intervals: list[tuple[float, float]] | None
+    basis: Basis | None
+    is_ratio: bool
+    num_images: int | None
+
+
+def against_best(points: Sequence[PointScores], monitor: str, *, higher_is_better: bool) -> Tests | None:
+    """Test points that are not cross-validated, best mean first, against the first; None if nothing can be said.
+
+    Images are used if those of every run are known.
+    """
+    replicates = [sorted_replicates(point.scores) for point in points]
+    is_known = all(point.images for point in points)
+    images = (
+        [[p.images[own] for own in of_it] for p, of_it in zip(points, replicates, strict=True)] if is_known else None
+    )
+    seeds = [[own.seed for own in of_it] for of_it in replicates]
+    model = ScoreModel([point.sorted_scores for point in points], seeds, images, kind_of(monitor))
+    if model.basis is None:
+        return None
+    gaps = [model.difference(0, place) for place in range(1, len(points))]
+    # Points are in the order of means; losses are tested by geometric means. Where these say the opposite, no claim.
+    sign = -1.0 if higher_is_better else 1.0
+    t_values, dfs = [max(0.0, sign * gap.t_value) for gap in gaps], [gap.df for gap in gaps]
+    for place in range(1, len(points)):
+        p = model.single_p(0, place) if model.basis is Basis.IMAGES else None
+        if p is not None:
+            from scipy.stats import norm
+
+            t_values[place - 1], dfs[place - 1] = float(norm.isf(p / 2)), inf
+    intervals = None
+    if images is not None:
+        ends = [model.mean(place).ends() for place in range(len(points))]
+        intervals = [(model.unlinked(low), model.unlinked(high)) for low, high in ends]
+    models = None
+    if model.basis is Basis.BOTH:
+        models = [model.difference_on_images(0, place) for place in range(1, len(points))]
+    return Tests(gaps, t_values, dfs, models, intervals, model.basis, model.is_log, model.num_images)
+
+
+def kind_of(monitor: str) -> Kind:
+    """What the metric is, for its scale."""
+    return KINDS.get(monitor, Kind.OTHER)
 
 
 def _place(point: PointScores, sign: float) -> tuple[float, float]:
@@ -202,12 +290,16 @@ def _place(point: PointScores, sign: float) -> tuple[float, float]:
     return sign * float(np.mean(point.sorted_scores)), params
 
 
-def _p(best: PointScores, point: PointScores) -> float:
-    """Two-sided p for the difference of the means of two points, which have the same number of folds."""
-    if point.num_folds is None:
-        return permutation_p(best.sorted_scores, point.sorted_scores)
-    pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
-    return corrected_p([best.scores[own] - point.scores[own] for own in pairs], test_to_train(point.num_folds))
+def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
+    """Corrected resampled t tests; points are paired by seed and fold. None if each has one run."""
+    if max(len(point.scores) for point in points) < 2:
+        return None
+    best, gaps = points[0], []
+    for point in points[1:]:
+        pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
+        differences = [point.scores[own] - best.scores[own] for own in pairs]
+        gaps.append(mean_over_folds(differences, test_to_train(point.num_folds)))
+    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, None, Basis.FOLDS, False, None)
 
 
 def test_to_train(num_folds: int | None) -> float:
@@ -225,19 +317,32 @@ def _count_missing(points: Sequence[PointScores]) -> list[int]:
     return missing
 
 
-def _row(rank: int, point: PointScores, p: float | None, num_missing: int, is_tested: bool) -> LeaderboardRow:
+def _row(
+    place: int,
+    point: PointScores,
+    monitor: str,
+    num_missing: int,
+    tests: Tests | None,
+    adjusted: Sequence[float],
+    of_models: Sequence[float] | None,
+) -> LeaderboardRow:
     scores = point.sorted_scores
+    is_other = tests is not None and bool(scores) and place > 0
+    p = adjusted[place - 1] if is_other else None
+    has_interval = tests is not None and tests.intervals is not None and bool(scores)
     return LeaderboardRow(
-        rank=rank,
+        rank=place + 1,
         label=point.label,
         values=point.values,
         scores=point.scores,
         n=len(scores),
         mean=float(np.mean(scores)) if scores else None,
         sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        interval=point.interval,
+        interval=tests.intervals[place] if has_interval else point.interval(monitor),
+        gap=tests.gaps[place - 1] if is_other else None,
         p_adjusted=p,
-        is_tied=(p is None or p > ALPHA) if is_tested and scores else None,
+        p_of_models=of_models[place - 1] if is_other and of_models is not None else None,
+        is_tied=(p is None or p > ALPHA) if tests is not None and scores else None,
         num_params=point.num_params,
         train_s=point.train_s,
         num_failed=point.num_failed,

@@ -1,6 +1,7 @@
-"""Confidence intervals of a proportion and of a mean; tests of two samples, and of two points over the same folds."""
+"""Confidence intervals of a proportion and of a mean; a permutation test of two samples; Holm's correction."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95  # of every interval
 MOST_ARRANGEMENTS = 20_000  # a permutation test counts all arrangements up to this number, else draws this many
+
+
+class Kind(StrEnum):
+    """What a score is; it decides the scale on which its noise is even."""
+
+    ACCURACY = "accuracy"  # a share of right answers: differences; intervals are cut at 0 and 1
+    LOSS = "loss"  # positive: ratios, so that no interval goes below 0
+    OTHER = "other"  # differences
 
 
 def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -31,12 +40,15 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(scores: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float] | None:
+def mean_interval(
+    scores: Sequence[float], test_to_train: float = 0.0, kind: Kind = Kind.OTHER
+) -> tuple[float, float] | None:
     """Student's t interval of the mean of `scores`, at level CONFIDENCE; None for fewer than two scores.
 
     Args:
         scores: n scores.
         test_to_train: as for `error_of_mean`.
+        kind: of a loss the interval is that of the logarithm of the mean (delta method).
 
     Source:
         "Student" 1908, "The Probable Error of a Mean".
@@ -48,7 +60,11 @@ def mean_interval(scores: Sequence[float], test_to_train: float = 0.0) -> tuple[
     from scipy.stats import t
 
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    return mean - half, mean + half
+    if kind is Kind.LOSS and mean > 0:
+        factor = float(np.exp(min(half / mean, 700.0)))
+        return mean / factor, mean * factor
+    low, high = mean - half, mean + half
+    return (max(0.0, low), min(1.0, high)) if kind is Kind.ACCURACY else (low, high)
 
 
 def error_of_mean(scores: Sequence[float], test_to_train: float = 0.0) -> float:
@@ -69,32 +85,6 @@ def error_of_mean(scores: Sequence[float], test_to_train: float = 0.0) -> float:
         Learning Algorithms".
     """
     return float(np.std(scores, ddof=1) * np.sqrt(1 / len(scores) + test_to_train))
-
-
-def corrected_p(differences: Sequence[float], test_to_train: float) -> float:
-    """Two-sided p of the corrected resampled t test: the mean of paired `differences` is 0.
-
-    The statistic is mean / `error_of_mean`, with n - 1 degrees of freedom.
-
-    Args:
-        differences: n differences of two scores, each on the same fold and with the same seed.
-        test_to_train: as for `error_of_mean`.
-
-    Returns:
-        In [0, 1]; 1 for n < 2, and if all differences are 0.
-
-    Source:
-        As `error_of_mean`.
-    """
-    n = len(differences)
-    if n < 2 or not np.any(differences):
-        return 1.0
-    error = error_of_mean(differences, test_to_train)
-    if error == 0:
-        return 0.0
-    from scipy.stats import t
-
-    return float(2 * t.sf(abs(float(np.mean(differences))) / error, n - 1))
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -127,7 +117,7 @@ def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
     return float(min(1.0, 2 * (tails.min() + unseen) / (len(sums) + unseen)))
 
 
-@lru_cache(maxsize=8)  # a leaderboard uses the same ones for every test
+@lru_cache(maxsize=8)  # a comparison of many sides uses the same ones for every test
 def _arrangements(n: int, total: int) -> NDArray[np.intp]:
     """(A, n): in each of A arrangements, the indices of the scores that form the first sample of `total`."""
     if comb(total, n) <= MOST_ARRANGEMENTS:
@@ -141,20 +131,6 @@ def smallest_p(n: int, m: int) -> float:
     """The smallest p that `permutation_p` can return for n and m scores."""
     arrangements = comb(n + m, n)
     return min(1.0, 2 / (arrangements if arrangements <= MOST_ARRANGEMENTS else MOST_ARRANGEMENTS + 1))
-
-
-def smallest_n(num_comparisons: int, alpha: float) -> int | None:
-    """The smallest sample size at which one of `num_comparisons` permutation tests can be significant after `holm`.
-
-    Returns:
-        At least 2; None if MOST_ARRANGEMENTS is too small, as for more than 500 comparisons at alpha 0.05.
-    """
-    n = 2
-    while smallest_p(n, n) * num_comparisons > alpha:
-        if comb(2 * n, n) > MOST_ARRANGEMENTS:
-            return None
-        n += 1
-    return n
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -201,7 +201,7 @@ def effects_info(
                 name=names[axis],
                 values=tuple(ordered),
                 means=np.array([np.mean(some) for some in scores]),
-                intervals=tuple(point.interval for point in chosen),
+                intervals=tuple(point.interval(monitor) for point in chosen),
                 base=ordered.index(format_value(own)),
             )
         )

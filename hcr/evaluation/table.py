@@ -7,8 +7,13 @@ from hcr.config.text import csv_line, printable
 from hcr.console import num_columns, pad, wrap
 from hcr.evaluation.labels import counted, counted_replicates, format_value, number_format, short_labels
 from hcr.evaluation.ranking import Leaderboard, LeaderboardRow
+from hcr.evaluation.score_model import Basis
 
 TABLE_WIDTH = 100  # columns of a terminal
+INTERVALS_ARE = {
+    Basis.BOTH: "with the noise of seeds and of validation images",
+    Basis.IMAGES: "with the noise of validation images, for these trained models",
+}
 
 
 def format_table(board: Leaderboard, limit: int | None = None, *, width: int = TABLE_WIDTH) -> str:
@@ -41,26 +46,29 @@ def format_table(board: Leaderboard, limit: int | None = None, *, width: int = T
     if board.folds:
         over = " or ".join(dict.fromkeys(counted_replicates(row.scores) for row in board.rows if row.n))
         lines.append(f"mean over {over}; intervals and tests are corrected, as folds share training images")
+    if board.basis in INTERVALS_ARE:
+        lines.append(f"95 % intervals: {INTERVALS_ARE[board.basis]}")
     return "\n".join(lines)
 
 
 def write_csv(board: Leaderboard, path: Path) -> None:
     """Write one row per point, by rank: rank, point, its value of each axis, and the statistics; None is empty.
 
-    `mean_over` says what `n` counts; `corrected` is true if the statistics are those of a cross-validation. Lists and
-    booleans are written as JSON.
+    `mean_over` says what `n` counts; `noise` names the noise that p and, with images, the interval allow for;
+    `corrected` is true if the statistics are those of a cross-validation. Lists and booleans are written as JSON.
     """
-    measured = ["n", "mean_over", "corrected", "mean", "sd", "low", "high", "p_adjusted", "tied_with_best"]
-    others = ["num_params", "train_s", "failed", "pruned", "incomplete"]
+    measured = ["n", "mean_over", "corrected", "mean", "sd", "low", "high", "noise", "p_adjusted"]
+    others = ["tied_with_best", "num_params", "train_s", "failed", "pruned", "incomplete"]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(["rank", "point", *board.axes, *measured, *others]))
         for row in board.rows:
             values = [format_value(row.values[axis]) if axis in row.values else None for axis in board.axes]
             low, high = row.interval or (None, None)
+            noise = None if board.basis is None or not row.n else str(board.basis)
             tied = None if row.is_tied is None else format_value(row.is_tied)
             over = [counted_replicates(row.scores), format_value(row.num_folds is not None)] if row.n else [None, None]
-            numbers = [row.n, *over, row.mean, row.sd, low, high, row.p_adjusted, tied, row.num_params, row.train_s]
-            ends = [row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
+            numbers = [row.n, *over, row.mean, row.sd, low, high, noise, row.p_adjusted, tied]
+            ends = [row.num_params, row.train_s, row.num_failed, row.num_pruned, format_value(row.is_incomplete)]
             file.write(csv_line([row.rank, row.label, *values, *numbers, *ends]))
 
 

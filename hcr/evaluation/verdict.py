@@ -1,14 +1,18 @@
 """The verdict on a sweep: sentences on the points that differ from the best, and on the selection bias of the best."""
 
 from collections.abc import Sequence
-from math import sqrt
+from dataclasses import replace
+from math import isfinite, sqrt
 
 import numpy as np
 
 from hcr.config.text import printable
+from hcr.evaluation.best_of_many import critical_t
+from hcr.evaluation.claims import Scale, told_difference, told_p, told_size
 from hcr.evaluation.labels import counted, counted_replicates
-from hcr.evaluation.ranking import ALPHA, Leaderboard, LeaderboardRow, test_to_train
-from hcr.evaluation.statistics import smallest_n, smallest_p
+from hcr.evaluation.ranking import ALPHA, Leaderboard, LeaderboardRow, kind_of, test_to_train
+from hcr.evaluation.score_model import Basis, detectable
+from hcr.evaluation.statistics import Kind
 
 MOST_NAMED = 8  # points that one sentence names
 
@@ -67,39 +71,133 @@ def _compared(board: Leaderboard) -> list[str]:
     if len(compared) < 2:
         what = "one point has finished runs" if compared else "no point has a finished run"
         return [*lines, f"{what.capitalize()}: there is nothing to compare."]
-    best = compared[0]
-    over = _what_means_are_over(compared)
     if len({row.num_folds for row in compared}) > 1:
         lines.append("The points differ in split.folds, and so in their training images: they are not compared.")
-    elif board.folds and best.is_tied is None:
+    elif board.folds and compared[0].is_tied is None:
         lines.append("One run each: the noise of folds and seeds is unknown, so no point can be called better.")
-    elif board.folds:
-        lines += _tied_lines(compared, f"{board.monitor}, {over}, corrected resampled t tests")
+    elif compared[0].is_tied is None:
+        why = f" ({board.no_images_why})" if board.no_images_why else ""
         lines.append(
-            "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean."
-            f" More seeds never bring it below {1 / (board.folds[0] - 1):.2g} of the variance of a single run."
+            f"One seed each, and scores of single images are not known{why}: the noise is unknown, so no point can be"
+            " called better than another."
         )
-    elif best.is_tied is None:
-        lines.append("One seed each: the seed noise is unknown, so no point can be called better than another.")
-        lines.append(_smallest_n_line(len(compared)))
     else:
-        smallest = min(smallest_p(best.n, row.n) for row in compared[1:])
-        if smallest * (len(compared) - 1) > ALPHA:
-            adjusted = min(1.0, smallest * (len(compared) - 1))
-            lines.append(
-                f"With {over} no difference from the best, {best.label}, can be significant: the smallest possible "
-                f"two-sided permutation p is {smallest:#.2g}"
-                + (
-                    f", {adjusted:#.2g} after adjustment for {len(compared) - 1} comparisons."
-                    if len(compared) > 2
-                    else "."
-                )
-            )
-            lines.append(_smallest_n_line(len(compared)))
-        else:
-            lines += _tied_lines(compared, f"{board.monitor}, {over}, permutation tests")
+        lines += [*_result_lines(board, compared), *_models_lines(compared), *_method_lines(board, compared)]
     lines.append(_bias_line(compared))
     return lines
+
+
+def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> list[str]:
+    """What was found: the points that the best is better than, and those that it is not told from."""
+    best, others = compared[0], compared[1:]
+    tied, worse = [row for row in others if row.is_tied], [row for row in others if not row.is_tied]
+    data = _data(board, compared)
+    what = f"{board.monitor}, {data}"
+    if len(others) == 1:
+        return [*_lines_of_two(board, compared, data), *_size_lines([best, *tied])]
+    most = _told_most([row.p_adjusted or 0.0 for row in worse])
+    if not tied:
+        return [f"{best.label} is better than each of the {len(others)} other points ({what}; {most})."]
+    if worse:
+        lines = [
+            f"{best.label}, the best, is better than {len(worse)} of the {len(others)} other points ({what}; {most})."
+            f" Not told from it: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
+        ]
+    else:
+        least = min(0.99, *(row.p_adjusted or 0.0 for row in tied))
+        lines = [
+            f"No difference shown between the best, {best.label}, and the {len(others)} other points ({what}; every p"
+            f" at least {least:#.2g})."
+        ]
+    smallest = _smallest_shown(board, compared)
+    if smallest is not None:
+        lines.append(f"{data} can only show differences from the best above {told_size(smallest, _scale(board))}.")
+    return lines + _size_lines([best, *tied])
+
+
+def _told_most(p_values: Sequence[float]) -> str:
+    """`p at most 0.03`, `every p < 0.001`."""
+    most = max(p_values, default=0.0)
+    return f"{'every p' if len(p_values) > 1 else 'p'} {'< 0.001' if most < 0.001 else f'at most {most:#.2g}'}"
+
+
+def _lines_of_two(board: Leaderboard, compared: Sequence[LeaderboardRow], data: str) -> list[str]:
+    """The claim on two points."""
+    best, other = compared
+    assert other.gap is not None and other.p_adjusted is not None, "it is tested"
+    what = f"{board.monitor}, {data}"
+    if board.is_ratio:  # told of the worse one, whose loss is larger
+        times = (
+            f"whose {board.monitor} is {told_difference(other.gap, Scale.RATIO)} as large, {told_p(other.p_adjusted)}"
+        )
+        if not other.is_tied:
+            return [f"{best.label} is better than {other.label}, {times} ({data})."]
+        lines = [f"No difference shown between {best.label} and {other.label}, {times} ({data})."]
+    else:
+        ahead = replace(other.gap, value=-other.gap.value)
+        found = f"{told_difference(ahead, _scale(board))}, {told_p(other.p_adjusted)} ({what})"
+        if not other.is_tied:
+            return [f"{best.label} is better than {other.label}: {found}."]
+        lines = [f"No difference shown between {best.label} and {other.label}: {found}."]
+    smallest = _smallest_shown(board, compared)
+    if smallest is not None:
+        lines.append(f"{data} can only show differences above {told_size(smallest, _scale(board))}.")
+    return lines
+
+
+def _models_lines(compared: Sequence[LeaderboardRow]) -> list[str]:
+    """The points whose trained models are worse than those of the best, although their seeds are too few to tell."""
+    best, *others = compared
+    worse = [row for row in others if row.is_tied and row.p_of_models is not None and row.p_of_models <= ALPHA]
+    if not worse:
+        return []
+    found = _told_most([row.p_of_models or 0.0 for row in worse])
+    return [
+        f"On new images these trained models of {best.label} are better than those of"
+        f" {_name([row.label for row in worse])} ({found}, without the noise of seeds); more seeds would tell whether"
+        " the configs are."
+    ]
+
+
+def _smallest_shown(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> float | None:
+    """The difference from the first tied point that would be found in four of five cases; None if unknown."""
+    gap = next(row.gap for row in compared[1:] if row.is_tied)
+    if gap is None or not isfinite(gap.error) or not gap.error:
+        return None
+    return detectable(gap, critical_t(len(compared), gap.df, ALPHA))
+
+
+def _method_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> list[str]:
+    """How it was tested, and what that cannot say."""
+    adjusted = f", adjusted for {len(compared)} points and the choice of the best" if len(compared) > 2 else ""
+    if board.folds:
+        return [
+            f"Corrected resampled t tests against the best{adjusted}, alpha {ALPHA:g}. Folds share training images:"
+            " intervals and tests use Nadeau and Bengio's corrected variance of a mean. More seeds never bring it below"
+            f" {1 / (board.folds[0] - 1):.2g} of the variance of a single run."
+        ]
+    if board.basis is Basis.IMAGES:
+        return [
+            f"One seed each: tests paired over the same images{adjusted}, alpha {ALPHA:g}. They say which of these"
+            " trained models is better on new images, not which config is: other seeds may give another order."
+        ]
+    noise = "the noise of seeds and of the validation images, which the points share"
+    if board.basis is Basis.SEEDS:
+        why = f": {board.no_images_why}" if board.no_images_why else ""
+        noise = f"the noise of seeds alone, as scores of single images are not known{why}"
+    return [f"t tests against the best with {noise}{adjusted}, alpha {ALPHA:g}."]
+
+
+def _data(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> str:
+    """`4 seeds each on 6,000 validation images`."""
+    over = _what_means_are_over(compared)
+    return over if board.num_images is None else f"{over} on {board.num_images:,} validation {board.images_are}"
+
+
+def _scale(board: Leaderboard) -> Scale:
+    if board.is_ratio:
+        return Scale.RATIO
+    return Scale.POINTS if kind_of(board.monitor) is Kind.ACCURACY else Scale.PLAIN
 
 
 def _what_means_are_over(compared: Sequence[LeaderboardRow]) -> str:
@@ -112,29 +210,14 @@ def _what_means_are_over(compared: Sequence[LeaderboardRow]) -> str:
     return f"{ns[0]} to {ns[-1]} {'runs' if is_crossed else 'seeds'} each"
 
 
-def _tied_lines(compared: Sequence[LeaderboardRow], tests: str) -> list[str]:
-    best, tied = compared[0], [row for row in compared if row.is_tied]
-    how = f"{tests} against the best, Holm-adjusted, alpha {ALPHA:g}"
-    if len(tied) == 1:
-        others = "the other point" if len(compared) == 2 else f"all of the {len(compared) - 1} other points"
-        return [f"{best.label} differs significantly from {others} ({how})."]
-    lines = [
-        f"{len(tied)} of {len(compared)} points are not significantly different from the best ({how}): "
-        f"{_name([f'{best.label}, the best', *(row.label for row in tied[1:])])}."
-    ]
-    sizes = {row.label: row.num_params for row in tied if row.num_params is not None}
-    if len(set(sizes.values())) > 1:
-        smallest = min(sizes, key=lambda label: sizes[label] or 0)
-        against = f", the best has {best.num_params:,}" if best.num_params and smallest != best.label else ""
-        lines.append(f"The smallest model of these is {smallest}: {sizes[smallest]:,} parameters{against}.")
-    return lines
-
-
-def _smallest_n_line(num_points: int) -> str:
-    fewest = smallest_n(num_points - 1, ALPHA)
-    if fewest is None:
-        return f"No number of seeds can make a difference among {num_points} points significant in this test."
-    return f"A significant difference among {num_points} points needs at least {fewest} seeds each."
+def _size_lines(tied: Sequence[LeaderboardRow]) -> list[str]:
+    """The smallest model among the best and those not told from it."""
+    best, sizes = tied[0], {row.label: row.num_params for row in tied if row.num_params is not None}
+    if len(set(sizes.values())) < 2:
+        return []
+    smallest = min(sizes, key=lambda label: sizes[label] or 0)
+    against = f", the best has {best.num_params:,}" if best.num_params and smallest != best.label else ""
+    return [f"The smallest model of these is {smallest}: {sizes[smallest]:,} parameters{against}."]
 
 
 def _bias_line(compared: Sequence[LeaderboardRow]) -> str:

@@ -8,19 +8,24 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from hcr.config import ConfigError, HcrError
+import numpy as np
+
+from hcr.config import ConfigError, HcrError, TrackingError
 from hcr.config.errors import one_line
+from hcr.config.replicates import Replicate
 from hcr.config.secrets import redact, without_secrets
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
+from hcr.evaluation.image_scores import ImageScores, correctness, losses
 from hcr.evaluation.labels import counted
-from hcr.evaluation.ranking import Leaderboard, PointScores, rank
+from hcr.evaluation.ranking import Leaderboard, PointScores, kind_of, rank
+from hcr.evaluation.statistics import Kind
 from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
 from hcr.recorded_sweep import REUSED_BY, SWEEP_ID
-from hcr.sweep.ledger import Ledger, Run, number_tag
+from hcr.sweep.ledger import Ledger, Outcome, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
-from hcr.tracking.events import DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
+from hcr.tracking.events import ARTIFACTS, DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import read_position
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from hcr.sweep.confirm import Confirmation
 
 MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv has all
+VALIDATION = "predictions/val.npz"
 
 
 def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
@@ -157,16 +163,71 @@ def _num_folds(runs: Sequence[PlannedRun]) -> int | None:
 
 
 def board_of(plan: Plan, runs: Sequence[Run], *, allow_incomplete: bool) -> Leaderboard | None:
-    """The leaderboard; None if no run has finished."""
+    """The leaderboard, tested with the scores of validation images if they are here; None if no run has finished."""
     points = points_of(runs)
     if not any(point.scores for point in points):
         return None
+    points, why = with_images(points, runs, plan.monitor)
     return rank(
         points,
         monitor=plan.monitor,
         higher_is_better=plan.higher_is_better,
         allow_incomplete=allow_incomplete,
+        no_images_why=why,
     )
+
+
+def with_images(
+    points: Sequence[PointScores], runs: Sequence[Run], monitor: str
+) -> tuple[list[PointScores], str | None]:
+    """The points with the scores of their runs' validation images, or as they are and why; all of them or none.
+
+    Of each run only one number an image is kept.
+    """
+    if all(point.num_folds is not None for point in points):  # a cross-validation is tested by its folds
+        return list(points), None
+    if kind_of(monitor) is Kind.OTHER:
+        return list(points), f"{monitor} is not a mean over images"
+    found: dict[str, dict[Replicate, ImageScores]] = {}
+    reasons = []
+    for run in runs:
+        if run.outcome is None:
+            continue
+        try:
+            found.setdefault(run.planned.point_label, {})[run.planned.replicate] = validation_scores(
+                run.outcome, monitor
+            )
+        except TrackingError as error:
+            reasons.append(str(error))
+    if reasons:
+        total = sum(run.outcome is not None for run in runs)
+        return list(points), f"{len(reasons)} of {counted(total, 'run')}, such as {reasons[0]}"
+    return [replace(point, images=found.get(point.label, {})) for point in points], None
+
+
+def validation_scores(outcome: Outcome, monitor: str) -> ImageScores:
+    """The monitored metric of each validation image of a finished run, from its predictions on this machine.
+
+    Raises:
+        TrackingError: they are not here, are damaged, or their mean is not the run's score.
+    """
+    path = output_root() / "runs" / outcome.key / ARTIFACTS / VALIDATION
+    try:
+        with np.load(path) as arrays:
+            probabilities, labels = arrays["probabilities"], arrays["labels"]
+            is_loss = kind_of(monitor) is Kind.LOSS
+            values = (losses if is_loss else correctness)(probabilities, labels).astype(np.float32)
+            groups = arrays["groups"].astype(np.int32) if "groups" in arrays else None
+            scores = ImageScores(arrays["index"].astype(np.int32), values, groups)
+    except FileNotFoundError:
+        raise TrackingError(f"{outcome.key}, whose predictions are not on this machine") from None
+    except Exception as error:  # damaged: NumPy and zip raise many types
+        raise TrackingError(f"{outcome.key}, whose predictions cannot be read ({one_line(error)})") from error
+    if not np.isclose(scores.mean, outcome.value, rtol=1e-3, atol=1e-6):
+        raise TrackingError(
+            f"{outcome.key}, whose predictions give {monitor} {scores.mean:.6g}, not {outcome.value:.6g}"
+        )
+    return scores
 
 
 def record_board(

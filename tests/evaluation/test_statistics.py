@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test, sem, t, ttest_rel
 
+from hcr.evaluation.score_model import mean_over_folds
 from hcr.evaluation.statistics import (
-    corrected_p,
+    Kind,
     error_of_mean,
     holm,
     mean_interval,
     permutation_p,
     proportion_interval,
-    smallest_n,
     smallest_p,
 )
 
@@ -136,8 +136,6 @@ def test_no_scores_have_a_smaller_p_than_the_smallest(n, m):
 
 def test_three_against_three_can_not_reach_a_smaller_p_than_a_tenth():
     assert smallest_p(3, 3) == pytest.approx(0.1)
-    assert [smallest_n(comparisons, 0.05) for comparisons in (1, 2, 11, 100)] == [4, 5, 6, 8]
-    assert smallest_n(501, 0.05) is None
 
 
 def test_holm_is_worked_by_hand():
@@ -183,6 +181,10 @@ def test_differences_that_say_nothing_or_everything_have_a_p_of_one_or_zero():
     assert corrected_p([0.5, 0.5, 0.5], 0.25) == 0
 
 
+def corrected_p(differences: list[float], test_to_train: float) -> float:
+    return mean_over_folds(differences, test_to_train).p
+
+
 HALVES = (slice(0, 4), slice(4, 8))
 
 
@@ -215,3 +217,13 @@ def test_equal_classifiers_are_told_apart_about_as_often_as_alpha_and_without_th
     uncorrected = np.mean([corrected_p(some, 0.0) <= 0.05 for some in every])
     assert 0.02 < corrected < 0.08
     assert uncorrected > naive
+
+
+def test_the_interval_of_a_loss_is_made_of_its_logarithm_and_that_of_an_accuracy_is_cut():
+    scores = [0.02, 0.2]
+    low, high = mean_interval(scores, kind=Kind.LOSS)
+    # The error is 0.09, relative to the mean 0.8182; t of 1 degree is 12.706.
+    assert (low, high) == pytest.approx((0.11 / np.exp(12.7062 * 0.81818), 0.11 * np.exp(12.7062 * 0.81818)), rel=1e-4)
+    assert mean_interval([0.9, 0.99], kind=Kind.ACCURACY) == pytest.approx((0.3732, 1.0), abs=1e-3)
+    assert mean_interval([0.9, 0.99])[1] > 1
+    assert mean_interval([0.0, 0.0], kind=Kind.LOSS) == (0, 0)

@@ -1,21 +1,26 @@
 """What a sweep may say: ties with the best, and when it has to keep silent."""
 
+import re
+
 import numpy as np
 import pytest
-from boards import board_of, crossed, point, random_points, tied
+from boards import board_of, crossed, imaged, point, random_images, random_points, tied
 
+from hcr.evaluation.best_of_many import range_p
 from hcr.evaluation.table import format_table
 from hcr.evaluation.verdict import verdict, winner_bias
 
 
 def test_p_is_adjusted_by_hand():
-    # 5 against 5 that do not overlap: 2 of 252 arrangements; the smaller of two such p is doubled, as is the other.
+    # The variance within points is 2.5, so a difference of two means of 5 has the error 1, with 12 degrees of freedom.
     board = board_of(
-        point("a", 10, 11, 12, 13, 14), point("b", 0, 1, 2, 3, 4), point("c", 5, 6, 7, 8, 9), higher_is_better=True
+        point("a", 10, 11, 12, 13, 14), point("b", 0, 1, 2, 3, 4), point("c", 5, 6, 7, 8, 9), monitor="score"
     )
-    assert [row.p_adjusted for row in board.rows] == [None, pytest.approx(4 / 252), pytest.approx(4 / 252)]
+    assert [row.label for row in board.rows] == ["a", "c", "b"]
+    expected = [None, pytest.approx(range_p(5, 2, 12)), pytest.approx(range_p(10, 3, 12))]
+    assert [row.p_adjusted for row in board.rows] == expected
     assert tied(board) == ["a"]
-    assert verdict(board)[0].startswith("a differs significantly from all of the 2 other points")
+    assert verdict(board)[0] == "a is better than each of the 2 other points (score, 5 seeds each; every p < 0.001)."
 
 
 def test_the_smallest_model_among_the_tied_ones_is_named_and_a_smaller_one_that_is_worse_is_not():
@@ -23,38 +28,103 @@ def test_the_smallest_model_among_the_tied_ones_is_named_and_a_smaller_one_that_
         point("best", 5.0, 6, 7, 8, 9, 10, num_params=3000),
         point("lean", 5.5, 6, 7, 8, 9, 9, num_params=2000),
         point("tiny", -5.0, -6, -7, -8, -9, -10, num_params=1),
+        monitor="score",
     )
     assert tied(board) == ["best", "lean"]
-    assert "2 of 3 points are not significantly different from the best" in verdict(board)[0]
-    assert verdict(board)[0].endswith("best, the best; lean.")
-    assert verdict(board)[1] == "The smallest model of these is lean: 2,000 parameters, the best has 3,000."
+    first, second, third, *_ = verdict(board)
+    assert first == (
+        "best, the best, is better than 1 of the 2 other points (score, 6 seeds each; p < 0.001)."
+        " Not told from it: lean (p = 0.94)."
+    )
+    assert second.startswith("6 seeds each can only show differences from the best above ")
+    assert third == "The smallest model of these is lean: 2,000 parameters, the best has 3,000."
 
 
-def test_three_seeds_against_three_are_said_to_show_nothing_and_four_are_named():
-    board = board_of(point("a", 7.0, 8, 9), point("b", 1.0, 2, 3))
-    assert board.rows[1].p_adjusted == pytest.approx(0.1)
-    assert tied(board) == ["a", "b"]
-    assert "the smallest possible two-sided permutation p is 0.10." in verdict(board)[0]
-    assert verdict(board)[1].endswith("needs at least 4 seeds each.")
+def test_two_points_are_named_with_their_difference_its_interval_and_p():
+    found = verdict(board_of(point("a", 0.95, 0.96, 0.97), point("b", 0.91, 0.92, 0.93)))
+    # 4 points, and 2.7764 errors of sqrt(2 / 3) of a point.
+    assert found[0] == "a is better than b: +4.0 points [1.7, 6.3], p = 0.0080 (val/accuracy, 3 seeds each)."
+    assert "points and the choice" not in " ".join(found)
+    same = verdict(board_of(point("a", 0.95, 0.97), point("b", 0.94, 0.96)))
+    assert same[0].startswith("No difference shown between a and b: +1 point [-5, 7]") and " p = 0." in same[0]
+    assert same[1].startswith("2 seeds each can only show differences above ") and same[1].endswith(" points.")
 
 
-def test_the_n_that_is_named_can_indeed_tell_points_apart_and_one_less_cannot():
-    def separate(n):
-        return board_of(*(point(f"p{k}", *(np.arange(n) + 100.0 * k)) for k in range(12)))
-
-    assert "needs at least 6 seeds each" in " ".join(verdict(separate(5)))
-    assert len(tied(separate(5))) == 12
-    assert "at least" not in " ".join(verdict(separate(6)))
-    assert tied(separate(6)) == ["p11"]
+def test_a_loss_is_told_by_the_ratio_of_the_worse_point():
+    lines = verdict(
+        board_of(point("a", 0.021, 0.025), point("b", 0.171, 0.141), monitor="val/loss", higher_is_better=False)
+    )
+    assert lines[0].startswith("a is better than b, whose val/loss is 6.8 times [")
+    assert lines[0].endswith("] as large, p = 0.0046 (2 seeds each).")
 
 
-def test_one_seed_each_says_nothing_of_noise_and_names_how_many_seeds_would():
+def test_points_of_which_none_is_told_from_the_best_are_said_to_show_no_difference():
+    lines = verdict(board_of(*(point(f"p{k}", 0.90 + k / 1000, 0.92, 0.94) for k in range(3))))
+    assert lines[0] == (
+        "No difference shown between the best, p2, and the 2 other points (val/accuracy, 3 seeds each; every p at least"
+        " 0.99)."
+    )
+    assert "above " in lines[1]
+
+
+def test_seeds_and_images_are_named_and_so_is_what_a_single_seed_cannot_say():
+    lines = verdict(board_of(*random_images(num_seeds=3, effect=1.0)))
+    assert lines[0].startswith(
+        "p0 is better than each of the 2 other points (val/accuracy, 3 seeds each on 2,000 validation images; every p "
+    )
+    assert lines[1].startswith("t tests against the best with the noise of seeds and of the validation images")
+    assert "adjusted for 3 points and the choice of the best" in lines[1]
+    lines = verdict(board_of(*random_images(num_seeds=1, effect=1.0)))
+    assert "1 seed each on 2,000 validation images" in lines[0]
+    assert lines[1].startswith("One seed each: tests paired over the same images")
+    assert "trained models is better on new images, not which config is" in lines[1]
+
+
+def test_two_seeds_that_cannot_tell_configs_apart_still_tell_their_trained_models_apart():
+    random = np.random.default_rng(0)
+    shares = {"a": (0.99, 0.95), "b": (0.93, 0.90)}
+    points = [imaged(name, *(random.random(4000) < share for share in own)) for name, own in shares.items()]
+    board = board_of(*points)
+    assert tied(board) == ["a", "b"] and board.rows[1].p_of_models < 0.001 < board.rows[1].p_adjusted
+    assert (
+        "On new images these trained models of a are better than those of b (p < 0.001, without the noise of seeds);"
+        " more seeds would tell whether the configs are."
+    ) in verdict(board)
+
+
+def test_groups_are_counted_as_groups():
+    groups = np.repeat(np.arange(50), 4)
+    random = np.random.default_rng(0)
+    points = [imaged(name, *(random.random((2, 200)) < 0.9), groups=groups) for name in "ab"]
+    assert "2 seeds each on 50 validation groups" in verdict(board_of(*points))[0]
+
+
+def test_it_says_why_images_are_not_used():
+    why = "1 of 4 runs, such as abc, whose predictions are not on this machine"
+    lines = verdict(board_of(point("a", 0.9, 0.8), point("b", 0.8, 0.7), no_images_why=why))
+    assert any(f"the noise of seeds alone, as scores of single images are not known: {why}" in line for line in lines)
+    lines = verdict(board_of(point("a", 0.9), point("b", 0.8), no_images_why=why))
+    assert lines[0].startswith(f"One seed each, and scores of single images are not known ({why})")
+
+
+def test_one_seed_each_without_images_says_nothing_of_noise():
     board = board_of(point("a", 2.0), point("b", 1.0))
     row = board.rows[0]
     assert (row.n, row.sd, row.interval, row.p_adjusted, row.is_tied) == (1, None, None, None, None)
-    assert "the seed noise is unknown" in verdict(board)[0]
-    assert verdict(board)[1].endswith("at least 4 seeds each.")
+    assert "the noise is unknown" in verdict(board)[0]
     assert "nan" not in " ".join(verdict(board)) + format_table(board)
+
+
+@pytest.mark.parametrize("num_points", [2, 3])
+@pytest.mark.parametrize("gap", [0.0, 0.1, 5.0])
+@pytest.mark.parametrize("monitor", ["val/accuracy", "val/loss", "score"])
+def test_every_claim_has_its_p_and_nothing_is_called_one_points(num_points, gap, monitor):
+    random = np.random.default_rng(0)
+    points = [point(f"x{k}", *(1 + gap * k + random.random(3) / 10)) for k in range(num_points)]
+    text = " ".join(verdict(board_of(*points, monitor=monitor)))
+    assert " p " in text.split(").")[0]
+    assert not re.search(r"\b1 other points|(?<![\d.])1 points", text)
+    assert monitor in text
 
 
 def test_a_single_point_has_nothing_to_be_compared_with():
@@ -86,8 +156,9 @@ def test_other_seeds_are_no_comparison():
 
 def test_with_leave_an_incomplete_sweep_is_tested_by_what_is_there_and_every_line_says_so():
     board = board_of(point("a", *range(10, 16)), point("b", 1, 2, 3, num_planned=6), allow_incomplete=True)
-    # 2 of the 84 arrangements of 6 and 3.
-    assert board.rows[1].p_adjusted == pytest.approx(2 / 84)
+    # Pooled over both: variances 3.5 and 1 with 5 and 2 degrees of freedom.
+    error = ((3.5 * 5 + 1 * 2) / 7 * (1 / 6 + 1 / 3)) ** 0.5
+    assert board.rows[1].p_adjusted == pytest.approx(range_p(10.5 / error, 2, 7))
     assert verdict(board) and all(line.startswith("Incomplete: ") for line in verdict(board))
     assert "3 to 6 seeds each" in verdict(board)[0]
     assert [row.is_incomplete for row in board.rows] == [False, True]
@@ -104,7 +175,8 @@ def test_a_point_that_the_sweep_gave_up_is_neither_missing_nor_compared():
     points = [point("a", 1, 2, 3, 4), point("b", 6, 7, 8, 9), point("given up", num_planned=4, num_pruned=4)]
     board = board_of(*points)
     assert not board.is_incomplete
-    assert board.rows[1].p_adjusted == pytest.approx(2 / 70)  # one comparison, not two
+    # The variance is 5 / 3, over 4 runs each: one comparison, not two.
+    assert board.rows[1].p_adjusted == pytest.approx(range_p(5 / (5 / 6) ** 0.5, 2, 6))
     assert (board.rows[2].mean, board.rows[2].is_tied) == (None, None)
     assert verdict(board)[0] == "1 point had all runs pruned and cannot be compared."
     assert format_table(board).splitlines()[3].endswith("pruned")
@@ -139,13 +211,12 @@ CROSSED = (
 def test_a_cross_validation_is_never_called_a_number_of_seeds():
     board = board_of(*CROSSED)
     lines = verdict(board)
-    assert lines[0] == (
-        "a differs significantly from the other point (val/accuracy, 5 folds × 2 seeds each, corrected"
-        " resampled t tests against the best, Holm-adjusted, alpha 0.05)."
-    )
+    assert lines[0].startswith("a is better than b: +1.4 points [0.7, 2.1]")
+    assert lines[0].endswith(", p = 0.0013 (val/accuracy, 5 folds × 2 seeds each).")
     assert lines[1] == (
-        "Folds share training images: intervals and tests use Nadeau and Bengio's corrected variance of a mean."
-        " More seeds never bring it below 0.25 of the variance of a single run."
+        "Corrected resampled t tests against the best, alpha 0.05. Folds share training images: intervals and tests use"
+        " Nadeau and Bengio's corrected variance of a mean. More seeds never bring it below 0.25 of the variance of a"
+        " single run."
     )
     assert "among 2 equal points with 5 folds × 2 seeds each" in lines[2]
     # 10 runs of 5 folds are worth 1 / (1 / 10 + 1 / 4) independent ones.
@@ -162,7 +233,7 @@ def test_a_cross_validation_is_never_called_a_number_of_seeds():
 def test_incomplete_folds_are_counted_as_runs():
     few = crossed("b", [[0.5, 0.4, 0.6]], num_folds=5)
     lines = verdict(board_of(crossed("a", [[0.9, 0.8, 0.9, 0.9, 0.9]]), few, allow_incomplete=True))
-    assert "3 to 5 runs each" in lines[0]
+    assert any("3 to 5 runs each" in line for line in lines)
     lines = verdict(board_of(*(crossed(name, [[0.5]], num_folds=5) for name in "ab"), allow_incomplete=True))
     assert lines[0].startswith("One run each: the noise of folds and seeds is unknown")
 

@@ -66,4 +66,7 @@ def test_what_is_quoted_is_a_mean_over_folds_and_fresh_seeds() -> None:
     assert result.test == pytest.approx([0.9] * 6)
     lines = result.lines()
     assert [lines[0], lines[1], lines[-1]] == TOLD
-    assert "corrected resampled t tests" in lines[3]
+    assert lines[3] == (
+        "model.depth=1 is better than model.depth=2: -0.1000 [-0.1000, -0.1000], p < 0.001"
+        " (val/loss, 3 folds × 2 seeds each)."
+    )
