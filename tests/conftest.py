@@ -168,8 +168,8 @@ def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Pr
     with contextlib.ExitStack() as started:
 
         def start(*arguments: str, **keywords: Any) -> Process:
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            process = popen([sys.executable, "-m", "hcr", *arguments], cwd=tmp_path, **{**pipes, **keywords})
+            usual = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = popen([sys.executable, "-m", "hcr", *arguments], **{**usual, **keywords})
             started.enter_context(process)
             started.callback(process.kill)
             return process

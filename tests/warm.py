@@ -255,8 +255,21 @@ def prepare(imports: str, address: Path) -> None:
             import_module(name)
         copy_new_databases(address.with_name("tables.db"))
         fork_forkservers()
+    os.chdir(address.parent)  # where no `conf` of a user's is
+    parse_package_files()
     Process.address = address
     subprocess.Popen = Process  # type: ignore[misc]
+
+
+def parse_package_files() -> None:
+    """Have hcr's own YAML parsed, which takes a process longer than all else that refuses a command line."""
+    from hcr.config import parts
+    from hcr.config.errors import ConfigError
+    from hcr.gate.compose import compose
+
+    with contextlib.suppress(ConfigError):
+        compose(["no.such.key=1"])
+    parts._points.cache_clear()  # a process may have other packages
 
 
 def run(order: dict[str, Any]) -> object:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import UNDRAWN, Hcr, run_hcr
+from conftest import UNDRAWN, Hcr, Process
 from scipy.stats import t
 
 from hcr.tracking.events import first_event, last_event, read_events
@@ -60,21 +60,6 @@ def journals(folder: Path) -> list[Path]:
     return list(folder.glob("output/runs/*/journal.jsonl"))
 
 
-def begin(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-    """`hcr train ARGUMENTS` in the background."""
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return subprocess.Popen(
-        [sys.executable, "-m", "hcr", "train", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def output_in(folder: Path) -> dict[str, str]:
     """The environment of a command whose runs are kept in `folder`."""
     return {"HCR_OUTPUT_DIR": str(folder / "output")}
@@ -88,15 +73,15 @@ def wait_until(what: Callable[[], bool], timeout_s: float = 120) -> None:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The processes whose environment says that they belong to the sweep in `folder`."""
+    """The processes of the sweep in `folder`: those whose current folder it is."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (path / "environ").read_bytes()
+            current = (path / "cwd").readlink()
             is_alive = (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
         except OSError:
             continue
-        if f"HCR_OUTPUT_DIR={folder / 'output'}".encode() in environment and is_alive:
+        if current == folder and is_alive:
             found.append(int(path.name))
     return found
 
@@ -108,7 +93,9 @@ def point_of(run: Any) -> str:
     )
 
 
-def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(
+    hcr: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
     command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2", *SMALL)
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -118,20 +105,22 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
 
     killed = tmp_path / "killed"
     killed.mkdir()
-    controller = begin(*command, cwd=killed)
+    environment = {**os.environ, **output_in(killed)}
+    controller = start_hcr("train", *command, cwd=killed, env=environment, start_new_session=True)
 
     def fifth_runs() -> bool:
         numbers = [first_event(path.parent).get("tags", {}).get("hcr.sweep_run") for path in journals(killed)]
         return "5" in numbers
 
     wait_until(fifth_runs)
+    assert len(processes_of(killed)) >= 3  # the controller, the one that forks trials, and a trial
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     wait_until(lambda: processes_of(killed) == [], 20)  # what it had started dies with it
     finished = sum(last_event(path.parent).get("status") == "FINISHED" for path in journals(killed))
     assert 3 <= finished < 12
     told = {path: path.read_bytes() for path in journals(killed)}
-    again = run_hcr("train", *command, cwd=killed)
+    again = hcr("train", *command, cwd=killed, env=output_in(killed))
     assert again.returncode == 0, again.stderr
     reused, resumed, to_run = (int(word) for word in again.stdout.split("\n")[0].split() if word.isdecimal())
     assert (reused + resumed + to_run, reused >= finished, resumed >= 1) == (12, True, True)
@@ -236,8 +225,8 @@ class Faulty(Optimizer):
 
 
 @pytest.fixture
-def faulty(tmp_path: Path) -> dict[str, str]:
-    """The environment in which `optimizer=faulty` is there."""
+def faulty(tmp_path: Path) -> dict[str, Any]:
+    """What `hcr` needs so that `optimizer=faulty` is there: an installed package, and a YAML."""
     library = tmp_path / "library"
     info = library / "their_faults-1.0.dist-info"
     info.mkdir(parents=True)
@@ -247,15 +236,15 @@ def faulty(tmp_path: Path) -> dict[str, str]:
     optimizer = tmp_path / "conf" / "optimizer"
     optimizer.mkdir(parents=True)
     (optimizer / "faulty.yaml").write_text("name: faulty\nlearning_rate: 0.01\nfault: none\n")
-    path = os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "HCR_CONF_DIR": str(tmp_path / "conf")}
+    code = f"import sys\nsys.path.insert(0, {str(library)!r})\n"
+    return {"code": code, "env": {"HCR_CONF_DIR": str(tmp_path / "conf")}}
 
 
 def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
-    hcr: Hcr, tmp_path: Path, faulty: dict[str, str]
+    hcr: Hcr, tmp_path: Path, faulty: dict[str, Any]
 ) -> None:
     command = ("train", "-m", "optimizer=faulty", "optimizer.fault=none,raise,exit,kill,once", *SMALL)
-    done = hcr(*command, env=faulty)
+    done = hcr(*command, **faulty)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     failed = [line for line in done.stderr.splitlines() if line.startswith("hcr: run ")]
@@ -285,20 +274,20 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
     assert "Traceback" in error.read_text() and "a fault of somebody else's" in error.read_text()
 
     # They are left alone, unless one asks; what they are is not compared as if nothing were missing.
-    again = hcr(*command, env=faulty)
+    again = hcr(*command, **faulty)
     assert again.returncode == 1
     assert again.stdout.startswith("2 reused, 0 resumed, 0 to run, 3 failed before")
     assert "Incomplete: the statistics are withheld, 3 runs of 3 points are missing." in again.stdout
     # Asking for a retry that then does not begin changes nothing.
-    assert "3 runs are left" in hcr(*command, "sweep.retry_failed=true", "sweep.max_time=0.001s", env=faulty).stdout
-    assert "3 failed before" in hcr(*command, env=faulty).stdout.splitlines()[0]
-    retried = hcr(*command, "sweep.retry_failed=true", env=faulty)
+    assert "3 runs are left" in hcr(*command, "sweep.retry_failed=true", "sweep.max_time=0.001s", **faulty).stdout
+    assert "3 failed before" in hcr(*command, **faulty).stdout.splitlines()[0]
+    retried = hcr(*command, "sweep.retry_failed=true", **faulty)
     assert retried.stdout.startswith("2 reused, 3 resumed, 0 to run\n")
     assert len(Sweep(tmp_path).children) == 5
 
 
-def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, str]) -> None:
-    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=4s", env=faulty)
+def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, Any]) -> None:
+    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=4s", **faulty)
     assert done.returncode == 1
     assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=4s" in done.stderr
     made = Sweep(tmp_path)
@@ -502,9 +491,11 @@ def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: H
     assert "(mean over 3 folds × 2 fresh seeds, scored once each)" in again.stdout
 
 
-def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(hcr: Hcr, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(
+    hcr: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
     command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
-    controller = begin(*command, cwd=tmp_path)
+    controller = start_hcr("train", *command, start_new_session=True)
     wait_until(lambda: sum(b"train/loss" in path.read_bytes() for path in journals(tmp_path)) == 2)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # however many arrive
         os.killpg(controller.pid, number)
