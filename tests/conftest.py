@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
+from stores import leave_unsynced
 
 __all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
@@ -30,13 +32,21 @@ KEPT = ("HCR_DATA_DIR", "HCR_FUZZ_EXAMPLES", "PYTHONPATH", "PYTHONHOME")
 
 DATA_DIR = Path(os.environ.get("HCR_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
 
+leave_unsynced()
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, processes would be started that leave it alone
 for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
     del os.environ[name]
 os.environ["LANG"] = "C.UTF-8"
-# A cache of the tests' own: the user's may hold the data sets that a test expects to be absent.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+# A cache of the tests' own: the user's may hold the data sets that a test expects to be absent. All workers share it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported: Keras has it look through everything for each model."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -167,7 +167,7 @@ VERBS = [
     ["completion", "bash"],
     ["completion", "--answer", "bash", "hcr train mod", "="],
     ["sync"],
-    ["train", "check_only=true"],
+    pytest.param(["train", "check_only=true"], marks=pytest.mark.exhaustive),  # a sweep checks as much, and trains
     ["train", "--cfg", "job"],
     ["train", "-m", "seed=0,1", "training=smoke", "launcher.workers=1", "training.threads=1"],
 ]

@@ -176,7 +176,9 @@ def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
     assert statuses() == {folder.name: "KILLED", journal.key: "FINISHED"}
 
 
-def test_a_run_that_is_alive_is_left_alone() -> None:
+@pytest.mark.slow
+def test_a_run_that_is_alive_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     folder = interrupted(after=1)
     with lock_run(folder):
         journal, _ = train()

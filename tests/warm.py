@@ -251,8 +251,11 @@ def prepare(imports: str, address: Path) -> None:
         from hcr.tracking.store import warm_up
 
         warm_up()
+        from stores import leave_unsynced
+
         for name in STORES:
             import_module(name)
+        leave_unsynced()
         copy_new_databases(address.with_name("tables.db"))
         fork_forkservers()
     os.chdir(address.parent)  # where no `conf` of a user's is
