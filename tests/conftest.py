@@ -13,12 +13,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
-from stores import leave_unsynced
+from unsynced import leave_unsynced
 
 __all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
@@ -189,7 +190,17 @@ def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Pr
 
 QUICK = ("training.epochs=2", "model.filters=8")
 # Code for `hcr`, where pictures are not the point: they are more than half of a small run's work.
-UNDRAWN = "import hcr.runner\nhcr.runner.record_pictures = lambda *arguments, **keywords: None\n"
+UNDRAWN = """
+import hcr.runner, hcr.sweep.report, hcr.sweep.sweep
+nothing = lambda *arguments, **keywords: None
+hcr.runner.record_pictures = hcr.sweep.report._record_pictures = hcr.sweep.sweep._draw_best = nothing
+"""
+
+
+@pytest.fixture
+def undrawn(hcr: Hcr) -> Hcr:
+    """As `hcr`, without pictures."""
+    return partial(hcr, code=UNDRAWN)
 
 
 @pytest.fixture(scope="session")

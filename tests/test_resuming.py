@@ -223,17 +223,17 @@ def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
 
 
 @pytest.mark.slow
-def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(hcr: Hcr) -> None:
+def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(undrawn: Hcr) -> None:
     folder = interrupted(after=1)
-    refused = hcr("train", "resume=latest", "seed=3")
+    refused = undrawn("train", "resume=latest", "seed=3")
     assert (refused.returncode, refused.stderr) == (
         1,
         "hcr: resume: a run resumes with its own config; expected no other override, got seed=3\n",
     )
-    nowhere = hcr("train", "resume=no-such-run")
+    nowhere = undrawn("train", "resume=no-such-run")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("hcr: no run 'no-such-run' under ")
-    done = hcr("train", f"resume={folder.name[:5]}")
+    done = undrawn("train", f"resume={folder.name[:5]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
     assert statuses() == {folder.name: "FINISHED"}

@@ -251,7 +251,7 @@ def prepare(imports: str, address: Path) -> None:
         from hcr.tracking.store import warm_up
 
         warm_up()
-        from stores import leave_unsynced
+        from unsynced import leave_unsynced
 
         for name in STORES:
             import_module(name)

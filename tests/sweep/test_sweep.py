@@ -94,12 +94,12 @@ def point_of(run: Any) -> str:
 
 
 def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(
-    hcr: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
+    hcr: Hcr, undrawn: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
 ) -> None:
     command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1", *SMALL)
     whole = tmp_path / "whole"
     whole.mkdir()
-    done = hcr("train", *command, cwd=whole, env=output_in(whole))
+    done = undrawn("train", *command, cwd=whole, env=output_in(whole))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 8 to run\n")
 
@@ -166,7 +166,7 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     # A run of a sweep is, to the bit, the same run alone at the same threads.
     alone = tmp_path / "alone"
     alone.mkdir()
-    done = hcr(
+    done = undrawn(
         "train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL,
         cwd=alone, env=output_in(alone),
     )  # fmt: skip
@@ -177,9 +177,9 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
         assert child.data.metrics[name] == single.data.metrics[name]
 
     # Everything is there: the same command says so. A grid that grows makes what is new alone.
-    done = hcr("train", *command, cwd=whole, env=output_in(whole))
+    done = undrawn("train", *command, cwd=whole, env=output_in(whole))
     assert done.stdout.startswith("8 reused, 0 resumed, 0 to run\n")
-    grown = hcr(
+    grown = undrawn(
         "train", "-m", "model.depth=1,2", "model.kernel_size=3,5,2", "seed=1", *SMALL,
         cwd=whole, env=output_in(whole),
     )  # fmt: skip
@@ -236,7 +236,7 @@ def faulty(tmp_path: Path) -> dict[str, Any]:
     optimizer = tmp_path / "conf" / "optimizer"
     optimizer.mkdir(parents=True)
     (optimizer / "faulty.yaml").write_text("name: faulty\nlearning_rate: 0.01\nfault: none\n")
-    code = f"import sys\nsys.path.insert(0, {str(library)!r})\n"
+    code = f"{UNDRAWN}\nimport sys\nsys.path.insert(0, {str(library)!r})\n"
     return {"code": code, "env": {"HCR_CONF_DIR": str(tmp_path / "conf")}}
 
 
@@ -287,24 +287,24 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
 
 
 def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, Any]) -> None:
-    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=4s", **faulty)
+    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=2s", **faulty)
     assert done.returncode == 1
-    assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=4s" in done.stderr
+    assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=2s" in done.stderr
     made = Sweep(tmp_path)
     assert made.statuses() == ["KILLED"]
     assert made.parent.info.status == "FAILED"
 
 
-def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(undrawn: Hcr, tmp_path: Path) -> None:
     command = (
         "train", "-m", "optimizer.learning_rate=tag(log,interval(0.00001,0.03))", "model.filters=4",
         "training.epochs=6", "model.dense_units=[]", "sweep.sampler=tpe", "sweep.pruner=median",
         "sweep.pruner_startup=2",
     )  # fmt: skip
-    done = hcr(*command, "sweep.n_trials=4")
+    done = undrawn(*command, "sweep.n_trials=4")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 4 to try\n")
-    done = hcr(*command, "sweep.n_trials=9")
+    done = undrawn(*command, "sweep.n_trials=9")
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
@@ -322,22 +322,22 @@ def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path
 
 
 def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
-    hcr: Hcr, tmp_path: Path, mnist_dir: Path
+    undrawn: Hcr, tmp_path: Path, mnist_dir: Path
 ) -> None:
     # Strides of 2 and three blocks are too much for 28x28 images; each by itself is not.
     command = ("train", "-m", "model.depth=range(1,5)", "model.strides=1,2", "dataset=mnist", "dataset.limit=600")
     command += (f"dataset.path={mnist_dir}/mnist-original.mat", *SMALL)
     command += ("sweep.sampler=random", "sweep.n_trials=8")
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     assert "is invalid: model.depth: block" in done.stdout
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
     assert len(made.children) < 8
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.returncode == 0, again.stderr
     assert "0 resumed, 0 to try" in again.stdout.splitlines()[0]
-    more = hcr(*command[:-1], "sweep.n_trials=9")
+    more = undrawn(*command[:-1], "sweep.n_trials=9")
     assert more.returncode == 0, more.stderr
     assert "0 resumed, 1 to try" in more.stdout.splitlines()[0]
 
@@ -360,21 +360,21 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
     assert not (tmp_path / "output" / "runs").exists()
 
 
-def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path) -> None:
+def test_code_that_changed_stops_a_resume_and_is_named(undrawn: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "seed=0,1,2", *SMALL)
-    done = hcr(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
+    done = undrawn(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "3 runs are left; the same command resumes the sweep" in done.stdout
     (path,) = tmp_path.glob("output/sweeps/*/plan.json")
     plan = json.loads(path.read_text())
     plan["code"] |= {"hcr/model/muon.py": "0" * 64, "keras": "3.0.0"}
     path.write_text(json.dumps(plan))
-    done = hcr(*grid)
+    done = undrawn(*grid)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "the code changed since this sweep started: hcr/model/muon.py, keras;" in done.stderr
-    asked = hcr(*grid, "check_only=true")
+    asked = undrawn(*grid, "check_only=true")
     assert (asked.returncode, asked.stderr) == (1, done.stderr)
-    done = hcr(*grid, "sweep.allow_code_change=true")
+    done = undrawn(*grid, "sweep.allow_code_change=true")
     assert done.returncode == 0, done.stderr
     assert "Mixed code: " in done.stdout
     made = Sweep(tmp_path)
@@ -384,19 +384,19 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     plan = json.loads(path.read_text())
     plan["code"] |= {"keras": "3.0.1"}
     path.write_text(json.dumps(plan))
-    assert hcr(*grid).returncode == 0
-    done = hcr(*grid, "sweep.confirm=2")
+    assert undrawn(*grid).returncode == 0
+    done = undrawn(*grid, "sweep.confirm=2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "the code changed since this sweep started: keras;" in done.stderr
 
 
-def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_sweep_that_began_anew_is_gone_on_with(undrawn: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "seed=0,1", *SMALL)
-    assert hcr(*grid).returncode == 0
-    done = hcr(*grid, "resume=never", "sweep.max_time=0.001s")
+    assert undrawn(*grid).returncode == 0
+    done = undrawn(*grid, "resume=never", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "2 runs are left; the same command without resume=never resumes the sweep" in done.stdout
-    done = hcr(*grid)
+    done = undrawn(*grid)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
     made = Sweep(tmp_path)
@@ -405,33 +405,33 @@ def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> No
     assert len({run.data.tags["hcr.sweep_id"] for run in made.parents}) == 2
 
 
-def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr, tmp_path: Path) -> None:
-    assert hcr("train", *SMALL).returncode == 0
+def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(undrawn: Hcr, tmp_path: Path) -> None:
+    assert undrawn("train", *SMALL).returncode == 0
     (folder,) = (tmp_path / "output" / "runs").iterdir()
-    done = hcr("train", *SMALL)
+    done = undrawn("train", *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"run {folder.name} has finished with this config, data and code")
-    assert hcr("train", "-m", "seed=0,1", *SMALL).returncode == 0
-    done = hcr("train", "from=latest", "model.depth=1", "seed=5")
+    assert undrawn("train", "-m", "seed=0,1", *SMALL).returncode == 0
+    done = undrawn("train", "from=latest", "model.depth=1", "seed=5")
     assert done.returncode == 0, done.stderr
     child = next(run for run in Sweep(tmp_path).parents if run.data.params["seed"] == "5")
     params = child.data.params
     assert (params["model.depth"], params["model.filters"], params["training.epochs"]) == ("1", "4", "1")
     assert params["from"] == "latest"  # the last run of the sweep, not the sweep's own
-    done = hcr("train", *SMALL, "new_run=true")
+    done = undrawn("train", *SMALL, "new_run=true")
     assert done.returncode == 0, done.stderr
     assert len(Sweep(tmp_path).parents) == 4
 
 
-def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(undrawn: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "model.depth=1,2,3", *SMALL, "sweep.confirm=2")
-    assert hcr(*command[:-1]).returncode == 0
-    done = hcr(*command, "sweep.max_time=0.001s")
+    assert undrawn(*command[:-1]).returncode == 0
+    done = undrawn(*command, "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "4 runs are left; the same command resumes the sweep" in done.stdout
     assert Sweep(tmp_path).parent.info.status == "KILLED"
     assert not any("test/accuracy" in run.data.metrics for run in Sweep(tmp_path).children)
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
@@ -444,14 +444,14 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     assert {run.info.status for run in scored} == {"FINISHED"}
     mean = sum(run.data.metrics["test/accuracy"] for run in scored) / 2
     assert f"test accuracy {mean:.4f}" in done.stdout
-    again = hcr(*command)
+    again = undrawn(*command)
     assert f"test accuracy {mean:.4f}" in again.stdout
     assert len(Sweep(tmp_path).children) == 7
 
 
-def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(undrawn: Hcr, tmp_path: Path) -> None:
     folds = ("train", "-m", "split=kfold", "split.folds=3", "split.fold=0,1,2", "seed=0,1", "model.depth=1,2", *SMALL)
-    done = hcr(*folds, code=UNDRAWN)
+    done = undrawn(*folds)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
     assert "mean over 3 folds × 2 seeds; intervals and tests are corrected" in done.stdout
@@ -484,7 +484,7 @@ def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: H
         rows = [(int(row["point"]), int(row["seed"]), int(row["fold"])) for row in csv.DictReader(file)]
     assert rows == [(point, seed, fold) for point in (1, 2) for seed in (0, 1) for fold in (0, 1, 2)]
 
-    again = hcr(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2", code=UNDRAWN)
+    again = undrawn(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("6 reused, 0 resumed, 6 to run\n")  # those on fresh seeds
     assert "On 3 folds × 2 fresh seeds alone, val/loss:" in again.stdout
@@ -511,15 +511,15 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(
     assert processes_of(tmp_path) == []
 
 
-def test_a_sweep_is_whole_in_a_postgresql_store_too(hcr: Hcr, tmp_path: Path, postgresql: str) -> None:
+def test_a_sweep_is_whole_in_a_postgresql_store_too(undrawn: Hcr, tmp_path: Path, postgresql: str) -> None:
     command = ("train", "-m", "model.depth=1,2", *SMALL, f"tracking.uri={postgresql}", "tracking.timeout_s=60")
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path, postgresql)
     assert made.statuses() == ["FINISHED"] * 2
     assert made.parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
     assert len(Sweep(tmp_path, postgresql).children) == 2
 
@@ -538,15 +538,15 @@ def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_
     assert Sweep(tmp_path).statuses() == ["FINISHED"] * 2
 
 
-def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(undrawn: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "seed=0,1", *SMALL)
-    first = hcr(*command)
+    first = undrawn(*command)
     assert first.returncode == 0, first.stderr
     sweep = Sweep(tmp_path)
     deleted, (gone, kept) = sweep.parent, sweep.children
     for run in (deleted, gone):
         sweep.client.delete_run(run.info.run_id)
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("was deleted in MLflow; its new one is") == 1
     assert "1 reused, 0 resumed, 1 to run" in again.stdout
@@ -558,7 +558,7 @@ def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(hcr: Hcr, tm
     (made,) = parents.keys() - {kept.info.run_id}
     assert parents == {kept.info.run_id: deleted.info.run_id, made: sweep.parent.info.run_id}
     assert sweep.statuses() == ["FINISHED", "FINISHED"]
-    last = hcr(*command)
+    last = undrawn(*command)
     assert (last.returncode, last.stderr) == (0, "")
     assert "deleted" not in last.stdout
     assert Sweep(tmp_path).parent.data.tags["hcr.key"] == key

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import resource
 import signal
 from pathlib import Path
@@ -54,6 +55,19 @@ def test_what_was_saved_is_read_back_to_the_bit(tmp_path: Path) -> None:
     found, fingerprint = read_checkpoint(tmp_path / "checkpoint" / "000003")
     assert_equal(found, state())
     assert fingerprint == "f" * 64
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_then_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []  # what was forced onto the disk, and whether the checkpoint had its name then
+
+    def sync(number: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{number}").readlink().name, (tmp_path / "000003").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    save_checkpoint(tmp_path, state(), "f")
+    assert synced == [("000003.new", False), (tmp_path.name, True)]
 
 
 def test_lists_of_more_than_ten_arrays_keep_their_order(tmp_path: Path) -> None:
