@@ -164,7 +164,4 @@ def test_a_sweep_whose_data_changed_stops_and_begins_anew_only_when_asked(
     parents = [run["parent"] for run in runs(tmp_path)]
     assert sorted(parents.count(parent) for parent in set(parents)) == [2, 2]  # each sweep is of one data set
     write("a", 1)  # the old data is back: so are its runs, in a leaderboard of their own
-    assert (
-        "2 reused"
-        in undrawn("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1,2", "launcher.workers=1").stdout
-    )
+    assert "2 reused" in undrawn(*sweep[:-2], "seed=0,1,2", sweep[-1]).stdout
