@@ -196,6 +196,12 @@ nothing = lambda *arguments, **keywords: None
 hcr.runner.record_pictures = hcr.sweep.report._record_pictures = hcr.sweep.sweep._draw_best = nothing
 """
 
+# Code for `hcr` in a test of how MLflow makes the tables of a new SQLite store.
+MAKING_TABLES = """
+from mlflow.store.db import utils
+utils._initialize_tables = utils._initialize_tables.as_mlflow_does
+"""
+
 
 @pytest.fixture
 def undrawn(hcr: Hcr) -> Hcr:
@@ -252,7 +258,7 @@ def _postgresql() -> Iterator[str]:
     )  # fmt: skip
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder],
+            [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"],
             stdout=log, stderr=log, cwd=folder, **who,
         )  # fmt: skip
     try:

@@ -210,6 +210,7 @@ def copy_new_databases(template: Path) -> None:
         with contextlib.closing(sqlite3.connect(template)) as whole:
             whole.backup(engine.raw_connection().driver_connection)
 
+    copy.as_mlflow_does = make  # for a test of that
     utils._initialize_tables = copy
 
 

@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import MAKING_TABLES, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -227,8 +229,9 @@ def test_a_request_to_a_run_that_was_deleted_a_moment_ago_says_that(tmp_path: Pa
             replay.upload()
 
 
-@pytest.mark.slow
-def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, new_uri: str) -> None:
-    code = f"from hcr.tracking.store import open_store; open_store({new_uri!r})"
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
-    assert [(process.wait(), process.stderr.read()[-300:]) for process in started] == [(0, b"")] * 4
+def test_processes_that_open_a_fresh_store_at_once_do_not_crash(
+    new_uri: str, start_hcr: Callable[..., Process]
+) -> None:
+    code = f"{MAKING_TABLES}from hcr.tracking.store import open_store; open_store({new_uri!r})"
+    started = [start_hcr("--version", code=code) for _ in range(4)]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4
