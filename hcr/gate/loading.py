@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG_MODULE = "pkg://hcr.conf"
 CONFIG_NAME = "config"
+MOST_KEPT = 8  # composed configs; to explain a bad override takes as many, and a sweep may have a thousand
 
 
 class Loader:
@@ -70,13 +71,15 @@ class Loader:
         return self.hydra_loader.repository
 
     def load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
-        """The config that Hydra composes, anew for each caller; composed once for the same arguments.
+        """The config that Hydra composes, a copy for each caller; composed once for the same arguments.
 
         Raises:
             Exception: Hydra's or OmegaConf's; `hcr.gate.explaining` turns it into a ConfigError.
         """
         asked = (tuple(overrides), multirun)
         if asked not in self._loaded:
+            if len(self._loaded) == MOST_KEPT:
+                del self._loaded[next(iter(self._loaded))]  # the oldest
             try:
                 self._loaded[asked] = self._load(overrides, multirun)
             except Exception as error:
