@@ -191,7 +191,8 @@ def stopped() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
+def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     named = CFG.replace(resume=stopped.name)
     with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} has another config, data or code"):
         train(named.replace(seed=1))
