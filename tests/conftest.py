@@ -131,7 +131,8 @@ def _servers(shared: Path) -> Iterator[Server]:
         each.close()
 
 
-READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "XDG_CACHE_HOME")  # by hcr itself, and not while it is imported
+# By hcr itself, or by what it starts, and not while it is imported.
+READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "PATH", "SLURM_CONF", "XDG_CACHE_HOME")
 
 
 @pytest.fixture
