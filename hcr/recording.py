@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,7 +199,9 @@ class Recorder:
         report = {"scored_on": scores.judged_by} | classification_report(scores.evaluation)
         self._write_text("reports/classification_report.txt", classification_report_text(scores.evaluation))
         self._write_text("reports/classification_report.json", json.dumps(report, indent=2) + "\n")
-        save_keras_model(with_keras_layers(self._model), journal.artifact("model"))
+        folder = journal.artifact("model")
+        shutil.rmtree(folder, ignore_errors=True)  # MLflow refuses the half that a killed run has written
+        save_keras_model(with_keras_layers(self._model), folder)
         journal.artifact_written("model")
 
     def _tags(self, further_tags: Mapping[str, str]) -> dict[str, str]:

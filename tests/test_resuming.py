@@ -129,6 +129,16 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
 
 
 @pytest.mark.slow
+def test_a_run_killed_while_it_wrote_its_model_writes_it_whole() -> None:
+    folder = interrupted()
+    (folder / "artifacts" / "model" / "data").mkdir(parents=True)
+    journal, _ = train()
+    assert journal.folder == folder
+    assert statuses() == {folder.name: "FINISHED"}
+    assert (folder / "artifacts" / "model" / "MLmodel").is_file()
+
+
+@pytest.mark.slow
 def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run() -> None:
     folder = interrupted(after=1)
     for path in (folder / "checkpoint").iterdir():
