@@ -47,7 +47,7 @@ from hcr.tracking.journal import Journal
 from hcr.training import TrainingState
 from hcr.training.checkpoint import FORMAT, DamagedCheckpoint, read_checkpoint, save_checkpoint
 
-EXAMPLES = int(os.environ.get("HCR_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HCR_FUZZ_EXAMPLES", "30"))
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=None,
