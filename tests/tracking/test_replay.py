@@ -176,6 +176,7 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
         Replay(journal.folder).upload()
 
 
+@pytest.mark.slow
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, new_uri: str) -> None:
     database = tmp_path / "output" / "mlflow.db"
     code = f"from hcr.tracking.store import open_store; open_store({new_uri!r})"
