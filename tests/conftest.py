@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -12,11 +13,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import Completed, Hcr, Process, Warm, locked, run_hcr
+from unsynced import leave_unsynced
 
 __all__ = ["DATA_DIR", "QUICK", "UNDRAWN", "UNSCORED", "Hcr", "Process", "Warm", "made_once", "run_hcr"]
 
@@ -30,13 +33,21 @@ KEPT = ("HCR_DATA_DIR", "HCR_FUZZ_EXAMPLES", "PYTHONPATH", "PYTHONHOME")
 
 DATA_DIR = Path(os.environ.get("HCR_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
 
+leave_unsynced()
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, processes would be started that leave it alone
 for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
     del os.environ[name]
 os.environ["LANG"] = "C.UTF-8"
-# A cache of the tests' own: the user's may hold the data sets that a test expects to be absent.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+# A cache of the tests' own: the user's may hold the data sets that a test expects to be absent. All workers share it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported: Keras has it look through everything for each model."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +131,8 @@ def _servers(shared: Path) -> Iterator[Server]:
         each.close()
 
 
-READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "XDG_CACHE_HOME")  # by hcr itself, and not while it is imported
+# By hcr itself, or by what it starts, and not while it is imported.
+READ_LATE = ("HCR_", "COLUMNS", "MLFLOW_TRACKING_URI", "PATH", "SLURM_CONF", "XDG_CACHE_HOME")
 
 
 @pytest.fixture
@@ -168,8 +180,8 @@ def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Pr
     with contextlib.ExitStack() as started:
 
         def start(*arguments: str, **keywords: Any) -> Process:
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            process = popen([sys.executable, "-m", "hcr", *arguments], cwd=tmp_path, **{**pipes, **keywords})
+            usual = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            process = popen([sys.executable, "-m", "hcr", *arguments], **{**usual, **keywords})
             started.enter_context(process)
             started.callback(process.kill)
             return process
@@ -179,7 +191,23 @@ def start_hcr(tmp_path: Path, popen: type[Process]) -> Iterator[Callable[..., Pr
 
 QUICK = ("training.epochs=2", "model.filters=8")
 # Code for `hcr`, where pictures are not the point: they are more than half of a small run's work.
-UNDRAWN = "import hcr.runner\nhcr.runner.record_pictures = lambda *arguments, **keywords: None\n"
+UNDRAWN = """
+import hcr.runner, hcr.sweep.report, hcr.sweep.sweep
+nothing = lambda *arguments, **keywords: None
+hcr.runner.record_pictures = hcr.sweep.report._record_pictures = hcr.sweep.sweep._draw_best = nothing
+"""
+
+# Code for `hcr` in a test of how MLflow makes the tables of a new SQLite store.
+MAKING_TABLES = """
+from mlflow.store.db import utils
+utils._initialize_tables = utils._initialize_tables.as_mlflow_does
+"""
+
+
+@pytest.fixture
+def undrawn(hcr: Hcr) -> Hcr:
+    """As `hcr`, without pictures."""
+    return partial(hcr, code=UNDRAWN)
 
 
 @pytest.fixture(scope="session")
@@ -246,7 +274,7 @@ def _postgresql() -> Iterator[str]:
     )  # fmt: skip
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder],
+            [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"],
             stdout=log, stderr=log, cwd=folder, **who,
         )  # fmt: skip
     try:

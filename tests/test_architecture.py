@@ -155,6 +155,7 @@ KNOWS = {
         "hcr.gate.explaining",
         "hcr.gate.hydra_node",
         "hcr.gate.loading",
+        "hcr.gate.package_files",
         "hcr.gate.points",
         "hcr.gate.remedies",
         "hcr.launch",

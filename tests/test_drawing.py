@@ -69,19 +69,19 @@ def test_a_sweep_reuses_a_single_run_draws_its_best_and_plots_draws_any_other_as
 
 
 def test_a_run_of_a_sweep_that_is_asked_for_alone_is_scored_on_test_once_and_not_trained_again(
-    hcr: Hcr, tmp_path: Path
+    undrawn: Hcr, tmp_path: Path
 ) -> None:
-    sweep = hcr("train", "-m", "model.depth=1,2", *SMALL)
+    sweep = undrawn("train", "-m", "model.depth=1,2", *SMALL)
     assert sweep.returncode == 0, sweep.stderr
     run = children(tmp_path / "output")["depth=1"]
-    alone = hcr("train", "model.depth=1", *SMALL)
+    alone = undrawn("train", "model.depth=1", *SMALL)
     assert alone.returncode == 0, alone.stderr
     told, scored = alone.stdout.splitlines()[:2]
     assert told.startswith(f"run {run.name} has finished with this config, data and code")
     assert re.fullmatch(rf"test accuracy 0\.\d{{4}}, scored now with the weights that run {run.name} kept", scored)
     looks = [e["values"]["hcr.test_looks"] for e, _ in read_events(run) if "hcr.test_looks" in e.get("values", {})]
     assert looks == ["1"]
-    again = hcr("train", "model.depth=1", *SMALL)
+    again = undrawn("train", "model.depth=1", *SMALL)
     assert again.stdout.splitlines() == [told]
 
 

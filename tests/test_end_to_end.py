@@ -244,8 +244,8 @@ def test_two_processes_with_one_seed_give_the_same_bits(quick_run: Path, hcr: Hc
 
 
 @pytest.mark.slow
-def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(hcr: Hcr, tmp_path: Path) -> None:
-    done = hcr("train", "-m", "model.depth=1,2", "seed=0,1", "training=smoke", "model.filters=4")
+def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(undrawn: Hcr, tmp_path: Path) -> None:
+    done = undrawn("train", "-m", "model.depth=1,2", "seed=0,1", "training=smoke", "model.filters=4")
     assert done.returncode == 0, done.stderr
     parent, *children = Store(tmp_path).runs()
     assert len(children) == 4
@@ -258,8 +258,8 @@ def test_a_multirun_nests_its_runs_under_one_parent_and_leaves_test_sealed(hcr: 
 
 
 @pytest.mark.slow
-def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(hcr: Hcr, tmp_path: Path) -> None:
-    done = hcr("train", "-m", "optimizer.learning_rate=1e35,0.001", "schedule=constant", "training=smoke")
+def test_a_failed_job_of_a_multirun_fails_alone_and_is_told(undrawn: Hcr, tmp_path: Path) -> None:
+    done = undrawn("train", "-m", "optimizer.learning_rate=1e35,0.001", "schedule=constant", "training=smoke")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("hcr:")]

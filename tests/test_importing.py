@@ -53,7 +53,7 @@ def test_an_import_that_fails_somewhere_names_where(tmp_path: Path, monkeypatch:
     ("argv", "package"),
     [
         pytest.param(["train"], "scipy", marks=pytest.mark.slow),
-        pytest.param(["train", "-m", "seed=0,1"], "scipy", marks=pytest.mark.slow),
+        pytest.param(["train", "-m", "seed=0,1"], "scipy", marks=pytest.mark.exhaustive),
         pytest.param(["train", "-m", "seed=0,1"], "mlflow", marks=pytest.mark.slow),
         (["data"], "scipy"),
     ],

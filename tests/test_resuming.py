@@ -129,6 +129,16 @@ def test_a_run_killed_before_its_first_epoch_ends_is_the_same_run_still(lines: i
 
 
 @pytest.mark.slow
+def test_a_run_killed_while_it_wrote_its_model_writes_it_whole() -> None:
+    folder = interrupted()
+    (folder / "artifacts" / "model" / "data").mkdir(parents=True)
+    journal, _ = train()
+    assert journal.folder == folder
+    assert statuses() == {folder.name: "FINISHED"}
+    assert (folder / "artifacts" / "model" / "MLmodel").is_file()
+
+
+@pytest.mark.slow
 def test_params_that_were_told_stay_as_they_are_so_that_the_store_takes_the_run() -> None:
     folder = interrupted(after=1)
     for path in (folder / "checkpoint").iterdir():
@@ -176,7 +186,9 @@ def test_never_and_another_config_start_anew(change: dict[str, Any]) -> None:
     assert statuses() == {folder.name: "KILLED", journal.key: "FINISHED"}
 
 
-def test_a_run_that_is_alive_is_left_alone() -> None:
+@pytest.mark.slow
+def test_a_run_that_is_alive_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     folder = interrupted(after=1)
     with lock_run(folder):
         journal, _ = train()
@@ -189,7 +201,8 @@ def stopped() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path) -> None:
+def test_a_named_run_that_cannot_be_gone_on_with_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.tracking.lock.UPLOADED_WITHIN_S", 0.2)
     named = CFG.replace(resume=stopped.name)
     with pytest.raises(ConfigError, match=f"^resume: run {stopped.name} has another config, data or code"):
         train(named.replace(seed=1))
@@ -221,17 +234,17 @@ def test_a_dead_run_is_ended_in_the_store_by_the_next_one() -> None:
 
 
 @pytest.mark.slow
-def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(hcr: Hcr) -> None:
+def test_resume_by_name_takes_the_run_s_own_config_and_refuses_any_other(undrawn: Hcr) -> None:
     folder = interrupted(after=1)
-    refused = hcr("train", "resume=latest", "seed=3")
+    refused = undrawn("train", "resume=latest", "seed=3")
     assert (refused.returncode, refused.stderr) == (
         1,
         "hcr: resume: a run resumes with its own config; expected no other override, got seed=3\n",
     )
-    nowhere = hcr("train", "resume=no-such-run")
+    nowhere = undrawn("train", "resume=no-such-run")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("hcr: no run 'no-such-run' under ")
-    done = hcr("train", f"resume={folder.name[:5]}")
+    done = undrawn("train", f"resume={folder.name[:5]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"resuming run {folder.name} after epoch 1 of 4\n")
     assert statuses() == {folder.name: "FINISHED"}

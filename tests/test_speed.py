@@ -58,10 +58,10 @@ def test_the_plain_scripts_and_hcr_train_the_example(benchmark: ModuleType, mnis
     mnist = mnist_dir / "mnist-original.mat"
     found = {
         "stall-free": benchmark.run_keras("keras_stall_free.py", mnist, 0, 1),
-        "hcr": benchmark.run_hcr((*benchmark.EXAMPLE, "training.epochs=1"), mnist),
+        "hcr": benchmark.run_hcr((*benchmark.EXAMPLE, "training.epochs=1", "training.steps_per_epoch=200"), mnist),
     }
     for name, measured in found.items():
         assert len(measured["epoch_s"]) == len(measured["val_accuracy"]) == 1, name
-        assert measured["test_accuracy"][0] > 0.95, name
+        assert measured["test_accuracy"][0] > 0.9, name
         assert 0 < measured["epoch_s"][0] < measured["wall_s"], name
         assert measured["rss_mib"] > 300, name

@@ -35,7 +35,7 @@ def test_a_wheel_in_a_clean_environment_trains_like_the_tree(quick_run: Path, tm
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("hcr-*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     python = str(tmp_path / "venv" / "bin" / "python")
     # The locked dependencies are those of these tests (`make train` installs them); nothing of ours comes with them.
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
@@ -43,8 +43,7 @@ def test_a_wheel_in_a_clean_environment_trains_like_the_tree(quick_run: Path, tm
         is_ours = entry.name.startswith(("hcr", "__editable__", "hydra_plugins", "__pycache__"))
         if not is_ours and not (packages / entry.name).exists():
             (packages / entry.name).symlink_to(entry)
-    install = [python, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    subprocess.run([*install, "--no-deps", str(wheel)], check=True, capture_output=True)
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", str(wheel)], check=True, capture_output=True)
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment["HCR_OUTPUT_DIR"] = str(tmp_path / "output")

@@ -218,6 +218,7 @@ def copy_new_databases(template: Path) -> None:
         with contextlib.closing(sqlite3.connect(template)) as whole:
             whole.backup(engine.raw_connection().driver_connection)
 
+    copy.as_mlflow_does = make  # for a test of that
     utils._initialize_tables = copy
 
 
@@ -259,12 +260,28 @@ def prepare(imports: str, address: Path) -> None:
         from hcr.tracking.store import warm_up
 
         warm_up()
+        from unsynced import leave_unsynced
+
         for name in STORES:
             import_module(name)
+        leave_unsynced()
         copy_new_databases(address.with_name("tables.db"))
         fork_forkservers()
+    os.chdir(address.parent)  # where no `conf` of a user's is
+    parse_package_files()
     Process.address = address
     subprocess.Popen = Process  # type: ignore[misc]
+
+
+def parse_package_files() -> None:
+    """Have hcr's own YAML parsed, which takes a process longer than all else that refuses a command line."""
+    from hcr.config import parts
+    from hcr.config.errors import ConfigError
+    from hcr.gate.compose import compose
+
+    with contextlib.suppress(ConfigError):
+        compose(["no.such.key=1"])
+    parts._points.cache_clear()  # a process may have other packages
 
 
 def run(order: dict[str, Any]) -> object:

@@ -53,6 +53,7 @@ class Parts(Mapping[str, type[P]], Generic[P]):
 
     def __init__(self, package: str, base: type[P], entry_points: str, method: str) -> None:
         self._package, self._base, self._entry_points, self._method = package, base, entry_points, method
+        self._names: list[str] = []
 
     def __getitem__(self, name: str) -> type[P]:
         if name in self._own_names():
@@ -82,7 +83,9 @@ class Parts(Mapping[str, type[P]], Generic[P]):
         return {name: self[name] for name in self._own_names()}
 
     def _own_names(self) -> list[str]:
-        return sorted(module.name for module in iter_modules(sys.modules[self._package].__path__))
+        if not self._names:  # a config asks for them a hundred times
+            self._names = sorted(module.name for module in iter_modules(sys.modules[self._package].__path__))
+        return self._names
 
     def _only_part(self, module: ModuleType) -> type[P]:
         """The public subclass of `base` that `module` defines."""

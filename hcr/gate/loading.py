@@ -1,5 +1,6 @@
 """Loads configs with Hydra, from `hcr.conf` and a user's own folder of YAML, and lists their keys."""
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from hcr.config.errors import ConfigError
 from hcr.gate.as_written import quote_text, restore_text
 from hcr.gate.hydra_node import check_search_path
 from hcr.gate.keys import Keys
+from hcr.gate.package_files import keep_package_files
 from hcr.gate.resolvers import restrict_resolvers
 from hcr.gate.run_config import CHOICES, config_hints
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG_MODULE = "pkg://hcr.conf"
 CONFIG_NAME = "config"
+MOST_KEPT = 8  # composed configs; to explain a bad override takes as many, and a sweep may have a thousand
 
 
 class Loader:
@@ -58,7 +61,9 @@ class Loader:
             _check_no_clash(Path(folder))
             search_path.prepend("command-line", f"file://{Path(folder).absolute()}", SearchPathQuery("schema", None))
         self.hydra_loader = ConfigLoaderImpl(config_search_path=search_path)
+        keep_package_files(self.hydra_loader.repository)
         self.config_name = config_name
+        self._loaded: dict[tuple[tuple[str, ...], bool], DictConfig | Exception] = {}
 
     @property
     def repository(self) -> "IConfigRepository":
@@ -66,16 +71,40 @@ class Loader:
         return self.hydra_loader.repository
 
     def load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
+        """The config that Hydra composes, a copy for each caller; composed once for the same arguments.
+
+        Raises:
+            Exception: Hydra's or OmegaConf's; `hcr.gate.explaining` turns it into a ConfigError.
+        """
+        asked = (tuple(overrides), multirun)
+        if asked not in self._loaded:
+            if len(self._loaded) == MOST_KEPT:
+                del self._loaded[next(iter(self._loaded))]  # the oldest
+            try:
+                self._loaded[asked] = self._load(overrides, multirun)
+            except Exception as error:
+                self._loaded[asked] = error
+        found = self._loaded[asked]
+        if isinstance(found, Exception):
+            raise found
+        return copy.deepcopy(found)
+
+    def _load(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
         from hydra.types import RunMode
 
+        def load(mode: RunMode, **keywords: bool) -> DictConfig:
+            return self.hydra_loader.load_configuration(self.config_name, list(overrides), run_mode=mode, **keywords)
+
         if not multirun:
-            # Find the mode as Hydra does: YAML may ask for MULTIRUN, so sweep overrides are accepted at first.
-            tried = self.hydra_loader.load_configuration(
-                self.config_name, list(overrides), run_mode=RunMode.MULTIRUN, validate_sweep_overrides=False
-            )
-            multirun = asks_for_multirun(tried)
-        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-        return self.hydra_loader.load_configuration(self.config_name, list(overrides), run_mode=mode)
+            try:
+                whole = load(RunMode.RUN)
+                if not asks_for_multirun(whole):
+                    return whole
+                multirun = True
+            except Exception:
+                # Find the mode as Hydra does: YAML may ask for MULTIRUN, so sweep overrides are accepted at first.
+                multirun = asks_for_multirun(load(RunMode.MULTIRUN, validate_sweep_overrides=False))
+        return load(RunMode.MULTIRUN if multirun else RunMode.RUN)
 
     def load_as_written(self, overrides: Sequence[str], multirun: bool) -> DictConfig:
         """The composed config, with the original text where Hydra or YAML would read a number."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_hcr
+from conftest import Hcr
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
@@ -95,11 +95,11 @@ def purge(root: Path, uri: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_database_was_removed_is_delivered_again_as_a_tree(root: Path, uri: str, tmp_path: Path) -> None:
+def test_a_sweep_whose_database_was_removed_is_delivered_again_as_a_tree(root: Path, uri: str, hcr: Hcr) -> None:
     parent, child = sweep(root, uri)
     sync.main([])
     Path(uri.removeprefix("sqlite:///")).unlink()
-    done = run_hcr("sync", cwd=tmp_path)  # MLflow keeps a removed database open in this process
+    done = hcr("sync")  # MLflow keeps a removed database open in this process
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 uploaded, 0 still running, 0 not uploaded")
     other = root / "copy.db"
     other.write_bytes((root / "mlflow.db").read_bytes())

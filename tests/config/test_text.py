@@ -93,6 +93,7 @@ def test_an_undecodable_word_a_folder_and_an_ascii_locale_cost_one_line_each(hcr
     assert "LC_ALL=C.UTF-8" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_locale_of_ascii_hides_nothing_of_a_data_set(hcr: Hcr, tmp_path: Path) -> None:
     names = ["±", "中", *"abcdefgh"]
     (tmp_path / "conf" / "dataset").mkdir(parents=True)

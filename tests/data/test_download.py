@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield started
         started.shutdown()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _tries_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries Pooch pauses for seconds."""
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda _: None))
 
 
 def fetch(url: str, file: Path, *, sha256: str = SHA256, timeout_s: float = 5.0, terminal: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,16 +150,17 @@ TEN = tuple("0123456789")
 LONG = tuple(f"a rather long name of the letter {letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
 # Names that Matplotlib would take for formulas, the second for a broken one.
 FORMULAS = ("$", r"$\frac", "{", "_", "a b", "", "%", "&", "^", "\\")
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     ("class_names", "shape", "all_right"),
     [
         pytest.param(TEN, (8, 8, 1), False, id="10 classes of 8x8"),
-        pytest.param(LONG, (28, 28, 1), False, id="26 classes with long names"),
-        pytest.param(TEN, (8, 8, 1), True, id="no mistakes"),
-        pytest.param(FORMULAS, (40, 24, 3), False, id="names like formulas, tall images in colour"),
-        pytest.param(TEN[:2], (150, 150, 3), False, id="2 classes of large images"),
+        slow(LONG, (28, 28, 1), False, id="26 classes with long names"),
+        slow(TEN, (8, 8, 1), True, id="no mistakes"),
+        slow(FORMULAS, (40, 24, 3), False, id="names like formulas, tall images in colour"),
+        slow(TEN[:2], (150, 150, 3), False, id="2 classes of large images"),
     ],
 )
 def test_every_picture_is_a_png_that_fits_the_artifact_pane(tmp_path, class_names, shape, all_right):

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -230,14 +231,17 @@ EIGHT = {
 }
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("axes", "n", "most"),
     [
         pytest.param({"a": [1, 2]}, 1, None, id="two points of one seed"),
         pytest.param({"a": [1e-4, 1e-2], "b": ["x", "y", "z"]}, 6, None, id="a small grid"),
-        pytest.param(EIGHT, 2, 100, id="eight axes with long names"),
-        pytest.param({"a": np.linspace(0, 1, 40).tolist(), "b": np.geomspace(1, 999, 40).tolist()}, 1, 80, id="drawn"),
-        pytest.param({"a": list(range(16)), "b": [f"a long name {k}" for k in range(16)]}, 1, 100, id="a large map"),
+        slow(EIGHT, 2, 100, id="eight axes with long names"),
+        slow({"a": np.linspace(0, 1, 40).tolist(), "b": np.geomspace(1, 999, 40).tolist()}, 1, 80, id="drawn"),
+        slow({"a": list(range(16)), "b": [f"a long name {k}" for k in range(16)]}, 1, 100, id="a large map"),
     ],
 )
 @pytest.mark.parametrize("score", [noisy(), lambda v, seed: 0.5], ids=["noise", "all equal"])

@@ -19,7 +19,7 @@ from hcr.gate.compose import Composer, compose
 from hcr.gate.keys import Keys
 from hcr.gate.remedies import several_values, shell_word, text_override, unreadable
 
-EXAMPLES = int(os.environ.get("HCR_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HCR_FUZZ_EXAMPLES", "30"))
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # What an argument of a process may be: no NUL, and no half of a character.

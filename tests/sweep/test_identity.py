@@ -145,23 +145,23 @@ def test_a_run_that_finds_other_data_than_its_sweep_planned_leaves_nothing(write
 
 @pytest.mark.slow
 def test_a_sweep_whose_data_changed_stops_and_begins_anew_only_when_asked(
-    write: Write, hcr: Hcr, tmp_path: Path
+    write: Write, undrawn: Hcr, tmp_path: Path
 ) -> None:
     write("a", 1)
     sweep = ("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1", "launcher.workers=1")
-    assert hcr(*sweep).returncode == 0
+    assert undrawn(*sweep).returncode == 0
     first = runs(tmp_path)
     write("a", 2)
     for more in ((), ("check_only=true",), ("sweep.retry_failed=true",), ("sweep.allow_code_change=true",)):
-        stopped = hcr(*sweep, *more)
+        stopped = undrawn(*sweep, *more)
         assert (stopped.returncode, stopped.stdout.count("val/loss")) == (1, 0)
         assert stopped.stderr.startswith("hcr: sweep: the data changed since this sweep started: ")
     assert runs(tmp_path) == first
-    anew = hcr(*sweep, "resume=never")
+    anew = undrawn(*sweep, "resume=never")
     assert anew.returncode == 0
     assert "0 reused, 0 resumed, 2 to run" in anew.stdout
     assert len({run["tags"]["hcr.dataset_digest"] for run in runs(tmp_path)}) == 2
     parents = [run["parent"] for run in runs(tmp_path)]
     assert sorted(parents.count(parent) for parent in set(parents)) == [2, 2]  # each sweep is of one data set
     write("a", 1)  # the old data is back: so are its runs, in a leaderboard of their own
-    assert "2 reused" in hcr("train", "-m", "dataset=a", "training.epochs=1", "seed=0,1,2", "launcher.workers=1").stdout
+    assert "2 reused" in undrawn(*sweep[:-2], "seed=0,1,2", sweep[-1]).stdout

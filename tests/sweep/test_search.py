@@ -117,6 +117,7 @@ def sequence(folder: Path, *, cut: int | None = None, **changes: Any) -> list[di
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
 def test_the_same_seed_tries_the_same_points_interrupted_or_not(sampler: str, tmp_path: Path) -> None:
     whole = sequence(tmp_path / "a", sampler=sampler, n_trials=14)
@@ -200,7 +201,10 @@ def test_what_failed_and_what_was_pruned_is_known_and_not_asked_for_again(tmp_pa
 BEFORE, LATE = [0.90, 0.91, 0.92, 0.93, 0.50, 0.51], 0.6
 
 
-@pytest.mark.parametrize("is_killed", [False, True], ids=["in one go", "killed before each trial"])
+@pytest.mark.parametrize(
+    "is_killed",
+    [pytest.param(False, id="in one go"), pytest.param(True, id="killed before each trial", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     ("changes", "is_pruned"),
     [

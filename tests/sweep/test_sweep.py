@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import UNDRAWN, Hcr, run_hcr
+from conftest import UNDRAWN, Hcr, Process
 from scipy.stats import t
 
 from hcr.tracking.events import first_event, last_event, read_events
@@ -60,21 +60,6 @@ def journals(folder: Path) -> list[Path]:
     return list(folder.glob("output/runs/*/journal.jsonl"))
 
 
-def begin(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-    """`hcr train ARGUMENTS` in the background."""
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **(env or {})}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return subprocess.Popen(
-        [sys.executable, "-m", "hcr", "train", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def output_in(folder: Path) -> dict[str, str]:
     """The environment of a command whose runs are kept in `folder`."""
     return {"HCR_OUTPUT_DIR": str(folder / "output")}
@@ -88,15 +73,15 @@ def wait_until(what: Callable[[], bool], timeout_s: float = 120) -> None:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The processes whose environment says that they belong to the sweep in `folder`."""
+    """The processes of the sweep in `folder`: those whose current folder it is."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (path / "environ").read_bytes()
+            current = (path / "cwd").readlink()
             is_alive = (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
         except OSError:
             continue
-        if f"HCR_OUTPUT_DIR={folder / 'output'}".encode() in environment and is_alive:
+        if current == folder and is_alive:
             found.append(int(path.name))
     return found
 
@@ -108,46 +93,50 @@ def point_of(run: Any) -> str:
     )
 
 
-def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(hcr: Hcr, tmp_path: Path) -> None:
-    command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2", *SMALL)
+def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_been(
+    hcr: Hcr, undrawn: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
+    command = ("-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1", *SMALL)
     whole = tmp_path / "whole"
     whole.mkdir()
-    done = hcr("train", *command, cwd=whole, env=output_in(whole))
+    done = undrawn("train", *command, cwd=whole, env=output_in(whole))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
+    assert done.stdout.startswith("0 reused, 0 resumed, 8 to run\n")
 
     killed = tmp_path / "killed"
     killed.mkdir()
-    controller = begin(*command, cwd=killed)
+    environment = {**os.environ, **output_in(killed)}
+    controller = start_hcr("train", *command, cwd=killed, env=environment, start_new_session=True)
 
-    def fifth_runs() -> bool:
+    def fourth_runs() -> bool:
         numbers = [first_event(path.parent).get("tags", {}).get("hcr.sweep_run") for path in journals(killed)]
-        return "5" in numbers
+        return "4" in numbers
 
-    wait_until(fifth_runs)
+    wait_until(fourth_runs)
+    assert len(processes_of(killed)) >= 3  # the controller, the one that forks trials, and a trial
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     wait_until(lambda: processes_of(killed) == [], 20)  # what it had started dies with it
     finished = sum(last_event(path.parent).get("status") == "FINISHED" for path in journals(killed))
-    assert 3 <= finished < 12
+    assert 2 <= finished < 8
     told = {path: path.read_bytes() for path in journals(killed)}
-    again = run_hcr("train", *command, cwd=killed)
+    again = hcr("train", *command, cwd=killed, env=output_in(killed))
     assert again.returncode == 0, again.stderr
     reused, resumed, to_run = (int(word) for word in again.stdout.split("\n")[0].split() if word.isdecimal())
-    assert (reused + resumed + to_run, reused >= finished, resumed >= 1) == (12, True, True)
+    assert (reused + resumed + to_run, reused >= finished, resumed >= 1) == (8, True, True)
 
     one, other = Sweep(whole), Sweep(killed)
-    assert other.statuses() == ["FINISHED"] * 12
+    assert other.statuses() == ["FINISHED"] * 8
     assert other.parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in other.children} == {other.parent.info.run_id}
-    assert sorted(int(run.data.tags["hcr.sweep_run"]) for run in other.children) == list(range(1, 13))
+    assert sorted(int(run.data.tags["hcr.sweep_run"]) for run in other.children) == list(range(1, 9))
     whole_before = 0
     # Each of them, the last too, can be made again by the line that it keeps.
     given = [yaml.safe_load(path.read_text()) for path in killed.glob("output/runs/*/artifacts/config/overrides.yaml")]
-    assert len(given) == 12
+    assert len(given) == 8
     assert all(words[: len(SMALL)] == list(SMALL) for words in given)
     assert other.parent.info.run_name == " ".join(command[1:4])
-    assert other.parent.data.metrics["sweep/finished"] == 12
+    assert other.parent.data.metrics["sweep/finished"] == 8
     assert "model.depth=" in other.parent.data.tags["mlflow.note.content"]
     for path, before in told.items():  # none executed twice: what had finished only hears what its point came to
         assert path.read_bytes().startswith(before)
@@ -162,13 +151,13 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
             assert all(event["path"].startswith("plots/") for event in new if event["event"] == "artifact")
         assert [event["event"] for event in events].count("run") == 1
     assert whole_before >= finished
-    assert len(list(killed.glob("output/runs/*"))) == 13
+    assert len(list(killed.glob("output/runs/*"))) == 9
     assert other.table() == one.table()
     assert {"leaderboard.csv", "runs.csv", "plan.json", "verdict.txt", "plots"} <= other.artifacts()
 
     # Sorting MLflow's table by the point's mean gives the printed order.
     by_mean = sorted(other.children, key=lambda run: run.data.metrics["sweep/mean_val_loss"])
-    order = [row["point"] for row in other.table() for _ in range(3)]
+    order = [row["point"] for row in other.table() for _ in range(2)]
     assert [point_of(run) for run in by_mean] == order
     best = other.client.get_run(other.parent.data.tags["hcr.best_run_id"])
     assert point_of(best) == order[0]
@@ -177,7 +166,7 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     # A run of a sweep is, to the bit, the same run alone at the same threads.
     alone = tmp_path / "alone"
     alone.mkdir()
-    done = hcr(
+    done = undrawn(
         "train", "model.depth=2", "model.kernel_size=5", "seed=1", "training.threads=1", *SMALL,
         cwd=alone, env=output_in(alone),
     )  # fmt: skip
@@ -188,15 +177,15 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
         assert child.data.metrics[name] == single.data.metrics[name]
 
     # Everything is there: the same command says so. A grid that grows makes what is new alone.
-    done = hcr("train", *command, cwd=whole, env=output_in(whole))
-    assert done.stdout.startswith("12 reused, 0 resumed, 0 to run\n")
-    grown = hcr(
-        "train", "-m", "model.depth=1,2", "model.kernel_size=3,5", "seed=0,1,2,3", *SMALL,
+    done = undrawn("train", *command, cwd=whole, env=output_in(whole))
+    assert done.stdout.startswith("8 reused, 0 resumed, 0 to run\n")
+    grown = undrawn(
+        "train", "-m", "model.depth=1,2", "model.kernel_size=3,5,2", "seed=1", *SMALL,
         cwd=whole, env=output_in(whole),
     )  # fmt: skip
     assert grown.returncode == 0, grown.stderr
-    assert grown.stdout.startswith("12 reused, 0 resumed, 4 to run\n")
-    assert len(Sweep(whole).children) == 16
+    assert grown.stdout.startswith("4 reused, 0 resumed, 2 to run\n")
+    assert len(Sweep(whole).children) == 10
 
 
 FAULTY = """
@@ -236,8 +225,8 @@ class Faulty(Optimizer):
 
 
 @pytest.fixture
-def faulty(tmp_path: Path) -> dict[str, str]:
-    """The environment in which `optimizer=faulty` is there."""
+def faulty(tmp_path: Path) -> dict[str, Any]:
+    """What `hcr` needs so that `optimizer=faulty` is there: an installed package, and a YAML."""
     library = tmp_path / "library"
     info = library / "their_faults-1.0.dist-info"
     info.mkdir(parents=True)
@@ -247,15 +236,15 @@ def faulty(tmp_path: Path) -> dict[str, str]:
     optimizer = tmp_path / "conf" / "optimizer"
     optimizer.mkdir(parents=True)
     (optimizer / "faulty.yaml").write_text("name: faulty\nlearning_rate: 0.01\nfault: none\n")
-    path = os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "HCR_CONF_DIR": str(tmp_path / "conf")}
+    code = f"{UNDRAWN}\nimport sys\nsys.path.insert(0, {str(library)!r})\n"
+    return {"code": code, "env": {"HCR_CONF_DIR": str(tmp_path / "conf")}}
 
 
 def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
-    hcr: Hcr, tmp_path: Path, faulty: dict[str, str]
+    hcr: Hcr, tmp_path: Path, faulty: dict[str, Any]
 ) -> None:
     command = ("train", "-m", "optimizer=faulty", "optimizer.fault=none,raise,exit,kill,once", *SMALL)
-    done = hcr(*command, env=faulty)
+    done = hcr(*command, **faulty)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     failed = [line for line in done.stderr.splitlines() if line.startswith("hcr: run ")]
@@ -285,37 +274,37 @@ def test_a_trial_that_raises_exits_or_is_killed_costs_itself_alone(
     assert "Traceback" in error.read_text() and "a fault of somebody else's" in error.read_text()
 
     # They are left alone, unless one asks; what they are is not compared as if nothing were missing.
-    again = hcr(*command, env=faulty)
+    again = hcr(*command, **faulty)
     assert again.returncode == 1
     assert again.stdout.startswith("2 reused, 0 resumed, 0 to run, 3 failed before")
     assert "Incomplete: the statistics are withheld, 3 runs of 3 points are missing." in again.stdout
     # Asking for a retry that then does not begin changes nothing.
-    assert "3 runs are left" in hcr(*command, "sweep.retry_failed=true", "sweep.max_time=0.001s", env=faulty).stdout
-    assert "3 failed before" in hcr(*command, env=faulty).stdout.splitlines()[0]
-    retried = hcr(*command, "sweep.retry_failed=true", env=faulty)
+    assert "3 runs are left" in hcr(*command, "sweep.retry_failed=true", "sweep.max_time=0.001s", **faulty).stdout
+    assert "3 failed before" in hcr(*command, **faulty).stdout.splitlines()[0]
+    retried = hcr(*command, "sweep.retry_failed=true", **faulty)
     assert retried.stdout.startswith("2 reused, 3 resumed, 0 to run\n")
     assert len(Sweep(tmp_path).children) == 5
 
 
-def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, str]) -> None:
-    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=4s", env=faulty)
+def test_a_trial_that_takes_too_long_is_ended(hcr: Hcr, tmp_path: Path, faulty: dict[str, Any]) -> None:
+    done = hcr("train", "-m", "optimizer=faulty", "optimizer.fault=hang", *SMALL, "sweep.trial_timeout=2s", **faulty)
     assert done.returncode == 1
-    assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=4s" in done.stderr
+    assert "hcr: run 1/1 failed: took longer than sweep.trial_timeout=2s" in done.stderr
     made = Sweep(tmp_path)
     assert made.statuses() == ["KILLED"]
     assert made.parent.info.status == "FAILED"
 
 
-def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(undrawn: Hcr, tmp_path: Path) -> None:
     command = (
         "train", "-m", "optimizer.learning_rate=tag(log,interval(0.00001,0.03))", "model.filters=4",
         "training.epochs=6", "model.dense_units=[]", "sweep.sampler=tpe", "sweep.pruner=median",
         "sweep.pruner_startup=2",
     )  # fmt: skip
-    done = hcr(*command, "sweep.n_trials=4")
+    done = undrawn(*command, "sweep.n_trials=4")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 4 to try\n")
-    done = hcr(*command, "sweep.n_trials=9")
+    done = undrawn(*command, "sweep.n_trials=9")
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
@@ -333,22 +322,22 @@ def test_a_search_prunes_and_says_so_and_goes_on_where_it_was(hcr: Hcr, tmp_path
 
 
 def test_a_point_that_a_search_asks_for_and_that_cannot_be_is_told_and_is_none(
-    hcr: Hcr, tmp_path: Path, mnist_dir: Path
+    undrawn: Hcr, tmp_path: Path, mnist_dir: Path
 ) -> None:
     # Strides of 2 and three blocks are too much for 28x28 images; each by itself is not.
     command = ("train", "-m", "model.depth=range(1,5)", "model.strides=1,2", "dataset=mnist", "dataset.limit=600")
     command += (f"dataset.path={mnist_dir}/mnist-original.mat", *SMALL)
     command += ("sweep.sampler=random", "sweep.n_trials=8")
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     assert "is invalid: model.depth: block" in done.stdout
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
     assert len(made.children) < 8
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.returncode == 0, again.stderr
     assert "0 resumed, 0 to try" in again.stdout.splitlines()[0]
-    more = hcr(*command[:-1], "sweep.n_trials=9")
+    more = undrawn(*command[:-1], "sweep.n_trials=9")
     assert more.returncode == 0, more.stderr
     assert "0 resumed, 1 to try" in more.stdout.splitlines()[0]
 
@@ -371,21 +360,21 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
     assert not (tmp_path / "output" / "runs").exists()
 
 
-def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path) -> None:
+def test_code_that_changed_stops_a_resume_and_is_named(undrawn: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "seed=0,1,2", *SMALL)
-    done = hcr(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
+    done = undrawn(*grid, "launcher.workers=1", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "3 runs are left; the same command resumes the sweep" in done.stdout
     (path,) = tmp_path.glob("output/sweeps/*/plan.json")
     plan = json.loads(path.read_text())
     plan["code"] |= {"hcr/model/muon.py": "0" * 64, "keras": "3.0.0"}
     path.write_text(json.dumps(plan))
-    done = hcr(*grid)
+    done = undrawn(*grid)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "the code changed since this sweep started: hcr/model/muon.py, keras;" in done.stderr
-    asked = hcr(*grid, "check_only=true")
+    asked = undrawn(*grid, "check_only=true")
     assert (asked.returncode, asked.stderr) == (1, done.stderr)
-    done = hcr(*grid, "sweep.allow_code_change=true")
+    done = undrawn(*grid, "sweep.allow_code_change=true")
     assert done.returncode == 0, done.stderr
     assert "Mixed code: " in done.stdout
     made = Sweep(tmp_path)
@@ -395,19 +384,19 @@ def test_code_that_changed_stops_a_resume_and_is_named(hcr: Hcr, tmp_path: Path)
     plan = json.loads(path.read_text())
     plan["code"] |= {"keras": "3.0.1"}
     path.write_text(json.dumps(plan))
-    assert hcr(*grid).returncode == 0
-    done = hcr(*grid, "sweep.confirm=2")
+    assert undrawn(*grid).returncode == 0
+    done = undrawn(*grid, "sweep.confirm=2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "the code changed since this sweep started: keras;" in done.stderr
 
 
-def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_sweep_that_began_anew_is_gone_on_with(undrawn: Hcr, tmp_path: Path) -> None:
     grid = ("train", "-m", "seed=0,1", *SMALL)
-    assert hcr(*grid).returncode == 0
-    done = hcr(*grid, "resume=never", "sweep.max_time=0.001s")
+    assert undrawn(*grid).returncode == 0
+    done = undrawn(*grid, "resume=never", "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "2 runs are left; the same command without resume=never resumes the sweep" in done.stdout
-    done = hcr(*grid)
+    done = undrawn(*grid)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 2 to run\n")
     made = Sweep(tmp_path)
@@ -416,33 +405,33 @@ def test_a_sweep_that_began_anew_is_gone_on_with(hcr: Hcr, tmp_path: Path) -> No
     assert len({run.data.tags["hcr.sweep_id"] for run in made.parents}) == 2
 
 
-def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(hcr: Hcr, tmp_path: Path) -> None:
-    assert hcr("train", *SMALL).returncode == 0
+def test_a_run_that_has_finished_is_named_and_a_new_one_starts_from_it(undrawn: Hcr, tmp_path: Path) -> None:
+    assert undrawn("train", *SMALL).returncode == 0
     (folder,) = (tmp_path / "output" / "runs").iterdir()
-    done = hcr("train", *SMALL)
+    done = undrawn("train", *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"run {folder.name} has finished with this config, data and code")
-    assert hcr("train", "-m", "seed=0,1", *SMALL).returncode == 0
-    done = hcr("train", "from=latest", "model.depth=1", "seed=5")
+    assert undrawn("train", "-m", "seed=0,1", *SMALL).returncode == 0
+    done = undrawn("train", "from=latest", "model.depth=1", "seed=5")
     assert done.returncode == 0, done.stderr
     child = next(run for run in Sweep(tmp_path).parents if run.data.params["seed"] == "5")
     params = child.data.params
     assert (params["model.depth"], params["model.filters"], params["training.epochs"]) == ("1", "4", "1")
     assert params["from"] == "latest"  # the last run of the sweep, not the sweep's own
-    done = hcr("train", *SMALL, "new_run=true")
+    done = undrawn("train", *SMALL, "new_run=true")
     assert done.returncode == 0, done.stderr
     assert len(Sweep(tmp_path).parents) == 4
 
 
-def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(undrawn: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "model.depth=1,2,3", *SMALL, "sweep.confirm=2")
-    assert hcr(*command[:-1]).returncode == 0
-    done = hcr(*command, "sweep.max_time=0.001s")
+    assert undrawn(*command[:-1]).returncode == 0
+    done = undrawn(*command, "sweep.max_time=0.001s")
     assert done.returncode == 0, done.stderr
     assert "4 runs are left; the same command resumes the sweep" in done.stdout
     assert Sweep(tmp_path).parent.info.status == "KILLED"
     assert not any("test/accuracy" in run.data.metrics for run in Sweep(tmp_path).children)
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path)
     assert made.parent.info.status == "FINISHED"
@@ -455,14 +444,14 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_scored_on_test_once(hcr: Hcr, 
     assert {run.info.status for run in scored} == {"FINISHED"}
     mean = sum(run.data.metrics["test/accuracy"] for run in scored) / 2
     assert f"test accuracy {mean:.4f}" in done.stdout
-    again = hcr(*command)
+    again = undrawn(*command)
     assert f"test accuracy {mean:.4f}" in again.stdout
     assert len(Sweep(tmp_path).children) == 7
 
 
-def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(undrawn: Hcr, tmp_path: Path) -> None:
     folds = ("train", "-m", "split=kfold", "split.folds=3", "split.fold=0,1,2", "seed=0,1", "model.depth=1,2", *SMALL)
-    done = hcr(*folds, code=UNDRAWN)
+    done = undrawn(*folds)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 reused, 0 resumed, 12 to run\n")
     assert "mean over 3 folds × 2 seeds; intervals and tests are corrected" in done.stdout
@@ -495,16 +484,18 @@ def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(hcr: H
         rows = [(int(row["point"]), int(row["seed"]), int(row["fold"])) for row in csv.DictReader(file)]
     assert rows == [(point, seed, fold) for point in (1, 2) for seed in (0, 1) for fold in (0, 1, 2)]
 
-    again = hcr(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2", code=UNDRAWN)
+    again = undrawn(*(word.replace("model.depth=1,2", "model.depth=2") for word in folds), "sweep.confirm=2")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("6 reused, 0 resumed, 6 to run\n")  # those on fresh seeds
     assert "On 3 folds × 2 fresh seeds alone, val/loss:" in again.stdout
     assert "(mean over 3 folds × 2 fresh seeds, scored once each)" in again.stdout
 
 
-def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(hcr: Hcr, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(
+    hcr: Hcr, start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
     command = ("-m", "seed=0,1", "model.filters=4", "training.epochs=400", "training.patience=null")
-    controller = begin(*command, cwd=tmp_path)
+    controller = start_hcr("train", *command, start_new_session=True)
     wait_until(lambda: sum(b"train/loss" in path.read_bytes() for path in journals(tmp_path)) == 2)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # however many arrive
         os.killpg(controller.pid, number)
@@ -520,15 +511,15 @@ def test_ctrl_c_ends_every_run_as_killed_and_says_how_to_go_on(hcr: Hcr, tmp_pat
     assert processes_of(tmp_path) == []
 
 
-def test_a_sweep_is_whole_in_a_postgresql_store_too(hcr: Hcr, tmp_path: Path, postgresql: str) -> None:
+def test_a_sweep_is_whole_in_a_postgresql_store_too(undrawn: Hcr, tmp_path: Path, postgresql: str) -> None:
     command = ("train", "-m", "model.depth=1,2", *SMALL, f"tracking.uri={postgresql}", "tracking.timeout_s=60")
-    done = hcr(*command)
+    done = undrawn(*command)
     assert done.returncode == 0, done.stderr
     made = Sweep(tmp_path, postgresql)
     assert made.statuses() == ["FINISHED"] * 2
     assert made.parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in made.children} == {made.parent.info.run_id}
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.stdout.startswith("2 reused, 0 resumed, 0 to run\n")
     assert len(Sweep(tmp_path, postgresql).children) == 2
 
@@ -540,22 +531,22 @@ def test_a_folder_called_hcr_where_the_command_is_given_is_not_taken_for_it(tmp_
     environment = {**os.environ, "HCR_OUTPUT_DIR": str(tmp_path / "output")}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [script, "train", "-m", *SMALL, "seed=0,1", "launcher.workers=1"],
+        [script, "train", "-m", *SMALL, "seed=0", "launcher.workers=1"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert Sweep(tmp_path).statuses() == ["FINISHED"] * 2
+    assert Sweep(tmp_path).statuses() == ["FINISHED"]
 
 
-def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(hcr: Hcr, tmp_path: Path) -> None:
+def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(undrawn: Hcr, tmp_path: Path) -> None:
     command = ("train", "-m", "seed=0,1", *SMALL)
-    first = hcr(*command)
+    first = undrawn(*command)
     assert first.returncode == 0, first.stderr
     sweep = Sweep(tmp_path)
     deleted, (gone, kept) = sweep.parent, sweep.children
     for run in (deleted, gone):
         sweep.client.delete_run(run.info.run_id)
-    again = hcr(*command)
+    again = undrawn(*command)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("was deleted in MLflow; its new one is") == 1
     assert "1 reused, 0 resumed, 1 to run" in again.stdout
@@ -567,7 +558,7 @@ def test_a_sweep_whose_own_run_was_deleted_in_mlflow_gets_a_new_one(hcr: Hcr, tm
     (made,) = parents.keys() - {kept.info.run_id}
     assert parents == {kept.info.run_id: deleted.info.run_id, made: sweep.parent.info.run_id}
     assert sweep.statuses() == ["FINISHED", "FINISHED"]
-    last = hcr(*command)
+    last = undrawn(*command)
     assert (last.returncode, last.stderr) == (0, "")
     assert "deleted" not in last.stdout
     assert Sweep(tmp_path).parent.data.tags["hcr.key"] == key

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import resource
 import socket
 import stat
@@ -29,6 +30,27 @@ def test_nothing_is_on_disk_before_a_run_begins(tmp_path: Path) -> None:
     with pytest.raises(DataError), new_journal(tmp_path):
         raise DataError("no file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_event_is_forced_onto_the_disk_before_anything_else_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []  # how much of the journal has been forced onto the disk
+
+    def sync(number: int) -> None:
+        if os.path.sameopenfile(number, journal._file.fileno()):
+            synced.append(os.fstat(number).st_size)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with new_journal(tmp_path) as journal:
+        journal.begin(name="a run", tags={})
+        path = journal.folder / JOURNAL
+        for epoch in (1, 2, 3):
+            journal.metrics({"val/loss": 0.5}, step=epoch)
+            assert synced[-1] == path.stat().st_size
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    append_event(journal.folder, "sign")
+    assert synced[-1] == path.stat().st_size
 
 
 def test_what_was_written_is_read_back_in_order(tmp_path: Path) -> None:

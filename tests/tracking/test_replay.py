@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import MAKING_TABLES, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -18,8 +20,16 @@ from hcr.tracking.store import open_store
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
+def new_uri(tmp_path: Path) -> str:
+    """The URI of a store that is not there yet."""
     return f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}"
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_store: Path) -> str:
+    """The URI of a store without runs, whose tables are there."""
+    (tmp_path / "output").mkdir()
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'output' / 'mlflow.db')}"
 
 
 def write_run(root: Path, uri: str, *, parent: str | None = None) -> Journal:
@@ -97,8 +107,9 @@ def test_delivering_twice_changes_nothing(tmp_path: Path, uri: str) -> None:
 
 
 def test_a_replay_cut_off_after_any_event_is_completed_by_the_next(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, uri: str, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copy(empty_store, tmp_path / "output" / "control.db")
     control = write_run(tmp_path / "output", uri.replace("mlflow.db", "control.db"))
     Replay(control.folder).upload()
     expected = everything(uri.replace("mlflow.db", "control.db"))
@@ -163,9 +174,10 @@ def test_a_deleted_experiment_is_named(tmp_path: Path, uri: str) -> None:
         Replay(journal.folder).upload()
 
 
-def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, uri: str) -> None:
+@pytest.mark.slow
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, new_uri: str) -> None:
     database = tmp_path / "output" / "mlflow.db"
-    code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
+    code = f"from hcr.tracking.store import open_store; open_store({new_uri!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     half_made = database.with_suffix(".new")
     while not (half_made.exists() and half_made.stat().st_size > 0):
@@ -174,57 +186,51 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, uri: str) 
     process.kill()
     process.wait()
     assert not database.exists()
-    assert open_store(uri).search_experiments()
-
-
-@pytest.fixture
-def made(tmp_path: Path, empty_store: Path) -> str:
-    """The URI of a store without runs, whose tables are there."""
-    (tmp_path / "output").mkdir()
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'output' / 'mlflow.db')}"
+    assert open_store(new_uri).search_experiments()
 
 
 def test_artifacts_that_are_gone_from_the_disk_hold_up_nothing_and_are_said_once(
-    tmp_path: Path, made: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    journal = write_run(tmp_path / "output", made)
+    journal = write_run(tmp_path / "output", uri)
     (journal.artifacts / "plots" / "curves.png").unlink()
     replay = Replay(journal.folder)
     replay.upload()
     assert replay.ended
-    assert everything(made)["artifacts"] == {"model/MLmodel", "model/data/weights"}
-    assert everything(made)["info"][1] == "FINISHED"
+    assert everything(uri)["artifacts"] == {"model/MLmodel", "model/data/weights"}
+    assert everything(uri)["info"][1] == "FINISHED"
     (told,) = capsys.readouterr().err.splitlines()
     assert "1 artifact (plots/curves.png) cannot be uploaded: the files are gone" in told
 
 
-def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, made: str) -> None:
+def test_a_child_of_a_deleted_parent_is_delivered_under_it(tmp_path: Path, uri: str) -> None:
     root = tmp_path / "output"
-    parent = write_run(root, made)
-    child = write_run(root, made, parent=parent.key)
+    parent = write_run(root, uri)
+    child = write_run(root, uri, parent=parent.key)
     Replay(parent.folder).upload()
     parent_id = read_position(parent.folder)["run_id"]
-    open_store(made).delete_run(parent_id)
+    open_store(uri).delete_run(parent_id)
     replay = Replay(child.folder)
     replay.upload()
     assert replay.ended
-    _, run = only_run(made)
+    _, run = only_run(uri)
     assert run.data.tags["mlflow.parentRunId"] == parent_id
 
 
-def test_a_request_to_a_run_that_was_deleted_a_moment_ago_says_that(tmp_path: Path, made: str) -> None:
-    with Journal(tmp_path / "output", uri=made, experiment="tests") as journal:
+def test_a_request_to_a_run_that_was_deleted_a_moment_ago_says_that(tmp_path: Path, uri: str) -> None:
+    with Journal(tmp_path / "output", uri=uri, experiment="tests") as journal:
         journal.begin(name="a run", tags={})
         replay = Replay(journal.folder)
         replay.upload()
-        open_store(made).delete_run(replay.run_id)
+        open_store(uri).delete_run(replay.run_id)
         journal.metrics({"val/loss": 0.5}, step=1)
         with pytest.raises(RunDeleted):
             replay.upload()
 
 
-@pytest.mark.slow
-def test_processes_that_open_a_fresh_store_at_once_do_not_crash(tmp_path: Path, uri: str) -> None:
-    code = f"from hcr.tracking.store import open_store; open_store({uri!r})"
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
-    assert [(process.wait(), process.stderr.read()[-300:]) for process in started] == [(0, b"")] * 4
+def test_processes_that_open_a_fresh_store_at_once_do_not_crash(
+    new_uri: str, start_hcr: Callable[..., Process]
+) -> None:
+    code = f"{MAKING_TABLES}from hcr.tracking.store import open_store; open_store({new_uri!r})"
+    started = [start_hcr("--version", code=code) for _ in range(4)]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4

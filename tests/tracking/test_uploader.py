@@ -4,15 +4,14 @@ With many runs of a sweep: tests/test_sweep.py. With signals: tests/test_stoppin
 """
 
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import MAKING_TABLES, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -202,14 +201,14 @@ def test_a_slow_store_is_waited_for_as_long_as_it_takes_something(
     upload = HANDLERS["tags"]
 
     def slowly(replay: Replay, client: MlflowClient, event: dict[str, Any]) -> None:
-        time.sleep(1)
+        time.sleep(0.4)
         upload(replay, client, event)
 
     monkeypatch.setitem(HANDLERS, "tags", slowly)
     journal = new_journal(root, uri)
-    with single(journal, 8) as uploader, journal:
+    with single(journal, 3.5) as uploader, journal:
         journal.begin(name="a run", tags={})
-        for number in range(12):  # 12 s in all, and none of them as long as the timeout
+        for number in range(12):  # 5 s in all, and none of them as long as the timeout
             journal.tags({"number": str(number)})
     assert uploader.why_left() is None
     assert runs(uri)[journal.key].data.tags["number"] == "11"
@@ -344,9 +343,11 @@ def test_a_sweep_s_own_run_and_its_runs_go_one_way_the_parent_first(
 
 
 @pytest.mark.slow
-def test_eight_processes_log_to_one_fresh_store_at_once_and_no_value_is_lost(tmp_path: Path) -> None:
+def test_eight_processes_log_to_one_fresh_store_at_once_and_no_value_is_lost(
+    start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
     root, uri = tmp_path / "output", f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}"
-    code = f"""
+    code = f"""{MAKING_TABLES}
 from pathlib import Path
 from hcr.tracking.journal import Journal
 from hcr.tracking.uploader import Uploader
@@ -359,8 +360,8 @@ with uploader, journal:
         journal.metrics({{"val/loss": 1 / epoch, "lr": 0.1}}, step=epoch)
 assert uploader.why_left() is None, uploader.why_left()
 """
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(8)]
-    assert [(process.wait(), process.stderr.read()[-500:]) for process in started] == [(0, b"")] * 8
+    started = [start_hcr("--version", code=code) for _ in range(8)]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 8
     client = open_store(uri)
     assert [run.info.status for run in runs(uri).values()] == ["FINISHED"] * 8
     for run in runs(uri).values():

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-import subprocess
-import sys
+import os
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,19 @@ def test_what_was_saved_is_read_back_to_the_bit(tmp_path: Path) -> None:
     found, fingerprint = read_checkpoint(tmp_path / "checkpoint" / "000003")
     assert_equal(found, state())
     assert fingerprint == "f" * 64
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_then_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []  # what was forced onto the disk, and whether the checkpoint had its name then
+
+    def sync(number: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{number}").readlink().name, (tmp_path / "000003").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    save_checkpoint(tmp_path, state(), "f")
+    assert synced == [("000003.new", False), (tmp_path.name, True)]
 
 
 def test_lists_of_more_than_ten_arrays_keep_their_order(tmp_path: Path) -> None:
@@ -136,20 +150,14 @@ def test_a_stranger_s_checkpoint_with_a_right_checksum_runs_no_code(tmp_path: Pa
 
 def test_a_full_disk_leaves_the_one_before_as_it_was(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, state(4), "f")
-    code = f"""
-import resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_checkpoint import state
-from hcr.training.checkpoint import save_checkpoint
-from pathlib import Path
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    save_checkpoint(Path({str(tmp_path)!r}), state(5), "f")
-except OSError as error:
-    print("OSError", error.errno)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("OSError"), done.stderr
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(tmp_path, state(5), "f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
     assert [path.name for path in tmp_path.iterdir()] == ["000004"]
     assert_equal(read_checkpoint(tmp_path / "000004")[0], state(4))

@@ -73,6 +73,7 @@ def test_the_public_metrics_are_there_for_every_epoch(splits: Splits) -> None:
     assert [set(row) for row in state.history] == [names, names]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(
     splits: Splits, plain: tuple[Any, TrainingState]
 ) -> None:
@@ -96,6 +97,7 @@ EVERYTHING = compose(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cfg", [CFG, EVERYTHING], ids=["plain", "everything"])
 def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Splits, cfg: RunConfig) -> None:
     whole, uninterrupted = train(splits, cfg)
@@ -117,6 +119,7 @@ def test_going_on_from_a_state_ends_where_the_uninterrupted_run_ends(splits: Spl
     assert all(np.array_equal(x, y) for x, y in zip(whole.get_weights(), resumed.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_an_average_of_weights_is_what_is_validated_and_kept(splits: Splits, plain: tuple[Any, TrainingState]) -> None:
     model, state = train(splits, with_training(average_decay=0.9))
     other, without = plain
@@ -138,6 +141,7 @@ def test_balanced_class_weights_make_classes_count_alike() -> None:
     assert weights[labels].mean() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_balanced_class_weights_help_a_rare_class(splits: Splits) -> None:
     rare = np.flatnonzero(splits.train.labels == 3)[6:]
     keep = np.setdiff1d(np.arange(len(splits.train)), rare)
@@ -150,6 +154,7 @@ def test_balanced_class_weights_help_a_rare_class(splits: Splits) -> None:
     assert recall["balanced"] > recall["none"]
 
 
+@pytest.mark.slow
 def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> None:
     seen: list[float] = []
     # A rate at which the loss jumps about, so that the best epoch is seldom the last.
@@ -162,6 +167,7 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> No
     assert np.array_equal(probabilities, state.best_probabilities)
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_where_that_is_asked_for(splits: Splits) -> None:
     cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
     best, _ = train(splits, cfg)
@@ -184,6 +190,7 @@ def test_a_monitored_accuracy_is_better_when_higher_and_a_loss_when_lower() -> N
     assert not is_better(0.8, 0.8, "val/loss", 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -199,6 +206,7 @@ def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrid
     assert ended == []
 
 
+@pytest.mark.slow
 def test_label_smoothing_raises_the_training_loss_and_not_what_validation_measures(
     splits: Splits, plain: tuple[Any, TrainingState]
 ) -> None:
@@ -227,6 +235,7 @@ def test_every_image_is_trained_on_once_an_epoch_and_the_last_batch_takes_the_re
     assert int(optimizer.iterations) == 3
 
 
+@pytest.mark.slow
 def test_an_epoch_of_fewer_steps_takes_other_images_each_time_and_the_schedule_fits_it(splits: Splits) -> None:
     cfg = compose([*SMALL, "training.epochs=2", "training.steps_per_epoch=3", "schedule=onecycle"])
     seen: list[list[bytes]] = []

@@ -40,6 +40,7 @@ def train(splits: Splits, subset: Subset, cfg: RunConfig) -> tuple[list[np.ndarr
     return model.get_weights(), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cfg", [PLAIN, EVERYTHING], ids=["plain", "everything"])
 def test_how_an_epoch_is_cut_into_chunks_changes_no_weight(splits: Splits, cfg: RunConfig) -> None:
     whole, state = train(splits, splits.train, cfg)
@@ -54,6 +55,7 @@ def test_how_an_epoch_is_cut_into_chunks_changes_no_weight(splits: Splits, cfg: 
         assert row["train/loss"] == pytest.approx(another_row["train/loss"], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_images_of_a_view_train_as_the_same_images_in_an_array_do(splits: Splits) -> None:
     in_memory = Subset(splits.train.images[:], splits.train.labels, splits.train.index)
     (viewed, a), (copied, b) = train(splits, splits.train, PLAIN), train(splits, in_memory, PLAIN)

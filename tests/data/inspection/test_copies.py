@@ -123,6 +123,7 @@ def test_conflicts_are_the_identical_images_with_different_labels() -> None:
     assert conflicting(identity, labels).tolist() == [0, 2, 6]
 
 
+@pytest.mark.slow
 def test_near_copies_of_large_images_are_found_though_they_are_averaged_for_the_search() -> None:
     rng = np.random.default_rng(3)
     coarse = rng.integers(0, 256, (80, 9, 7, 3), dtype=np.uint8)

@@ -43,6 +43,7 @@ def test_brightness_and_contrast_make_no_difference_and_blank_images_have_no_vec
     assert not np.isnan(found[3:]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(100, 33, 3), (70, 40, 1), (1, 90, 1), (8, 8, 3)])
 def test_images_of_any_shape_have_vectors_of_one_length_on_all_sides(shape: tuple[int, int, int]) -> None:
     sides = [noise(12, *shape), noise(3, *shape, seed=1), noise(0, *shape)]

@@ -5,13 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import run_hcr
+from conftest import Hcr, Process
 
 from hcr.tracking.events import last_event, read_events
 
@@ -81,13 +80,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def begin(*arguments: str, cwd: Path, env: dict[str, str]) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "HCR_OUTPUT_DIR": str(cwd / "output"), **env}
-    command = [sys.executable, "-m", "hcr", "train", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=environment, **pipes)  # type: ignore[call-overload, no-any-return]
-
-
 def trained(folder: Path) -> dict[str, list[int]]:
     """The epochs in the journal of each run under a sweep, by key."""
     found = {}
@@ -120,10 +112,12 @@ def wait_until_trained(folder: Path, runs: int, epochs: int) -> None:
         time.sleep(0.1)
 
 
-def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str, str], tmp_path: Path) -> None:
-    command = ("-m", "launcher=slurm", "launcher.workers=2", "seed=0,1", "training.threads=1")
+def test_jobs_outlive_their_controller_and_a_killed_one_resumes(
+    slurm: dict[str, str], start_hcr: Callable[..., Process], tmp_path: Path
+) -> None:
+    command = ("train", "-m", "launcher=slurm", "launcher.workers=2", "seed=0,1", "training.threads=1")
     command += ("training.epochs=60", "training.patience=null")
-    controller = begin(*command, cwd=tmp_path, env=slurm)
+    controller = start_hcr(*command, env={**os.environ, **slurm})
     wait_until_trained(tmp_path, 2, 2)
     controller.send_signal(signal.SIGKILL)
     controller.wait()
@@ -133,7 +127,7 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
     processes = [process_of(tmp_path, job) for job in jobs]
     for process in processes:  # however long the next controller takes to begin, they have not ended by then
         os.kill(process, signal.SIGSTOP)
-    again = begin(*command, cwd=tmp_path, env=slurm)
+    again = start_hcr(*command, env={**os.environ, **slurm})
     assert again.stdout is not None
     told = ""
     while told.count(" started: ") < 2:
@@ -155,12 +149,12 @@ def test_jobs_outlive_their_controller_and_a_killed_one_resumes(slurm: dict[str,
         assert last_event(tmp_path / "output" / "runs" / key)["status"] == "FINISHED"
 
 
-def test_a_search_prunes_jobs_in_time(slurm: dict[str, str], tmp_path: Path) -> None:
-    done = run_hcr(
+def test_a_search_prunes_jobs_in_time(slurm: dict[str, str], hcr: Hcr, tmp_path: Path) -> None:
+    done = hcr(
         "train", "-m", "launcher=slurm", "launcher.workers=1", "optimizer.learning_rate=1e-7,0.003",
         "training.epochs=9", "training.patience=null", *SMALL[1:],
         "sweep.sampler=random", "sweep.n_trials=4", "sweep.pruner=asha",
-        cwd=tmp_path, env=slurm, timeout_s=500,
+        env=slurm,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if " pruned after epoch " in line]
@@ -170,20 +164,20 @@ def test_a_search_prunes_jobs_in_time(slurm: dict[str, str], tmp_path: Path) -> 
     assert lengths[0] in (1, 3)  # not an epoch more than the rung that it was given up at
 
 
-def test_what_slurm_refuses_is_refused_before_anything_runs(slurm: dict[str, str], tmp_path: Path) -> None:
+def test_what_slurm_refuses_is_refused_before_anything_runs(slurm: dict[str, str], hcr: Hcr, tmp_path: Path) -> None:
     for setting, told in (
         ("launcher.partition=nowhere", "invalid partition specified: nowhere"),
         ("launcher.cpus_per_trial=64", "Requested node configuration is not available"),
     ):
-        done = run_hcr("train", "-m", "launcher=slurm", setting, "seed=0,1", *SMALL, cwd=tmp_path, env=slurm)
+        done = hcr("train", "-m", "launcher=slurm", setting, "seed=0,1", *SMALL, env=slurm)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert done.stderr.startswith("hcr: launcher: Slurm rejects these jobs (")
         assert told in done.stderr
     assert not (tmp_path / "output" / "runs").exists()
 
 
-def test_a_machine_without_slurm_is_told(tmp_path: Path) -> None:
+def test_a_machine_without_slurm_is_told(hcr: Hcr) -> None:
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "sbatch").exists())
-    done = run_hcr("train", "-m", "launcher=slurm", "seed=0,1", *SMALL, cwd=tmp_path, env={"PATH": path or "/none"})
+    done = hcr("train", "-m", "launcher=slurm", "seed=0,1", *SMALL, env={"PATH": path or "/none"})
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("hcr: launcher=slurm: expected Slurm's commands on this machine; sbatch is missing")
