@@ -32,10 +32,10 @@ from hcr.record import (
     record_model,
     record_predictions,
     record_test_look,
+    record_text,
     shown_param,
     tags_of,
     test_metrics,
-    write_text,
     writing,
 )
 from hcr.recorded import RecordedRun
@@ -161,12 +161,12 @@ def _record_config(
         "ensemble.vote": "mean of probabilities",
     }
     journal.params(own | {key: shown_param(key, value) for key, value in shared.items()})
-    write_text(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
+    record_text(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
     lines = [csv_line(["member", "run", "run_id", "name", "val_loss", "val_accuracy", "params"])]
     for i, row in enumerate(rows, start=1):
         scores = [round(row.val_loss, DECIMALS), round(row.val_accuracy, DECIMALS)]
         lines.append(csv_line([i, row.key, row.run_id, redact(row.name), *scores, row.num_params]))
-    write_text(journal, "config/members.csv", "".join(lines))
+    record_text(journal, "config/members.csv", "".join(lines))
 
 
 def _score(

@@ -117,10 +117,10 @@ def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str
 
 def record_code(journal: Journal, cfg: RunConfig) -> None:
     """Record the installed versions, the sources, and their difference from the commit."""
-    write_text(journal, "code/requirements.txt", frozen_requirements())
+    record_text(journal, "code/requirements.txt", frozen_requirements())
     patch = git_patch()
     if patch:
-        write_text(journal, PATCH, redact(patch))
+        record_text(journal, PATCH, redact(patch))
     write_sources(journal.artifact("code/source.tar.gz"), extension_sources(cfg))
     journal.artifact_written("code/source.tar.gz")
 
@@ -149,8 +149,8 @@ def record_predictions(
 def record_report(journal: Journal, evaluation: Evaluation, *, scored_on: str) -> None:
     """Record the classification report as text and as JSON."""
     report = {"scored_on": scored_on} | classification_report(evaluation)
-    write_text(journal, "reports/classification_report.txt", classification_report_text(evaluation))
-    write_text(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
+    record_text(journal, "reports/classification_report.txt", classification_report_text(evaluation))
+    record_text(journal, "reports/classification_report.json", json.dumps(report, indent=2) + "\n")
 
 
 def record_model(
@@ -171,7 +171,7 @@ def record_model(
     journal.model(MODEL, architecture=cfg.model.name, params=params, step=step)
 
 
-def write_text(journal: Journal, path: str, text: str) -> None:
+def record_text(journal: Journal, path: str, text: str) -> None:
     """Record the artifact `path`, a text file."""
     journal.artifact(path).write_text(text, encoding="utf-8")
     journal.artifact_written(path)

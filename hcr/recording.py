@@ -32,10 +32,10 @@ from hcr.record import (
     record_model,
     record_predictions,
     record_test_look,
+    record_text,
     shown_param,
     tags_of,
     test_metrics,
-    write_text,
     writing,
 )
 from hcr.tracking.events import DESCRIPTION, KIND
@@ -94,8 +94,8 @@ class Recorder:
                 journal.begin(name=shown, tags=self._tags(further_tags), scratch=CHECKPOINT)
             journal.params({key: shown_param(key, value) for key, value in flatten(to_dict(cfg)).items()})
             record_datasets(journal, cfg, self._splits, ("train", "val"))
-            write_text(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
-            write_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
+            record_text(journal, "config/config.yaml", to_yaml(cfg, secrets=False))
+            record_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
             record_code(journal, cfg)
             journal.metrics({"model/params": float(self._model.count_params())}, step=0)
 

@@ -174,7 +174,7 @@ KNOWS = {
         "hcr.sweep.preview",
     },
     "pandas": {"hcr.frames"},
-    "gradio": {"hcr.commands.demo", "hcr.demo"},
+    "gradio": {"hcr.demo"},
     "pooch": {"hcr.data.download"},
     "cleanlab": {"hcr.evaluation.suspects"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},

@@ -20,11 +20,11 @@ from hcr.record import (
     own_tags,
     package_metrics,
     record_report,
+    record_text,
     shown_param,
     source_tags,
     test_metrics,
     write_predictions,
-    write_text,
     writing,
 )
 from hcr.recorded import CONFIG, RecordedRun
@@ -73,8 +73,8 @@ class EvaluationRecorder:
                 context="evaluation",
             )
             journal.datasets([used])
-            write_text(journal, CONFIG, to_yaml(cfg, secrets=False))
-            write_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
+            record_text(journal, CONFIG, to_yaml(cfg, secrets=False))
+            record_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
 
     def look(self, number: int | None) -> None:
         """Record which look this is; None: it could not be counted."""
