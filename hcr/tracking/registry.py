@@ -1,6 +1,7 @@
 """MLflow's model registry: versions of named models, each made by a run, and aliases such as champion."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from hcr.config.errors import TrackingError
 from hcr.tracking.events import DESCRIPTION, KIND
 from hcr.tracking.fetching import MODEL
 from hcr.tracking.logged_model import MLMODEL, model_of
-from hcr.tracking.store import open_store
+from hcr.tracking.store import import_mlflow, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,6 +48,11 @@ def register(uri: str, run_id: str, name: str, alias: str | None) -> Version:
         MlflowException: the registry refuses the name or the alias, or cannot be reached.
     """
     client = open_store(uri)
+    with _tracking_at(uri):
+        return _register(client, run_id, name, alias)
+
+
+def _register(client: "MlflowClient", run_id: str, name: str, alias: str | None) -> Version:
     run = client.get_run(run_id)
     source, model_id = _model_of(client, run)
     number = _version_of(client, run_id, name)
@@ -66,6 +72,18 @@ def register(uri: str, run_id: str, name: str, alias: str | None) -> Version:
     if alias is not None:
         client.set_registered_model_alias(name, alias, str(number))
     return Version(number, is_new)
+
+
+@contextmanager
+def _tracking_at(uri: str) -> Iterator[None]:
+    """A database's registry looks the model up in MLflow's global store, whatever store its client was made for."""
+    mlflow = import_mlflow()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def _model_of(client: "MlflowClient", run: "Run") -> tuple[str, str | None]:
