@@ -33,6 +33,7 @@ COMMIT = "mlflow.source.git.commit"
 PATCH = "code/patch.diff"
 MODEL = "model"  # the artifact, and the model's name in MLflow
 CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}  # of data sets, in MLflow's words
+SHOWN = 12  # digits of a digest on MLflow's pages
 PARTS = tuple(CONTEXTS)
 
 
@@ -108,7 +109,7 @@ def record_datasets(journal: Journal, cfg: RunConfig, splits: Splits, parts: Seq
 def measured(metrics: Iterable[str], cfg: RunConfig, splits: Splits) -> dict[str, Measured]:
     """Those of `metrics` (public names) that measure the model, each with its data set, as for `Journal.metrics`."""
     data = {
-        begin: (f"{cfg.dataset.name}/{part}", splits.part_digest(part))
+        begin: (f"{cfg.dataset.name}/{part}", splits.part_digest(part)[:SHOWN])
         for begin, part in (("best", "val"), ("test", "test"))
     }
     begins = {name: name.partition("/")[0] for name in metrics}
@@ -213,7 +214,7 @@ def dataset_facts(cfg: RunConfig, splits: Splits, part: str) -> DatasetFacts:
     shape, num_classes = image_and_classes(cfg)
     return DatasetFacts(
         name=f"{cfg.dataset.name}/{part}",
-        digest=splits.part_digest(part),
+        digest=splits.part_digest(part)[:SHOWN],
         source=splits.source,
         schema={"image_shape": list(shape), "dtype": "uint8", "num_classes": num_classes},
         profile={"images": len(getattr(splits, part)), "classes": num_classes},

@@ -111,7 +111,9 @@ def metrics(uri):
     (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
     assert run.info.status == "FINISHED", run.info.status
     assert "hcr.error" not in run.data.tags
-    assert {entry.path for entry in client.list_artifacts(run.info.run_id)} >= {"model", "plots", "predictions"}
+    assert {entry.path for entry in client.list_artifacts(run.info.run_id)} >= {"plots", "predictions"}
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert str(model.status) == "READY", model.status
     found = {}
     for name in run.data.metrics:
         for metric in client.get_metric_history(run.info.run_id, name):

@@ -1,5 +1,6 @@
 """MLflow's model registry: versions of named models, each made by a run, and aliases such as champion."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 KEPT = ("hcr.key", KIND, "hcr.fingerprint", "hcr.dataset_digest", "hcr.split_digest", "hcr.code")
 VARIABLE = "MLFLOW_TRACKING_URI"
+VERSIONS = "mlflow.modelVersions"  # a logged model's tag
 SCORES = ("best/", "test/", "model/params")  # metrics that become tags begin with these
 
 
@@ -71,6 +73,8 @@ def _register(client: "MlflowClient", run_id: str, name: str, alias: str | None)
             if is_first:
                 client.delete_registered_model(name)
             raise
+    if model_id is not None:
+        _show_version(client, model_id, name, number)
     if alias is not None:
         client.set_registered_model_alias(name, alias, str(number))
     return Version(number, is_new)
@@ -101,6 +105,14 @@ def _model_of(client: "MlflowClient", run: "Run") -> tuple[str, str | None]:
     if any(entry.path == f"{MODEL}/{MLMODEL}" for entry in client.list_artifacts(run.info.run_id, MODEL)):
         return f"{run.info.artifact_uri}/{MODEL}", None  # of an earlier version of hcr
     raise TrackingError(f"run {key}: expected a run with a model, got one without")
+
+
+def _show_version(client: "MlflowClient", model_id: str, name: str, number: int) -> None:
+    """Make the page of the logged model show its version, as `mlflow.register_model` does."""
+    shown = json.loads(client.get_logged_model(model_id).tags.get(VERSIONS, "[]"))
+    version = {"name": name, "version": str(number)}
+    if version not in shown:
+        client.set_logged_model_tags(model_id, {VERSIONS: json.dumps([*shown, version])})
 
 
 def _version_of(client: "MlflowClient", run_id: str, name: str) -> int | None:

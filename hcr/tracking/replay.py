@@ -331,7 +331,7 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "metrics": Replay.log_metrics,
     "params": Replay.log_params,
     "tags": Replay.log_tags,
-    "dataset": Replay.log_dataset,  # of journals of earlier versions
+    "dataset": Replay.log_dataset,
     "datasets": Replay.log_datasets,
     "artifact": Replay.log_artifact,
     "model": Replay.log_model,

@@ -1,5 +1,6 @@
 """`hcr register`, on a finished run in a real SQLite store: one version a run, and an alias that is a RUN."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_a_version_has_the_card_the_digests_and_the_metrics(
     assert float(version.tags["test/accuracy"]) == pytest.approx(run.data.metrics["test/accuracy"], abs=1e-5)
     (output,) = run.outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
+    register.main([folder.name, "digits"])
+    shown = client.get_logged_model(output.model_id).tags["mlflow.modelVersions"]
+    assert json.loads(shown) == [{"name": "digits", "version": "1"}]
 
 
 def test_a_run_that_is_registered_twice_has_one_version(

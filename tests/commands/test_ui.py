@@ -255,14 +255,15 @@ def test_the_pages_of_mlflow_show_the_model_its_metrics_and_its_data(
     accuracy = f"{run.data.metrics['test/accuracy']:.4f}".rstrip("0")[:6]
     page.goto(f"{pages}/experiments/1/models")
     expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("digits/test").first).to_be_visible()
+    expect(page.get_by_text("depth=2 seed=1").first).to_be_visible()
+    expect(page.locator(f"a[href*='{output.model_id}']").first).to_be_visible()
     page.screenshot(path=tmp_path / "models.png")
     page.goto(f"{pages}/experiments/1/models/{output.model_id}")
     for shown in ("test/accuracy", accuracy, "digits/test", "dataset.name", "Ready"):
         expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
     page.screenshot(path=tmp_path / "model.png")
     page.goto(f"{pages}/experiments/1/runs/{recorded[1]}")
-    expect(page.get_by_text("digits/val").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("digits/train").first).to_be_visible(timeout=60_000)
     expect(page.locator(f"a[href*='{output.model_id}']").first).to_be_visible()
     page.screenshot(path=tmp_path / "run.png")
 
