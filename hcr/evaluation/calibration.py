@@ -76,7 +76,13 @@ def calibrate(probabilities: Probabilities, labels: Labels, fold: NDArray[np.int
         return fitted
     crossed = cross_fitted(probabilities, labels, fold)
     ece, nll = expected_calibration_error(crossed, labels), cross_entropy(crossed, labels)
-    return replace(fitted, ece_after=ece, nll_after=nll)
+    note = fitted.note
+    if note is None and nll > before.nll_before:
+        note = (
+            f"on images that did not choose it, a temperature makes the loss higher, {nll:.4f} instead of"
+            f" {before.nll_before:.4f}: there are too few validation images, or the model needs none"
+        )
+    return replace(fitted, ece_after=ece, nll_after=nll, note=note)
 
 
 def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:

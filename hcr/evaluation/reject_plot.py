@@ -85,6 +85,7 @@ def draw_reject(info: Reject) -> Figure:
     bottom = float(info.low[info.answered >= info.start].min())
     pad = max(0.05 * (1 - bottom), 0.0005)
     axes.set(xlim=(info.start, 1 + 0.005 * (1 - info.start)), ylim=(bottom - pad, 1 + pad))
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_xlabel("share of images answered, the most confident ones", size=TEXT, color=MUTED)

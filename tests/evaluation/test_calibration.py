@@ -46,7 +46,7 @@ def test_a_hand_worked_temperature() -> None:
 def test_the_temperature_is_that_of_scikit_learn() -> None:
     images, labels = load_digits(return_X_y=True)
     some, rest = slice(0, 300), slice(300, 900)
-    model = LogisticRegression(C=100, max_iter=30).fit(images[some] / 16, labels[some])
+    model = LogisticRegression(C=100, max_iter=1000).fit(images[some] / 16, labels[some])
     theirs = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(images[rest] / 16, labels[rest])
     ours = scale(
         model.predict_proba(images / 16), fit_temperature(model.predict_proba(images[rest] / 16), labels[rest])
@@ -142,6 +142,16 @@ def test_too_few_images_keep_the_model_as_it_is_and_say_so() -> None:
     assert found.temperature == 1
     assert found.note == "no temperature was fitted: expected 50 validation images or more, got 49"
     assert set(found.metrics) == {"calibration/temperature", "calibration/val_ece_before", "calibration/val_nll_before"}
+
+
+def test_a_temperature_that_does_not_pay_is_said() -> None:
+    """Two mistakes decide: without the fold of one of them, the temperature is that of the other."""
+    confidence = np.array([0.999] * 98 + [0.99, 0.6])
+    labels = np.array([0] * 98 + [1, 1])
+    found = calibrate(np.stack([confidence, 1 - confidence], axis=1), labels, np.arange(100) % 5)
+    assert found.nll_after is not None and found.nll_after > found.nll_before
+    assert found.note is not None
+    assert found.note.startswith("on images that did not choose it, a temperature makes the loss higher, ")
 
 
 def test_without_folds_there_are_no_figures_after() -> None:

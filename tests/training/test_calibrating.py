@@ -157,9 +157,9 @@ def test_label_smoothing_averages_and_bfloat16_are_calibrated_too(
 def test_too_few_validation_images_are_said_and_keep_the_model_as_it_is(
     hcr: Hcr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = hcr("train", *CALIBRATED, "training.epochs=1", "split.validation=20", code=UNDRAWN)
+    done = hcr("train", *CALIBRATED, "training.epochs=1", "split.validation=0.02", code=UNDRAWN)
     assert done.returncode == 0, done.stderr
-    note = f"no temperature was fitted: expected {FEWEST_IMAGES} validation images or more, got 20"
+    note = f"no temperature was fitted: expected {FEWEST_IMAGES} validation images or more, got 36"
     assert f"note: calibration: {note}" in done.stdout
     run = run_in(tmp_path, monkeypatch)
     assert f"Calibration: {note}." in run.tags["mlflow.note.content"]
