@@ -1,0 +1,42 @@
+"""Files of installed packages: parsed once, read anew when they change, and nobody's to spoil."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
+from hydra._internal.utils import create_config_search_path
+
+from hcr.gate.package_files import keep_package_files
+
+
+def test_a_file_is_parsed_once_until_it_changes_and_each_caller_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "kept_conf"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "a.yaml").write_text("x: 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parsed: list[str] = []
+    read = ImportlibResourcesConfigSource._read_config
+
+    def counted(source: Any, file: Any) -> Any:
+        parsed.append(file.name)
+        return read(source, file)
+
+    monkeypatch.setattr(ImportlibResourcesConfigSource, "_read_config", counted)
+
+    def load() -> Any:
+        repository = ConfigRepository(create_config_search_path("pkg://kept_conf"))
+        keep_package_files(repository)
+        found = repository.load_config("a")
+        return None if found is None else found.config
+
+    load().x = 5
+    assert (load().x, parsed) == (1, ["a.yaml"])
+    (package / "a.yaml").write_text("x: 20\n")
+    assert (load().x, load().x, parsed) == (20, 20, ["a.yaml"] * 2)
+    (package / "a.yaml").unlink()
+    assert load() is None
