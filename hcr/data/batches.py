@@ -21,7 +21,8 @@ from hcr.data.pictures import Decoded, decode_batch
 from hcr.data.preparation import Preparation
 from hcr.data.raw import Picture
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 BATCH = 256  # pictures that a process decodes at a time, if they are small
 BATCH_BYTES = 2**24  # of prepared and source images in a batch

@@ -100,7 +100,7 @@ def draw_explanation(info: Explanation) -> Figure:
         panels[2].imshow(shade, cmap="inferno", alpha=np.where(shade > 0.05, 0.25 + 0.6 * shade, 0.0), vmin=0, vmax=1)
     left = MARGIN + 3 * (SIDE + GAP) + 60
     bars = figure.add_axes((left / width, 46 / HEIGHT, (BARS - 50) / width, SIDE / HEIGHT))
-    places = np.arange(len(info.names))
+    places = range(len(info.names))
     colors = [FIRST if k == 0 else MUTED for k in places]
     bars.barh(places, info.probabilities, color=colors, height=0.7)
     bars.set_yticks(places, [shorten(name, TEXT, 70) for name in info.names], size=TEXT, color=INK)

@@ -129,8 +129,9 @@ def _gray(image: Images, axis: Plane, longest: int) -> Plane:
     method = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.BICUBIC
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     pixels = np.asarray(picture.resize(size, method, reducing_gap=2.0), np.float32) / 255
-    found: Plane = pixels @ axis if pixels.ndim == 3 else pixels
-    return found - min(0.0, float(found.min()))
+    found = pixels @ axis if pixels.ndim == 3 else pixels
+    lifted: Plane = found - np.float32(min(0.0, float(found.min())))
+    return lifted
 
 
 def _envelopes(working: Plane) -> tuple[Plane, Plane]:
@@ -153,7 +154,8 @@ def _plane(gray: Plane) -> Plane:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     terms = np.stack([np.ones(gray.size), y.ravel(), x.ravel()], axis=1)
     weights = np.linalg.lstsq(terms, gray.ravel().astype(np.float64), rcond=None)[0]
-    return (terms @ weights).reshape(gray.shape).astype(np.float32)
+    found: Plane = (terms @ weights).reshape(gray.shape).astype(np.float32)
+    return found
 
 
 def _is_light(working: Plane) -> bool:

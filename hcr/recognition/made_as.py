@@ -86,7 +86,7 @@ def is_as_mnist(image: Images) -> bool:
     share = max((rows[-1] - rows[0] + 1) / height, (columns[-1] - columns[0] + 1) / width)
     middle = ndimage.center_of_mass(np.where(inked, image, 0))
     off = max(abs(middle[0] - height // 2) / height, abs(middle[1] - width // 2) / width)
-    return BOX - 3.5 / 28 <= share <= BOX + 1.5 / 28 and off <= OFF_CENTER / 28
+    return bool(BOX - 3.5 / 28 <= share <= BOX + 1.5 / 28 and off <= OFF_CENTER / 28)
 
 
 def is_as_digits(image: Images) -> bool:
@@ -126,7 +126,8 @@ def _thickened(strength: Plane) -> Plane:
         return strength
     outside = ndimage.distance_transform_edt(~inked) - ndimage.distance_transform_edt(inked)
     reach = float(np.clip(np.quantile(outside, INKED), LEAST_GROWN, MOST_GROWN))
-    return np.clip(reach - outside + 0.5, 0, 1).astype(np.float32)
+    grown: Plane = np.clip(reach - outside + 0.5, 0, 1).astype(np.float32)
+    return grown
 
 
 def _pixels(strength: Plane) -> Images:
