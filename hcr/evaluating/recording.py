@@ -44,10 +44,13 @@ class EvaluationRecorder:
         run: the model's run.
         asked: the request.
         seen: the images.
+        look: the number of this look at them; None: it could not be counted.
     """
 
-    def __init__(self, journal: Journal, run: RecordedRun, asked: Asked, seen: EvaluatedImages) -> None:
-        self._journal, self._run, self._seen, self._cfg = journal, run, seen, seen.cfg
+    def __init__(
+        self, journal: Journal, run: RecordedRun, asked: Asked, seen: EvaluatedImages, look: int | None
+    ) -> None:
+        self._journal, self._run, self._seen, self._cfg, self._look = journal, run, seen, seen.cfg, look
         self._overrides = [override_without_secrets(word) for word in asked.overrides]
         self._run_id = None if run.folder is None else read_position(run.folder).get("run_id")
 
@@ -76,14 +79,7 @@ class EvaluationRecorder:
             record_text(journal, CONFIG, to_yaml(cfg, secrets=False))
             record_text(journal, "config/overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(self._overrides)))
 
-    def look(self, number: int | None) -> None:
-        """Record which look this is; None: it could not be counted."""
-        if number is not None:
-            self._journal.tags({"hcr.look": str(number)})
-
-    def finish(
-        self, found: Evaluation, probabilities: NDArray[np.float32], look: int | None, notes: Sequence[str]
-    ) -> None:
+    def finish(self, found: Evaluation, probabilities: NDArray[np.float32], notes: Sequence[str]) -> None:
         """Record metrics, card, predictions, reports and pictures.
 
         Raises:
@@ -92,7 +88,7 @@ class EvaluationRecorder:
         journal, part = self._journal, self._seen.part
         with writing(journal):
             journal.metrics(test_metrics(found) | package_metrics("test/", probabilities, part.labels), step=0)
-            journal.tags({DESCRIPTION: self._card(found, look, notes)})
+            journal.tags({DESCRIPTION: self._card(found, notes)})
             write_predictions(journal.artifact(PREDICTIONS), probabilities, part)
             journal.artifact_written(PREDICTIONS)
             record_report(journal, found, scored_on="test")
@@ -110,6 +106,8 @@ class EvaluationRecorder:
             "hcr.images": json.dumps({"test": len(seen.part)}),
             "hcr.dataset_source": redact(seen.source),
         }
+        if self._look is not None:
+            tags["hcr.look"] = str(self._look)
         if self._run_id is not None:
             tags["hcr.model_run_id"] = self._run_id
         if seen.split_digest is not None:
@@ -120,7 +118,7 @@ class EvaluationRecorder:
             tags[DESCRIPTION] = shortened(redact(cfg.notes), LONGEST)
         return tags
 
-    def _card(self, found: Evaluation, look: int | None, notes: Sequence[str]) -> str:
+    def _card(self, found: Evaluation, notes: Sequence[str]) -> str:
         facts = EvaluationFacts(
             run=self._run,
             run_id=self._run_id,
@@ -129,7 +127,7 @@ class EvaluationRecorder:
             dataset_digest=self._seen.dataset_digest,
             image_shape=self._run.image_shape,
             evaluation=found,
-            look=look,
+            look=self._look,
             notes=notes,
             user_notes=self._cfg.notes,
             overrides=self._overrides,

@@ -43,15 +43,14 @@ def evaluate_run(run: RecordedRun, asked: Asked, seen: EvaluatedImages, journal:
     """
     configure_threads(run.cfg.training.num_threads)
     model = run.load_model()
-    recorder = EvaluationRecorder(journal, run, asked, seen)
-    recorder.start()
     look = _counted(run, seen)
-    recorder.look(look)
+    recorder = EvaluationRecorder(journal, run, asked, seen, look)
+    recorder.start()
     probabilities = predict_probabilities(model, seen.part.images)
     stopping.check()
     found = scores_of(probabilities, seen.part.labels, run.class_names)
     notes = (*seen.data_notes, *seen.notes, *_other_than_recorded(run, asked, probabilities))
-    recorder.finish(found, probabilities, look, notes)
+    recorder.finish(found, probabilities, notes)
     return EvaluationResult(found, look, notes)
 
 

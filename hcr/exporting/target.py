@@ -33,7 +33,7 @@ def check_target(target: Path, kind: ExportFormat, *, force: bool) -> None:
     if not folder.is_dir():
         raise ConfigError(f"-o: expected a file in a folder that exists; {printable(str(folder))} is none")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"-o: expected a folder that can be written, got {printable(str(folder))}")
+        raise _not_writable(folder, "Permission denied")
     if not (target.exists() or target.is_symlink()):
         return
     if not kind.ending and not (target / PROGRAM).is_file():
@@ -49,13 +49,21 @@ def filled(target: Path, kind: ExportFormat, *, force: bool) -> Iterator[Path]:
     Raises:
         ConfigError: as `check_target`, also of what appeared meanwhile.
     """
-    with tempfile.TemporaryDirectory(prefix=".hcr-export-", dir=target.parent, ignore_cleanup_errors=True) as folder:
+    try:
+        own = tempfile.TemporaryDirectory(prefix=".hcr-export-", dir=target.parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _not_writable(target.parent, error.strerror) from error
+    with own as folder:
         new = Path(folder) / f"model{kind.ending}"
         yield new
         check_target(target, kind, force=force)
         if target.is_dir():  # a folder is not replaced in one step
             target.rename(Path(folder) / "replaced")
         new.rename(target)
+
+
+def _not_writable(folder: Path, why: str | None) -> ConfigError:
+    return ConfigError(f"-o: expected a folder that can be written, got {printable(str(folder))} ({why})")
 
 
 def size_bytes(path: Path) -> int:
