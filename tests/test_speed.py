@@ -62,6 +62,6 @@ def test_the_plain_scripts_and_hcr_train_the_example(benchmark: ModuleType, mnis
     }
     for name, measured in found.items():
         assert len(measured["epoch_s"]) == len(measured["val_accuracy"]) == 1, name
-        assert measured["test_accuracy"][0] > 0.9, name
+        assert measured["test_accuracy"][0] > {"stall-free": 0.95, "hcr": 0.9}[name], name  # of 200 steps, ours
         assert 0 < measured["epoch_s"][0] < measured["wall_s"], name
         assert measured["rss_mib"] > 300, name
