@@ -1,8 +1,8 @@
 """How many degrees of freedom has an error whose noise of seeds was estimated as 0?
 
-Equal points: images explain a variance of 1 of each run, and seeds add `added`. The variance of runs is estimated from the
-runs, and is at least 1. Prints the share of sweeps with a false claim, in %: with m degrees of freedom throughout, with 2 m
-where the estimate was cut, and with infinitely many there.
+Equal points: images explain a variance of 1 of each run, and seeds add `added`. The variance of runs is estimated from
+them, and is at least 1. Prints the share of sweeps with a false claim, in %: with m degrees of freedom throughout, with
+2 m where the estimate was cut, and with infinitely many there.
 """
 
 import numpy as np
