@@ -67,6 +67,7 @@ def calibrate(probabilities: Probabilities, labels: Labels, fold: NDArray[np.int
         ece_before=expected_calibration_error(probabilities, labels),
         nll_before=cross_entropy(probabilities, labels),
     )
+    note: str | None
     if len(labels) < FEWEST_IMAGES:
         note = f"no temperature was fitted: expected {FEWEST_IMAGES} validation images or more, got {len(labels)}"
         return replace(before, note=note)

@@ -203,8 +203,9 @@ def compare(sides: Sequence[Side], kind: Kind, *, higher_is_better: bool) -> Com
 
 def common_images(first: Side, second: Side) -> NDArray[np.int64]:
     """The images that at least one run of each side was scored on, in order."""
-    held_out = [np.unique(np.concatenate([run.scores.index for run in side.runs])) for side in (first, second)]
-    return np.intersect1d(*held_out).astype(np.int64)
+    one, other = (np.unique(np.concatenate([run.scores.index for run in side.runs])) for side in (first, second))
+    common: NDArray[np.int64] = np.intersect1d(one, other).astype(np.int64)
+    return common
 
 
 def _compare(first: Side, second: Side, kind: Kind) -> Pair:
@@ -219,7 +220,7 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
     counts = [len(some) for some in means]
     single = _single(images[0][0], images[1][0]) if counts == [1, 1] and kind is Kind.ACCURACY else None
     if first.num_folds is not None and first.num_folds == second.num_folds:
-        difference, basis = _over_folds(*kept, model, first.num_folds), Basis.FOLDS
+        difference, basis = _over_folds(kept[0], kept[1], model, first.num_folds), Basis.FOLDS
     assert basis is not None, "images are known"
     groups = images[0][0].groups
     return Pair(

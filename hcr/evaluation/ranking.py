@@ -329,7 +329,7 @@ def _row(
     scores = point.sorted_scores
     is_other = tests is not None and bool(scores) and place > 0
     p = adjusted[place - 1] if is_other else None
-    has_interval = tests is not None and tests.intervals is not None and bool(scores)
+    intervals = tests.intervals if tests is not None and scores else None
     return LeaderboardRow(
         rank=place + 1,
         label=point.label,
@@ -338,8 +338,8 @@ def _row(
         n=len(scores),
         mean=float(np.mean(scores)) if scores else None,
         sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        interval=tests.intervals[place] if has_interval else point.interval(monitor),
-        gap=tests.gaps[place - 1] if is_other else None,
+        interval=point.interval(monitor) if intervals is None else intervals[place],
+        gap=tests.gaps[place - 1] if tests is not None and is_other else None,
         p_adjusted=p,
         p_of_models=of_models[place - 1] if is_other and of_models is not None else None,
         is_tied=(p is None or p > ALPHA) if tests is not None and scores else None,

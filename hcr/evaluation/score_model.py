@@ -155,13 +155,14 @@ class ScoreModel:
             return np.ones(len(self.counts))
         numbers = np.array([sum(map(len, own)) for own in self._images])
         shares = (self.point_means * numbers + 1) / (numbers + 2)  # so that a point without an error has noise
-        return np.sqrt(shares * (1 - shares))
+        scales: NDArray[np.float64] = np.sqrt(shares * (1 - shares))
+        return scales
 
     def _residuals(self, points: Sequence[int]) -> SeedResiduals:
         kept = np.flatnonzero(np.isin(self._points, points))
         own = self._points[kept]
         scaled = self._values[kept] / self._scales[own]
-        return SeedResiduals(scaled, own, self._covariance[np.ix_(kept, kept)])
+        return SeedResiduals(scaled, own.tolist(), self._covariance[np.ix_(kept, kept)])
 
     def _even_covariance(self, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
         """The covariance of the scaled values from images, (R, R), averaged over pairs of runs of the same relation.
