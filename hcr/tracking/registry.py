@@ -1,6 +1,7 @@
 """MLflow's model registry: versions of named models, each made by a run, and aliases such as champion."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from hcr.config.errors import TrackingError
 from hcr.tracking.events import DESCRIPTION, KIND
 from hcr.tracking.fetching import MODEL
 from hcr.tracking.logged_model import MLMODEL, model_of
-from hcr.tracking.store import import_mlflow, open_store
+from hcr.tracking.store import open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -81,13 +82,15 @@ def _register(client: "MlflowClient", run_id: str, name: str, alias: str | None)
 @contextmanager
 def _tracking_at(uri: str) -> Iterator[None]:
     """A database's registry looks the model up in MLflow's global store, whatever store its client was made for."""
-    mlflow = import_mlflow()
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     try:
-        yield
+        with _use_tracking_uri(uri):
+            yield
     finally:
-        mlflow.set_tracking_uri(before)
+        if before is not None:  # MLflow sets the variable, and removes it afterwards
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _model_of(client: "MlflowClient", run: "Run") -> tuple[str, str | None]:
