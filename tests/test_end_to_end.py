@@ -186,7 +186,9 @@ def test_reported_scores_follow_from_the_stored_predictions(digits_run: tuple[Pa
 
 
 @pytest.mark.slow
-def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tuple[Path, str]) -> None:
+def test_the_model_takes_raw_pixels_and_repeats_its_predictions(
+    digits_run: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
     from sklearn.datasets import load_digits
 
@@ -197,7 +199,7 @@ def test_the_model_takes_raw_pixels_and_repeats_its_predictions(digits_run: tupl
     (run,) = store.runs()
     cfg = compose()
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
-    mlflow.set_tracking_uri(f"sqlite:///{digits_run[0] / 'output' / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{digits_run[0] / 'output' / 'mlflow.db'}")
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     with np.load(store.file(run, "predictions/test.npz")) as arrays:
         np.testing.assert_allclose(model.predict(splits.test.images[:]), arrays["probabilities"], atol=1e-5)

@@ -18,7 +18,6 @@ import yaml
 from conftest import QUICK, UNDRAWN, Hcr
 from mlflow import MlflowClient
 
-from hcr.recognition.recognizer import Recognizer
 from hcr.recorded import recorded_run
 from hcr.tracking.store import open_store
 
@@ -124,11 +123,10 @@ def use_elsewhere(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert values["metadata"]["image_shape"] == [8, 8, 1]
     assert values["metadata"]["preparation"]["fit"] == "pad"
     images, expected = run.load_splits().val.images[:], run.predictions("val").probabilities
-    np.testing.assert_allclose(Recognizer(run).probabilities(images), expected, atol=1e-5)
+    np.testing.assert_allclose(run.load_model().predict(images, verbose=0), expected, atol=1e-5)
     assert [epoch["val/loss"] > 0 for epoch in run.history] == [True, True]
     monkeypatch.setattr("hcr.tracking.fetching._download", lambda store, files, folder: check_kept(files, folder))
     assert recorded_run(run.key).artifacts == run.artifacts
-    mlflow.set_tracking_uri(uri)
     for address in (f"runs:/{values['run_id']}/model", f"models:/{values['model_id']}", "models:/digits@champion"):
         model = mlflow.pyfunc.load_model(address)
         np.testing.assert_allclose(model.predict(images[:5]), expected[:5], atol=1e-5)

@@ -12,8 +12,9 @@ from conftest import Hcr
 from hcr.evaluation.metrics import evaluate
 from hcr.recorded import RecordedRun, read_run
 from hcr.tracking.events import first_event, last_event, read_events
+from hcr.tracking.finding import find_run
 from hcr.tracking.lock import lock_run
-from hcr.tracking.status import find_run, read_position
+from hcr.tracking.status import read_position
 from hcr.tracking.store import open_store
 
 UNDRAWN = "import hcr.evaluating.recording\nhcr.evaluating.recording.draw = lambda *_: None\n"

@@ -1,6 +1,7 @@
 """`hcr register`, on a finished run in a real SQLite store: one version a run, and an alias that is a RUN."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def test_a_version_has_the_card_the_digests_and_the_metrics(
     assert capsys.readouterr().out == (
         f"run {folder.name} is version 1 of digits: models:/digits/1\nmodels:/digits@champion is now version 1\n"
     )
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "a Python session's own store was changed"
     (version,) = versions(client, "digits")
     run = client.get_run(version.run_id)
     assert version.description == run.data.tags["mlflow.note.content"]
@@ -84,7 +86,6 @@ def test_a_registered_model_is_a_run_and_loads_without_hcr(
     assert run.artifacts.is_relative_to(tmp_path / "cache")
     images, expected = run.load_splits().val.images[:], run.predictions("val").probabilities
     np.testing.assert_allclose(run.load_model().predict(images, verbose=0), expected, atol=1e-5)
-    mlflow.set_tracking_uri(uri)
     for address in ("models:/digits@champion", "models:/digits/1"):
         model = mlflow.pyfunc.load_model(address)
         np.testing.assert_allclose(model.predict(images[:5]), expected[:5], atol=1e-5)
