@@ -103,7 +103,7 @@ KNOWS = {
         "hcr.sweep.screen",
         "hcr.sweep.preview",
     },
-    "gradio": {"hcr.commands.demo", "hcr.demo"},
+    "gradio": {"hcr.demo"},
     "pooch": {"hcr.data.download"},
     "ray": {"hcr.sweep.workers.ray_driver", "hcr.sweep.workers.ray_node"},
 }
