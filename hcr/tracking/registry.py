@@ -11,7 +11,7 @@ from hcr.config.errors import TrackingError
 from hcr.tracking.events import DESCRIPTION, KIND
 from hcr.tracking.fetching import MODEL
 from hcr.tracking.logged_model import MLMODEL, model_of
-from hcr.tracking.store import open_store
+from hcr.tracking.store import import_mlflow, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -52,7 +52,9 @@ def test_data_that_is_not_on_this_machine_is_said_and_not_downloaded(
 
 
 def test_a_file_that_is_missing_is_said(run: RecordedRun, tmp_path: Path) -> None:
-    elsewhere = replace(run, cfg=compose(["dataset=folder", f"dataset.path={tmp_path}/gone", "dataset.image_size=8"]))
+    elsewhere = replace(
+        run, cfg=compose(["dataset=folder", f"dataset.path={tmp_path}/gone", "dataset.image_size=[8,8]"])
+    )
     found = find_mistakes(elsewhere)
     assert isinstance(found, str)
     assert found.startswith("dataset.path: expected ")
