@@ -98,7 +98,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "show": Verb(
             group="look",
             usage="RUN",
-            summary="show one run in one screen: state, scores, curves, confusions, what to do next",
+            summary="show one run: state, scores, curves, confusions, what to do next",
             examples=("hcr show latest", "hcr show models:/digits@champion"),
             function="hcr.commands.show:main",
             options={"--help": ()},
@@ -116,7 +116,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "data": Verb(
             group="look",
             usage="[OVERRIDES|PATH]",
-            summary="show a data set, its split and its faults, or the YAML that reads a PATH",
+            summary="show a data set, its split, its faults, or the YAML that reads a PATH",
             examples=("hcr data dataset=letters split.test=0.3", "hcr data scans > conf/dataset/scans.yaml"),
             function="hcr.commands.data:main",
             options={"--help": (), "--config-dir": FILES, "--json": ()},
@@ -143,7 +143,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "evaluate": Verb(
             group="decide",
             usage="RUN [OVERRIDES]",
-            summary="score a run's model on its test images, or on another data set; each look is counted",
+            summary="score a model on its test images or other data; each look is counted",
             examples=("hcr evaluate latest", "hcr evaluate a3f09c21b7d4 dataset=usps"),
             function="hcr.commands.evaluate:main",
             options={"--help": (), "--config-dir": FILES},
@@ -179,7 +179,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "export": Verb(
             group="use",
             usage="RUN --to FORMAT",
-            summary="write a run's model for ONNX, LiteRT, TensorFlow or Keras, and check the file",
+            summary="write a model for ONNX, LiteRT, TensorFlow or Keras, checked",
             examples=("hcr export latest --to onnx", "hcr export a3f09c21b7d4 --to litert -o digits.tflite"),
             function="hcr.commands.export:main",
             options={
@@ -211,7 +211,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "rm": Verb(
             group="keep",
             usage="RUN...",
-            summary="show what would be removed of runs; with --yes, remove them here and in MLflow",
+            summary="with --yes, remove runs here and in MLflow; else show which",
             examples=("hcr rm a3f09c21b7d4", "hcr rm a3f09c21b7d4 b81c0a4e5f02 --yes"),
             function="hcr.commands.rm:main",
             options={"--help": (), "--yes": ()},
@@ -249,7 +249,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "completion": Verb(
             group="shell",
             usage="bash|zsh",
-            summary="print the script that makes the Tab key complete verbs, choices and keys",
+            summary="print the script by which the Tab key completes verbs and keys",
             examples=('eval "$(hcr completion bash)"', "hcr completion zsh >> ~/.zshrc"),
             function="hcr.commands.completion:main",
             options={"--help": ()},

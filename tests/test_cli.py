@@ -23,25 +23,25 @@ run
   ensemble SWEEP --top K     average the best runs of a sweep into one model
 look
   runs [SWEEP]               show the recorded runs, or a sweep's, with the settings that differ
-  show RUN                   show one run in one screen: state, scores, curves, confusions, what to do next
+  show RUN                   show one run: state, scores, curves, confusions, what to do next
   plots RUN                  draw the pictures of a finished run, such as one of a sweep
-  data [OVERRIDES|PATH]      show a data set, its split and its faults, or the YAML that reads a PATH
+  data [OVERRIDES|PATH]      show a data set, its split, its faults, or the YAML that reads a PATH
   ui                         open the recorded runs in MLflow's UI
 decide
   suspects RUN_OR_SWEEP      list the images whose labels are probably wrong
-  evaluate RUN [OVERRIDES]   score a run's model on its test images, or on another data set; each look is counted
+  evaluate RUN [OVERRIDES]   score a model on its test images or other data; each look is counted
 use
   predict RUN IMAGE...       read photos and scans with a finished run's model
   demo RUN                   draw a character in the browser and see what a run's model makes of it
-  export RUN --to FORMAT     write a run's model for ONNX, LiteRT, TensorFlow or Keras, and check the file
+  export RUN --to FORMAT     write a model for ONNX, LiteRT, TensorFlow or Keras, checked
   register RUN NAME          register a run's model in MLflow, as a version of NAME
 keep
   note RUN TEXT              put a note above a run's description in MLflow
-  rm RUN...                  show what would be removed of runs; with --yes, remove them here and in MLflow
+  rm RUN...                  with --yes, remove runs here and in MLflow; else show which
   sync [RUN...]              upload runs and events that MLflow has not received, or has lost
 shell
   schema [GROUP[/NAME]]      print the JSON Schema that editors check YAML files with
-  completion bash|zsh        print the script that makes the Tab key complete verbs, choices and keys
+  completion bash|zsh        print the script by which the Tab key completes verbs and keys
 """
 
 

@@ -104,7 +104,7 @@ def test_without_its_data_set_a_run_is_drawn_as_far_as_that_goes_and_says_so(hcr
     np.savez(tmp_path / "a.npz", x=images[::-1], y=labels)
     changed = hcr("plots", run.name)
     assert changed.returncode == 0, changed.stderr
-    why = "a.npz: the data changed since the run was trained"
+    why = f"a.npz: the data changed since run {run.name} was trained"
     assert f"note: pictures that need the images are not drawn: {why}" in changed.stdout
     (tmp_path / "a.npz").unlink()
     gone = hcr("plots", run.name)
@@ -122,4 +122,4 @@ def test_a_run_that_cannot_be_drawn_is_refused_in_a_line(quick_run: Path, hcr: H
     (run / "artifacts" / "predictions" / "test.npz").write_bytes(b"PK")
     damaged = hcr("plots", run.name)
     assert (damaged.returncode, damaged.stderr.count("\n")) == (1, 1)
-    assert damaged.stderr.startswith(f"hcr: run {run.name}: its artifacts cannot be read (")
+    assert "/predictions/test.npz: expected the run's predictions (" in damaged.stderr
