@@ -30,6 +30,7 @@ class Onnx(ExportFormat):
         model.export(str(path), format="onnx", verbose=False)
         written = onnx.load(path)
         _rename_output(written.graph, OUTPUT)
+        _replace_erfc(written.graph)
         onnx.helper.set_model_props(written, {key: _as_text(value) for key, value in about.items()})
         onnx.checker.check_model(written)
         onnx.save(written, path)
@@ -64,6 +65,27 @@ def _rename_output(graph: Any, name: str) -> None:
         for names in (node.input, node.output):
             names[:] = [name if each == old else each for each in names]
     output.name = name
+
+
+def _replace_erfc(graph: Any) -> None:
+    """Write `Erfc(x)` as `1 - Erf(x)`: tf2onnx makes that of TensorFlow's gelu, but ONNX has no such operator."""
+    from onnx import TensorProto
+    from onnx.helper import make_node, make_tensor
+
+    found = [node for node in graph.node if node.op_type == "Erfc"]
+    if not found:
+        return
+    graph.initializer.append(make_tensor("one_of_erfc", TensorProto.FLOAT, [], [1.0]))
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        erf = f"{node.output[0]}/erf"
+        nodes.append(make_node("Erf", list(node.input), [erf], name=f"{node.name}/Erf"))
+        nodes.append(make_node("Sub", ["one_of_erfc", erf], list(node.output), name=f"{node.name}/Sub"))
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _as_text(value: Any) -> str:

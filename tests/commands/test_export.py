@@ -53,10 +53,15 @@ def by_litert(path: Path, images: np.ndarray) -> Any:
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
+def by_tensorflow(path: Path, images: np.ndarray) -> Any:
+    loaded = tf.saved_model.load(str(path))
+    return loaded.serve(images).numpy()
+
+
 RUNTIMES: Mapping[str, tuple[str, Callable[[Path, np.ndarray], Any]]] = {
     "onnx": (f"{NAME}.onnx", by_onnx),
     "litert": (f"{NAME}.tflite", by_litert),
-    "saved_model": (f"{NAME}-saved_model", lambda path, x: tf.saved_model.load(str(path)).serve(x).numpy()),
+    "saved_model": (f"{NAME}-saved_model", by_tensorflow),
     "keras": (f"{NAME}.keras", lambda path, x: np.asarray(keras.models.load_model(path)(x))),
 }
 
