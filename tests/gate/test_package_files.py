@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.utils import create_config_search_path
+from omegaconf import OmegaConf
 
 from hcr.gate.package_files import keep_package_files
 
@@ -20,13 +20,13 @@ def test_a_file_is_parsed_once_until_it_changes_and_each_caller_has_its_own(
     (package / "a.yaml").write_text("x: 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     parsed: list[str] = []
-    read = ImportlibResourcesConfigSource._read_config
+    parse = OmegaConf.load
 
-    def counted(source: Any, file: Any) -> Any:
-        parsed.append(file.name)
-        return read(source, file)
+    def counted(file: Any) -> Any:
+        parsed.append(Path(file.name).name)
+        return parse(file)
 
-    monkeypatch.setattr(ImportlibResourcesConfigSource, "_read_config", counted)
+    monkeypatch.setattr(OmegaConf, "load", counted)
 
     def load() -> Any:
         repository = ConfigRepository(create_config_search_path("pkg://kept_conf"))
