@@ -175,7 +175,7 @@ def test_test_stays_sealed_until_asked_for_and_the_same_ensemble_is_made_once(ow
 def test_a_kill_in_the_middle_leaves_a_failed_run_and_the_same_command_makes_the_ensemble(
     own_sweep: Path, hcr: Hcr
 ) -> None:
-    kill = f"{UNDRAWN}import os\nhcr.ensembling.record_model = lambda *arguments: os.kill(os.getpid(), 9)\n"
+    kill = f"{UNDRAWN}import os\nhcr.ensembling.record_model = lambda *arguments, **keywords: os.kill(os.getpid(), 9)\n"
     assert hcr("ensemble", "latest", "--top", "2", code=kill).returncode != 0
     (killed,) = ensembles(own_sweep)
     assert last_event(killed)["event"] != "end"

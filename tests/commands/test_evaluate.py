@@ -64,7 +64,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
     done = hcr("evaluate", "latest", "notes=once more", "tags={team: ocr}")
     assert (done.returncode, done.stderr) == (0, "")
     what, look, figures, where, see = done.stdout.splitlines()
-    assert what == f"evaluating run {run.key} (digits-cnn-seed0) on its own test images: 360 images"
+    assert what == f"evaluating run {run.key} ({run.name}) on its own test images: 360 images"
     assert look == f"look 2 at the test images of run {run.key} with this model"
     assert figures.startswith(f"accuracy {run.metrics['test/accuracy']:.4f} (95 % interval ")
     (own,) = evaluations(run)
@@ -104,7 +104,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
     assert stored.data.params["dataset.name"] == "digits"
     card = tags["mlflow.note.content"]
     assert card.startswith("once more\n")
-    assert f"[digits-cnn-seed0 `{run.key}`](#/runs/{model.info.run_id})" in card
+    assert f"[{run.name} `{run.key}`](#/runs/{model.info.run_id})" in card
     assert f"hcr evaluate {run.key}" in card
     (used,) = stored.inputs.dataset_inputs
     assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "evaluation"}

@@ -20,7 +20,7 @@ from hcr.tracking.events import last_event, read_events
 from hcr.tracking.status import read_position
 from hcr.tracking.store import open_store
 
-NAME = "digits-cnn-seed0"  # of the quick run
+NAME = "digits-cnn-epochs=2-filters=8-seed=0"  # of the quick run
 # Within the process: the run's data set is not on this machine.
 NO_DATA = """
 import hcr.recorded

@@ -47,7 +47,9 @@ def write_run(root: Path, uri: str, *, parent: str | None = None, name: str = "a
         journal.params({"seed": "0", "model.depth": "2"})
         for epoch in (1, 2, 3):
             journal.metrics({"val/loss": 1 / epoch, "val/accuracy": float("inf")}, step=epoch)
-        journal.datasets([DatasetFacts("digits", "ab" * 32, "digits", {}, {"train": 3})])
+        journal.datasets(
+            [DatasetFacts(name="digits", digest="ab" * 32, source="digits", schema={}, profile={"train": 3})]
+        )
         journal.artifact("config/config.yaml").write_text("seed: 0\n")
         journal.artifact_written("config/config.yaml")
         journal.artifact("model/data/weights").write_text("weights")

@@ -254,7 +254,7 @@ def test_the_pages_of_mlflow_show_the_model_its_metrics_and_its_data(
     (output,) = run.outputs.model_outputs
     accuracy = str(run.data.metrics["test/accuracy"])
     page.goto(f"{pages}/experiments/1/models")
-    expect(page.get_by_text("digits-cnn-seed0").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("digits cnn seed=0").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("depth=2 seed=1").first).to_be_visible()
     expect(page.locator(f"a[href*='{output.model_id}']").first).to_be_visible()
     page.screenshot(path=tmp_path / "models.png")

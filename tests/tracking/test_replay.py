@@ -40,7 +40,13 @@ def write_run(root: Path, uri: str, *, parent: str | None = None) -> Journal:
         for epoch in (1, 2, 3):
             journal.metrics({"val/loss": 1 / epoch, "val/accuracy": epoch / 4}, step=epoch)
         journal.tags({"hcr.test_looks": "1"})
-        journal.datasets([DatasetFacts("digits", "ab" * 32, "digits", {"dtype": "uint8"}, {"train": 3})])
+        journal.datasets(
+            [
+                DatasetFacts(
+                    name="digits", digest="ab" * 32, source="digits", schema={"dtype": "uint8"}, profile={"train": 3}
+                )
+            ]
+        )
         journal.artifact("plots/curves.png").write_bytes(b"png")
         journal.artifact_written("plots/curves.png")
         (journal.artifact("model/MLmodel")).write_text("model")

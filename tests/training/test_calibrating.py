@@ -127,7 +127,7 @@ def test_an_interrupted_run_ends_with_the_same_temperature_and_predictions(
     run: RecordedRun, hcr: Hcr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = {part: run.predictions(part).probabilities for part in ("val", "test")}
-    killed = UNDRAWN + "import os\nhcr.runner.calibrated = lambda *arguments, **keywords: os._exit(9)\n"
+    killed = UNDRAWN + "import os\nhcr.runner.finish = lambda *arguments, **keywords: os._exit(9)\n"
     assert hcr("train", *CALIBRATED, code=killed).returncode == 9
     again = hcr("train", *CALIBRATED, code=UNDRAWN)
     assert again.returncode == 0, again.stderr
