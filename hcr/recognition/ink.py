@@ -130,7 +130,7 @@ def _gray(image: Images, axis: Plane, longest: int) -> Plane:
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     pixels = np.asarray(picture.resize(size, method, reducing_gap=2.0), np.float32) / 255
     found = pixels @ axis if pixels.ndim == 3 else pixels
-    lifted: Plane = found - np.float32(min(0.0, float(found.min())))
+    lifted: Plane = (found - min(0.0, float(found.min()))).astype(np.float32)
     return lifted
 
 
