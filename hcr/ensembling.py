@@ -15,7 +15,7 @@ from hcr.config.text import csv_line
 from hcr.data.splitting import Splits
 from hcr.drawing import RunRecord, draw, pictures
 from hcr.ensemble_card import EnsembleFacts, Gain, Member, ensemble_card
-from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.evaluation.metrics import Evaluation, accuracy, cross_entropy, evaluate
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import code_version, ensemble_fingerprint
 from hcr.gate.run_config import flatten, to_dict, to_yaml
@@ -109,7 +109,7 @@ def make_ensemble(
         num_chosen_from=len(sweep.runs),
         val=scores["val"],
         test=scores.get("test"),
-        gain=_gain(members, probabilities["val"], splits),
+        gain=_gain(members, rows, probabilities["val"], splits),
         num_images=num_images(splits),
         digests=(splits.dataset_digest, splits.split_digest),
         duplicates=splits.duplicates_test if with_test else splits.duplicates_val,
@@ -138,7 +138,8 @@ def _config_of(best: RecordedRun, *, with_test: bool) -> RunConfig:
 
 def _member(run: RecordedRun) -> Member:
     run_id = None if run.folder is None else read_position(run.folder).get("run_id")
-    scores = run.metrics["best/val_loss"], run.metrics["best/val_accuracy"]
+    found = run.predictions("val")  # of the model as it was saved, calibrated or not
+    scores = cross_entropy(found.probabilities, found.labels), accuracy(found.probabilities, found.labels)
     return Member(run.key, run_id, run.name, *scores, num_params=int(run.metrics["model/params"]))
 
 
@@ -184,7 +185,9 @@ def _score(
     return probabilities, scores
 
 
-def _gain(members: Sequence[RecordedRun], probabilities: NDArray[np.float32], splits: Splits) -> Gain:
+def _gain(
+    members: Sequence[RecordedRun], rows: Sequence[Member], probabilities: NDArray[np.float32], splits: Splits
+) -> Gain:
     """What the ensemble changes on validation against its best member.
 
     Raises:
@@ -197,8 +200,8 @@ def _gain(members: Sequence[RecordedRun], probabilities: NDArray[np.float32], sp
     return Gain(
         corrected=int((is_right & ~was_right).sum()),
         broken=int((was_right & ~is_right).sum()),
-        mean_accuracy=float(np.mean([run.metrics["best/val_accuracy"] for run in members])),
-        mean_loss=float(np.mean([run.metrics["best/val_loss"] for run in members])),
+        mean_accuracy=float(np.mean([row.val_accuracy for row in rows])),
+        mean_loss=float(np.mean([row.val_loss for row in rows])),
     )
 
 

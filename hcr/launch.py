@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,7 +28,7 @@ from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.gate.resolve import fill_from_data
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
-from hcr.tracking.events import ARTIFACTS, first_event, last_event
+from hcr.tracking.events import ARTIFACTS, first_event, kind_of, last_event
 from hcr.tracking.fetching import fetch_run
 from hcr.tracking.finding import find_run, look_up
 from hcr.tracking.journal import Journal
@@ -235,7 +235,7 @@ def _as_asked(cfg: RunConfig, overrides: Sequence[str], recorded: Sequence[str])
         got = override_without_secrets(others[0])
         raise ConfigError(f"resume: a run resumes with its own config; expected no other override, got {got}")
     folder = find_run(output_root(), cfg.resume)
-    _refuse_ensemble(folder, key="resume")
+    _require_trained(folder.name, first_event(folder).get("tags", {}), key="resume")
     given = _recorded(folder / ARTIFACTS, "overrides.yaml", key="resume", run=folder.name)
     config = _recorded(folder / ARTIFACTS, "config.yaml", key="resume", run=folder.name)
     return parse_config(config).replace(resume=folder.name), [str(word) for word in given]
@@ -250,11 +250,12 @@ def _config_of_finished(name: str) -> DictConfig:
     """
     found = look_up(output_root(), name)
     if isinstance(found, Path):
-        _refuse_ensemble(found, key="from")
         key, status, artifacts = found.name, last_event(found).get("status"), found / ARTIFACTS
+        tags = first_event(found).get("tags", {})
     else:
         stored = fetch_run(found)
-        key, status, artifacts = found.key, stored.status, stored.artifacts
+        key, status, artifacts, tags = found.key, stored.status, stored.artifacts, stored.tags
+    _require_trained(key, tags, key="from")
     if status != "FINISHED":
         raise ConfigError(f"from: expected a finished run; {key} has not finished")
     config = _recorded(artifacts, "config.yaml", key="from", run=key)
@@ -262,16 +263,18 @@ def _config_of_finished(name: str) -> DictConfig:
     return config
 
 
-def _refuse_ensemble(folder: Path, *, key: str) -> None:
-    """Refuse an ensemble, which has no config to train.
+def _require_trained(run: str, tags: Mapping[str, str], *, key: str) -> None:
+    """Refuse a run that was not trained: it has no config to train.
 
     Raises:
-        ConfigError: names its members.
+        ConfigError: names an ensemble's members.
     """
-    tags = first_event(folder).get("tags", {})
-    if tags.get("hcr.kind") == "ensemble":
+    kind = kind_of(tags)
+    if kind == "ensemble":
         members = ", ".join(str(tags["hcr.members"]).split())
-        raise ConfigError(f"{key}: expected a trained run; {folder.name} is an ensemble, of the runs {members}")
+        raise ConfigError(f"{key}: expected a trained run; {run} is an ensemble, of the runs {members}")
+    if kind != "train":
+        raise ConfigError(f"{key}: expected a trained run; {run} is one of another kind: {kind}")
 
 
 def _recorded(artifacts: Path, name: str, *, key: str, run: str) -> Any:

@@ -24,6 +24,7 @@ from hcr.gate.run_config import as_param, image_and_classes
 from hcr.machine import user_name
 from hcr.model_facts import what_it_reads
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
+from hcr.tracking.events import read_events
 from hcr.tracking.journal import DatasetFacts, Journal, Measured
 
 if TYPE_CHECKING:
@@ -128,7 +129,12 @@ def record_code(journal: Journal, cfg: RunConfig) -> None:
 
 def record_test_look(journal: Journal) -> None:
     """Count the run's look at test before it is taken, so that an interrupted look counts too."""
-    journal.tags({"hcr.test_looks": "1"})
+    looks = [
+        int(event["values"].get("hcr.test_looks", 0))
+        for event, _ in read_events(journal.folder)
+        if event["event"] == "tags"
+    ]
+    journal.tags({"hcr.test_looks": str(1 + max(looks, default=0))})
 
 
 def record_predictions(

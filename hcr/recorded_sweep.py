@@ -13,7 +13,7 @@ from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted
 from hcr.gate.run_config import MONITORS
 from hcr.tracking.events import ARTIFACTS, JOURNAL, Event, first_event, last_event, read_events
-from hcr.tracking.finding import find_run
+from hcr.tracking.finding import find_run, latest_sweep
 from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys
 from hcr.tracking.place import store_of
 from hcr.tracking.status import run_folders
@@ -71,7 +71,7 @@ def recorded_sweep(name: str) -> RecordedSweep:
     Raises:
         TrackingError: no run or several match, or it is not a sweep, or its journal is damaged.
     """
-    folder = _latest() if name == "latest" else find_run(output_root(), name)
+    folder = latest_sweep(output_root()) if name == "latest" else find_run(output_root(), name)
     header = first_event(folder)
     if SWEEP_ID not in header.get("tags", {}):
         above = header.get("parent")
@@ -98,18 +98,6 @@ def recorded_sweep(name: str) -> RecordedSweep:
         num_ended=ended,
         is_complete=status == "FINISHED" or (status == "FAILED" and ended.total() >= num_planned),
     )
-
-
-def _latest() -> Path:
-    """The folder of the parent run of a sweep that was written last.
-
-    Raises:
-        TrackingError: there is none.
-    """
-    sweeps = [folder for folder in run_folders(output_root()) if SWEEP_ID in first_event(folder).get("tags", {})]
-    if not sweeps:
-        raise TrackingError(f"no sweep under {output_root() / 'runs'}; `hcr train -m` makes one")
-    return max(sweeps, key=lambda folder: (folder / JOURNAL).stat().st_mtime)
 
 
 def _num_planned(folder: Path) -> int:

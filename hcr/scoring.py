@@ -54,7 +54,9 @@ def score_test(folder: Path) -> float:
         count_look(run)
         probabilities = predict_probabilities(model, splits.test.images)
         found = evaluate(probabilities, splits.test.labels, splits.class_names)
-        write_predictions(folder / ARTIFACTS / PREDICTIONS, probabilities, splits.test)
+        path = folder / ARTIFACTS / PREDICTIONS
+        write_predictions(path.with_suffix(".partial.npz"), probabilities, splits.test)
+        path.with_suffix(".partial.npz").replace(path)
         data = {"event": "datasets", "datasets": [asdict(dataset_facts(run.cfg, splits, "test"))]}
         scores = test_metrics(found)
         of_model = measured(scores, run.cfg, splits)

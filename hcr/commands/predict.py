@@ -1,6 +1,7 @@
 """`hcr predict`: a finished run's model reads photos and scans."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,6 +140,8 @@ def _pages(where: Path, pictures: Sequence[Picture]) -> Mapping[int, Path]:
         if len(pictures) != 1:
             raise ConfigError(f"--explain: expected a folder for {len(pictures)} images, got the file {where}")
         _make_folder(where.parent)
+        if where.exists():
+            raise ConfigError(f"--explain: expected a new file, but {where} exists")
         return {0: where}
     _make_folder(where)
     found: dict[int, Path] = {}
@@ -151,6 +154,8 @@ def _pages(where: Path, pictures: Sequence[Picture]) -> Mapping[int, Path]:
             name = f"{stem}-{number}"
         used.add(name.casefold())
         found[position] = where / f"{name}.png"
+    if there := next((path for path in found.values() if path.exists()), None):
+        raise ConfigError(f"--explain: expected a folder without {there.name}, which {where} has; name a new one")
     return found
 
 
@@ -160,6 +165,8 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigError(f"--explain: expected a folder or a .png file, got {folder} ({why})") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"--explain: expected a folder that can be written, got {folder}")
 
 
 def _explain(

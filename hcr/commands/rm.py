@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
-from hcr.config.errors import TrackingError, one_line
+from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.text import printable
 from hcr.config.tracking import output_root
 from hcr.console import PlainConsole
@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="remove them")
     arguments = parser.parse_args(argv)
     root = output_root()
+    if arguments.yes and {"latest", "best"} & set(arguments.runs):
+        raise ConfigError("hcr rm: latest and best change; expected the keys that are shown without --yes")
     removals = plan_removal(root, [find_run(root, name) for name in arguments.runs])
     console = PlainConsole()
     for removal in removals[:MOST_SHOWN]:
@@ -53,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
                 " delete that version in MLflow first"
             )
     if not arguments.yes:
-        console.say(f"{what} would be removed; hcr rm {' '.join(arguments.runs)} --yes removes them")
+        keys = " ".join(find_run(root, name).name for name in arguments.runs)
+        console.say(f"{what} would be removed; hcr rm {keys} --yes removes them")
         return 0
     stopping.set_line("interrupted; the same command removes the rest")
     for removal in removals:

@@ -27,7 +27,8 @@ from hcr.tracking.stored import StoredRun
 DEFAULT_TOP = 20
 SCORES = ("best/val_accuracy", "best/val_loss", "test/accuracy")
 MOST_SETTINGS = 6  # columns of settings in a terminal; files have all
-LOWER_IS_BETTER = ("loss", "ece", "_s", "epoch", "params")
+LOWER_IS_BETTER = ("loss", "ece", "nll", "epoch", "params", "_s", "_before", "_after", "_difference", "temperature")
+HIGHER_IS_BETTER = ("images_per_s",)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         if sweep is not None and arguments.sort is None:
             order = _order_of_sweep(sweep, client, arguments.reverse)
         rows = search(client, conditions=conditions, sweep=sweep, order=order, top=None if top is None else top + 1)
-        if not rows:
+        if not rows or (arguments.sort and all(row.value_of(arguments.sort) is None for row in rows)):
             _refuse_unknown(conditions, search(client, sweep=sweep, top=1), arguments.sort)
     shown = rows[:top]
     settings = varying(shown)
@@ -119,7 +120,9 @@ def _sweep(name: str | None) -> tuple[str, str | None]:
 def _order(sort: str | None, is_sweep: bool, reverse: bool) -> str:
     if sort is None:
         return NEWEST.replace("DESC", "ASC") if reverse else NEWEST
-    is_low_first = sort.endswith(LOWER_IS_BETTER) if is_metric(sort) else sort != "started"
+    is_low_first = sort != "started"
+    if is_metric(sort):
+        is_low_first = sort.endswith(LOWER_IS_BETTER) and not sort.endswith(HIGHER_IS_BETTER)
     return order_of(sort, ascending=is_low_first != reverse)
 
 

@@ -13,7 +13,7 @@ from hcr.config.tracking import how_to_see, output_root
 from hcr.console import PlainConsole, wrap
 from hcr.evaluation.sparkline import sparkline
 from hcr.importing import import_needed
-from hcr.tracking.events import ARTIFACTS, first_event, last_event
+from hcr.tracking.events import ARTIFACTS, MODEL_RUN, WITH_MODEL, first_event, last_event
 from hcr.tracking.finding import look_up
 from hcr.tracking.place import store_of
 from hcr.tracking.reading import StoreRow, artifact_text, history_of, reading_store, search
@@ -85,7 +85,7 @@ def _made_of(row: StoreRow, children: Sequence[StoreRow]) -> Facts:
     if children:
         states = [child.status for child in children]
         facts["runs"] = ", ".join(f"{states.count(each)} {each}" for each in dict.fromkeys(states))
-    if row.params:
+    if "model.name" in row.params:
         images = json.loads(row.tags.get("hcr.images", "{}"))
         counts = ", ".join(f"{number:,} {name}" for name, number in images.items())
         facts["data"] = row.params.get("dataset.name", "?") + (f": {counts} images" if counts else "")
@@ -102,7 +102,8 @@ def _scores(row: StoreRow) -> Facts:
     if shown:
         at = f" (epoch {epoch:.0f})" if epoch is not None else ""
         facts["scores"] = ", ".join(shown) + at
-        facts["test"] = "not scored" if looks == "0" else f"looked at {looks} time{'s' * (looks != '1')}"
+        if row.kind in WITH_MODEL:
+            facts["test"] = "not scored" if looks == "0" else f"looked at {looks} time{'s' * (looks != '1')}"
     return facts
 
 
@@ -134,10 +135,10 @@ def _confusions(report: Mapping[str, Any] | None) -> Facts:
 def _report(client: Any, row: StoreRow, folder: Path | None) -> Mapping[str, Any] | None:
     """The classification report, from the run's folder or the store; None if it has none."""
     local = None if folder is None else folder / ARTIFACTS / REPORT
-    if local is not None and local.is_file():
-        return dict(json.loads(local.read_text(encoding="utf-8")))
     if row.status != "FINISHED" or row.kind == "sweep":
         return None
+    if local is not None and local.is_file():
+        return dict(json.loads(local.read_text(encoding="utf-8")))
     text = artifact_text(client, row.run_id, REPORT)
     return None if text is None else dict(json.loads(text))
 
@@ -154,9 +155,11 @@ def _next(row: StoreRow) -> list[str]:
     """Commands that make sense for a run in this state."""
     key = shlex.quote(row.key)
     if row.kind == "sweep":
-        return [f"hcr runs {key}   its runs as a table", f"hcr ui {key}   its runs in MLflow"]
+        return [f"hcr runs {key}   its runs as a table", f"hcr ensemble {key} --top 3   one model of the best"]
     if row.status == "RUNNING":
         return [f"hcr show {key}   again, while it trains"]
+    if row.kind not in WITH_MODEL:
+        return [f"hcr show {shlex.quote(row.tags[MODEL_RUN])}   the run of its model"] if MODEL_RUN in row.tags else []
     if row.status != "FINISHED":
-        return [f"hcr train resume={key}   resumes it from its last epoch"]
+        return [f"hcr train resume={key}   resumes it from its last epoch"] if row.kind == "train" else []
     return [f"hcr plots {key}   its pictures", f"hcr predict {key} IMAGE   recognises an image"]

@@ -80,6 +80,8 @@ def _checked(output: Path) -> Path:
     if output.is_dir() or not output.parent.is_dir():
         got = "a folder" if output.is_dir() else f"no folder {str(output.parent)!r}"
         raise ConfigError(f"hcr suspects: --output: expected a file in a folder that exists, got {got}")
+    if output.exists():
+        raise ConfigError(f"hcr suspects: --output: expected a new file, but {output} exists")
     return output
 
 

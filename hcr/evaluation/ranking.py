@@ -199,7 +199,7 @@ def rank(
     tests = None
     if len(compared) > 1 and (allow_incomplete or not any(missing)) and len({p.num_folds for p in compared}) == 1:
         if compared[0].num_folds is not None:
-            tests = _cross_validated_tests(compared)
+            tests = _cross_validated_tests(compared, -1.0 if higher_is_better else 1.0)
         else:
             tests = against_best(compared, monitor, higher_is_better=higher_is_better)
     adjusted = [] if tests is None else adjusted_for_best(tests.t_values, tests.dfs)
@@ -290,8 +290,16 @@ def _place(point: PointScores, sign: float) -> tuple[float, float]:
     return sign * float(np.mean(point.sorted_scores)), params
 
 
-def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
-    """Corrected resampled t tests; points are paired by seed and fold. None if each has one run."""
+def _cross_validated_tests(points: Sequence[PointScores], sign: float) -> Tests | None:
+    """Corrected resampled t tests; points are paired by seed and fold. None if each has one run.
+
+    A point that is better than the best on the folds that both have, which can be where runs are missing, is not
+    claimed to be worse.
+
+    Args:
+        points: best first.
+        sign: 1 if lower is better, else -1.
+    """
     if max(len(point.scores) for point in points) < 2:
         return None
     best, gaps = points[0], []
@@ -299,7 +307,8 @@ def _cross_validated_tests(points: Sequence[PointScores]) -> Tests | None:
         pairs = sorted_replicates(best.scores.keys() & point.scores.keys())
         differences = [point.scores[own] - best.scores[own] for own in pairs]
         gaps.append(mean_over_folds(differences, test_to_train(point.num_folds)))
-    return Tests(gaps, [gap.t_value for gap in gaps], [gap.df for gap in gaps], None, None, Basis.FOLDS, False, None)
+    t_values = [max(0.0, sign * gap.t_value) for gap in gaps]
+    return Tests(gaps, t_values, [gap.df for gap in gaps], None, None, Basis.FOLDS, False, None)
 
 
 def test_to_train(num_folds: int | None) -> float:

@@ -14,6 +14,7 @@ from hcr.evaluation.paired_tests import mcnemar_p
 from hcr.evaluation.seed_noise import SeedNoise, SeedResiduals
 from hcr.evaluation.statistics import CONFIDENCE, Kind, error_of_mean
 
+FEWEST_FOLDS = 3  # differences of folds, for a claim
 POWER = 0.8  # the probability that a difference of the detectable size is found
 
 
@@ -42,8 +43,8 @@ class Estimate:
 
     @property
     def t_value(self) -> float:
-        """The value over its error; 0 for 0 / 0."""
-        return 0.0 if not self.value else self.value / self.error if self.error else inf
+        """The value over its error; 0 if the error is 0: equal runs say nothing of how much others would differ."""
+        return self.value / self.error if self.error else 0.0
 
     @property
     def p(self) -> float:
@@ -204,13 +205,13 @@ def mean_over_folds(differences: Sequence[float], test_to_train: float) -> Estim
         test_to_train: as for `error_of_mean`.
 
     Returns:
-        With n - 1 degrees of freedom; its p is that of the corrected resampled t test, and 1 for n < 2.
+        With n - 1 degrees of freedom; its p is that of the corrected resampled t test, and 1 for n < FEWEST_FOLDS.
 
     Source:
         As `error_of_mean`.
     """
     n = len(differences)
-    if n < 2:
+    if n < FEWEST_FOLDS:  # of two, the spread can be 0 by one image, and the error with it
         return Estimate(float(np.mean(differences)) if n else 0.0, inf, inf)
     return Estimate(float(np.mean(differences)), error_of_mean(differences, test_to_train), n - 1)
 

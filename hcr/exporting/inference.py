@@ -23,8 +23,9 @@ def for_inference(model: keras.Model) -> keras.Model:
 
 
 def is_float32(model: keras.Model) -> bool:
-    """True if every layer computes in float32."""
-    return all(layer.compute_dtype == PLAIN for layer in model.layers if not _is_input(layer))
+    """True if every layer computes in float32, also those of models within the model, as in an ensemble."""
+    layers = (layer for layer in model.layers if not _is_input(layer))
+    return all(is_float32(own) if isinstance(own, keras.Model) else own.compute_dtype == PLAIN for own in layers)
 
 
 def in_float32(model: keras.Model) -> keras.Model:

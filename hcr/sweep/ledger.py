@@ -47,6 +47,7 @@ class Outcome:
         epochs: number of epochs trained.
         train_s: seconds of training, summed over its epochs.
         num_params: parameters of its model.
+        temperature: by which the logits of its model are divided, after the value was measured.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Outcome:
     epochs: int
     train_s: float
     num_params: int
+    temperature: float = 1.0
 
 
 @dataclass
@@ -348,6 +350,7 @@ def outcome_of(folder: Path, monitor: str) -> Outcome:
         epochs=epochs,
         train_s=train_s,
         num_params=int(last["model/params"]),
+        temperature=last.get("calibration/temperature", 1.0),
     )
 
 

@@ -16,6 +16,7 @@ from hcr.config.replicates import Replicate
 from hcr.config.secrets import redact, without_secrets
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
+from hcr.evaluation.calibration import scale
 from hcr.evaluation.image_scores import ImageScores, correctness, losses
 from hcr.evaluation.labels import counted
 from hcr.evaluation.ranking import Leaderboard, PointScores, kind_of, rank
@@ -199,10 +200,18 @@ def with_images(
             )
         except TrackingError as error:
             reasons.append(str(error))
+    if len({_data_of(run) for run in runs if run.outcome is not None}) > 1:
+        return list(points), "the runs were validated on different data sets"
     if reasons:
         total = sum(run.outcome is not None for run in runs)
         return list(points), f"{len(reasons)} of {counted(total, 'run')}, such as {reasons[0]}"
     return [replace(point, images=found.get(point.label, {})) for point in points], None
+
+
+def _data_of(run: Run) -> str:
+    """The digest of the data set of a finished run."""
+    assert run.outcome is not None
+    return str(first_event(output_root() / "runs" / run.outcome.key).get("tags", {}).get("hcr.dataset_digest"))
 
 
 def validation_scores(outcome: Outcome, monitor: str) -> ImageScores:
@@ -215,6 +224,8 @@ def validation_scores(outcome: Outcome, monitor: str) -> ImageScores:
     try:
         with np.load(path) as arrays:
             probabilities, labels = arrays["probabilities"], arrays["labels"]
+            if outcome.temperature != 1:  # runs are compared by what they were before their calibration
+                probabilities = scale(probabilities, 1 / outcome.temperature)
             is_loss = kind_of(monitor) is Kind.LOSS
             values = (losses if is_loss else correctness)(probabilities, labels).astype(np.float32)
             groups = arrays["groups"].astype(np.int32) if "groups" in arrays else None

@@ -54,6 +54,8 @@ class Condition:
         """True if a run's `value` fulfils it; None, for a run that has none, does not. Numbers compare as numbers."""
         if value is None:
             return False
+        if self.key in ("status", "kind"):
+            return OPERATORS[self.operator](str(value).casefold(), self.value.casefold())
         left, right = number(value), number(self.value)
         if left is not None and right is not None:
             return OPERATORS[self.operator](left, right)

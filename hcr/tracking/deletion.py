@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcr.config.errors import TrackingError
+from hcr.config.errors import TrackingError, one_line
+from hcr.config.secrets import redact
 from hcr.tracking.events import Event, first_event
 from hcr.tracking.logged_model import ModelsRun, find_models
 from hcr.tracking.place import store_of
@@ -36,14 +37,21 @@ def delete_run(client: "MlflowClient", header: Event) -> None:
 
 
 def registered_versions(folder: Path) -> list[tuple[str, int]]:
-    """Names and versions of the registered models that the run in `folder` made; empty if its store does not answer."""
+    """Names and versions of the registered models that the run in `folder` made.
+
+    Raises:
+        TrackingError: its store does not answer.
+    """
     run_id = read_position(folder).get("run_id")
     if run_id is None:
         return []
+    uri = store_of(folder, first_event(folder))
     try:
-        return versions_of(open_store(store_of(folder, first_event(folder))), str(run_id))
-    except Exception:  # any error of the store: `delete_run` asks again
-        return []
+        return versions_of(open_store(uri), str(run_id))
+    except Exception as error:  # any error of the store
+        raise TrackingError(
+            f"run {folder.name}: {redact(uri)} cannot say whether a registered model needs it ({one_line(error)})"
+        ) from error
 
 
 def versions_of(client: "MlflowClient", run_id: str) -> list[tuple[str, int]]:

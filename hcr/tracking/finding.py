@@ -7,7 +7,6 @@ from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path, tracking_uri
 from hcr.tracking.events import (
-    JOURNAL,
     WITH_MODEL,
     best_metric,
     first_event,
@@ -83,7 +82,7 @@ def latest_sweep(root: Path) -> Path:
     Raises:
         TrackingError: there is none.
     """
-    folders = sorted(run_folders(root), key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
+    folders = sorted(run_folders(root), key=_begun_ms, reverse=True)
     found = next((each for each in folders if kind_of(_tags(each)) == "sweep" and not is_removed(each)), None)
     if found is None:
         raise TrackingError(f"latest: expected a sweep under {root / 'runs'}; there is none")
@@ -97,8 +96,13 @@ def several(name: str, keys: list[str]) -> TrackingError:
 
 
 def _latest(folders: list[Path]) -> Path | None:
-    newest = sorted(folders, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
+    newest = sorted(folders, key=_begun_ms, reverse=True)
     return next((each for each in newest if kind_of(_tags(each)) in WITH_MODEL and not is_removed(each)), None)
+
+
+def _begun_ms(folder: Path) -> int:
+    """When a run started; events that are added to it later do not make it the latest."""
+    return int(first_event(folder).get("time_ms", 0))
 
 
 def _best(folders: list[Path], latest: Path) -> Path:

@@ -111,7 +111,10 @@ def search(
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     asked = [OURS, *filter(None, map(_asked, conditions))]
-    asked += [f"tags.`{tag}` = '{value}'" for tag, value in (("hcr.sweep", sweep), ("hcr.key", key)) if value]
+    if sweep:  # the parent run carries its own key, but is no point
+        asked += [f"tags.`hcr.sweep` = '{sweep}'", "tags.`hcr.sweep_point` LIKE '%'"]
+    if key:
+        asked.append(f"tags.`hcr.key` = '{key}'")
     query, token = " AND ".join(asked), None
     found: list[StoreRow] = []
     while experiments and (top is None or len(found) < top):

@@ -39,7 +39,10 @@ def plan_removal(root: Path, folders: list[Path]) -> list[Removal]:
     """
     parents = {folder.name for folder in folders}
     children = [folder for folder in run_folders(root) if first_event(folder).get("parent") in parents]
-    found = [folder for folder in dict.fromkeys([*children, *folders]) if folder in folders or not is_removed(folder)]
+    # A removal that was cut short left some of its files.
+    found = [each for each in dict.fromkeys([*children, *folders]) if not is_removed(each) or _contents(each)]
+    if not found:
+        raise TrackingError(f"run {folders[0].name} was removed before")
     return [_checked(folder) for folder in found]
 
 
@@ -64,8 +67,6 @@ def remove(removal: Removal) -> None:
 
 def _checked(folder: Path) -> Removal:
     header = first_event(folder)
-    if is_removed(folder) and not _contents(folder):
-        raise TrackingError(f"run {folder.name} was removed before")
     if not is_ours(folder):
         raise TrackingError(f"run {folder.name} belongs to host {header.get('host')}; remove it there")
     try:

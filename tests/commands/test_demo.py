@@ -254,7 +254,7 @@ def test_a_drawn_3_is_read_as_3_and_bars_appear_while_it_is_drawn(visit: Visit, 
     page = visit.page
     expect(visit.hint).to_be_visible()
     expect(page.get_by_text("test accuracy 0.99")).to_be_visible()
-    expect(page.get_by_text("mnist-cnn-seed0")).to_be_visible()
+    expect(page.get_by_text("mnist cnn speedrun seed=0")).to_be_visible()
     first, *others = visit.points()
     page.mouse.move(*first)
     page.mouse.down()

@@ -15,7 +15,12 @@ def test_the_score_is_the_recorded_one_of_the_part_that_was_scored(quick_run: Pa
     facts = facts_of(run)
     assert facts.score.startswith(f"test accuracy {run.metrics['test/accuracy']:.4f} (95 % interval ")
     assert facts.score.endswith(", 360 images)")
-    assert (facts.name, facts.key, facts.dataset, facts.page) == ("digits cnn epochs=2 filters=8 seed=0", folder.name, "digits", None)
+    assert (facts.name, facts.key, facts.dataset, facts.page) == (
+        "digits cnn epochs=2 filters=8 seed=0",
+        folder.name,
+        "digits",
+        None,
+    )
     assert json.loads((folder / "delivered.json").read_text())["run_id"], "it is in a store, but no page shows that"
 
 
