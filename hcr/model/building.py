@@ -47,12 +47,13 @@ def with_temperature(model: keras.Model, temperature: float) -> keras.Model:
         model: of `build_model` or `finished_model`.
         temperature: above 0.
     """
+    name = "probabilities"
     if any(layer.name == "logits" for layer in model.layers):
         logits = model.get_layer("logits").output
     else:
-        logits = keras.ops.log(keras.ops.maximum(model.output, SMALLEST))
+        logits, name = keras.ops.log(keras.ops.maximum(model.output, SMALLEST)), "calibrated"
     scaled = layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
-    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(scaled)
+    probabilities = layers.Activation("softmax", dtype="float32", name=name)(scaled)
     return keras.Model(model.input, probabilities, name=model.name)
 
 

@@ -107,14 +107,26 @@ def search(
         top: at most so many; None: all.
 
     Returns:
-        The runs, in that order.
+        The runs, in that order; of a sweep, those that it reuses come last.
     """
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     asked = [OURS, *filter(None, map(_asked, conditions))]
-    if sweep:  # the parent run carries its own key, but is no point
-        asked += [f"tags.`hcr.sweep` = '{sweep}'", "tags.`hcr.sweep_point` LIKE '%'"]
     if key:
         asked.append(f"tags.`hcr.key` = '{key}'")
+    if sweep is None:
+        return _found(client, asked, conditions, order, top)
+    # The parent run carries its own key too, but is no point.
+    own = _found(
+        client, [*asked, f"tags.`hcr.sweep` = '{sweep}'", "tags.`hcr.sweep_point` LIKE '%'"], conditions, order, top
+    )
+    reused = _found(client, [*asked, f"tags.`hcr.reused_by.{sweep}` LIKE '%'"], conditions, order, top)
+    return [*own, *reused][:top]
+
+
+def _found(
+    client: "MlflowClient", asked: Sequence[str], conditions: Sequence[Condition], order: str, top: int | None
+) -> list[StoreRow]:
+    """The runs that the store finds by `asked` and that fulfil the conditions, a page at a time."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query, token = " AND ".join(asked), None
     found: list[StoreRow] = []
     while experiments and (top is None or len(found) < top):

@@ -83,6 +83,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
         "confusion_matrix.png",
         "class_f1.png",
         "reliability.png",
+        "reject_curve.png",
         "predictions.png",
         "worst_mistakes.png",
     }

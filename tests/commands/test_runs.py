@@ -23,7 +23,9 @@ DEPTHS, SEEDS = (1, 2, 10), (0, 1)
 def record(root: Path, *, depth: int, seed: int, parent: str | None = None, status: str = "FINISHED") -> str:
     """A run of one epoch, as its journal tells it, uploaded; its accuracy is 0.9 plus a hundredth of its depth."""
     journal = Journal(root, uri=f"sqlite:///{root / 'mlflow.db'}", experiment="hcr", parent=parent)
-    tags = {"hcr.kind": "train", "hcr.test_looks": "0"} | ({} if parent is None else {"hcr.sweep": parent})
+    tags = {"hcr.kind": "train", "hcr.test_looks": "0"} | (
+        {} if parent is None else {"hcr.sweep": parent, "hcr.sweep_point": str(depth)}
+    )
     journal.begin(name=f"digits cnn depth={depth} seed={seed}", tags=tags)
     params = {"model.name": "cnn", "model.depth": str(depth), "seed": str(seed), "monitor": "val/loss"}
     journal.params(params | {"augmentation.rotation": "10.0", "notes": f"note {seed}", "dataset.path": f"/{depth}"})
@@ -44,7 +46,8 @@ def root(shared: Path, empty_store: Path) -> Path:
     def make(folder: Path) -> None:
         (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
         parent = Journal(folder, uri=f"sqlite:///{folder / 'mlflow.db'}", experiment="hcr")
-        parent.begin(name="a sweep", tags={"hcr.kind": "sweep", "hcr.sweep_id": "abc"})
+        tags = {"hcr.kind": "sweep", "hcr.sweep_id": "abc", "hcr.sweep": parent.key}
+        parent.begin(name="a sweep", tags=tags)
         parent.end("FINISHED")
         Replay(parent.folder).upload()
         parent.release()

@@ -155,7 +155,9 @@ def test_a_difference_of_the_detectable_size_is_found_in_four_of_five_cases():
     assert found == pytest.approx(0.8, abs=0.02)
 
 
-def test_nothing_over_nothing_is_no_difference_and_something_over_nothing_is_one():
+def test_a_spread_of_0_supports_no_claim():
+    """Equal scores of two seeds do not say how much others would differ."""
     assert by_scores([1.0, 1.0], [1.0, 1.0]).difference(0, 1).p == 1
-    assert by_scores([1.0, 1.0], [2.0, 2.0]).difference(0, 1).p == 0
+    assert by_scores([1.0, 1.0], [2.0, 2.0]).difference(0, 1).p == 1
+    assert by_scores([2.0, 2.0], [1.0, 1.0]).difference(0, 1).p == 1
     assert log(1) == 0

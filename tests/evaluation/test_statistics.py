@@ -176,9 +176,11 @@ def test_more_seeds_never_bring_the_error_below_the_correction():
     assert error_of_mean(scores, 1 / 4) > 0.5 * np.std(scores, ddof=1)
 
 
-def test_differences_that_say_nothing_or_everything_have_a_p_of_one_or_zero():
+def test_too_few_folds_or_equal_differences_support_no_claim():
     assert corrected_p([], 0.25) == corrected_p([1.0], 0.25) == corrected_p([0.0, 0.0], 0.25) == 1
-    assert corrected_p([0.5, 0.5, 0.5], 0.25) == 0
+    assert corrected_p([0.5, 0.5001], 1.0) == 1  # of two folds, one image decides the error
+    assert corrected_p([0.5, 0.5, 0.5], 0.25) == 1
+    assert corrected_p([0.5, 0.51, 0.49], 0.5) < 0.001
 
 
 def corrected_p(differences: list[float], test_to_train: float) -> float:
