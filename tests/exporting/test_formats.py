@@ -48,8 +48,9 @@ def model_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "float32") for name in ARCHITECTURES), ("resnet", "mixed_bfloat16")]
+)
 def test_every_architecture_runs_in_onnx_runtime_and_litert_with_batches_of_any_size(
     name: str, precision: str, tmp_path: Path
 ) -> None:
