@@ -143,17 +143,17 @@ def is_delivered(folder: Path) -> bool:
 
 
 def oldest_first(folders: Sequence[Path]) -> list[Path]:
-    """Sort runs by their start: a parent begins before its children, so it is uploaded before them.
+    """Sort runs by their start: a parent begins before its children, or in the same millisecond, and is uploaded first.
 
     A journal with a damaged first line comes last; the upload reports it. An empty journal is left out.
     """
-    begun: list[tuple[float, Path]] = []
+    begun: list[tuple[float, bool, Path]] = []
     for folder in folders:
         try:
             first = next(read_events(folder), None)
         except (OSError, TrackingError):
-            begun.append((math.inf, folder))
+            begun.append((math.inf, False, folder))
             continue
         if first is not None:
-            begun.append((first[0]["time_ms"], folder))
-    return [folder for _, folder in sorted(begun)]
+            begun.append((first[0]["time_ms"], first[0].get("parent") is not None, folder))
+    return [folder for *_, folder in sorted(begun)]

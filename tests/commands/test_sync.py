@@ -124,7 +124,10 @@ def test_a_run_that_the_store_forgot_is_delivered_again_once(root: Path, uri: st
         assert history(client, run, "val/loss") == [1, 2, 3]
 
 
-def test_a_child_that_is_asked_for_brings_its_lost_parent_back(root: Path, uri: str) -> None:
+def test_a_child_that_is_asked_for_brings_its_lost_parent_back(
+    root: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hcr.tracking.journal.now_ms", lambda: 1_700_000_000_000)  # they begin in the same millisecond
     parent, child = sweep(root, uri)
     sync.main([])
     for folder in (parent, child):
