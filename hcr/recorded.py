@@ -16,7 +16,7 @@ from hcr.config.tracking import output_root
 from hcr.data.splitting import Splits, load_splits
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.run_config import image_and_classes
-from hcr.tracking.events import ARTIFACTS, WITH_MODEL, kind_of, read_events
+from hcr.tracking.events import ARTIFACTS, MODEL_RUN, WITH_MODEL, kind_of, read_events
 from hcr.tracking.fetching import fetch_run
 from hcr.tracking.finding import look_up
 from hcr.tracking.lock import lock_ended_run
@@ -210,6 +210,8 @@ def _require_trained(key: str, status: str | None, tags: Mapping[str, str]) -> N
     kind = kind_of(tags)
     if kind == "sweep":
         raise TrackingError(f"run {key}: expected one trained run, got a sweep; name one of its runs")
+    if kind == "evaluate":
+        raise TrackingError(f"run {key}: expected a trained run, got an evaluation of run {tags.get(MODEL_RUN)}")
     if kind not in WITH_MODEL:
         raise TrackingError(f"run {key}: expected a trained run, got one of `hcr {kind}`")
 
