@@ -260,3 +260,19 @@ def test_what_is_no_evaluation_is_refused_in_a_line_and_nothing_is_recorded(
     assert said in done.stderr
     assert evaluations(run) == []
     assert looks(run) == "1"
+
+
+@pytest.mark.slow
+def test_a_run_that_only_a_store_has_is_evaluated_and_the_missing_count_is_said(run: RecordedRun, hcr: Hcr) -> None:
+    only_stored = (
+        "import dataclasses, hcr.commands.evaluate as e\n"
+        "found = e.recorded_run\n"
+        "e.recorded_run = lambda name: dataclasses.replace(found(name), folder=None)\n"
+    )
+    done = hcr("evaluate", run.key, code=only_stored + UNDRAWN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"note: only the store has run {run.key}, so this look is not counted with it\n" in done.stdout
+    assert looks(run) == "1"
+    (own,) = evaluations(run)
+    assert values(own, "metrics")["test/accuracy"] == run.metrics["test/accuracy"]
+    assert "hcr.look" not in values(own, "tags")

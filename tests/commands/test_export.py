@@ -174,3 +174,17 @@ def test_a_wrong_command_is_refused_in_a_line_before_tensorflow_is_imported(
     done = hcr("export", *words, light=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert said in done.stderr
+
+
+@pytest.mark.slow
+def test_the_export_of_a_run_that_only_a_store_has_is_checked_and_not_recorded(run: RecordedRun, hcr: Hcr) -> None:
+    only_stored = (
+        "import dataclasses, hcr.commands.export as e\n"
+        "found = e.recorded_run\n"
+        "e.recorded_run = lambda name: dataclasses.replace(found(name), folder=None)\n"
+    )
+    done = hcr("export", run.key, "--to", "keras", code=only_stored)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "note: only the store has this run, so the check is not recorded"
+    assert run.folder is not None
+    assert "export/keras_difference" not in read_run(run.folder).metrics
