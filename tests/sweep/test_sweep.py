@@ -473,11 +473,11 @@ def test_a_cross_validation_is_a_point_over_folds_and_seeds_and_is_reused(undraw
         assert len(set(together)) == len(together) == 1797 - 360  # every image outside test, once
         assert all(val["1", seed, fold] == val["2", seed, fold] for fold in range(3))
     assert val["1", 0, 0] != val["1", 1, 0]
-    for row in table:  # the interval by its formula
+    for row in table:  # the interval by its formula, of a loss on the scale of its logarithm
         scores = np.array(values[row["point"]])
-        half = t.ppf(0.975, 5) * scores.std(ddof=1) * np.sqrt(1 / 6 + 1 / 2)
+        half = t.ppf(0.975, 5) * scores.std(ddof=1) * np.sqrt(1 / 6 + 1 / 2) / scores.mean()
         assert [float(row[name]) for name in ("mean", "low", "high")] == pytest.approx(
-            [scores.mean(), scores.mean() - half, scores.mean() + half]
+            [scores.mean(), scores.mean() * np.exp(-half), scores.mean() * np.exp(half)]
         )
     key = made.parent.data.tags["hcr.key"]
     with (made.root / "runs" / key / "artifacts/runs.csv").open(newline="") as file:
