@@ -1,7 +1,6 @@
 """What every run with a model has in its record: its data, its code, predictions, reports and the model."""
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,9 +170,7 @@ def record_model(
     """
     from hcr.tracking.keras_model import save_keras_model
 
-    folder = journal.artifact(MODEL)
-    shutil.rmtree(folder, ignore_errors=True)  # MLflow refuses the half that a killed run has written
-    save_keras_model(model, folder, metadata=what_it_reads(cfg))
+    save_keras_model(model, journal.artifact(MODEL), metadata=what_it_reads(cfg))
     params = {name: shown_param(name, value) for name, value in settings.items()}
     journal.model(MODEL, architecture=cfg.model.name, params=params, step=step)
 

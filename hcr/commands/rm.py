@@ -12,7 +12,7 @@ from hcr.importing import import_needed
 from hcr.tracking.deletion import registered_versions
 from hcr.tracking.finding import find_run
 from hcr.tracking.lock import lock_run
-from hcr.tracking.removal import plan_removal, remove
+from hcr.tracking.removal import plan_removal, remove, reusing_sweeps
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import is_delivered
 
@@ -45,6 +45,11 @@ def main(argv: Sequence[str]) -> int:
         console.print(printable(f"{removal.folder.name}  {removal.status:<11} {size:>10}  {removal.name}"))
     if removals[MOST_SHOWN:]:
         console.print(f"and {len(removals) - MOST_SHOWN} more")
+    for removal in removals:
+        if sweeps := reusing_sweeps(removal.folder) - {other.folder.name for other in removals}:
+            console.say(
+                f"note: {removal.folder.name} is also a run of sweep {', '.join(sorted(sweeps))}, which reuses it"
+            )
     total = sum(removal.size_bytes for removal in removals) / MIB
     what = f"{len(removals)} run{'s' * (len(removals) != 1)}, {total:.1f} MiB"
     import_needed("mlflow")

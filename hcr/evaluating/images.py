@@ -35,6 +35,7 @@ class EvaluatedImages:
         split_digest: of the split that `part` is the test part of; None: it is no part of one.
         source: the file of the images, or another origin.
         is_own: True for the test images of the run's own split.
+        num_own_test: number of images that are test images of the run's own split too, pixel for pixel.
         absent: the model's classes without images here.
         data_notes: how pixels and labels were read, if that is unusual.
         notes: what else to know about the figures, one line each.
@@ -48,6 +49,7 @@ class EvaluatedImages:
     split_digest: str | None
     source: str
     is_own: bool
+    num_own_test: int
     absent: tuple[str, ...]
     data_notes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -97,6 +99,7 @@ def _own_test(run: RecordedRun, cfg: RunConfig, splits: Splits) -> EvaluatedImag
         split_digest=splits.split_digest,
         source=splits.source,
         is_own=True,
+        num_own_test=len(splits.test),
         absent=(),
         data_notes=splits.data_notes,
         notes=(also,) if duplicates else (),
@@ -113,13 +116,18 @@ def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> 
     rows, labels = rows[labels >= 0], labels[labels >= 0]
     if not len(rows):
         raise DataError(f"dataset={name}: expected images of a class that the model knows in {what}, got none")
-    counts = np.bincount(labels, minlength=len(run.class_names))
+    counts, num_own_test = np.bincount(labels, minlength=len(run.class_names)), _num_own_test(run, data, rows)
     absent = tuple(each for each, count in zip(run.class_names, counts, strict=True) if not count)
     notes = [] if data.source_shape == run.image_shape else [_prepared(run, cfg, data)]
     if match.unknown:
         notes.append(
             f"{num_unknown:,} images of classes that the model does not know ({listed(match.unknown)}) are left out:"
             " it could only be wrong about them"
+        )
+    if num_own_test:
+        notes.append(
+            f"{num_own_test:,} of {len(rows):,} images are also test images of the run's own split, so this is a look"
+            " at them"
         )
     if absent:
         notes.append(
@@ -137,10 +145,20 @@ def _of_other(run: RecordedRun, asked: Asked, cfg: RunConfig, data: Dataset) -> 
         split_digest=_split_digest(cfg) if asked.names_split else None,
         source=data.source,
         is_own=False,
+        num_own_test=num_own_test,
         absent=absent,
         data_notes=data.notes,
         notes=tuple(notes),
     )
+
+
+def _num_own_test(run: RecordedRun, data: Dataset, rows: NDArray[np.intp]) -> int:
+    """How many of the images are test images of the run's own split; 0 if its data is not here."""
+    try:
+        test, own = run.load_splits().test, load_dataset(run.cfg.dataset)
+    except DataError:
+        return 0
+    return int(np.isin(_words(data.hashes[rows]), _words(own.hashes[test.index])).sum())
 
 
 def _prepared(run: RecordedRun, cfg: RunConfig, data: Dataset) -> str:

@@ -68,6 +68,8 @@ def _counted(run: RecordedRun, seen: EvaluatedImages) -> int | None:
     if run.folder is None:
         return None
     with run.lock():
+        if seen.num_own_test and not seen.is_own:  # of a copy of its data, or of other data that share images
+            count_look(run)
         return count_look(run, look_tag(None if seen.is_own else seen.set_digest))
 
 

@@ -101,7 +101,7 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
     if worse:
         lines = [
             f"{best.label}, the best, is better than {len(worse)} of the {len(others)} other points ({what}; {most})."
-            f" Not told from it: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
+            f" Not significantly different: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
         ]
     else:
         least = min(0.99, *(row.p_adjusted or 0.0 for row in tied))

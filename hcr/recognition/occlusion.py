@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hcr.data.pixels import Images
 
 PATCH = 1 / 7  # side of the patch, as a fraction of the image's shorter side: 4 pixels of 28
+BATCH = 1_000  # covered copies in memory at a time
 FEWEST = 2  # pixels of a patch's side
 
 
@@ -30,13 +31,14 @@ def occlusion_sensitivity(
     side = min(height, width, max(FEWEST, round(min(height, width) * PATCH)))
     paper = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]), axis=0)
     places = [(top, left) for top in range(height - side + 1) for left in range(width - side + 1)]
-    covered = np.repeat(image[np.newaxis], len(places) + 1, axis=0)
-    for number, (top, left) in enumerate(places):
-        covered[number, top : top + side, left : left + side] = paper
-    probabilities = predict(covered)[:, label].astype(np.float64)
-    falls = probabilities[-1] - probabilities[:-1]
+    whole = float(predict(image[np.newaxis])[0, label])
     total, count = np.zeros((height, width)), np.zeros((height, width))
-    for (top, left), fall in zip(places, falls, strict=True):
-        total[top : top + side, left : left + side] += fall
-        count[top : top + side, left : left + side] += 1
+    for start in range(0, len(places), BATCH):
+        some = places[start : start + BATCH]
+        covered = np.repeat(image[np.newaxis], len(some), axis=0)
+        for number, (top, left) in enumerate(some):
+            covered[number, top : top + side, left : left + side] = paper
+        for (top, left), probability in zip(some, predict(covered)[:, label], strict=True):
+            total[top : top + side, left : left + side] += whole - float(probability)
+            count[top : top + side, left : left + side] += 1
     return total / count

@@ -50,7 +50,7 @@ class Preparer:
         Raises:
             NoInkError: the image is blank.
         """
-        if int(image.max()) - int(image.min()) < BLANK:
+        if int(np.ptp(image, axis=(0, 1)).max()) < BLANK:  # by channel: a sheet of one colour is blank
             raise NoInkError("no ink found")
         if self.made_as is not None:
             return self._as_made(image)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # the folder of the run's model
 MOST_FILES, MOST_BYTES = 10_000, 4 << 30  # of a run
-NOT_PER_EPOCH = ("best/", "test/", "model/", "time/total_s")  # metrics of a run's end begin with these
+PER_EPOCH = ("train/", "val/", "lr", "time/epoch_s", "time/images_per_s")  # metrics of an epoch begin with these
 PARTIAL = ".partial"
 
 Listed = dict[PurePosixPath, int | None]  # sizes in bytes, where the store knows them
@@ -84,7 +84,7 @@ def _history(client: "MlflowClient", run: "Run") -> list[dict[str, float]]:
     losses = client.get_metric_history(run.info.run_id, "train/loss")
     epochs: dict[int, dict[str, float]] = {row.step: {} for row in losses}
     for name in run.data.metrics:
-        if not name.startswith(NOT_PER_EPOCH):
+        if name.startswith(PER_EPOCH):
             for row in client.get_metric_history(run.info.run_id, name):
                 if row.step in epochs:
                     epochs[row.step][name] = row.value

@@ -16,13 +16,12 @@ from hcr.config.tracking import output_key, sqlite_path
 from hcr.tracking.conditions import Condition, is_metric, number
 from hcr.tracking.events import DESCRIPTION, kind_of
 from hcr.tracking.store import copy_of_store, open_store
-from hcr.tracking.stored import StoredRun
+from hcr.tracking.stored import OURS, StoredRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-OURS = "tags.`hcr.key` LIKE '%'"
 NEWEST = "attributes.start_time DESC"
 LARGEST_PAGE = 200  # runs in one answer
 STATUS = {"RUNNING", "FINISHED", "FAILED", "KILLED", "SCHEDULED"}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.events import ARTIFACTS, first_event, is_removed, last_event
+from hcr.tracking.events import ARTIFACTS, first_event, is_removed, last_event, read_events
 from hcr.tracking.journal import append_end
 from hcr.tracking.lock import lock_run
 from hcr.tracking.status import is_ours, run_folders
+
+REUSED = "hcr.reused_by."  # a tag that begins so ends with the key of a sweep
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ def plan_removal(root: Path, folders: list[Path]) -> list[Removal]:
     if not found:
         raise TrackingError(f"run {folders[0].name} was removed before")
     return [_checked(folder) for folder in found]
+
+
+def reusing_sweeps(folder: Path) -> set[str]:
+    """The keys of the sweeps that have the run in `folder` among theirs without having trained it."""
+    tags = (event["values"] for event, _ in read_events(folder) if event["event"] == "tags")
+    return {name.removeprefix(REUSED) for values in tags for name in values if name.startswith(REUSED)}
 
 
 def remove(removal: Removal) -> None:

@@ -34,7 +34,7 @@ def test_the_smallest_model_among_the_tied_ones_is_named_and_a_smaller_one_that_
     first, second, third, *_ = verdict(board)
     assert first == (
         "best, the best, is better than 1 of the 2 other points (score, 6 seeds each; p < 0.001)."
-        " Not told from it: lean (p = 0.94)."
+        " Not significantly different: lean (p = 0.94)."
     )
     assert second.startswith("6 seeds each can only show differences from the best above ")
     assert third == "The smallest model of these is lean: 2,000 parameters, the best has 3,000."
