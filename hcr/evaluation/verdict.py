@@ -99,9 +99,10 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
     if not tied:
         return [f"{best.label} is better than each of the {len(others)} other points ({what}; {most})."]
     if worse:
+        named = _name([f"{row.label} ({told_p(row.p_adjusted or 0.0)})" for row in tied])
         lines = [
             f"{best.label}, the best, is better than {len(worse)} of the {len(others)} other points ({what}; {most})."
-            f" Not significantly different: {_name([f'{row.label} ({told_p(row.p_adjusted or 0.0)})' for row in tied])}."
+            f" Not significantly different: {named}."
         ]
     else:
         least = min(0.99, *(row.p_adjusted or 0.0 for row in tied))
