@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from hcr.recognition import Recognizer
 from hcr.recorded import read_run
 
 
-def test_probabilities_are_those_that_the_run_recorded(quick_run: Path) -> None:
+def test_probabilities_are_those_that_the_run_recorded(quick_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcr.training.configure_threads", lambda threads: None)  # this process has started TensorFlow
     (folder,) = (quick_run / "output/runs").iterdir()
     run = read_run(folder)
     recognizer = Recognizer(run)
