@@ -85,7 +85,7 @@ def latest_sweep(root: Path) -> Path:
     folders = sorted(run_folders(root), key=_begun_ms, reverse=True)
     found = next((each for each in folders if kind_of(_tags(each)) == "sweep" and not is_removed(each)), None)
     if found is None:
-        raise TrackingError(f"latest: expected a sweep under {root / 'runs'}; there is none")
+        raise TrackingError(f"no sweep under {root / 'runs'}; `hcr train -m` makes one")
     return found
 
 
