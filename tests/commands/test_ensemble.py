@@ -35,7 +35,7 @@ def swept(shared: Path, warm: Warm) -> Path:
         done = warm.run("train", *GRID, cwd=folder, env=output_in(folder), code=UNDRAWN_SWEEP)
         assert done.returncode == 0, done.stderr
 
-    return made_once(shared / "swept", make)
+    return made_once(shared / "ensembled", make)
 
 
 @pytest.fixture(scope="session")
