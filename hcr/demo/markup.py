@@ -83,10 +83,11 @@ def mistakes_panel(found: Mistakes | str) -> str:
         return (
             f'<p class="hcr-note">No mistakes: all {found.num_images:,} validation images are classified correctly.</p>'
         )
-    title = (
-        f"The {len(found.rows)} most confident of {found.num_wrong:,} mistakes"
-        f" on {found.num_images:,} validation images."
-    )
+    images = f"{found.num_images:,} validation images"
+    if len(found.rows) == found.num_wrong:
+        title = f"Every mistake on {images} ({found.num_wrong}), the most confident first."
+    else:
+        title = f"The {len(found.rows)} most confident of {found.num_wrong:,} mistakes on {images}."
     cards = "".join(_card(row) for row in found.rows)
     return f'<p class="hcr-note">{title}</p><div class="hcr-mistakes">{cards}</div>'
 

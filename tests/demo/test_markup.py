@@ -93,3 +93,10 @@ def test_an_image_in_a_url_has_the_pixels_that_it_had(channels: int) -> None:
 
 def test_a_run_without_mistakes_says_so() -> None:
     assert "all 1,234 validation images are classified correctly" in markup.mistakes_panel(Mistakes((), 1234, 0))
+
+
+def test_the_number_of_mistakes_is_said_and_whether_all_are_shown() -> None:
+    row = Mistake(IMAGE, "a", "b", 0.9)
+    some, every = (Page(markup.mistakes_panel(Mistakes((row, row), 1_800, wrong))).text for wrong in (1_234, 2))
+    assert some.startswith("The 2 most confident of 1,234 mistakes on 1,800 validation images.")
+    assert every.startswith("Every mistake on 1,800 validation images (2), the most confident first.")
