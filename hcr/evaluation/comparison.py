@@ -204,7 +204,8 @@ def compare(sides: Sequence[Side], kind: Kind, *, higher_is_better: bool) -> Com
 def common_images(first: Side, second: Side) -> NDArray[np.int64]:
     """The images that at least one run of each side was scored on, in order."""
     held_out = [np.unique(np.concatenate([run.scores.index for run in side.runs])) for side in (first, second)]
-    return np.intersect1d(*held_out).astype(np.int64)
+    common: NDArray[np.int64] = np.intersect1d(*held_out).astype(np.int64)
+    return common
 
 
 def _compare(first: Side, second: Side, kind: Kind) -> Pair:

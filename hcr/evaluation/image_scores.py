@@ -43,13 +43,15 @@ class ImageScores:
 
 def correctness(probabilities: Probabilities, labels: Labels) -> NDArray[np.float32]:
     """1 for each image whose most probable class is its label, else 0; (N,), its mean is `accuracy`."""
-    return (probabilities.argmax(axis=1) == labels).astype(np.float32)
+    right: NDArray[np.float32] = (probabilities.argmax(axis=1) == labels).astype(np.float32)
+    return right
 
 
 def losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """The cross-entropy of each image in nats, (N,); its mean is `cross_entropy`."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return -np.log(np.clip(own, SMALLEST, 1.0))
+    found: NDArray[np.float64] = -np.log(np.clip(own, SMALLEST, 1.0))
+    return found
 
 
 class ImageNoise:
@@ -119,4 +121,5 @@ def _deviations(run: ImageScores, names: NDArray[np.integer[Any]]) -> NDArray[np
     """What each image adds to the deviation of the run's mean, (N,); scaled for the n - 1 of a sample variance."""
     values = run.values.astype(np.float64)
     units = len(run) if run.groups is None else len(np.unique(names))
-    return (values - values.mean()) / len(run) * np.sqrt(units / max(1, units - 1))
+    deviations: NDArray[np.float64] = (values - values.mean()) / len(run) * (units / max(1, units - 1)) ** 0.5
+    return deviations
