@@ -94,4 +94,9 @@ def _decimals(value: float, width: float) -> Callable[[float], str]:
     """A format in which `width` has two significant digits; a width far below `value` is rounding."""
     width = 0.01 * abs(value) if width < 1e-6 * abs(value) else width
     decimals = min(8, max(0, 1 - floor(log10(width)))) if width > 0 and isfinite(width) else 2
-    return lambda number: f"{number:.{decimals}f}" if abs(number) < 1e6 else f"{number:.1e}"
+
+    def show(number: float) -> str:
+        rounded = round(number, decimals) + 0.0  # no -0.00
+        return f"{rounded:.{decimals}f}" if abs(number) < 1e6 else f"{number:.1e}"
+
+    return show

@@ -50,7 +50,8 @@ def correctness(probabilities: Probabilities, labels: Labels) -> NDArray[np.floa
 def losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """The cross-entropy of each image in nats, (N,); its mean is `cross_entropy`."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return -np.log(np.clip(own, SMALLEST, 1.0))
+    found: NDArray[np.float64] = -np.log(np.clip(own, SMALLEST, 1.0))
+    return found
 
 
 class ImageNoise:

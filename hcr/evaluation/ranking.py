@@ -202,13 +202,11 @@ def rank(
             tests = _cross_validated_tests(compared, -1.0 if higher_is_better else 1.0)
         else:
             tests = against_best(compared, monitor, higher_is_better=higher_is_better)
-    adjusted = [] if tests is None else adjusted_for_best(tests.t_values, tests.dfs)
-    of_models = None
-    if tests is not None and tests.models is not None:
-        sizes = [max(0.0, sign * gap.t_value) for gap in tests.models]
-        of_models = adjusted_for_best(sizes, [gap.df for gap in tests.models])
+    tested: list[_Tested | None] = [None] * len(ordered)
+    if tests is not None:
+        tested[: len(compared)] = _by_point(tests, sign)
     rows = tuple(
-        _row(place, point, monitor, num_missing, tests, adjusted, of_models)
+        _row(place, point, monitor, num_missing, tested[place])
         for place, (point, num_missing) in enumerate(zip(ordered, missing, strict=True))
     )
     return Leaderboard(
@@ -326,19 +324,32 @@ def _count_missing(points: Sequence[PointScores]) -> list[int]:
     return missing
 
 
-def _row(
-    place: int,
-    point: PointScores,
-    monitor: str,
-    num_missing: int,
-    tests: Tests | None,
-    adjusted: Sequence[float],
-    of_models: Sequence[float] | None,
-) -> LeaderboardRow:
+class _Tested(NamedTuple):
+    """What the tests say of one point; None: nothing, as of the best."""
+
+    gap: Estimate | None
+    p: float | None
+    p_of_models: float | None
+    interval: tuple[float, float] | None
+
+
+def _by_point(tests: Tests, sign: float) -> list[_Tested]:
+    """The tests of each of the K points."""
+    adjusted = adjusted_for_best(tests.t_values, tests.dfs)
+    of_models: list[float | None] = [None] * len(adjusted)
+    if tests.models is not None:
+        sizes = [max(0.0, sign * gap.t_value) for gap in tests.models]
+        of_models = [*adjusted_for_best(sizes, [gap.df for gap in tests.models])]
+    intervals: list[tuple[float, float] | None] = [None] * (len(adjusted) + 1)
+    if tests.intervals is not None:
+        intervals = [*tests.intervals]
+    others = zip(tests.gaps, adjusted, of_models, intervals[1:], strict=True)
+    return [_Tested(None, None, None, intervals[0]), *(_Tested(*own) for own in others)]
+
+
+def _row(place: int, point: PointScores, monitor: str, num_missing: int, tested: _Tested | None) -> LeaderboardRow:
     scores = point.sorted_scores
-    is_other = tests is not None and bool(scores) and place > 0
-    p = adjusted[place - 1] if is_other else None
-    intervals = tests.intervals if tests is not None and scores else None
+    found = tested or _Tested(None, None, None, None)
     return LeaderboardRow(
         rank=place + 1,
         label=point.label,
@@ -347,11 +358,11 @@ def _row(
         n=len(scores),
         mean=float(np.mean(scores)) if scores else None,
         sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        interval=point.interval(monitor) if intervals is None else intervals[place],
-        gap=tests.gaps[place - 1] if tests is not None and is_other else None,
-        p_adjusted=p,
-        p_of_models=of_models[place - 1] if is_other and of_models is not None else None,
-        is_tied=(p is None or p > ALPHA) if tests is not None and scores else None,
+        interval=found.interval or point.interval(monitor),
+        gap=found.gap,
+        p_adjusted=found.p,
+        p_of_models=found.p_of_models,
+        is_tied=None if tested is None else found.p is None or found.p > ALPHA,
         num_params=point.num_params,
         train_s=point.train_s,
         num_failed=point.num_failed,

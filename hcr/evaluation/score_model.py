@@ -194,7 +194,7 @@ class ScoreModel:
         from_images, image_df = (0.0, inf) if self._image_noise is None else self._image_noise.variance(slopes)
         variance = from_images + from_seeds * noise.variance
         doubt = 2 * from_images**2 / image_df + from_seeds**2 / noise.information
-        return Estimate(value, variance**0.5, 2 * variance**2 / doubt if doubt and variance else inf)
+        return Estimate(value, float(variance**0.5), 2 * variance**2 / doubt if doubt and variance else inf)
 
 
 def mean_over_folds(differences: Sequence[float], test_to_train: float) -> Estimate:

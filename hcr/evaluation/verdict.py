@@ -117,9 +117,11 @@ def _result_lines(board: Leaderboard, compared: Sequence[LeaderboardRow]) -> lis
 
 
 def _told_most(p_values: Sequence[float]) -> str:
-    """`p at most 0.03`, `every p < 0.001`."""
+    """`p = 0.031` of one, `every p at most 0.031` of several, `every p < 0.001`."""
     most = max(p_values, default=0.0)
-    return f"{'every p' if len(p_values) > 1 else 'p'} {'< 0.001' if most < 0.001 else f'at most {most:#.2g}'}"
+    if len(p_values) == 1:
+        return told_p(most)
+    return "every p < 0.001" if most < 0.001 else f"every p at most {most:#.2g}"
 
 
 def _lines_of_two(board: Leaderboard, compared: Sequence[LeaderboardRow], data: str) -> list[str]:

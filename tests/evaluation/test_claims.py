@@ -56,6 +56,7 @@ def test_p_is_never_zero():
 
 def test_the_digits_of_a_difference_follow_its_interval():
     assert told_difference(Estimate(12.3456, 0.01, inf), Scale.PLAIN) == "+12.346 [12.326, 12.365]"
+    assert told_difference(Estimate(-1e-6, 0.001, inf), Scale.POINTS) == "0.00 points [-0.20, 0.20]"
     assert told_difference(Estimate(0.01, 0.03, inf), Scale.POINTS) == "+1 point [-5, 7]"
     assert told_difference(Estimate(0.0, 0.0, inf), Scale.POINTS).startswith("0")
     assert told_difference(Estimate(log(9), 3.0, 1), Scale.RATIO).endswith("]")
