@@ -131,6 +131,24 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
         ),
+        "compare": Verb(
+            group="decide",
+            usage="RUN_OR_SWEEP...",
+            summary="say whether one run or point is better than another, and what differs",
+            examples=(
+                "hcr compare 3f09c21b7d4e b81c0a4e5f02",
+                "hcr compare a3f09c21b7d4/1 a3f09c21b7d4/2 --metric loss",
+            ),
+            function="hcr.commands.compare:main",
+            options={
+                "--help": (),
+                "--on": ("val", "test"),
+                "--metric": ("accuracy", "loss"),
+                "--csv": (),
+                "--json": (),
+            },
+            words="run",
+        ),
         "suspects": Verb(
             group="decide",
             usage="RUN_OR_SWEEP",

@@ -56,6 +56,7 @@ FLOORS = {
     "hcr.drawing": 4,
     "hcr.recorded": 4,
     "hcr.frames": 4,
+    "hcr.comparing": 5,
     "hcr.held_out": 5,
     "hcr.looks": 4,
     "hcr.resuming": 4,

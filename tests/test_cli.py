@@ -28,6 +28,7 @@ look
   data [OVERRIDES|PATH]      show a data set, its split, its faults, or the YAML that reads a PATH
   ui                         open the recorded runs in MLflow's UI
 decide
+  compare RUN_OR_SWEEP...    say whether one run or point is better than another, and what differs
   suspects RUN_OR_SWEEP      list the images whose labels are probably wrong
   evaluate RUN [OVERRIDES]   score a model on its test images or other data; each look is counted
 use
@@ -59,8 +60,8 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
         assert callable(verb.load())
 
 
-VERB_NAMES = ["train", "ensemble", "runs", "show", "plots", "data", "ui", "suspects", "evaluate", "predict", "demo"]
-VERB_NAMES += ["export", "register", "note", "rm", "sync", "schema", "completion"]
+VERB_NAMES = ["train", "ensemble", "runs", "show", "plots", "data", "ui", "compare", "suspects", "evaluate"]
+VERB_NAMES += ["predict", "demo", "export", "register", "note", "rm", "sync", "schema", "completion"]
 
 
 def test_the_verbs_are_the_public_ones() -> None:

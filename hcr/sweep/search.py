@@ -1,6 +1,6 @@
 """The source of a sweep's runs: the list of a grid, or a search by Optuna.
 
-Optuna's study is in memory only, and is rebuilt from the ledger when a controller starts. Its sampler is rebuilt for
+Optuna's study is in memory only, and is rebuilt from the ledger when the command is given. Its sampler is rebuilt for
 each trial, seeded by the trial's number, so a search that was killed resumes with the points it would have tried.
 """
 

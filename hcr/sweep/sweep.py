@@ -81,11 +81,11 @@ def run_sweep(
     *,
     again: str = "the same command",
 ) -> SweepResult:
-    """Train the runs that are left under one parent run, and record the leaderboard.
+    """Train a sweep's remaining runs, nested under one parent run, and record the leaderboard in that.
 
     Args:
         plan: of this command; an earlier command's plan takes precedence (see `_resumed`).
-        sweep: settings of this command, such as time limits.
+        sweep: settings of this command: sampler, pruner, number of trials, time limits.
         launcher: where the trials run.
         tracking: the store.
         configs: of the runs: of a grid all, of a search some at the edges of its space.
@@ -101,17 +101,19 @@ def run_sweep(
     """
     folder, begun_s = sweep_folder(plan), time.monotonic()
     with _locked(folder), contextlib.ExitStack() as stack:
-        # Load what exists: the plan of an earlier command, and the state of each run.
+        # Load what exists: the plan of an earlier command, and each run's state, by its journal: the only record.
         code, deleted = plan.code, deleted_runs(plan.uri)
         plan = _resumed(folder, plan, deleted)
         ledger = Ledger(plan, folder, fingerprints, deleted=deleted, retry_failed=sweep.retry_failed)
-        source = source_of(plan, sweep, ledger)
+        source = source_of(plan, sweep, ledger)  # adds all known runs to the ledger; proposes runs, and prunes them
 
         def num_left() -> int:
-            """Runs that the same command would still train, including those that confirm the best points."""
+            """Runs that the same command would still train, with those that confirm points, once they are planned."""
             return source.num_to_ask() + sum(run.is_left for run in ledger.all)
 
-        confirming = [] if num_left() else plan_confirmation(ledger, plan, sweep)  # of a sweep that was complete
+        confirming = (
+            [] if num_left() else plan_confirmation(ledger, plan, sweep)
+        )  # complete already: only its confirmation may be left
         plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
 
         # Check that models can be built; start the workers and the uploader's thread.
@@ -132,7 +134,7 @@ def run_sweep(
             on_ended = partial(record_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:
-                # Train: interrupted runs first, then those of the grid or the search.
+                # Train: interrupted runs first, then what the source proposes. The uploader follows each run.
                 dispatcher = Dispatcher(ledger, workers, uploader, screen, sweep, begun_s)
                 screen.show_known(ledger.all)
                 for run_folder, is_missing in ledger.left_to_upload():

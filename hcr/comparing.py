@@ -1,0 +1,171 @@
+"""What `hcr compare` compares, read back: runs, points of sweeps, or the best points of sweeps."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hcr.config import TrackingError
+from hcr.config.replicates import Replicate
+from hcr.config.tracking import output_root
+from hcr.data.splits.kfold import Kfold
+from hcr.evaluation.comparison import Comparison, Side, SideRun, compare, scores_of
+from hcr.evaluation.statistics import Kind
+from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
+from hcr.gate.run_config import as_param, flatten, to_dict
+from hcr.looks import count_look
+from hcr.recorded import RecordedRun, read_run, recorded_run
+from hcr.recorded_sweep import RecordedSweep, recorded_sweep
+from hcr.tracking.events import first_event, kind_of
+from hcr.tracking.finding import find_folder
+
+POINT = "hcr.sweep_point"
+LEFT_OUT = (*NOT_DECIDING, "seed", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One side: a run, or the runs of a point.
+
+    Attributes:
+        label: names it in sentences.
+        runs: one or more, which differ by seed and fold alone.
+    """
+
+    label: str
+    runs: tuple[RecordedRun, ...]
+
+
+def compared_sides(names: Sequence[str]) -> list[Compared]:
+    """The sides with these names: RUN, SWEEP/N for a point of a sweep, or SWEEP for its best point.
+
+    Raises:
+        TrackingError: a name means no run or several, a run has not finished, or two sides are the same.
+    """
+    sides = [_side(name) for name in names]
+    keys = [frozenset(run.key for run in side.runs) for side in sides]
+    for i, own in enumerate(keys):
+        if own in keys[:i]:
+            raise TrackingError(f"{names[i]}: expected another run or point than {names[keys.index(own)]}")
+    labels = [side.label for side in sides]
+    return [
+        side if labels.count(side.label) == 1 else replace(side, label=f"{side.label} ({name})")
+        for side, name in zip(sides, names, strict=True)
+    ]
+
+
+def compare_sides(sides: Sequence[Compared], part: str, kind: Kind) -> Comparison:
+    """Compare all pairs of sides, paired over the images of `part`, "val" or "test", that both were scored on.
+
+    Raises:
+        TrackingError: the sides have other data or classes, no common image, or a run has no predictions of `part`.
+    """
+    first = sides[0].runs[0]
+    for side in sides:
+        for run in side.runs:
+            _require_same_data(first, run)
+    if part == "test":
+        _require_same_test(sides)
+    try:
+        return compare([_with_scores(side, part, kind) for side in sides], kind, higher_is_better=kind is Kind.ACCURACY)
+    except ValueError as error:
+        raise TrackingError(str(error)) from error
+
+
+def count_looks(sides: Sequence[Compared]) -> None:
+    """Count a look at test for every run that a journal of this machine has; before it is taken.
+
+    Raises:
+        TrackingError: another process holds a run.
+    """
+    for run in {run.key: run for side in sides for run in side.runs}.values():
+        if run.folder is not None:
+            with run.lock():
+                count_look(run)
+
+
+def differences(sides: Sequence[Compared]) -> dict[str, list[str]]:
+    """What differs between the sides, a value for each: settings of the config, the code, and the kind of run."""
+    settings = [{key: as_param(value) for key, value in flatten(to_dict(side.runs[0].cfg)).items()} for side in sides]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    found = {
+        key: [own.get(key, "") for own in settings]
+        for key in keys
+        if key != "split.fold" and not key.startswith(tuple(f"{left}." for left in LEFT_OUT)) and key not in LEFT_OUT
+    }
+    found["seeds"] = [" ".join(str(run.cfg.seed) for run in side.runs) for side in sides]
+    found["code"] = [side.runs[0].tags.get("hcr.code", "")[:12] for side in sides]
+    found["kind"] = [kind_of(side.runs[0].tags) for side in sides]
+    return {key: values for key, values in found.items() if len(set(values)) > 1}
+
+
+def _side(name: str) -> Compared:
+    point = re.fullmatch(r"(.+)/(\d+)", name)
+    if point is not None and not name.startswith("models:/"):
+        return _point(recorded_sweep(point[1]), int(point[2]))
+    folder = None if name.startswith("models:/") else find_folder(output_root(), name)
+    if folder is not None and kind_of(first_event(folder).get("tags", {})) == "sweep":
+        return _best_point(recorded_sweep(name))
+    run = recorded_run(name)
+    return Compared(run.name, (run,))
+
+
+def _point(sweep: RecordedSweep, number: int) -> Compared:
+    folders = [run.folder for run in sweep.runs if _number(run.folder) == number]
+    if not folders:
+        there = sorted({_number(run.folder) for run in sweep.runs} - {0})
+        raise TrackingError(f"{sweep.key}/{number}: expected the number of a point with finished runs, one of {there}")
+    runs = sorted((read_run(folder) for folder in folders), key=lambda run: (run.cfg.seed, run.key))
+    axes = {name.removeprefix("sweep."): value for name, value in runs[0].tags.items() if name.startswith("sweep.")}
+    label = " ".join(f"{key}={value}" for key, value in axes.items() if key not in ("seed", "split.fold"))
+    return Compared(label or sweep.name, tuple(runs))
+
+
+def _best_point(sweep: RecordedSweep) -> Compared:
+    """The point with the best mean of the monitored validation metric."""
+    values: dict[int, list[float]] = {}
+    for run in sweep.runs:
+        values.setdefault(_number(run.folder), []).append(run.value)
+    if not values:
+        raise TrackingError(f"sweep {sweep.key}: expected finished runs to compare, got none")
+    choose = max if sweep.monitor == "val/accuracy" else min
+    return _point(sweep, choose(values, key=lambda number: (float(np.mean(values[number])), -number)))
+
+
+def _number(folder: Path) -> int:
+    """The number of the point that a run belongs to; 0 if it is of none."""
+    return int(first_event(folder).get("tags", {}).get(POINT, 0))
+
+
+def _require_same_data(first: RecordedRun, run: RecordedRun) -> None:
+    digest = "hcr.dataset_digest"
+    if run.tags.get(digest) != first.tags.get(digest) or run.class_names != first.class_names:
+        raise TrackingError(
+            f"run {run.key}: expected the data and classes of run {first.key} ({first.cfg.dataset.name}), got others"
+            f" ({run.cfg.dataset.name}): figures on different images cannot be compared"
+        )
+
+
+def _require_same_test(sides: Sequence[Compared]) -> None:
+    runs = [run for side in sides for run in side.runs]
+    for run in runs:
+        if not (run.artifacts / "predictions/test.npz").is_file():
+            raise TrackingError(f"run {run.key}: expected a run that scored test; `hcr evaluate {run.key}` does")
+    expected = runs[0].predictions("test").index
+    for run in runs[1:]:
+        if not np.array_equal(run.predictions("test").index, expected):
+            raise TrackingError(f"run {run.key}: expected the test images of run {runs[0].key}, got another test set")
+
+
+def _with_scores(side: Compared, part: str, kind: Kind) -> Side:
+    scored = []
+    for run in side.runs:
+        found = run.predictions(part)
+        fold = run.cfg.split.fold if isinstance(run.cfg.split, Kfold) else None
+        scores = scores_of(found.probabilities, found.labels, found.index, found.groups, kind)
+        scored.append(SideRun(Replicate(run.cfg.seed, fold), scores))
+    splits = {run.replicate.fold for run in scored}
+    first = side.runs[0].cfg.split
+    return Side(side.label, scored, first.folds if isinstance(first, Kfold) and len(splits) > 1 else None)
