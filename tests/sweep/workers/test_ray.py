@@ -230,7 +230,7 @@ def test_trials_do_not_outlive_the_process_that_speaks_to_ray(
     folder = trials.write(1, compose([*SMALL, "training.epochs=1000"]))
     workers.start(folder)
     hear(workers, lambda heard: any(isinstance(event, Epoch) for event in heard))
-    (run,) = (path for path in runs_on_nodes() if path.name == trials.run(1).name)
+    (run,) = {path for path in runs_on_nodes() if path.name == trials.run(1).name}
     with pytest.raises(BlockingIOError):
         lock_run(run)
     workers._process.kill()  # no test behind this one uses these workers
