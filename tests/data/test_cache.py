@@ -105,7 +105,13 @@ def test_images_are_memory_mapped_and_cannot_be_changed(scans: Path, place: Path
     assert isinstance(base, np.memmap)
     assert not images.flags.writeable
     (entry,) = entries(place)
-    assert sorted(path.name for path in entry.iterdir()) == ["dataset.json", "hashes.npy", "images.npy", "labels.npy"]
+    assert sorted(path.name for path in entry.iterdir()) == [
+        "dataset.json",
+        "hashes.npy",
+        "images.npy",
+        "labels.npy",
+        "rows.npy",
+    ]
 
 
 def add(scans: Path) -> None:
