@@ -2,7 +2,7 @@
 
     python experiments/data/suspects.py [--letters ocr-letters.npz] [--seeds 0 1 2]
 
-A copy with 2 % of its labels replaced by any other is written into a temporary folder, `hcr train -m split=kfold` is run
+A copy with 2 % of its labels replaced by any other is written into a temporary folder, `hcr train -m split=kfold` runs
 on it, and the suspects of the sweep are compared with the labels that were changed. Precision: the fraction of suspects
 whose label was changed. Recall: the fraction of changed labels outside test that are suspects. Of the first half: the
 precision of as many suspects, worst first, as half of the labels that were changed.
