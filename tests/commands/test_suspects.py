@@ -21,7 +21,7 @@ from hcr.tracking.store import open_store
 pytestmark = pytest.mark.slow
 
 SHARE = 0.02  # of the labels
-SMALL = ("training.epochs=6", "model.filters=8", "training.patience=null", "training.calibrate=temperature")
+SMALL = ("training.epochs=12", "model.filters=16", "training.patience=null", "training.calibrate=temperature")
 FOLDS = ("split=kfold", "split.folds=3", "split.seed=0")
 
 
@@ -99,8 +99,9 @@ def test_flipped_labels_are_found_and_recorded_once(hcr: Hcr, root: Path, crosse
     truth = load_digits().target
     hits = [row for row in rows if wrong[int(row["row"])]]
     in_reach = _num_in_reach(held.index, crossed, images, wrong)
-    assert len(hits) >= 0.7 * in_reach
-    assert len(hits) >= 0.7 * len(rows)
+    # Over 3 seeds of the flips: precision 0.96 to 1, recall 0.86 to 0.93.
+    assert len(hits) >= 0.85 * len(rows)
+    assert len(hits) >= 0.75 * in_reach
     assert sum(row["suggested"] == str(truth[int(row["row"])]) for row in hits) >= 0.9 * len(hits)
 
     events = len(list(read_events(parent)))
