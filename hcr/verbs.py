@@ -80,7 +80,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "data": Verb(
             group="look",
             usage="[OVERRIDES|PATH]",
-            summary="show a data set, its split and its faults, or the YAML that reads a PATH",
+            summary="show a data set, its split and faults, or the YAML that reads a PATH",
             examples=("hcr data dataset=letters split.test=0.3", "hcr data scans > conf/dataset/scans.yaml"),
             function="hcr.commands.data:main",
             options={"--help": (), "--config-dir": FILES, "--json": ()},
@@ -95,10 +95,20 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             function="hcr.commands.ui:main",
             options={"--help": (), "--host": (), "--port": ()},
         ),
+        "evaluate": Verb(
+            group="decide",
+            usage="RUN [OVERRIDES]",
+            summary="score a run's model on its test images or on another data set",
+            examples=("hcr evaluate latest", "hcr evaluate a3f09c21b7d4 dataset=usps"),
+            function="hcr.commands.evaluate:main",
+            options={"--help": (), "--config-dir": FILES},
+            words="run overrides",
+            keys=("dataset", "split", "notes", "tags", "tracking"),
+        ),
         "export": Verb(
             group="use",
             usage="RUN --to FORMAT",
-            summary="write a run's model for ONNX, LiteRT, TensorFlow or Keras, and check the file",
+            summary="write a run's model for ONNX, LiteRT, TensorFlow or Keras",
             examples=("hcr export latest --to onnx", "hcr export a3f09c21b7d4 --to litert -o digits.tflite"),
             function="hcr.commands.export:main",
             options={
@@ -108,16 +118,6 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
                 "--force": (),
             },
             words="run",
-        ),
-        "evaluate": Verb(
-            group="decide",
-            usage="RUN [OVERRIDES]",
-            summary="score a run's model on its test images, or on another data set; each look is counted",
-            examples=("hcr evaluate latest", "hcr evaluate a3f09c21b7d4 dataset=usps"),
-            function="hcr.commands.evaluate:main",
-            options={"--help": (), "--config-dir": FILES},
-            words="run overrides",
-            keys=("dataset", "split", "notes", "tags", "tracking"),
         ),
         "sync": Verb(
             group="keep",
@@ -151,7 +151,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "completion": Verb(
             group="shell",
             usage="bash|zsh",
-            summary="print the script that makes the Tab key complete verbs, choices and keys",
+            summary="print the script by which the Tab key completes verbs, choices and keys",
             examples=('eval "$(hcr completion bash)"', "hcr completion zsh >> ~/.zshrc"),
             function="hcr.commands.completion:main",
             options={"--help": ()},

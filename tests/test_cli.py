@@ -19,16 +19,20 @@ HELP = """\
 hcr: YAML in, one honest MLflow run out.
 
 run
-  train [OVERRIDES] [-m]   train and record a model; Hydra's grammar and flags
+  train [OVERRIDES] [-m]     train and record a model; Hydra's grammar and flags
 look
-  plots RUN                draw the pictures of a finished run, such as one of a sweep
-  data [OVERRIDES|PATH]    show a data set, its split and its faults, or the YAML that reads a PATH
-  ui                       open the recorded runs in MLflow's UI
+  plots RUN                  draw the pictures of a finished run, such as one of a sweep
+  data [OVERRIDES|PATH]      show a data set, its split and faults, or the YAML that reads a PATH
+  ui                         open the recorded runs in MLflow's UI
+decide
+  evaluate RUN [OVERRIDES]   score a run's model on its test images or on another data set
+use
+  export RUN --to FORMAT     write a run's model for ONNX, LiteRT, TensorFlow or Keras
 keep
-  sync [RUN...]            upload runs and events that MLflow has not received, or has lost
+  sync [RUN...]              upload runs and events that MLflow has not received, or has lost
 shell
-  schema [GROUP[/NAME]]    print the JSON Schema that editors check YAML files with
-  completion bash|zsh      print the script that makes the Tab key complete verbs, choices and keys
+  schema [GROUP[/NAME]]      print the JSON Schema that editors check YAML files with
+  completion bash|zsh        print the script by which the Tab key completes verbs, choices and keys
 """
 
 
@@ -47,7 +51,7 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
 
 
 def test_the_verbs_are_the_public_ones() -> None:
-    assert list(VERBS) == ["train", "plots", "data", "ui", "sync", "schema", "completion"]
+    assert list(VERBS) == ["train", "plots", "data", "ui", "evaluate", "export", "sync", "schema", "completion"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +71,7 @@ def test_an_unknown_verb_offers_the_nearest(capsys: pytest.CaptureFixture[str]) 
     assert main(["trian"]) == 1
     assert (
         capsys.readouterr().err == "hcr: verb: no 'trian' here; did you mean 'train'?"
-        " (one of completion, data, plots, schema, sync, train, ui)\n"
+        " (one of completion, data, evaluate, export, plots, schema, sync, train, ui)\n"
     )
 
 
