@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from hcr.evaluating.story import EvaluationResult
 
 DESCRIPTION = (
-    "Score the model of a finished run on its own test images. With dataset=NAME, on another data set with classes of\n"
-    "the same names: on its official test images if it has any, else on all of its images; with split=NAME, on the\n"
-    "test images of that split. Images are prepared as the model's were. The result is recorded as a run of its own,\n"
-    "and each look is counted with the model's run."
+    "Score the model of a finished run on its own test images. With dataset=NAME, on another data set\n"
+    "with classes of the same names: on its official test images if it has any, else on all of its\n"
+    "images; with split=NAME, on the test images of that split. Images are prepared as the model's were.\n"
+    "The result is recorded as a run of its own, and each look is counted with the model's run."
 )
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from hcr.exporting.export import Exported
 
 DESCRIPTION = (
-    "Write the model of a finished run for another runtime: raw pixels in (uint8, N x H x W x C, any N),\n"
-    "probabilities out, always computed in float32. The file is then run on the run's validation images, and kept\n"
-    "only if its probabilities are those of the Keras model to 0.0001. Its metadata name the classes and say how\n"
-    "images are prepared."
+    "Write the model of a finished run for another runtime: raw pixels in (uint8, N x H x W x C,\n"
+    "any N), probabilities out, always computed in float32. The file is then run on the run's\n"
+    "validation images, and kept only if its probabilities are those of the Keras model to 0.0001.\n"
+    "Its metadata name the classes and say how images are prepared."
 )
 UNSAFE = re.compile(r"[^\w.+=-]+")  # in a run's name that becomes a file's
 
