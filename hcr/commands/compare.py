@@ -55,8 +55,9 @@ def main(argv: Sequence[str]) -> int:
             json.dumps({"differs": differing, "pairs": _rows(found), "on": arguments.on}, indent=2, ensure_ascii=False)
         )
     elif arguments.csv:
-        head, *body = (list(_rows(found)[0]), *(list(row.values()) for row in _rows(found)))
-        sys.stdout.write("".join(map(csv_line, [head, *body])))
+        rows = _rows(found)
+        lines: list[Sequence[object]] = [list(rows[0]), *(list(row.values()) for row in rows)]
+        sys.stdout.write("".join(map(csv_line, lines)))
     else:
         _print(sides, found, differing, arguments.on)
     return 0
