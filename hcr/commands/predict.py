@@ -192,7 +192,7 @@ def _explain(
             save_figure(draw_explanation(info), pages[position])
         drawn += 1
     where = next(iter(pages.values()), Path())
-    what = str(where) if len(pages) == 1 else f"{drawn:,} pictures in {where.parent}"
+    what = str(where) if len(pages) == 1 else f"{drawn:,} picture{'s' * (drawn != 1)} in {where.parent}"
     print(printable(f"explained: {what}"), file=sys.stderr, flush=True)
 
 

@@ -155,11 +155,11 @@ def _next(row: StoreRow) -> list[str]:
     """Commands that make sense for a run in this state."""
     key = shlex.quote(row.key)
     if row.kind == "sweep":
-        return [f"hcr runs {key}   its runs as a table", f"hcr ensemble {key} --top 3   one model of the best"]
+        return [f"hcr runs {key}  # its runs as a table", f"hcr ensemble {key} --top 3  # one model of the best"]
     if row.status == "RUNNING":
-        return [f"hcr show {key}   again, while it trains"]
+        return [f"hcr show {key}  # again, while it trains"]
     if row.kind not in WITH_MODEL:
-        return [f"hcr show {shlex.quote(row.tags[MODEL_RUN])}   the run of its model"] if MODEL_RUN in row.tags else []
+        return [f"hcr show {shlex.quote(row.tags[MODEL_RUN])}  # the run of its model"] if MODEL_RUN in row.tags else []
     if row.status != "FINISHED":
-        return [f"hcr train resume={key}   resumes it from its last epoch"] if row.kind == "train" else []
-    return [f"hcr plots {key}   its pictures", f"hcr predict {key} IMAGE   recognises an image"]
+        return [f"hcr train resume={key}  # from its last epoch"] if row.kind == "train" else []
+    return [f"hcr plots {key}  # its pictures", f"hcr predict {key} IMAGE  # what it reads in an image"]

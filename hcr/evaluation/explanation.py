@@ -89,7 +89,7 @@ def draw_explanation(info: Explanation) -> Figure:
     figure = new_figure(width, HEIGHT)
     write_header(figure, shorten(info.title, 10.5, width - 2 * MARGIN), info.answer)
     deepest = float(info.fall.max())
-    looked = f"where it looked: up to -{deepest:.2f}" if deepest >= LEAST_FALL else "where it looked: no part alone"
+    looked = f"where it looked: p falls by {deepest:.2f}" if deepest >= LEAST_FALL else "where it looked: no part alone"
     panels = [_panel(figure, k, text) for k, text in enumerate(("the image", "as the model saw it", looked))]
     _show(panels[0], info.source, smooth=True)
     _show(panels[1], info.seen)

@@ -32,7 +32,7 @@ def test_a_finished_run_is_one_screen(folder: Path, capsys: pytest.CaptureFixtur
     assert facts["test"] == "looked at 1 time"
     assert "▁" in facts["curves"]
     assert "test images wrong" in " ".join(printed.split())
-    assert facts["next"] == f"hcr plots {folder.name} its pictures"
+    assert facts["next"] == f"hcr plots {folder.name} # its pictures"
 
 
 def test_an_interrupted_run_says_why_and_how_to_resume_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
