@@ -25,10 +25,12 @@ from typing import IO, Any, Self
 
 from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, Event, Status, read_events
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, UNBUNDLED, Event, Status, read_events
 from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
 
+# The fields of a run's first event that are its places: another machine has others.
+PLACES = ("uri", "host", "boot", "root", "scratch", UNBUNDLED)
 Measured = tuple[str, str]  # name and digest of the data set that a metric was measured on
 
 
