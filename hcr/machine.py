@@ -34,15 +34,21 @@ class Machine:
 def this_machine() -> Machine:
     """The machine that this process runs on."""
     return Machine(
-        cpu=_cpu(),
+        cpu=cpu_name(),
         cores=available_cores(),
         memory_gib=_memory_gib(),
         system=f"{_system()}, {platform.system()} {platform.release()}",
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={"python": python_version(), **{name: version(name) for name in PACKAGES}},
     )
 
 
-def _cpu() -> str:
+def python_version() -> str:
+    """The version of Python that runs."""
+    return platform.python_version()
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
     for line in _read("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":

@@ -20,7 +20,7 @@ from hcr.evaluation.metrics import Evaluation, classification_report, classifica
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import extension_sources
 from hcr.gate.run_config import as_param, image_and_classes
-from hcr.machine import user_name
+from hcr.machine import cpu_name, python_version, user_name
 from hcr.model_facts import what_it_reads
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.tracking.events import read_events
@@ -79,9 +79,11 @@ def tags_of(splits: Splits, *, fingerprint: str, code: str, command: str) -> dic
 
 
 def source_tags(command: str) -> dict[str, str]:
-    """The tags of any run: its command line, without secrets, its user, and the software and environment it ran in."""
+    """The tags of any run: its command line, without secrets, its user, and the software, machine and environment."""
     tags = {
         "hcr.version": __version__,
+        "hcr.python": python_version(),
+        "hcr.cpu": cpu_name(),
         "mlflow.source.name": command,
         "mlflow.source.type": "LOCAL",
         "mlflow.user": user_name(),

@@ -121,9 +121,7 @@ def _extract(members: Iterator[Any], manifest: Manifest, scratch: Path, where: s
         if promised is None:
             raise TrackingError(f"{where}: expected each file of its manifest once, got {member.name!r}")
         if member.size_bytes != promised.size:
-            raise TrackingError(
-                f"{where}: {member.name}: expected {promised.size:,} bytes, got {member.size_bytes:,}"
-            )
+            raise TrackingError(f"{where}: {member.name}: expected {promised.size:,} bytes, got {member.size_bytes:,}")
         target = scratch / member.name
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()

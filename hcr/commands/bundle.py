@@ -26,7 +26,9 @@ def main(argv: Sequence[str]) -> int:
         TrackingError: no such run, it is alive, or FILE exists or cannot be written.
     """
     parser = OneLineParser("bundle", DESCRIPTION)
-    parser.add_argument("run", metavar="SWEEP_OR_RUN", help="a key, a unique prefix of one, a run id, a name, or latest")
+    parser.add_argument(
+        "run", metavar="SWEEP_OR_RUN", help="a key, a unique prefix of one, a run id, a name, or latest"
+    )
     parser.add_argument("file", metavar="FILE", type=Path, help="the new file, such as sweep.tar.gz")
     arguments = parser.parse_args(argv)
     root = output_root()
