@@ -1,6 +1,6 @@
 """Brings the runs of a bundle into an output root. The bundle may have been made to do harm.
 
-Everything is written into `<output root>/unbundling` and checked there. Only then is each run renamed into `runs`, a
+Everything is written into `<output root>/.unbundling` and checked there. Only then is each run renamed into `runs`, a
 parent before its children: after a kill the same command completes what is missing.
 """
 
@@ -24,7 +24,7 @@ from hcr.tracking.journal import add_events
 from hcr.tracking.lock import this_boot, this_host
 from hcr.tracking.status import read_position
 
-SCRATCH = "unbundling"
+SCRATCH = ".unbundling"
 LOCK = "lock"
 
 

@@ -87,7 +87,11 @@ def _compare(original: Original, folder: Path) -> int:
     again = read_record(folder)
     verdict = compare(original.record, again, with_test=original.config.get("score_test") is not False)
     is_same = not verdict.differences
-    told = "bit-identical" if is_same else f"{counted(len(verdict.differences), 'number')} differ"
+    told = (
+        "bit-identical"
+        if is_same
+        else f"{counted(len(verdict.differences), 'number')} differ{'s' * (len(verdict.differences) == 1)}"
+    )
     with lock_ended_run(folder):
         add_events(folder, [{"event": "tags", "values": {REPRODUCTION: told}}])
     upload_added(folder)
@@ -95,16 +99,13 @@ def _compare(original: Original, folder: Path) -> int:
         say(f"note: {note}")
     if original.record.tags.get("hcr.fingerprint") != again.tags.get("hcr.fingerprint"):
         say("note: the fingerprints differ: code, packages, variables or settings are not those of the run")
-    say(f"run {again.key} is in {folder}")
+    say(f"run {again.key} is in {folder}; `hcr plots {again.key}` draws its pictures")
     say(how_to_see(original.uri))
     if not is_same:
         _print_table(verdict)
         return 1
-    files = ", ".join(verdict.files)
-    say(
-        f"bit-identical: {counted(verdict.num_metrics, 'metric')} of {counted(verdict.num_epochs, 'epoch')} and the end,"
-        f" {files}"
-    )
+    metrics, epochs = counted(verdict.num_metrics, "metric"), counted(verdict.num_epochs, "epoch")
+    say(f"bit-identical: {metrics} of {epochs} and the end, {', '.join(verdict.files)}")
     return 0
 
 

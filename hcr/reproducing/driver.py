@@ -63,6 +63,7 @@ def _train(task: dict[str, Any]) -> None:
                 overrides=task["overrides"],
                 tags=task["tags"],
                 dataset_digest=task["dataset_digest"],
+                draw=False,
                 on_epoch=lambda state: _say(state, cfg.training.epochs),
             )
         finally:

@@ -129,7 +129,7 @@ def _environment(original: Original, settings: bool) -> dict[str, str]:
 
 
 def _interrupted(original: Original) -> str | None:
-    """The key of an interrupted reproduction of the run with its fingerprint, in the same store; None: there is none."""
+    """The key of an interrupted reproduction of the run, with its fingerprint and store; None: there is none."""
     tags = original.record.tags
     for folder, header in unfinished(output_root()):
         is_ours = header["tags"].get(REPRODUCES) == original.key and is_of_this_host(header)
