@@ -10,6 +10,7 @@ import tarfile
 import unicodedata
 import zlib
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
@@ -57,19 +58,16 @@ def read_members(stream: BinaryIO, where: str) -> Iterator[Member]:
     Raises:
         TrackingError: it is damaged, or a member is a link, a device, a folder or an extended header.
     """
-    try:
-        with gzip.GzipFile(fileobj=stream) as unpacked:
-            while (block := _exactly(unpacked, BLOCK)) != bytes(BLOCK):
-                entry = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-                if entry.type != tarfile.REGTYPE or entry.size < 0:
-                    raise TrackingError(f"{where}: {entry.name!r}: expected a file, got a link or something else")
-                pieces = _pieces(unpacked, entry.size)
-                yield Member(entry.name, entry.size, pieces)
-                for _ in pieces:  # what the caller did not read
-                    pass
-                _exactly(unpacked, -entry.size % BLOCK)
-    except (OSError, EOFError, zlib.error, tarfile.TarError, UnicodeError) as error:
-        raise TrackingError(f"{where}: expected a whole archive ({one_line(error)})") from error
+    with _whole(where), gzip.GzipFile(fileobj=stream) as unpacked:
+        while (block := _exactly(unpacked, BLOCK)) != bytes(BLOCK):
+            entry = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+            if entry.type != tarfile.REGTYPE or entry.size < 0:
+                raise TrackingError(f"{where}: {entry.name!r}: expected a file, got a link or something else")
+            pieces = _pieces(unpacked, entry.size, where)
+            yield Member(entry.name, entry.size, pieces)
+            for _ in pieces:  # what the caller did not read
+                pass
+            _exactly(unpacked, -entry.size % BLOCK)
 
 
 def read_sources(path: Path) -> dict[str, bytes]:
@@ -114,11 +112,21 @@ def _exactly(stream: "gzip.GzipFile", size: int) -> bytes:
     return found
 
 
-def _pieces(stream: "gzip.GzipFile", size: int) -> Iterator[bytes]:
+def _pieces(stream: "gzip.GzipFile", size: int, where: str) -> Iterator[bytes]:
     while size:
-        piece = _exactly(stream, min(size, PIECE))
+        with _whole(where):
+            piece = _exactly(stream, min(size, PIECE))
         size -= len(piece)
         yield piece
+
+
+@contextmanager
+def _whole(where: str) -> Iterator[None]:
+    """Turn the errors of a damaged archive into one line."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, tarfile.TarError, UnicodeError) as error:
+        raise TrackingError(f"{where}: expected a whole archive ({one_line(error)})") from error
 
 
 def _folded(name: str) -> str:
