@@ -71,7 +71,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "reproduce": Verb(
             group="run",
             usage="RUN",
-            summary="train a run again from its record, and say whether every number is the same",
+            summary="train a run again from its record, and compare every number",
             examples=("hcr reproduce latest", "hcr reproduce a3f09c21b7d4 --check"),
             function="hcr.commands.reproduce:main",
             options={"--help": (), "--check": (), "--trust": (), "--data": FILES},
@@ -238,7 +238,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "bundle": Verb(
             group="keep",
             usage="SWEEP_OR_RUN FILE",
-            summary="write a run, or a sweep with its runs, into one file for another machine",
+            summary="write a run, or a sweep with its runs, into one portable file",
             examples=("hcr bundle latest run.tar.gz", "hcr bundle a3f09c21b7d4 sweep.tar.gz"),
             function="hcr.commands.bundle:main",
             options={"--help": ()},

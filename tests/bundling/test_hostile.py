@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -163,8 +164,8 @@ def test_another_size_or_other_contents_than_the_manifests_are_refused(root: Pat
 
 
 def test_an_archive_that_is_cut_short_is_refused(root: Path, tmp_path: Path) -> None:
-    whole = bundle(tmp_path / "b", harmless() | {f"runs/{KEY}/artifacts/a": bytes(range(256)) * 40}).read_bytes()
-    for size in (0, 10, len(whole) // 2, len(whole) - 20):
+    whole = bundle(tmp_path / "b", harmless() | {f"runs/{KEY}/artifacts/a": os.urandom(10_000)}).read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 300):
         (tmp_path / "b").write_bytes(whole[:size])
         refused(root, tmp_path / "b", "expected")
 
