@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from hcr.archives import check_names
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.journal import PLACES
+from hcr.tracking.journal import PLACES, now_ms
 
+AHEAD_MS = 86_400_000  # that another machine's clock may be ahead: a day
 # Tags by which MLflow would hang a run under another, or take it for something else.
 NOT_OURS = ("mlflow.parentRunId", "mlflow.rootRunId", "mlflow.experiment", "mlflow.databricks", "mlflow.runName")
 
@@ -127,7 +128,7 @@ def check_journal(contents: bytes, key: str, runs: Collection[str], where: str) 
 
     Raises:
         TrackingError: it is not that of an ended run with this key; or it names files outside of the run's folder,
-            places, or tags that hcr does not write.
+            places, times in the future, or tags that hcr does not write.
     """
     *lines, rest = contents.split(b"\n")
     events: list[dict[str, Any]] = []
@@ -148,6 +149,8 @@ def check_journal(contents: bytes, key: str, runs: Collection[str], where: str) 
     if rest or kinds.count("run") != 1 or kinds[0] != "run" or kinds[-1] != "end":
         raise TrackingError(f"{where}: run {key}: expected the journal of a run that has ended")
     header = events[0]
+    if max(event["time_ms"] for event in events) > now_ms() + AHEAD_MS:  # `latest` would mean it for ever
+        raise TrackingError(f"{where}: run {key}: expected events of the past, got one of the future")
     if header["key"] != key or header["tags"].get("hcr.key") != key or set(PLACES) & header.keys():
         raise TrackingError(f"{where}: run {key}: expected its own journal, got one of {header['key']!r}")
     if header["parent"] is not None and (header["parent"] not in runs or header["parent"] == key):

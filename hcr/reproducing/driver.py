@@ -38,7 +38,7 @@ def main(path: Path) -> int:
             _train(task)
     except KeyboardInterrupt:
         return stopping.INTERRUPTED
-    except HcrError as error:
+    except (HcrError, ImportError) as error:
         if stopping.is_requested():
             return stopping.INTERRUPTED
         print(f"hcr: {one_line(error)}", file=sys.stderr)
@@ -49,6 +49,7 @@ def main(path: Path) -> int:
 def _train(task: dict[str, Any]) -> None:
     from hcr.gate import parse_config
     from hcr.importing import without_greetings
+    from hcr.output import leaving_without_output
     from hcr.tracking.session import recorded
 
     cfg = parse_config(task["config"])
@@ -56,16 +57,17 @@ def _train(task: dict[str, Any]) -> None:
         from hcr.runner import run
     with recorded(cfg.tracking) as journal:
         try:
-            run(
-                cfg,
-                journal,
-                name=task["name"],
-                overrides=task["overrides"],
-                tags=task["tags"],
-                dataset_digest=task["dataset_digest"],
-                draw=False,
-                on_epoch=lambda state: _say(state, cfg.training.epochs),
-            )
+            with leaving_without_output(lambda: "the same command resumes the reproduction"):
+                run(
+                    cfg,
+                    journal,
+                    name=task["name"],
+                    overrides=task["overrides"],
+                    tags=task["tags"],
+                    dataset_digest=task["dataset_digest"],
+                    draw=False,
+                    on_epoch=lambda state: _say(state, cfg.training.epochs),
+                )
         finally:
             Path(task["result"]).write_text(journal.key, encoding="utf-8")
 
@@ -96,4 +98,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    try:
+        sys.exit(main(Path(sys.argv[1])))
+    except KeyboardInterrupt:  # before signals are handled
+        sys.exit(130)

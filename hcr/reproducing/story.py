@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr import stopping
-from hcr.config.errors import TrackingError
+from hcr.config.errors import BROKEN_PIPE, TrackingError
 from hcr.config.tracking import output_root, tracking_uri
 from hcr.environment import FINGERPRINT, without
 from hcr.reproducing import driver
@@ -61,6 +61,7 @@ def train_again(original: Original, config: Mapping[str, Any], *, own_code: bool
     Raises:
         ReproductionFailed: it has ended with an error, which was printed.
         KeyboardInterrupt: a stop signal came; the message is the line to print.
+        SystemExit: nobody reads what is printed.
     """
     config = dict(config) | {"resume": _interrupted(original) or "never"}
     with ExitStack() as stack:
@@ -84,6 +85,8 @@ def train_again(original: Original, config: Mapping[str, Any], *, own_code: bool
         begun = folder is not None and folder.is_dir()
         what = f"; the same command resumes the reproduction {key} in {folder}" if begun else "; nothing had begun"
         raise KeyboardInterrupt(f"interrupted{what}")
+    if exit_code == BROKEN_PIPE:
+        raise SystemExit(exit_code)
     if exit_code != 0 or folder is None:
         where = "" if folder is None or not folder.is_dir() else f"; its record is in {folder}"
         raise ReproductionFailed(f"the reproduction of run {original.key} failed with exit code {exit_code}{where}")

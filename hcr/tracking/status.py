@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.events import JOURNAL, UNBUNDLED, Event, first_event, last_event, read_events
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.lock import is_of_this_host, lock_run
 from hcr.tracking.place import read_choice, store_of
@@ -79,6 +79,8 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
 def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[str] = frozenset()) -> dict[str, Path]:
     """The folders of the finished runs under the output root, by fingerprint, of one store and experiment.
 
+    A run that came in a bundle is left out: nobody here has seen that its numbers are those of its config.
+
     Args:
         without: keys of runs to leave out, such as deleted ones.
     """
@@ -90,6 +92,7 @@ def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[s
         if (
             mark is not None
             and is_here
+            and UNBUNDLED not in header
             and folder.name not in without
             and last_event(folder).get("status") == "FINISHED"
         ):
