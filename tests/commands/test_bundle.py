@@ -20,6 +20,7 @@ from hcr.recorded import read_run
 from hcr.tracking.events import JOURNAL, first_event, kind_of
 from hcr.tracking.journal import Journal, add_events
 from hcr.tracking.lock import lock_run
+from hcr.tracking.status import finished_runs
 from hcr.tracking.store import open_store
 
 
@@ -313,6 +314,13 @@ def test_what_was_brought_is_a_strangers_until_it_is_trusted(bundle: Path, tmp_p
             tar.addfile(entry, io.BytesIO(changed))
     assert "--trust runs it with your rights" in hcr("reproduce", child.name).stderr
     assert "nothing that decides" not in hcr("reproduce", child.name, "--check").stdout
+
+
+def test_a_run_that_was_brought_is_not_taken_for_one_of_this_machine(here: Path, bundle: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{here}/mlflow.db"
+    assert len(finished_runs(here, uri=uri, experiment="hcr")) == 2
+    unpack(tmp_path / "there", bundle, uri)
+    assert finished_runs(tmp_path / "there", uri=uri, experiment="hcr") == {}
 
 
 @pytest.mark.slow

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import UNSCORED, Hcr
+from omegaconf import OmegaConf
 from servers import Server
 
-from hcr.tracking.events import JOURNAL, UNBUNDLED, first_event, read_events
+from hcr.tracking.events import JOURNAL, UNBUNDLED, first_event, last_event, read_events
 from hcr.tracking.journal import Journal
 from hcr.tracking.store import open_store
 
@@ -293,6 +295,23 @@ def test_ctrl_c_ends_a_reproduction_in_one_line_and_the_same_command_resumes_it(
     assert f"resuming run {again.name} after epoch " in done.stdout
     assert done.stdout.splitlines()[-1].startswith("bit-identical: 9 metrics of 40 epochs")
     assert others(run) == [again]
+
+
+@pytest.mark.slow
+def test_a_reproduction_ends_with_the_process_that_started_it(run: Path, start_hcr: Any) -> None:
+    change = {"training": {"epochs": 500, "patience": None}}
+    path = run / "artifacts/config/config.yaml"
+    OmegaConf.save(OmegaConf.merge(OmegaConf.load(path), change), path)
+    process = start_hcr("reproduce", run.name)
+    for line in process.stdout:
+        if line.startswith("epoch 2/500"):
+            break
+    process.kill()
+    deadline = time.monotonic() + 60
+    (again,) = others(run)
+    while last_event(again).get("status") != "KILLED":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_source_archive_with_a_link_is_refused_before_anything_is_written(run: Path, hcr: Hcr) -> None:
