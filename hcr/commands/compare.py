@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     form.add_argument("--json", action="store_true", help="print the pairs and what differs as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with tables and pictures")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
-    parser.add_argument("--no-record", action="store_true", help="record no run; a look at test is counted all the same")
+    parser.add_argument(
+        "--no-record", action="store_true", help="record no run; a look at test is counted all the same"
+    )
     arguments = parser.parse_args(argv)
     if len(arguments.sides) < 2:
         raise ConfigError(f"hcr compare: expected two or more runs or points, got {len(arguments.sides)}")

@@ -73,7 +73,9 @@ def differing(sides: Sequence[Compared]) -> Differing:
     data = {name: _tag(tag, SHOWN if "digest" in tag else None) for name, tag in DATA_TAGS.items()}
     code_files = {} if files is None else _of_names(sides, files)
     versions = {} if packages is None else _of_names(sides, packages)
-    deciding = {path for path in code_files if is_deciding(path) or path.startswith(EXTENSIONS)} | versions.keys() & set(DECIDING_PACKAGES)
+    deciding = {
+        path for path in code_files if is_deciding(path) or path.startswith(EXTENSIONS)
+    } | versions.keys() & set(DECIDING_PACKAGES)
     first = sorted(code_files, key=lambda path: (path not in deciding, path))
     return Differing(
         config=_config(sides),

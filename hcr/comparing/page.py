@@ -40,16 +40,17 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 th, td { text-align: left; vertical-align: top; padding: 5px 18px 5px 0; border-bottom: 1px solid var(--line);
   overflow-wrap: normal; }
 th { font-weight: 600; }
+th[scope=row] { min-width: 9em; max-width: 24em; }
 thead th { color: var(--muted); }
 td.text { overflow-wrap: anywhere; min-width: 7em; }
 td.number { white-space: nowrap; }
 ul { padding-left: 1.2em; margin: 6px 0; }
-figure { margin: 18px 0; }
+figure { margin: 18px 0; overflow-x: auto; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; }
 code { font-family: ui-monospace, monospace; font-size: .9em; }
 @media (max-width: 640px) { body { padding: 16px 12px 32px; } h1 { font-size: 1.2rem; } .verdict { font-size: 1rem; }
-  th, td { padding-right: 12px; } }
+  th, td { padding-right: 12px; } figure img { max-width: none; width: 720px; } }
 """
 
 
@@ -62,8 +63,9 @@ def page(compared: Compare, drawn: Drawn, command: str, run: str | None) -> str:
     """
     title = f"{' against '.join(compared.labels[:2])}{' and others' if len(compared.labels) > 2 else ''}"
     body = [
-        f"<header><h1>{_text(title)}</h1><p class=muted>{_text(told_images(compared))}</p></header>",
+        f"<h1>{_text(title)}</h1>",
         _verdicts(compared),
+        f"<p class=muted>{_text(_sentence(told_images(compared)))}</p>",
         _sides(compared),
         _pairs(compared),
         _pictures(drawn),
@@ -90,7 +92,9 @@ def check_page(target: Path, *, force: bool) -> None:
     """
     shown = printable(str(target))
     if target.is_dir():
-        raise ConfigError(f"--html: expected a file, such as {printable(str(target / 'compare.html'))}; {shown} is a folder")
+        raise ConfigError(
+            f"--html: expected a file, such as {printable(str(target / 'compare.html'))}; {shown} is a folder"
+        )
     if not target.parent.is_dir():
         raise ConfigError(f"--html: expected a file in a folder that exists; {printable(str(target.parent))} is none")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -120,6 +124,11 @@ def _text(text: str) -> str:
     return escape(printable(text), quote=True)
 
 
+def _sentence(text: str) -> str:
+    """The text with a full stop, and a capital if it begins with a word of ours."""
+    return f"{text[0].upper() if text.startswith(('no ', 'on ')) else text[0]}{text[1:]}."
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int) -> str:
     """A table whose columns from `numbers_from` on are not wrapped; cells are plain text."""
     lines = []
@@ -130,11 +139,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: 
             cells.append(f"<td class={style}>{_text(cell)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     names = "".join(f"<th scope=col>{_text(name)}</th>" for name in head)
-    return f"<div class=scroll tabindex=0><table><thead><tr>{names}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    table = f"<table><thead><tr>{names}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f"<div class=scroll tabindex=0>{table}</div>"
 
 
 def _verdicts(compared: Compare) -> str:
-    sentences = "".join(f"<p>{_text(sentence)}.</p>" for sentence in compared.found.verdict())
+    sentences = "".join(f"<p>{_text(_sentence(verdict))}</p>" for verdict in compared.found.verdict())
     return f"<section class=verdict>{sentences}</section>"
 
 
@@ -155,7 +165,9 @@ def _pairs(compared: Compare) -> str:
         numbers = difference_of(pair)
         told = [f"{own:.3f}" if is_ratio else f"{100 * own:+.2f}" for own in numbers]
         basis = [told[0], f"{told[1]} to {told[2]}", told_p(pair.p_adjusted), f"{pair.num_images:,}", str(pair.basis)]
-        rows.append((f"{pair.second} minus {pair.first}" if not is_ratio else f"{pair.second} over {pair.first}", *basis))
+        rows.append(
+            (f"{pair.second} minus {pair.first}" if not is_ratio else f"{pair.second} over {pair.first}", *basis)
+        )
     unit = "ratio" if is_ratio else "points"
     table = _table(("pair", unit, "95 % interval", "p", "images", "noise of"), rows, numbers_from=1)
     tests = ""
@@ -167,11 +179,10 @@ def _pairs(compared: Compare) -> str:
 
 
 def _pictures(drawn: Drawn) -> str:
-    figures = [
-        f'<figure><img alt="{_text(drawn.alt[name])}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
-        "</figure>"
-        for name, data in drawn.png.items()
-    ]
+    figures = []
+    for name, data in drawn.png.items():
+        source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        figures.append(f'<figure tabindex=0><img alt="{_text(drawn.alt[name])}" src="{source}"></figure>')
     notes = "".join(f"<p class=muted>{_text(note)}</p>" for note in drawn.notes)
     return f"<h2>Pictures</h2>{''.join(figures)}{notes}"
 

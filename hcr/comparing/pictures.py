@@ -61,7 +61,9 @@ def _pictures(compared: Compare, drawn: Drawn) -> Iterator[tuple[str, object]]:
     names = sides[0].runs[0].class_names
     untrained = [side.label for side in sides if not all(run.history for run in side.runs)]
     if untrained:
-        drawn.notes.append(f"no learning curves: {untrained[0]} was not trained, as an ensemble is made of trained runs")
+        drawn.notes.append(
+            f"no learning curves: {untrained[0]} was not trained, as an ensemble is made of trained runs"
+        )
     else:
         drawn.alt[f"{PLOTS}/curves.png"] = "Validation loss and accuracy of each epoch, a line for each side."
         histories = [[run.history for run in side.runs] for side in sides]
@@ -93,7 +95,10 @@ def _pictures(compared: Compare, drawn: Drawn) -> Iterator[tuple[str, object]]:
         drawn.notes.append(f"no pictures of images, as they are not at hand: {images.why}")
     drawn.alt[f"{PLOTS}/reliability.png"] = "Accuracy over confidence, a line for each side."
     pooled = [_pooled(side, compared.part) for side in sides[: plots.MOST_SIDES]]
-    yield "reliability", plots.draw_compared_reliability(labels[: len(pooled)], [reliability_info(*own) for own in pooled])
+    yield (
+        "reliability",
+        plots.draw_compared_reliability(labels[: len(pooled)], [reliability_info(*own) for own in pooled]),
+    )
 
 
 class _Images:

@@ -26,7 +26,7 @@ from hcr.tracking.known import ask, deleted_keys
 from hcr.tracking.lock import lock_ended_run, lock_run
 from hcr.tracking.place import store_of
 from hcr.tracking.session import recorded
-from hcr.tracking.status import read_position
+from hcr.tracking.status import is_delivered, read_position
 
 COMPARES = "hcr.compares"  # tag of a comparison: the keys of the runs, side by side, " against " between sides
 COMPARED = "hcr.compared"  # tag of a compared run: the keys of its comparisons, the latest last
@@ -104,9 +104,11 @@ def point_back(compared: Compare, key: str) -> list[str]:
             notes.append(f"only the store has run {name}, so it does not name this comparison")
             continue
         try:
-            with _held(folder):
-                _add_pointer(folder, key, run_id, sentence)
-            upload_added(folder)
+            if not _points(folder, key, run_id):
+                with _held(folder):
+                    _add_pointer(folder, key, run_id, sentence)
+            if not is_delivered(folder):
+                upload_added(folder)
         except TrackingError as error:
             notes.append(one_line(error))
     return notes
@@ -124,15 +126,19 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
+def _points(folder: Path, key: str, run_id: str | None) -> bool:
+    """True if the run in `folder` names the comparison and has linked it."""
+    tags = _tags(folder)
+    is_linked = run_id is None or any(f"(#/runs/{run_id})" in text for text in tags.get(DESCRIPTION, []))
+    return is_linked and key in tags.get(COMPARED, [""])[-1].split()
+
+
 def _add_pointer(folder: Path, key: str, run_id: str | None, sentence: str) -> None:
     """Add what the run lacks: the key to its tag, the link to its description."""
-    known = ""
-    for event, _ in read_events(folder):
-        if event["event"] in ("run", "tags"):
-            known = event["tags" if event["event"] == "run" else "values"].get(COMPARED, known)
+    known = _tags(folder).get(COMPARED, [""])[-1].split()
     tags: dict[str, str] = {}
-    if key not in known.split():
-        tags[COMPARED] = " ".join([*known.split(), key][-MOST_KEPT:])
+    if key not in known:
+        tags[COMPARED] = " ".join([*known, key][-MOST_KEPT:])
     if run_id is not None:
         link, description = f"(#/runs/{run_id})", description_of(folder)
         line = f"**Compared:** [{plain(sentence, LONGEST_SENTENCE)}]{link}"
@@ -141,6 +147,16 @@ def _add_pointer(folder: Path, key: str, run_id: str | None, sentence: str) -> N
             tags[DESCRIPTION] = whole
     if tags:
         add_events(folder, [{"event": "tags", "values": tags}])
+
+
+def _tags(folder: Path) -> dict[str, list[str]]:
+    """All values that each tag of a run has had, the last one last."""
+    found: dict[str, list[str]] = {}
+    for event, _ in read_events(folder):
+        values = event["tags"] if event["event"] == "run" else event["values"] if event["event"] == "tags" else {}
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def _begin(journal: Journal, compared: Compare, folder: Path, key: str, command: str) -> None:

@@ -51,6 +51,4 @@ def compare_runs(sides: Sequence[Compared], part: str, kind: Kind) -> Compare:
         TrackingError: as `compare_sides`.
     """
     found = compare_sides(sides, part, kind)
-    return Compare(
-        sides=sides, part=part, found=found, images=held_out_images(sides, part), differing=differing(sides)
-    )
+    return Compare(sides=sides, part=part, found=found, images=held_out_images(sides, part), differing=differing(sides))

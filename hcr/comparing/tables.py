@@ -8,7 +8,19 @@ from hcr.config.text import csv_line
 from hcr.evaluation.comparison import Pair, SingleRuns
 
 CSV_COLUMNS = (
-    *("first", "second", "images", "groups", "mean_first", "mean_second", "difference", "low", "high", "p", "p_adjusted"),
+    *(
+        "first",
+        "second",
+        "images",
+        "groups",
+        "mean_first",
+        "mean_second",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_adjusted",
+    ),
     *("basis", "smallest", "mcnemar_only_first", "mcnemar_only_second", "mcnemar_p", "runs_first", "runs_second"),
     *("permutation_p", "permutation_smallest_p", "welch_p", "welch_df", "images_alone_p", "verdict"),
 )

@@ -18,16 +18,19 @@ def told_images(compared: Compare) -> str:
         text = f"on {count} {part} images, the same for all runs"
     else:
         low, high = images.per_run
-        own = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        sides = ", ".join(f"{number:,}" for number in images.per_side)
-        text = (
-            f"on the {count} {part} images that both sides of a pair were scored on: the runs drew different ones, {own}"
-            f" each, {sides} by side (split.seed=0 draws the same for all)"
+        each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        sides = ", ".join(
+            f"{number:,} by {name}" for name, number in zip(compared.labels, images.per_side, strict=True)
         )
-    groups = {pair.num_groups for pair in pairs} - {None}
+        both = f"{count} by both" if len(pairs) == 1 else f"{count} by both of a pair"
+        text = (
+            f"on the {part} images that both held out: the runs drew different ones, {each} each; {sides}, {both}"
+            " (split.seed=0 draws the same for all)"
+        )
+    groups = sorted({pair.num_groups for pair in pairs if pair.num_groups is not None})
     if groups:
-        count = " to ".join(f"{number:,}" for number in sorted({min(groups), max(groups)}))  # type: ignore[type-var]
-        text += f"; they are of {count} groups, which are resampled whole"
+        ends = dict.fromkeys([groups[0], groups[-1]])
+        text += f"; they are of {' to '.join(f'{end:,}' for end in ends)} groups, which are resampled whole"
     return text
 
 

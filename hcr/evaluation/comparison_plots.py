@@ -78,7 +78,9 @@ class ComparedCurves:
     has_bands: bool
 
 
-def compared_curves_info(labels: Sequence[str], histories: Sequence[Sequence[Sequence[Mapping[str, float]]]]) -> ComparedCurves:
+def compared_curves_info(
+    labels: Sequence[str], histories: Sequence[Sequence[Sequence[Mapping[str, float]]]]
+) -> ComparedCurves:
     """Mean and range of the validation metrics of each side in each epoch; at most MOST_SIDES sides.
 
     Args:
@@ -115,7 +117,7 @@ def _side_curve(runs: Sequence[Sequence[float]]) -> SideCurve:
 
 
 def draw_compared_curves(info: ComparedCurves) -> Figure:
-    """Draw loss at the left and accuracy at the right, a line for each side and a band from the lowest to the highest."""
+    """Draw loss at the left and accuracy at the right, a line and a band from lowest to highest for each side."""
     figure, every = new_plot(1000, 452, columns=2, header=HEADER + 18)
     note = "Lines: means over the runs; bands: from the lowest run to the highest" if info.has_bands else ""
     write_header(figure, "Validation in each epoch", note)
@@ -227,7 +229,7 @@ class Disagreements:
         place: (M,), positions in the data set.
         images: (M, H, W, C).
         labels, answers: (M,) class names: the label, and what the wrong side says.
-        votes: (M,), such as "3 of 3 right, 0 of 3"; empty for single runs.
+        votes: (M,), how many of the runs of each side are right, such as "3/3 : 0/3"; empty for single runs.
         num_found, num_images: in the whole set.
     """
 
@@ -264,13 +266,12 @@ def disagreements_info(
     mistakes = wrong.mistakes[shown]
     is_single = int(max(right.num_runs.max(), wrong.num_runs.max())) == 1
     numbers = [
-        (int(round(side.share_right[place] * side.num_runs[place])), int(side.num_runs[place]))
+        (int(side.votes[place, side.labels[place]]), int(side.num_runs[place]))
         for place in shown
         for side in (right, wrong)
     ]
     votes = [
-        f"{one[0]} of {one[1]} right, {other[0]} of {other[1]}"
-        for one, other in zip(numbers[::2], numbers[1::2], strict=True)
+        f"{one[0]}/{one[1]} : {other[0]}/{other[1]}" for one, other in zip(numbers[::2], numbers[1::2], strict=True)
     ]
     return Disagreements(
         right=names[0],
@@ -293,8 +294,10 @@ def draw_disagreements(info: Disagreements) -> Figure:
         return empty_page(title, f"None of {info.num_images:,} images.")
     few = f"{len(info.images)} of {info.num_found:,}" if info.num_found > len(info.images) else f"{info.num_found:,}"
     note = f"{few} of {info.num_images:,} images; what the second says, the label, and the image's place in the data"
+    if any(info.votes):
+        note += "; how many of the runs of each are right"
     captions = [
-        (f"says {answer}", f"is {label}", f"{votes}; {place}" if votes else f"image {place}")
+        (f"says {answer}", f"is {label}", f"{votes}, {place}" if votes else f"image {place}")
         for answer, label, votes, place in zip(info.answers, info.labels, info.votes, info.place.tolist(), strict=True)
     ]
     return draw_captioned(info.images, captions, title, note)

@@ -87,7 +87,9 @@ def doubted_info(
 def draw_doubted(info: Doubted) -> Figure:
     """Draw images with their label and that of their neighbours, or a page that says that there are none."""
     if not info.num_doubted:
-        return empty_page("No suspicious labels", f"Of {info.num_judged:,} labels none is contradicted by its neighbours.")
+        return empty_page(
+            "No suspicious labels", f"Of {info.num_judged:,} labels none is contradicted by its neighbours."
+        )
     count = f"The {len(info.images)} most suspicious of {info.num_doubted:,}"
     note = (
         f"of {info.num_judged:,} labels of training and validation; how many of the nearest images agree,"
