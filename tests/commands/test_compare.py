@@ -44,10 +44,10 @@ def root(shared: Path, warm: Warm) -> Path:
                 "training.epochs=3",
                 "seed=5",
                 "split.seed=null",
-                "tracking.run_name=<script>1</script>",
+                'tracking.run_name="<script>1</script>"',
             ],
         ):
-            done = warm.run("train", *words, *SMALL, cwd=folder, env=environment, code=UNDRAWN)
+            done = warm.run("train", *SMALL, *words, cwd=folder, env=environment, code=UNDRAWN)
             assert done.returncode == 0, done.stderr
 
     return made_once(shared / "compared", make) / "output"
