@@ -155,7 +155,7 @@ def _sides(compared: Compare) -> str:
         for side, number in zip(compared.sides, images, strict=True)
     ]
     head = ("side", f"{PARTS[compared.part]} {compared.found.kind}", "runs", "images", "keys")
-    return _table(head, rows, numbers_from=9)
+    return _table(head, rows, numbers_from=1)
 
 
 def _pairs(compared: Compare) -> str:
