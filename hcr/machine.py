@@ -34,21 +34,21 @@ class Machine:
 def this_machine() -> Machine:
     """The machine that this process runs on."""
     return Machine(
-        cpu=cpu_name(),
+        cpu=_cpu(),
         cores=available_cores(),
         memory_gib=_memory_gib(),
         system=f"{_system()}, {platform.system()} {platform.release()}",
-        versions={"python": python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )
 
 
-def python_version() -> str:
-    """The version of Python that runs."""
-    return platform.python_version()
+def machine_text(machine: Machine) -> str:
+    """A machine in one line: processor, cores, memory, system."""
+    memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    return f"{machine.cpu}, {machine.cores} cores{memory}; {machine.system}"
 
 
-def cpu_name() -> str:
-    """The processor's model name."""
+def _cpu() -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":

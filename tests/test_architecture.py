@@ -274,3 +274,11 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     of_extras |= {"fastapi", "uvicorn"}  # Gradio's
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours - of_extras
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it
+
+
+def test_the_wheel_has_every_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    found = {".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == found | {"hcr.conf"}

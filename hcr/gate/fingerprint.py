@@ -94,7 +94,7 @@ def code_sources(cfg: RunConfig) -> dict[str, str]:
 
 
 def is_deciding(path: str) -> bool:
-    """True if the source `path` of hcr, as its archive names it, can change results."""
+    """True if hcr's source file `path`, such as `hcr/model/muon.py`, is part of the code version."""
     places = [f"hcr/{place}" for place in DECIDING_SOURCES]
     return path.endswith(".py") and any(path == place or path.startswith(f"{place}/") for place in places)
 

@@ -11,7 +11,7 @@ from hcr.data.splitting import data_digests
 from hcr.environment import FINGERPRINT, TABLE, deciding_settings
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.fingerprint import DECIDING_PACKAGES, extension_sources, is_deciding
-from hcr.machine import cpu_name, python_version
+from hcr.machine import this_machine
 from hcr.reproducing.original import Original
 from hcr.sources import frozen_requirements, own_sources, package_sources
 
@@ -120,10 +120,12 @@ def _environment(tags: Mapping[str, str]) -> list[str]:
 
 
 def _machine(original: Original, config: Mapping[str, Any]) -> list[str]:
-    tags, lines = original.record.tags, []
-    for tag, what, here in (("hcr.python", "python", python_version()), ("hcr.cpu", "processor", cpu_name())):
-        if tag in tags and tags[tag] != here:
-            lines.append(f"{what}: {tags[tag]} (here {here})")
+    tags, lines, here = original.record.tags, [], this_machine()
+    machine = re.match(r"(.*?), \d+ cores", tags.get("hcr.machine", ""))
+    if machine is not None and machine[1] != here.cpu:
+        lines.append(f"processor: {machine[1]} (here {here.cpu})")
+    if "hcr.python" in tags and tags["hcr.python"] != here.versions["python"]:
+        lines.append(f"python: {tags['hcr.python']} (here {here.versions['python']})")
     training = config.get("training", {})
     threads, cores = training.get("threads"), available_cores()
     if isinstance(threads, int) and threads > cores:

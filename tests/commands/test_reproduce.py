@@ -111,7 +111,12 @@ def test_check_says_what_differs_and_runs_nothing(run: Path, hcr: Hcr) -> None:
     write_sources(run, sources(run) | {MODULE: b"raise SystemExit('run')", "hcr/model/new.py": b"", "hcr/card.py": b""})
     requirements = run / "artifacts/code/requirements.txt"
     requirements.write_text(requirements.read_text().replace("keras==", "keras==0.") + "theirs==1.0\n")
-    rewrite(run, lambda event: event.get("tags", {}).update({"hcr.python": "3.11.0", "hcr.cpu": "an abacus"}))
+    rewrite(
+        run,
+        lambda event: event.get("tags", {}).update(
+            {"hcr.python": "3.11.0", "hcr.machine": "an abacus, 2 cores; Linux"}
+        ),
+    )
     rewrite(run, lambda event: event.get("tags", {}).update({"hcr.environment": "TF_ENABLE_ONEDNN_OPTS=0"}))
     done = hcr("reproduce", run.name, "--check")
     assert (done.returncode, done.stderr) == (0, "")
