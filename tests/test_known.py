@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def test_only_the_run_that_has_finished_and_its_parent_are_delivered_again(
 
 def test_a_store_that_is_away_does_not_keep_a_finished_run_from_being_named(root: Path) -> None:
     record(root, NOWHERE)
-    assert ask(NOWHERE, 0.2) is None
+    assert ask(NOWHERE, 0.2, {}) is None
     with pytest.raises(AlreadyFinished, match="could not be asked whether it is still there"):
         refuse_finished(new_journal(root, NOWHERE), "f", 0.2)
 
@@ -138,9 +139,9 @@ def test_interrupted_runs_ask_each_store_once_and_those_of_a_sweep_ask_none(
         delete(folder, uri)
     asked: list[str] = []
 
-    def asking(uri: str, timeout_s: float) -> Known | None:
+    def asking(uri: str, timeout_s: float, run_ids: Mapping[str, str | None]) -> Known | None:
         asked.append(uri)
-        return ask(uri, timeout_s)
+        return ask(uri, timeout_s, run_ids)
 
     monkeypatch.setattr("hcr.resuming.ask", asking)
     assert resume(new_journal(root, uri), compose(), "f") is None
@@ -169,7 +170,7 @@ def test_an_sqlite_store_is_asked_without_mlflow(root: Path, uri: str) -> None:
     code = f"""
 import sys
 from hcr.tracking.known import ask
-print(len(ask({uri!r}, 5).active), "mlflow" in sys.modules)
+print(len(ask({uri!r}, 5, {{}}).active), "mlflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1 False\n"

@@ -21,8 +21,8 @@ from hcr.tracking.conditions import Condition, is_metric, number, parse_conditio
 from hcr.tracking.events import best_metric, first_event, kind_of
 from hcr.tracking.finding import latest_sweep, look_up
 from hcr.tracking.place import store_of
-from hcr.tracking.reading import NEWEST, StoreRow, order_of, reading_store, search
-from hcr.tracking.stored import StoredRun
+from hcr.tracking.reading import StoreRow, order_of, reading_store, search
+from hcr.tracking.stored import NEWEST, StoredRun
 
 DEFAULT_TOP = 20
 SCORES = ("best/val_accuracy", "best/val_loss", "test/accuracy")

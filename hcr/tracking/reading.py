@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +14,13 @@ from hcr.config.secrets import redact
 from hcr.config.tracking import output_key, sqlite_path
 from hcr.tracking.conditions import Condition, is_metric, number
 from hcr.tracking.events import DESCRIPTION, kind_of
-from hcr.tracking.store import copy_of_store, open_store
-from hcr.tracking.stored import OURS, StoredRun
+from hcr.tracking.store import open_store, store_to_read
+from hcr.tracking.stored import NEWEST, OURS, StoredRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-NEWEST = "attributes.start_time DESC"
 LARGEST_PAGE = 200  # runs in one answer
 STATUS = {"RUNNING", "FINISHED", "FAILED", "KILLED", "SCHEDULED"}
 
@@ -71,11 +69,8 @@ def reading_store(uri: str) -> "Iterator[MlflowClient]":
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
         raise TrackingError(f"{uri}: no runs yet; `hcr train` records one ({output_key()} sets the folder)")
     try:
-        if uri.startswith("sqlite:") and not os.access(sqlite_path(uri), os.W_OK):
-            with copy_of_store(uri) as client:
-                yield client
-        else:
-            yield open_store(uri)
+        with store_to_read(uri) as client:
+            yield client
     except TrackingError:
         raise
     except Exception as error:  # any error of the store

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from hcr.config.errors import TrackingError
 from hcr.tracking.deletion import delete_run
 from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, is_removed, read_events
+from hcr.tracking.index import POSITION
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
 from hcr.tracking.place import store_of
-from hcr.tracking.status import POSITION, read_position
+from hcr.tracking.status import read_position
 from hcr.tracking.store import (
     database_made_ms,
     experiment_id,
