@@ -144,7 +144,7 @@ def _refuse_unknown(conditions: Sequence[Condition], some: Sequence[StoreRow], s
 def _plain(row: StoreRow) -> dict[str, object]:
     facts = {"key": row.key, "run_id": row.run_id, "name": row.name, "kind": row.kind, "status": row.status}
     times = {"start_ms": row.start_ms, "end_ms": row.end_ms}
-    return {**facts, **times, "params": dict(row.params), "metrics": dict(row.metrics)}
+    return {**facts, **times, "params": dict(row.params), "metrics": row.own_metrics}
 
 
 def _duration(row: StoreRow) -> str:

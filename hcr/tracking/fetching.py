@@ -18,6 +18,7 @@ import platformdirs
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
+from hcr.tracking.events import SYSTEM
 from hcr.tracking.logged_model import model_of
 from hcr.tracking.store import store_to_read
 from hcr.tracking.stored import StoredRun
@@ -69,7 +70,7 @@ def fetch_run(stored: StoredRun) -> FetchedRun:
                 name=str(run.info.run_name),
                 status=str(run.info.status),
                 tags=dict(run.data.tags),
-                metrics=dict(run.data.metrics),
+                metrics={name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM)},
                 history=_history(client, run),
                 artifacts=_fetch_artifacts(client, run),
             )
