@@ -1,7 +1,7 @@
 """System metrics: how busy the machine and the run's process are while a run trains, for MLflow's System metrics page.
 
-A thread takes a sample every few seconds, less often the longer the run lasts. The samples of an epoch enter the journal
-in one event after it, each with the time when it was taken, so that a killed run loses those of its last epoch.
+A thread takes a sample every few seconds, less often the longer the run lasts. The samples of an epoch enter the
+journal in one event after it, each with the time when it was taken; a killed run loses those of its last epoch.
 """
 
 import threading

@@ -125,7 +125,7 @@ def test_a_key_that_no_run_has_and_a_run_that_is_no_sweep_are_refused(root: Path
     with pytest.raises(ConfigError, match=r"--where: no run has 'model.dept'; did you mean 'model.depth'\?"):
         runs.main(["--where", "model.dept = 3"])
     child = next(path for path in (root / "runs").iterdir() if first_event(path)["parent"] is not None)
-    with pytest.raises(TrackingError, match="expected a sweep's parent run, got a train run"):
+    with pytest.raises(TrackingError, match="expected a sweep's parent run, got one of another kind: train"):
         runs.main([child.name])
     with pytest.raises(ConfigError, match="--top: expected 1 or more, or 0 for all, got -1"):
         runs.main(["--top", "-1"])
