@@ -73,9 +73,9 @@ class SystemMetrics:
         try:
             psutil.cpu_percent()  # both measure since the call before
             process.cpu_percent()
-            pause_s = self._every_s / 4  # the first one early: a run may last a second
-            while not self._closing.wait(pause_s):
-                pause_s = max(self._every_s, (time.monotonic() - begun) / MOST_OFTEN)
+            is_closing = False
+            while not is_closing:  # also once at the end, so that a short run has a sample
+                is_closing = self._closing.wait(max(self._every_s, (time.monotonic() - begun) / MOST_OFTEN))
                 memory, own = psutil.virtual_memory(), process.memory_info()
                 values = {
                     "cpu_utilization_percentage": psutil.cpu_percent(),
