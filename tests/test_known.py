@@ -15,7 +15,7 @@ from hcr.gate.compose import compose
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
 from hcr.sweep.ledger import NUMBER_TAG, deleted_runs
 from hcr.tracking.journal import Journal
-from hcr.tracking.known import Known, ask, lost_runs
+from hcr.tracking.known import FEW, Known, ask, lost_runs, run_ids_of
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import finished_runs, read_position
@@ -163,6 +163,29 @@ def test_a_sweep_reuses_no_run_that_was_deleted_in_mlflow(root: Path, uri: str) 
     gone = deleted_runs(uri)
     assert gone == {folder.name for folder in deleted}
     assert finished_runs(root, uri=uri, experiment="tests", without=gone) == {"f": kept, "parent": parent}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_others", [1, FEW])
+def test_a_server_is_asked_about_some_runs_and_knows_the_deleted_ones(
+    root: Path, postgresql: str, num_others: int
+) -> None:
+    kept, deleted, twin = (record(root, postgresql, mark=mark) for mark in "abc")
+    others = [record(root, postgresql, mark=f"d{i}") for i in range(num_others)]
+    for folder in (kept, deleted, twin, *others):
+        Replay(folder).upload()
+    delete(deleted, postgresql)
+    client = open_store(postgresql)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    # One that was created twice by a request that seemed to fail: the second is deleted, the first is the run.
+    client.delete_run(client.create_run(experiment, tags={"hcr.key": twin.name}).info.run_id)
+    known = ask(postgresql, 5, run_ids_of(root))
+    assert known is not None
+    assert known.deleted == {deleted.name}
+    assert known.active == {folder.name for folder in (kept, twin, *others)}
+    assert deleted_runs(postgresql) == {deleted.name}
+    few = ask(postgresql, 5, {"0" * 12: None, twin.name: None})
+    assert few == Known(frozenset({twin.name}))
 
 
 def test_an_sqlite_store_is_asked_without_mlflow(root: Path, uri: str) -> None:
