@@ -137,7 +137,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             summary="say whether one run or point is better than another, and what differs",
             examples=(
                 "hcr compare 3f09c21b7d4e b81c0a4e5f02",
-                "hcr compare a3f09c21b7d4/1 a3f09c21b7d4/2 --metric loss",
+                "hcr compare a3f09c21b7d4/1 a3f09c21b7d4/2 --html compare.html",
             ),
             function="hcr.commands.compare:main",
             options={
@@ -146,6 +146,9 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
                 "--metric": ("accuracy", "loss"),
                 "--csv": (),
                 "--json": (),
+                "--html": FILES,
+                "--force": (),
+                "--no-record": (),
             },
             words="run",
         ),
