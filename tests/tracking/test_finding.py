@@ -217,9 +217,9 @@ def test_a_mistyped_name_is_answered_with_the_nearest(
     journal.release()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", journal.uri)
     where = root if place == "journals" else tmp_path / "elsewhere"
-    with pytest.raises(TrackingError, match="; did you mean 'digits cnn seed=0'\\?$"):
+    with pytest.raises(TrackingError, match=r"; did you mean 'digits cnn seed=0'\?$"):
         look_up(where, "digits cn seed=0")
-    with pytest.raises(TrackingError, match="; did you mean 'latest'\\?$"):
+    with pytest.raises(TrackingError, match=r"; did you mean 'latest'\?$"):
         look_up(where, "lates")
 
 
