@@ -55,11 +55,10 @@ def key_of(compared: Compare, tracking: TrackingConfig) -> str:
     content = [sides, compared.part, str(compared.found.kind), compared.found.verdict()]
     uri = tracking_uri(tracking.uri)
     root, number = output_root(), 0
-    deleted = deleted_keys(root, uri, ask(uri, tracking.timeout_s))
     while True:
         digest = hashlib.sha256(json.dumps(["compare", number, *content]).encode()).hexdigest()
         key = "abcdef"[int(digest[0], 16) % 6] + digest[1:12]  # as `Journal` has it: begins with a letter
-        if key not in deleted:
+        if key not in deleted_keys(root, uri, ask(uri, tracking.timeout_s, {key: None})):
             return key
         number += 1
 
