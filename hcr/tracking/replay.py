@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.deletion import delete_run
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, is_removed, read_events
+from hcr.tracking.events import (
+    ARTIFACTS,
+    DESCRIPTION,
+    JOURNAL,
+    LONGEST_DIGEST,
+    Event,
+    is_removed,
+    read_events,
+)
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
+from hcr.tracking.pages import write_views
 from hcr.tracking.place import store_of
 from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import (
@@ -26,6 +35,7 @@ from hcr.tracking.store import (
     stage_of,
 )
 from hcr.tracking.suspicion import clear_suspicion
+from hcr.tracking.views import HERE, settled
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -76,7 +86,7 @@ class Replay:
         self.ended: bool = position.get("ended", False) and is_complete  # an ended run may have been resumed since
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
-        self._experiment: str | None = None  # ids, once they are known
+        self._experiment: str | None = position.get("experiment_id")  # ids, once they are known
         self._model_id: str | None = None
         self._preserved: set[str] | None = None  # tags that keep the value that the store has
         self._missing: list[str] = []  # artifacts that are no longer in the run's folder
@@ -226,11 +236,13 @@ class Replay:
             client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
-        """Log tags, except preserved ones."""
+        """Log tags, except preserved ones; links in a description get the id of the run's experiment."""
         from mlflow.entities import RunTag
 
-        kept = self._preserved or ()
-        tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
+        values, kept = dict(event["values"]), self._preserved or ()
+        if HERE in values.get(DESCRIPTION, ""):
+            values[DESCRIPTION] = settled(values[DESCRIPTION], self._experiment_of(client))
+        tags = [RunTag(name, value) for name, value in values.items() if name not in kept]
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
@@ -278,6 +290,10 @@ class Replay:
         run = ModelsRun(self._experiment_of(client), self.run_id, self._header()["key"])
         self._model_id = upload_model(client, run, folder, name=event["path"], params=params, **facts)
 
+    def log_views(self, client: "MlflowClient", event: Event) -> None:
+        """Write the run's views on its experiment."""
+        write_views(client, self._experiment_of(client), self.run_id, event["views"])
+
     def _find_model(self, client: "MlflowClient") -> str | None:
         """The id of the run's model; None if the store has none, such as one that was deleted there."""
         if self._model_id is None:
@@ -317,7 +333,7 @@ class Replay:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
         position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
-        position["database"] = self._database
+        position |= {"database": self._database, "experiment_id": self._experiment}
         new.write_text(json.dumps(position), encoding="utf-8")
         new.replace(path)
 
@@ -335,6 +351,7 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "datasets": Replay.log_datasets,
     "artifact": Replay.log_artifact,
     "model": Replay.log_model,
+    "views": Replay.log_views,
     "end": Replay.end_run,
     "resume": Replay.resume_run,
 }
