@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hcr.config.replicates import REPLICATE_KEYS
-from hcr.evaluation.labels import format_value
+from hcr.evaluation.labels import format_value, short_names
 from hcr.evaluation.ranking import Leaderboard
 from hcr.gate import RunConfig
 from hcr.gate.run_config import flatten, to_dict
@@ -65,8 +65,10 @@ def leaderboard_table(board: Leaderboard) -> dict[str, list[Any]]:
     """The leaderboard in columns, for MLflow's table: the best point first."""
     rows = board.rows
     columns: dict[str, list[Any]] = {"rank": [row.rank for row in rows]}
+    short = short_names(board.axes)
     columns |= {
-        axis: [format_value(row.values[axis]) if axis in row.values else "" for row in rows] for axis in board.axes
+        short[axis].replace(".", " "): [format_value(row.values[axis]) if axis in row.values else "" for row in rows]
+        for axis in board.axes
     }
     columns |= {"n": [row.n for row in rows], f"mean {board.monitor}": [row.mean for row in rows]}
     columns |= {

@@ -89,6 +89,14 @@ def latest_sweep(root: Path) -> Path:
     return found
 
 
+def latest_of_all(root: Path) -> Path | None:
+    """The folder of what was started last under the output root, a run with a model or a whole sweep; None: neither."""
+    newest = sorted(run_folders(root), key=_begun_ms, reverse=True)
+    kinds = (*WITH_MODEL, "sweep")
+    alone = (each for each in newest if first_event(each).get("parent") is None and kind_of(_tags(each)) in kinds)
+    return next((each for each in alone if not is_removed(each)), None)
+
+
 def several(name: str, keys: list[str]) -> TrackingError:
     """The error for a name that several runs have."""
     listed = ", ".join(sorted(keys)[:MOST_NAMED])

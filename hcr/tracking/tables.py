@@ -20,7 +20,7 @@ def record_table(journal: Journal, path: str, columns: Columns) -> None:
     """Record a table as the artifact `path`, which ends in .json; a table that is recorded again replaces itself.
 
     Args:
-        columns: values by heading, all of one length: text, numbers, None, or a `picture_cell`.
+        columns: as for `table_text`.
     """
     journal.artifact(path).write_text(table_text(columns), encoding="utf-8")
     journal.artifact_written(path)
@@ -28,7 +28,13 @@ def record_table(journal: Journal, path: str, columns: Columns) -> None:
 
 
 def table_text(columns: Columns) -> str:
-    """The text of a table's file; a number that is not finite is written as text, for JSON has none."""
+    """The text of a table's file, with numbers of 6 digits; one that is not finite is text, for JSON has none.
+
+    Args:
+        columns: values by heading, all of one length: text, numbers, None, or a `picture_cell`. A heading has no dot:
+            MLflow would look for a value inside the cell's, and show none.
+    """
+    assert not any("." in heading for heading in columns), list(columns)
     rows = [[_plain(value) for value in row] for row in zip(*columns.values(), strict=True)]
     return json.dumps({"columns": list(columns), "data": rows}, ensure_ascii=False, allow_nan=False)
 
@@ -52,4 +58,6 @@ def _entries(event: Event) -> list[dict[str, str]]:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else str(value)
