@@ -127,6 +127,7 @@ KNOWS = {
             "fetching",
             "keras_model",
             "logged_model",
+            "pages",
             "reading",
             "registry",
             "replay",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hcr.commands.runs import varying
 from hcr.config.errors import ConfigError, TrackingError, one_line
@@ -27,9 +27,6 @@ from hcr.tracking.views import (
     runs_views,
     view_link,
 )
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 MOST_RUNS = 100  # that one view shows; their ids stand in its text
 MOST_READ = 200  # newest runs that the columns of the view of all runs are chosen from
@@ -100,14 +97,14 @@ def pages_of(uri: str, asked: Sequence[Asked], version: Callable[[], str | None]
         return {"run": run_link(row.experiment_id, row.run_id)}
 
 
-def _row(client: "MlflowClient", uri: str, key: str) -> StoreRow:
+def _row(client: Any, uri: str, key: str) -> StoreRow:
     found = search(client, key=key, top=1)
     if not found:
         raise TrackingError(f"run {key} is not in the store at {redact(uri)}; `hcr sync --repair` uploads a lost run")
     return found[0]
 
 
-def _sweep(client: "MlflowClient", row: StoreRow, has_views: bool) -> Pages:
+def _sweep(client: Any, row: StoreRow, has_views: bool) -> Pages:
     from hcr.tracking.pages import has_views as are_there
 
     keys = keys_of(row.tags)
@@ -119,7 +116,7 @@ def _sweep(client: "MlflowClient", row: StoreRow, has_views: bool) -> Pages:
     return {TABLE: plain_sweep_link(row.experiment_id, row.key, mean, ascending=choose is min)} | own
 
 
-def _comparison(client: "MlflowClient", rows: Sequence[StoreRow], has_views: bool) -> Pages:
+def _comparison(client: Any, rows: Sequence[StoreRow], has_views: bool) -> Pages:
     runs: dict[str, StoreRow] = {}
     for row in rows:
         of_sweep = search(client, sweep=row.key) if row.kind == "sweep" else [row]
@@ -137,7 +134,7 @@ def _comparison(client: "MlflowClient", rows: Sequence[StoreRow], has_views: boo
     return {name: view_link(key, name, experiments[0]) for name, key in written.items() if key is not None}
 
 
-def _all_runs(client: "MlflowClient", has_views: bool) -> Pages:
+def _all_runs(client: Any, has_views: bool) -> Pages:
     newest = search(client, top=MOST_READ)
     if not newest:
         return {}
@@ -157,7 +154,7 @@ def _shown(rows: Sequence[StoreRow]) -> Shown:
     )
 
 
-def _written(client: "MlflowClient", experiment_id: str, text: str) -> str | None:
+def _written(client: Any, experiment_id: str, text: str) -> str | None:
     """Write a view that belongs to no sweep; None if the store does not take it, as one that may only be read."""
     from hcr.tracking.pages import write_recent_view
 

@@ -184,7 +184,7 @@ class Replay:
         experiment = self._experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
         self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
-        tags = dict(event["tags"])
+        tags = {name: settled(value, experiment) for name, value in event["tags"].items()}
         for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
             tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
         if not found:
@@ -239,9 +239,9 @@ class Replay:
         """Log tags, except preserved ones; links in a description get the id of the run's experiment."""
         from mlflow.entities import RunTag
 
-        values, kept = dict(event["values"]), self._preserved or ()
+        values, kept = event["values"], self._preserved or ()
         if HERE in values.get(DESCRIPTION, ""):
-            values[DESCRIPTION] = settled(values[DESCRIPTION], self._experiment_of(client))
+            values = values | {DESCRIPTION: settled(values[DESCRIPTION], self._experiment_of(client))}
         tags = [RunTag(name, value) for name, value in values.items() if name not in kept]
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
