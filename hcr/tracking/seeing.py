@@ -5,7 +5,7 @@ from pathlib import Path
 from hcr.config.addresses import without_user
 from hcr.tracking.events import read_events
 from hcr.tracking.status import read_position
-from hcr.tracking.views import key_of, run_link, view_link
+from hcr.tracking.views import CHARTS, TABLE, key_of, run_link, view_link
 
 
 def how_to_see(folder: Path, uri: str) -> list[str]:
@@ -26,10 +26,11 @@ def how_to_see(folder: Path, uri: str) -> list[str]:
     lines = [f"see it in MLflow: hcr ui {folder.name}"]
     if uri.startswith("http") and run_id and experiment_id:
         address = without_user(uri).rstrip("/")
-        links = [run_link(experiment_id, run_id)]
-        if views:
-            links = [view_link(key_of(text), name, experiment_id) for name, text in views.items()]
-        lines = [f"see it in MLflow: {address}/{link}" for link in links]
+        lines = [f"see it in MLflow: {address}/{run_link(experiment_id, run_id)}"]
+        for name in (CHARTS, TABLE):
+            if name in views:
+                link = view_link(key_of(views[name]), name, experiment_id)
+                lines.append(f"its {name}: {address}/{link}")
     if run_id and model is not None:
         lines.append(f"its model there: runs:/{run_id}/{model}")
     return lines

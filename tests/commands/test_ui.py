@@ -23,7 +23,7 @@ import pytest
 from conftest import UNDRAWN, Hcr, Warm, made_once
 
 from hcr.commands import ui
-from hcr.commands.ui_pages import Asked, pages_of
+from hcr.commands.ui_pages import Asked, asked_runs, pages_of
 from hcr.config.errors import TrackingError
 from hcr.tracking.pages import own_version
 from hcr.tracking.store import open_store
@@ -360,38 +360,34 @@ def sweep(swept: Path) -> Sweep:
     return Sweep(swept)
 
 
-def answer(swept: Path, *words: str, **env: str) -> list[str]:
-    """The lines that `hcr ui` prints until its server is up and the links are there."""
-    port = free_port()
-    command = [sys.executable, "-m", "hcr", "ui", *words, "--port", str(port)]
-    with serving(command, swept, **env) as server:
+@pytest.mark.slow
+def test_latest_is_the_whole_sweep_which_opens_at_its_charts_on_the_port_that_is_served(
+    swept: Path, sweep: Sweep
+) -> None:
+    keys, port = json.loads(sweep.parent.data.tags["hcr.views"]), free_port()
+    page = f"http://127.0.0.1:{port}/#/experiments/1/runs"
+    with serving([sys.executable, "-m", "hcr", "ui", "latest", "--port", str(port)], swept) as server:
         assert server.stdout is not None
-        assert server.stdout.readline() == f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+        assert [server.stdout.readline() for _ in range(5)] == [
+            f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n",
+            f"charts    {page}?viewStateShareKey={keys['charts']}&compareRunsMode=CHART\n",
+            f"table     {page}?viewStateShareKey={keys['table']}\n",
+            f"parallel  {page}?viewStateShareKey={keys['parallel']}&compareRunsMode=CHART\n",
+            f"sweep     {page}/{sweep.parent.info.run_id}\n",
+        ]
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=120) == 0
-        lines = server.stdout.read().splitlines()
-    assert all(f"  http://127.0.0.1:{port}/#/" in line for line in lines), lines
-    return [re.sub(r"  +http://127.0.0.1:\d+/", " ", line) for line in lines]
 
 
 @pytest.mark.slow
-def test_a_sweep_opens_at_its_charts_and_latest_is_the_whole_sweep(swept: Path, sweep: Sweep) -> None:
-    keys = json.loads(sweep.parent.data.tags["hcr.views"])
-    page = "#/experiments/1/runs"
-    expected = [
-        f"charts {page}?viewStateShareKey={keys['charts']}&compareRunsMode=CHART",
-        f"table {page}?viewStateShareKey={keys['table']}",
-        f"parallel {page}?viewStateShareKey={keys['parallel']}&compareRunsMode=CHART",
-        f"sweep {page}/{sweep.parent.info.run_id}",
-    ]
-    assert answer(swept, "latest") == expected
-    assert answer(swept, sweep.key[:8]) == expected
-
-
-@pytest.mark.slow
-def test_a_run_opens_at_its_page(swept: Path, sweep: Sweep) -> None:
+def test_a_run_opens_at_its_page_and_a_sweep_by_any_name_at_its_views(swept: Path, sweep: Sweep) -> None:
     run = sweep.children[0]
-    assert answer(swept, run.data.tags["hcr.key"]) == [f"run #/experiments/1/runs/{run.info.run_id}"]
+    for name in (run.data.tags["hcr.key"], run.info.run_id):
+        (asked,) = asked_runs(swept / "output", [name])
+        assert pages_of(asked.uri, [asked], own_version) == {"run": f"#/experiments/1/runs/{run.info.run_id}"}
+    for name in (sweep.key[:8], sweep.parent.info.run_name, "latest"):
+        (asked,) = asked_runs(swept / "output", [name])
+        assert list(pages_of(asked.uri, [asked], own_version)) == ["charts", "table", "parallel", "sweep"]
 
 
 @pytest.mark.slow
@@ -504,8 +500,6 @@ def test_the_worst_mistakes_of_a_run_are_a_table_with_pictures(
 @pytest.mark.slow
 def test_some_runs_and_all_runs_open_as_a_view_of_them(swept: Path, sweep: Sweep, pages: str, page: Any) -> None:
     from playwright.sync_api import expect
-
-    from hcr.commands.ui_pages import Asked, pages_of
 
     uri = f"sqlite:///{swept / 'output' / 'mlflow.db'}"
     some = [run for run in sweep.children if run.data.params["seed"] == "0"]
