@@ -134,11 +134,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "ui": Verb(
             group="look",
-            usage="",
-            summary="open the recorded runs in MLflow's UI",
-            examples=("hcr ui", "hcr ui --port 8080"),
+            usage="[RUN_OR_SWEEP...]",
+            summary="open a sweep, a run, some runs or all in MLflow's UI",
+            examples=("hcr ui latest", "hcr ui 3f09c21b7d4e b81c0a4e5f02 --port 8080"),
             function="hcr.commands.ui:main",
-            options={"--help": (), "--host": (), "--port": ()},
+            options={"--help": (), "--host": (), "--port": (), "--no-browser": ()},
+            words="run",
         ),
         "compare": Verb(
             group="decide",

@@ -131,6 +131,7 @@ KNOWS = {
             "fetching",
             "keras_model",
             "logged_model",
+            "pages",
             "reading",
             "registry",
             "replay",

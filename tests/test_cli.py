@@ -27,7 +27,7 @@ look
   show RUN                   show one run: state, scores, curves, confusions, what to do next
   plots RUN                  draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES|PATH]      show a data set, its split, its faults, or the YAML that reads a PATH
-  ui                         open the recorded runs in MLflow's UI
+  ui [RUN_OR_SWEEP...]       open a sweep, a run, some runs or all in MLflow's UI
 decide
   compare RUN_OR_SWEEP...    say whether one run or point is better than another, and what differs
   suspects RUN_OR_SWEEP      list the images whose labels are probably wrong

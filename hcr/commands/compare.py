@@ -14,7 +14,7 @@ from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.text import printable
-from hcr.config.tracking import how_to_see, output_root
+from hcr.config.tracking import output_root
 from hcr.console import PlainConsole
 from hcr.evaluation.statistics import Kind
 from hcr.importing import import_needed
@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
     from hcr.comparing.sides import compared_sides, count_looks, require_comparable
     from hcr.comparing.story import compare_runs
     from hcr.comparing.tables import as_csv, as_json
+    from hcr.tracking.seeing import how_to_see
 
     if arguments.html is not None:
         check_page(arguments.html, force=arguments.force)
@@ -103,7 +104,8 @@ def main(argv: Sequence[str]) -> int:
     if key is not None:
         which = "" if is_new else ", recorded before"
         print(printable(f"run {key} is in {output_root() / 'runs' / key}{which}"), file=where)
-        print(how_to_see(str(tracking.uri)), file=where)
+        for line in how_to_see(output_root() / "runs" / key, str(tracking.uri)):
+            print(line, file=where)
     return 0
 
 

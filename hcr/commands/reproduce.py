@@ -10,7 +10,6 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import DataError, TrackingError
 from hcr.config.places import check_places
 from hcr.config.text import printable
-from hcr.config.tracking import how_to_see
 from hcr.console import PlainConsole, say
 from hcr.evaluation.labels import counted
 from hcr.gate import parse_config
@@ -23,6 +22,7 @@ from hcr.reproducing.verdict import Verdict, compare
 from hcr.tracking.ended import upload_added
 from hcr.tracking.journal import add_events
 from hcr.tracking.lock import lock_ended_run
+from hcr.tracking.seeing import how_to_see
 
 DESCRIPTION = (
     "Train a run again from what it recorded: its config, its data by digest, its code (uncommitted and\n"
@@ -100,7 +100,8 @@ def _compare(original: Original, folder: Path) -> int:
     if original.record.tags.get("hcr.fingerprint") != again.tags.get("hcr.fingerprint"):
         say("note: the fingerprints differ: code, packages, variables or settings are not those of the run")
     say(f"run {again.key} is in {folder}; `hcr plots {again.key}` draws its pictures")
-    say(how_to_see(original.uri))
+    for line in how_to_see(folder, original.uri):
+        say(line)
     if not is_same:
         _print_table(verdict)
         return 1

@@ -9,13 +9,14 @@ from hcr.bundling.unpack import name_best_run, unpack
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.text import printable
-from hcr.config.tracking import how_to_see, output_root, tracking_uri
+from hcr.config.tracking import output_root, tracking_uri
 from hcr.console import say
 from hcr.importing import import_needed
-from hcr.tracking.events import first_event
+from hcr.tracking.events import first_event, kind_of
 from hcr.tracking.lock import lock_run
 from hcr.tracking.place import store_of
 from hcr.tracking.replay import Replay
+from hcr.tracking.seeing import how_to_see
 from hcr.tracking.stores import Survey, upload_all
 
 DESCRIPTION = (
@@ -44,7 +45,10 @@ def main(argv: Sequence[str]) -> int:
         say(printable(f"run {folder.name} ({first_event(folder).get('name')}) is here already; left as it is"))
     import_needed("mlflow")
     _upload([*found.placed, *found.there])
-    say(how_to_see(store_of((*found.placed, *found.there)[0], first_event((*found.placed, *found.there)[0]))))
+    both = [*found.placed, *found.there]
+    shown = next((folder for folder in both if kind_of(first_event(folder).get("tags", {})) == "sweep"), both[0])
+    for line in how_to_see(shown, store_of(shown, first_event(shown))):
+        say(line)
     return 0
 
 

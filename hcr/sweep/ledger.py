@@ -21,6 +21,7 @@ from hcr.config.replicates import REPLICATE_KEYS
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
+from hcr.model_facts import POINT
 from hcr.recorded_sweep import CONFIRM, NUMBER_TAG
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
@@ -31,6 +32,7 @@ from hcr.tracking.journal import append_event, end_dead_run
 from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, lost_runs, run_ids_of
 from hcr.tracking.lock import lock_run
 from hcr.tracking.status import finished_runs, is_delivered
+from hcr.tracking.views import IN_SWEEP
 
 ASKED, NOTED, REFUSED, RETRY = "asked", "noted", "refused", "retry"
 
@@ -173,7 +175,9 @@ class Ledger:
         planned, plan = run.planned, self._plan
         run.key = run.key or new_key()
         tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
-        tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
+        tags |= {f"{POINT}{key}": str(value) for key, value in planned.values.items()}
+        if planned.phase != "confirm":  # fresh seeds of the best points would flatter them in a comparison
+            tags[f"{IN_SWEEP}.{plan.parents[-1]}"] = number_tag(planned)
         data = plan.data.get(place_of(planned.cfg.dataset))
         task = Task(
             key=run.key,

@@ -87,6 +87,13 @@ def latest_sweep(root: Path) -> Path:
     return found
 
 
+def latest_of_all(root: Path) -> Path | None:
+    """The folder of what was started last under the output root, a run with a model or a whole sweep; None: neither."""
+    kinds = (*WITH_MODEL, "sweep")
+    alone = [run for run in indexed_runs(root) if run.header.get("parent") is None and kind_of(run.tags) in kinds]
+    return _newest([run for run in alone if not run.is_removed])
+
+
 def several(name: str, keys: list[str]) -> TrackingError:
     """The error for a name that several runs have."""
     listed = ", ".join(sorted(keys)[:MOST_NAMED])

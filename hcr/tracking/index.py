@@ -33,8 +33,8 @@ class IndexedRun:
 
     Attributes:
         folder: the run's; its name is the key.
-        header: some values of its first event: time_ms, name, parent, uri, experiment, root, host, boot, scratch, unbundled, tags;
-            empty if it cannot be read.
+        header: some values of its first event: time_ms, name, parent, uri, experiment, root, host, boot, scratch,
+            unbundled, tags; empty if it cannot be read.
         status: of its last event; None if that does not end the run.
         has_ended: its last event ends it.
         best: the last value of each metric that begins with "best/".

@@ -71,6 +71,7 @@ class Journal:
     Attributes:
         on_event: if set, called after each event is on disk.
         gave_up: an event could not be written; the journal has no end event then.
+        shared_views: the run's views of MLflow's pages by name, as `views` logged them last.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Journal:
         self._logged_params: set[str] = set()
         self._num_samples = 0
         self.gave_up = False
+        self.shared_views: dict[str, str] = {}
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -178,6 +180,7 @@ class Journal:
         self._logged_params = {name for e in events if e["event"] == "params" for name in e["values"]}
         self._logged_metrics = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
         self._num_samples = sum(len(e["samples"]) for e in events if e["event"] == "system")
+        self.shared_views = next((e["views"] for e in reversed(events) if e["event"] == "views"), {})
         self._write("resume")
 
     def metrics(
@@ -233,6 +236,12 @@ class Journal:
             step: the epoch whose weights it has.
         """
         self._write("model", path=path, architecture=architecture, params=dict(params), step=step)
+
+    def views(self, views: Mapping[str, str]) -> None:
+        """Log the run's views of MLflow's pages, texts by name (see `tracking.views`); they replace earlier ones."""
+        if views != self.shared_views:
+            self._write("views", views=dict(views))
+            self.shared_views = dict(views)
 
     def artifact(self, path: str) -> Path:
         """The path to write the artifact `path` to; call `artifact_written` when it is complete."""

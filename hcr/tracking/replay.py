@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.deletion import delete_run
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, is_removed, read_events
+from hcr.tracking.events import (
+    ARTIFACTS,
+    DESCRIPTION,
+    JOURNAL,
+    LONGEST_DIGEST,
+    Event,
+    is_removed,
+    read_events,
+)
 from hcr.tracking.index import POSITION
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
+from hcr.tracking.pages import write_views
 from hcr.tracking.place import store_of
 from hcr.tracking.status import read_position
 from hcr.tracking.store import (
@@ -27,6 +36,7 @@ from hcr.tracking.store import (
     stage_of,
 )
 from hcr.tracking.suspicion import clear_suspicion
+from hcr.tracking.views import HERE, settled
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -78,7 +88,7 @@ class Replay:
         self.ended: bool = position.get("ended", False) and is_complete  # an ended run may have been resumed since
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
-        self._experiment: str | None = None  # ids, once they are known
+        self._experiment: str | None = position.get("experiment_id")  # ids, once they are known
         self._model_id: str | None = None
         self._preserved: set[str] | None = None  # tags that keep the value that the store has
         self._missing: list[str] = []  # artifacts that are no longer in the run's folder
@@ -176,7 +186,7 @@ class Replay:
         experiment = self._experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
         self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
-        tags = dict(event["tags"])
+        tags = {name: settled(value, experiment) for name, value in event["tags"].items()}
         for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
             tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
         if not found:
@@ -240,11 +250,13 @@ class Replay:
             client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
-        """Log tags, except preserved ones."""
+        """Log tags, except preserved ones; links in a description get the id of the run's experiment."""
         from mlflow.entities import RunTag
 
-        kept = self._preserved or ()
-        tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
+        values, kept = event["values"], self._preserved or ()
+        if HERE in values.get(DESCRIPTION, ""):
+            values = values | {DESCRIPTION: settled(values[DESCRIPTION], self._experiment_of(client))}
+        tags = [RunTag(name, value) for name, value in values.items() if name not in kept]
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
@@ -292,6 +304,10 @@ class Replay:
         run = ModelsRun(self._experiment_of(client), self.run_id, self._header()["key"])
         self._model_id = upload_model(client, run, folder, name=event["path"], params=params, **facts)
 
+    def log_views(self, client: "MlflowClient", event: Event) -> None:
+        """Write the run's views on its experiment."""
+        write_views(client, self._experiment_of(client), self.run_id, event["views"])
+
     def _find_model(self, client: "MlflowClient") -> str | None:
         """The id of the run's model; None if the store has none, such as one that was deleted there."""
         if self._model_id is None:
@@ -331,7 +347,7 @@ class Replay:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
         position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
-        position["database"] = self._database
+        position |= {"database": self._database, "experiment_id": self._experiment}
         new.write_text(json.dumps(position), encoding="utf-8")
         new.replace(path)
 
@@ -350,6 +366,7 @@ HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "datasets": Replay.log_datasets,
     "artifact": Replay.log_artifact,
     "model": Replay.log_model,
+    "views": Replay.log_views,
     "end": Replay.end_run,
     "resume": Replay.resume_run,
 }

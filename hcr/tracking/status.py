@@ -18,7 +18,11 @@ ENDED = ("FINISHED", "REMOVED")  # a run that was killed before it deleted its c
 
 
 def read_position(folder: Path) -> dict[str, Any]:
-    """The upload position of the journal in `folder`: `offset`, `run_id`, `ended`, creation time of the `database`."""
+    """The upload position of the journal in `folder`.
+
+    Returns:
+        `offset`, `run_id`, `experiment_id`, `ended`, creation time of the `database`; empty if nothing was uploaded.
+    """
     try:
         position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # missing or truncated: replaying from the start is safe
