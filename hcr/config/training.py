@@ -10,6 +10,7 @@ from hcr.config.errors import ConfigError
 from hcr.config.settings import Count, Fraction, Settings
 
 MOST_IMAGES = 1_000_000  # per step
+IMAGES_PER_SHARD = 32  # whose activations fit into a core's cache; smaller parts spend more on each operation
 MOST_THREADS = 1024  # each is an OS thread with its own stack
 
 
@@ -65,6 +66,14 @@ class TrainingConfig(Settings):
         Field(description="TensorFlow threads, which change float sums; null: one per core"),
     ]
 
+    shards: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
+        Field(
+            description="parts of a batch that are computed in parallel, a thread each; null: by threads and batch_size;"
+            " 1: each operation on all threads"
+        ),
+    ] = 1
+
     @field_validator("threads")
     @classmethod
     def _own_cores(cls, threads: int | None) -> int:
@@ -72,6 +81,10 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _keeps_what_it_trains(self) -> "TrainingConfig":
+        if self.shards is not None and self.shards > self.batch_size:
+            raise ConfigError(
+                f"training.shards: expected at most the {self.batch_size} images of training.batch_size, got {self.shards}"
+            )
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")
         return self
@@ -86,6 +99,18 @@ class TrainingConfig(Settings):
         """`threads` as a number: validation has replaced None."""
         assert self.threads is not None
         return self.threads
+
+    @property
+    def threads_per_operation(self) -> int:
+        """Threads of a single operation: one, as others compute other shards meanwhile, unless shards are off."""
+        return self.num_threads if self.shards == 1 else 1
+
+    @property
+    def num_shards(self) -> int:
+        """`shards` as a number: a multiple of the threads if it is not set, but at most an image each."""
+        if self.shards is not None:
+            return self.shards
+        return min(self.batch_size, self.num_threads * max(1, self.batch_size // (IMAGES_PER_SHARD * self.num_threads)))
 
 
 def available_cores() -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hcr.config.training import TrainingConfig
 from hcr.model.augmentations import Augmentation
 from hcr.training.chunks import Chunk
+from hcr.training.shards import call_on_shards, cut
 
 
 class TrainingSteps:
@@ -38,7 +39,9 @@ class TrainingSteps:
         self._optimizer = optimizer
         self._num_classes = int(model.output_shape[-1])
         self._batch_size = training.batch_size
-        self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
+        self._num_shards = training.num_shards
+        # A sum, since each shard has its own; divided by the images of the batch it is Keras' default, the mean.
+        self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing, reduction="sum")
         self._augment = augmentation.build()
         self._class_weights = None
         if training.class_weights == "balanced":
@@ -87,8 +90,7 @@ class TrainingSteps:
             own = slice(step * self._batch_size, (step + 1) * self._batch_size)
             batch, classes = images[own], labels[own]
             number = seed_and_step + tf.cast(tf.stack([0, step]), tf.int64)
-            loss, probabilities = self._step(batch, classes, number)
-            hits = tf.reduce_sum(tf.cast(tf.argmax(probabilities, 1, tf.int32) == classes, tf.int32))
+            loss, hits = self._step(batch, classes, number)
             return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(classes))
 
         # In one loop, TensorFlow can augment later batches during a step: augmentation does not depend on weights.
@@ -104,15 +106,25 @@ class TrainingSteps:
     def _step(self, batch: Any, classes: Any, number: Any) -> Any:
         if self._augment is not None:
             batch = self._augment(batch, number)
-        weights = None if self._class_weights is None else tf.gather(self._class_weights, classes)
+        shards = [cut(value, self._num_shards) for value in (batch, classes)]
         with tf.GradientTape() as tape:
-            probabilities = self._model(batch, training=True)
-            loss = self._loss(tf.one_hot(classes, self._num_classes), probabilities, weights)
+            probabilities = call_on_shards(self._model, shards[0])
+            losses = [self._loss_of(*own) for own in zip(shards[1], probabilities, strict=True)]
+            loss = tf.add_n(losses) / tf.cast(tf.size(classes), tf.float32)
             total = tf.add_n([loss, *self._model.losses])
         gradients = tape.gradient(total, self._model.trainable_variables)
         self._optimizer.apply(gradients, self._model.trainable_variables)
         self._update_average(number[1])
-        return loss, probabilities
+        hits = [
+            tf.reduce_sum(tf.cast(tf.argmax(own, 1, tf.int32) == right, tf.int32))
+            for own, right in zip(probabilities, shards[1], strict=True)
+        ]
+        return loss, tf.add_n(hits)
+
+    def _loss_of(self, classes: Any, probabilities: Any) -> Any:
+        """The sum of the losses of a shard's images."""
+        weights = None if self._class_weights is None else tf.gather(self._class_weights, classes)
+        return self._loss(tf.one_hot(classes, self._num_classes), probabilities, weights)
 
     def _update_average(self, step: Any) -> None:
         """Update the exponential moving average; its decay is smaller in the first steps, to forget the initial
