@@ -139,7 +139,9 @@ def _line(values: Any, slope: Any, offset: Any) -> Any:
     )[0]
 
 
-def _gradients(gradient: Any, values: Any, scale: Any, mean: Any, variance: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def _gradients(
+    gradient: Any, values: Any, scale: Any, mean: Any, variance: Any, epsilon: float
+) -> tuple[Any, Any, Any]:
     """Gradients of values, scale and shift, with mean and variance held fixed."""
     of_values, of_scale, of_shift, *_ = tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=gradient,

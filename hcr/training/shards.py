@@ -127,4 +127,3 @@ def _pooled_norms(model: keras.Model) -> set[str]:
     norms = [layer for layer in model.layers if type(layer) is FusedBatchNormalization]
     kinds = {norm.name: [type(reader) for reader in readers.get(id(norm.output), [])] for norm in norms}
     return {name for name, own in kinds.items() if own == [layers.MaxPooling2D]}
-

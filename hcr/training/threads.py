@@ -22,7 +22,11 @@ def configure_threads(training: TrainingConfig) -> None:
         if now[0] != threads:
             key, expected, got = "threads", now[0], threads
         elif now[1] != each:
-            key, expected, got = "shards", "null" if now[1] == 1 else "1", "1" if each > 1 else training.shards or "null"
+            key, expected, got = (
+                "shards",
+                "null" if now[1] == 1 else "1",
+                "1" if each > 1 else training.shards or "null",
+            )
         else:
             tf.config.experimental.enable_op_determinism()
             return
