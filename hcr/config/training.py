@@ -82,7 +82,8 @@ class TrainingConfig(Settings):
     def _keeps_what_it_trains(self) -> "TrainingConfig":
         if self.shards is not None and self.shards > self.batch_size:
             raise ConfigError(
-                f"training.shards: expected at most the {self.batch_size} images of training.batch_size, got {self.shards}"
+                f"training.shards: expected at most {self.batch_size}, the images of a batch (training.batch_size),"
+                f" got {self.shards}"
             )
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")

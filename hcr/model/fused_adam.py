@@ -21,7 +21,8 @@ def apply_adam(
     """Update a variable and its two moments.
 
     Args:
-        variable, mean, square: variables of one shape, Keras' or TensorFlow's, float32; `mean` and `square` of gradients, from 0 on.
+        variable: Keras' or TensorFlow's, float32.
+        mean, square: variables of the same shape, for the means of gradients and of their squares; 0 at first.
         gradient: of the variable's shape.
         step: number of this step, counted from 1.
         learning_rate: over 0.

@@ -55,7 +55,7 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
         return call
 
     # Keras walks its own graph; a `_Shards` stands for a tensor.
-    output = model._run_through_graph(_Shards(shards), operation_fn=on_shards)  # noqa: SLF001
+    output = model._run_through_graph(_Shards(shards), operation_fn=on_shards)
     return list(output.parts)
 
 
