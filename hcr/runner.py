@@ -81,7 +81,7 @@ def run(
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
-    configure_threads(cfg.training.num_threads)
+    configure_threads(cfg.training)
     model, optimizer = build(cfg, len(splits.train))
     recorder = Recorder(journal, cfg, splits, model, overrides)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
