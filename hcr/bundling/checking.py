@@ -30,6 +30,12 @@ def _no_foreign_tag(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _time_and_values(sample: list[Any]) -> list[Any]:
+    if [type(value) for value in sample] != [int, dict]:
+        raise ValueError("expected a time and values")
+    return sample
+
+
 Name = Annotated[str, Field(pattern=r"^[\w\-.:/ ]+$", max_length=250)]  # as MLflow accepts
 Texts = dict[Name, str]
 Tags = Annotated[Texts, AfterValidator(_no_foreign_tag)]
@@ -99,6 +105,17 @@ class _Model(_Event):
     step: int
 
 
+class _System(_Event):
+    event: Literal["system"]
+    step: int
+    samples: list[Annotated[list[int | dict[Name, float]], AfterValidator(_time_and_values)]]
+
+
+class _Views(_Event):
+    event: Literal["views"]
+    views: dict[Literal["table", "charts", "parallel"], Annotated[str, Field(max_length=100_000)]]
+
+
 class _Resume(_Event):
     event: Literal["resume"]
 
@@ -111,7 +128,18 @@ class _End(_Event):
 
 _EVENTS: TypeAdapter[Any] = TypeAdapter(
     Annotated[
-        _Run | _Params | _Tags | _Metrics | _Dataset | _Datasets | _Artifact | _Model | _Resume | _End,
+        _Run
+        | _Params
+        | _Tags
+        | _Metrics
+        | _System
+        | _Views
+        | _Dataset
+        | _Datasets
+        | _Artifact
+        | _Model
+        | _Resume
+        | _End,
         Field(discriminator="event"),
     ]
 )

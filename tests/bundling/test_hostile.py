@@ -254,6 +254,8 @@ JOURNALS = {
     "an event that nobody knows": (journal(event("execute", code="evil")), "line 3"),
     "a removal": (journal(event("end", status="REMOVED")), "line 3"),
     "a metric that is text": (journal(event("metrics", step=1, values={"val/loss": "0.1"})), "line 3"),
+    "a view of another name": (journal(event("views", views={"../x": "{}"})), "line 3"),
+    "a sample without a time": (journal(event("system", step=0, samples=[[{"system/a": 1.0}]])), "line 3"),
     "a name that MLflow refuses": (journal(event("params", values={"a\x00b": "1"})), "line 3"),
     "a time in the future": (journal().replace(b"1700000000000", b"9000000000000"), "of the future"),
     "no end": (journal().rsplit(b"{", 1)[0], "has ended"),
