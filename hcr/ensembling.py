@@ -86,7 +86,7 @@ def make_ensemble(
     if not new_run:
         refuse_finished(journal, fingerprint, cfg.tracking.timeout_s)
     splits = members[0].load_splits()
-    configure_threads(cfg.training.num_threads)
+    configure_threads(cfg.training)
     model = ensemble_of([run.load_model() for run in members])
     rows = [_member(run) for run in members]
     with writing(journal):

@@ -16,6 +16,7 @@ from hcr.readiness import EndOfRun, check_room
 from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
+from hcr.tracking.system_metrics import SystemMetrics
 from hcr.training import Scores, TrainingState, configure_threads, fit, score
 from hcr.training.build import build
 from hcr.training.finished import finish
@@ -80,7 +81,7 @@ def run(
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
-    configure_threads(cfg.training.num_threads)
+    configure_threads(cfg.training)
     model, optimizer = build(cfg, len(splits.train))
     recorder = Recorder(journal, cfg, splits, model, overrides)
     if skip_finished and cfg.resume == "auto" and not cfg.new_run:
@@ -95,10 +96,12 @@ def run(
 
     def after_epoch(state: TrainingState) -> None:
         recorder.checkpoint(state)
+        system.record()
         if on_epoch is not None:
             on_epoch(state)
 
-    with EndOfRun(draws=draw) as end_of_run:
+    system = SystemMetrics(journal, is_on=cfg.tracking.system_metrics)
+    with system, EndOfRun(draws=draw) as end_of_run:
         state = fit(
             model,
             optimizer,

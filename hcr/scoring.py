@@ -45,7 +45,7 @@ def score_test(folder: Path) -> float:
     if known is not None:
         return known
     run = read_run(folder)
-    configure_threads(run.cfg.training.num_threads)
+    configure_threads(run.cfg.training)
     splits = load_splits(run.cfg.dataset, run.cfg.split, run.cfg.seed)
     model = run.load_model()
     with run.lock():

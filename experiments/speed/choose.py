@@ -67,7 +67,7 @@ def main():
 def validation_accuracy(overrides):
     """Of the weights that the run would keep, and the number of images that it is measured on."""
     cfg = compose(overrides)
-    configure_threads(cfg.training.num_threads)
+    configure_threads(cfg.training)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))
     state = fit(

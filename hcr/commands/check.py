@@ -19,7 +19,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
         DataError: as in the run.
     """
     console = console or PlainConsole()
-    configure_threads(cfg.training.num_threads)
+    configure_threads(cfg.training)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
 

@@ -36,6 +36,9 @@ class TrackingConfig(Settings):
     timeout_s: Annotated[
         Positive, Field(description="seconds that the end of a run waits for a store that does not answer")
     ]
+    system_metrics: Annotated[
+        bool, Field(description="true: CPU and memory while it trains, for MLflow's System metrics page")
+    ] = False
 
     @model_validator(mode="after")
     def _names_a_store(self) -> "TrackingConfig":

@@ -65,6 +65,14 @@ class TrainingConfig(Settings):
         Field(description="TensorFlow threads, which change float sums; null: one per core"),
     ]
 
+    shards: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
+        Field(
+            description="parts of a batch that are computed in parallel, a thread each; null: one per thread;"
+            " 1: each operation on all threads"
+        ),
+    ] = 1
+
     @field_validator("threads")
     @classmethod
     def _own_cores(cls, threads: int | None) -> int:
@@ -72,6 +80,11 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _keeps_what_it_trains(self) -> "TrainingConfig":
+        if self.shards is not None and self.shards > self.batch_size:
+            raise ConfigError(
+                f"training.shards: expected at most {self.batch_size}, the images of a batch (training.batch_size),"
+                f" got {self.shards}"
+            )
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")
         return self
@@ -86,6 +99,16 @@ class TrainingConfig(Settings):
         """`threads` as a number: validation has replaced None."""
         assert self.threads is not None
         return self.threads
+
+    @property
+    def threads_per_operation(self) -> int:
+        """Threads of a single operation: one, as others compute other shards meanwhile, unless shards are off."""
+        return self.num_threads if self.shards == 1 else 1
+
+    @property
+    def num_shards(self) -> int:
+        """`shards` as a number: one per thread if it is not set, but at most one per image."""
+        return min(self.num_threads, self.batch_size) if self.shards is None else self.shards
 
 
 def available_cores() -> int:

@@ -41,7 +41,7 @@ def evaluate_run(run: RecordedRun, asked: Asked, seen: EvaluatedImages, journal:
     Raises:
         TrackingError: the model cannot be read, another process holds the run, or a folder cannot be written.
     """
-    configure_threads(run.cfg.training.num_threads)
+    configure_threads(run.cfg.training)
     model = run.load_model()
     look = _counted(run, seen)
     recorder = EvaluationRecorder(journal, run, asked, seen, look)

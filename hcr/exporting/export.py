@@ -58,7 +58,7 @@ def export_run(run: RecordedRun, name: str, target: Path, *, force: bool) -> Exp
         HcrError: the conversion failed, or the result differs from the Keras model; then there is no file.
     """
     kind = format_of(name)
-    configure_threads(run.cfg.training.num_threads)
+    configure_threads(run.cfg.training)
     trained = run.load_model()
     model = for_inference(trained)
     seen = check_images(run)

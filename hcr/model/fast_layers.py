@@ -1,5 +1,6 @@
 """Keras layers with faster training steps, and their conversion back to plain Keras layers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -52,14 +53,33 @@ class FastDropout(keras.layers.Dropout):
         """Drop some of `inputs`, (N, ...), while training."""
         if not training or self.rate == 0:
             return inputs
-        dropped = min(round(self.rate * 2**16), 2**16 - 1)
-        size = tf.size(inputs)
+        return self._dropped(inputs, self._kept(tf.shape(inputs)))
+
+    def drop_shards(self, shards: Sequence[Any]) -> list[Any]:
+        """Drop the values of a training batch, cut into `shards` (n_i, ...), that `call` would drop."""
+        if self.rate == 0:
+            return list(shards)
+        rows = [tf.shape(shard)[0] for shard in shards]
+        kept = self._kept(tf.concat([[tf.add_n(rows)], tf.shape(shards[0])[1:]], 0))
+        own = tf.split(kept, rows, num=len(rows)) if len(rows) > 1 else [kept]
+        return [self._dropped(shard, mask) for shard, mask in zip(shards, own, strict=True)]
+
+    @property
+    def _threshold(self) -> int:
+        return min(round(float(self.rate) * 2**16), 2**16 - 1)
+
+    def _kept(self, shape: Any) -> Any:
+        """Draw which values are kept, as booleans of `shape`."""
+        size = tf.reduce_prod(shape)
         bits = tf.random.stateless_uniform(
             [(size + 1) // 2], self.seed_generator.next(), minval=None, maxval=None, dtype=tf.uint32
         )
         halves = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:size]
-        kept = tf.reshape(halves >= tf.constant(dropped, tf.uint16), tf.shape(inputs))
-        return inputs * (tf.cast(kept, inputs.dtype) * tf.cast(2**16 / (2**16 - dropped), inputs.dtype))
+        return tf.reshape(halves >= tf.constant(self._threshold, tf.uint16), shape)
+
+    def _dropped(self, inputs: Any, kept: Any) -> Any:
+        scale = tf.cast(2**16 / (2**16 - self._threshold), inputs.dtype)
+        return inputs * (tf.cast(tf.reshape(kept, tf.shape(inputs)), inputs.dtype) * scale)
 
 
 KERAS_LAYERS = {FusedBatchNormalization: keras.layers.BatchNormalization, FastDropout: keras.layers.Dropout}

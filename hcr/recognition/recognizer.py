@@ -34,7 +34,7 @@ class Recognizer:
     def __init__(self, run: "RecordedRun", made_as: str | None = None) -> None:
         from hcr.training import configure_threads  # TensorFlow; processes that only prepare images need none
 
-        configure_threads(run.cfg.training.num_threads)
+        configure_threads(run.cfg.training)
         self.run, self.class_names, self.image_shape = run, run.class_names, run.image_shape
         self.preparer = preparer_of(run.cfg.dataset, run.tags.get("hcr.data_notes", ""), made_as)
         self._model = run.load_model()

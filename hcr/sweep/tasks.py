@@ -38,7 +38,7 @@ def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
     found = []
     for values in configs:
         cfg = parse_resolved(values)
-        configure_threads(cfg.training.num_threads)
+        configure_threads(cfg.training)
         splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
         model, optimizer = build(cfg, len(splits.train))
         some = cfg.training.replace(epochs=2, patience=None, steps_per_epoch=CALIBRATION_STEPS)

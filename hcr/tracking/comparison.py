@@ -68,6 +68,10 @@ def read_contents(folder: Path) -> JournalContents:
             for name, value in event["values"].items():
                 contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _as_stored(value)))
             contents.of_model |= {(name, event["step"]) for name in event.get("of_model", {})}
+        elif kind == "system":
+            for step, (time_ms, values) in enumerate(event["samples"], start=event["step"]):
+                for name, value in values.items():
+                    contents.metrics.setdefault(name, set()).add((step, time_ms, _as_stored(value)))
         elif kind == "dataset":
             contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
         elif kind == "datasets":

@@ -22,10 +22,11 @@ from hcr.tracking.events import (
     is_removed,
     read_events,
 )
+from hcr.tracking.index import POSITION
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
 from hcr.tracking.pages import write_views
 from hcr.tracking.place import store_of
-from hcr.tracking.status import POSITION, read_position
+from hcr.tracking.status import read_position
 from hcr.tracking.store import (
     database_made_ms,
     experiment_id,
@@ -40,7 +41,8 @@ from hcr.tracking.views import HERE, settled
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH = 100  # params, tags or metrics that MLflow accepts in one request
+BATCH = 100  # params or tags that MLflow accepts in one request
+METRICS_BATCH = 1_000  # metrics alone
 LONGEST_PARAM = 6_000  # characters; MLflow's limit
 LONGEST_NAME = 250  # characters; PostgreSQL enforces this limit and the next, SQLite does not
 LONGEST_SOURCE = 500
@@ -224,6 +226,18 @@ class Replay:
             metrics.append(Metric(name, value, event["time_ms"], event["step"], **links))
         client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
+    def log_system(self, client: "MlflowClient", event: Event) -> None:
+        """Log samples of system metrics, each with its time; a step is a sample."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, value, time_ms, step)
+            for step, (time_ms, values) in enumerate(event["samples"], start=event["step"])
+            for name, value in values.items()
+        ]
+        for start in range(0, len(metrics), METRICS_BATCH):
+            client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_BATCH], synchronous=True)
+
     def log_params(self, client: "MlflowClient", event: Event) -> None:
         """Log params; the value of one too long for MLflow says which artifact has it."""
         from mlflow.entities import Param
@@ -345,6 +359,7 @@ def _cut(text: str, longest: int) -> str:
 HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "run": Replay.create_run,
     "metrics": Replay.log_metrics,
+    "system": Replay.log_system,
     "params": Replay.log_params,
     "tags": Replay.log_tags,
     "dataset": Replay.log_dataset,

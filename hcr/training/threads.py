@@ -3,22 +3,29 @@
 import tensorflow as tf
 
 from hcr.config.errors import ConfigError
+from hcr.config.training import TrainingConfig
 
 
-def configure_threads(threads: int) -> None:
-    """Use `threads` threads, and deterministic ops.
+def configure_threads(training: TrainingConfig) -> None:
+    """Use the threads of `training`, and deterministic ops.
 
     Raises:
-        ConfigError: TensorFlow already runs with another number in this process.
+        ConfigError: TensorFlow already runs with other threads in this process.
     """
+    threading = tf.config.threading
+    threads, each = training.num_threads, training.threads_per_operation
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError as error:  # TensorFlow is initialised: only the same number of threads is possible
-        now = tf.config.threading.get_intra_op_parallelism_threads()
-        if now != threads:
-            raise ConfigError(
-                f"training.threads: expected {now}, with which this process started TensorFlow, got {threads};"
-                " a run with another number of threads needs its own process"
-            ) from error
+        threading.set_inter_op_parallelism_threads(threads)
+        threading.set_intra_op_parallelism_threads(each)
+    except RuntimeError as error:  # TensorFlow is initialised: only the same threads are possible
+        now = threading.get_inter_op_parallelism_threads(), threading.get_intra_op_parallelism_threads()
+        if now[0] != threads:
+            what = f"training.threads: expected {now[0]}, with which this process started TensorFlow, got {threads}"
+        elif now[1] != each:
+            expected = "other than 1" if now[1] == 1 else "1"
+            what = f"training.shards: expected {expected} in this process, got {training.shards}"
+        else:
+            what = ""
+        if what:
+            raise ConfigError(f"{what}; a run with other threads needs its own process") from error
     tf.config.experimental.enable_op_determinism()

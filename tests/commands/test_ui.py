@@ -216,7 +216,7 @@ def swept(recorded: tuple[Path, str], shared: Path, warm: Warm) -> Path:
     def make(folder: Path) -> None:
         shutil.copytree(recorded[0] / "output", folder / "output")
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
-        small = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+        small = ("training=smoke", "model.filters=4", "model.dense_units=[]", "tracking.system_metrics=true")
         words = ("train", "-m", "model.depth=1,2", "seed=0,1", *small)
         done = warm.run(*words, cwd=folder, env=environment, code=UNDRAWN)
         assert done.returncode == 0, done.stderr
@@ -297,6 +297,19 @@ def test_the_pages_of_mlflow_show_the_model_its_metrics_and_its_data(
     expect(page.get_by_text("digits/train").first).to_be_visible(timeout=60_000)
     expect(page.locator(f"a[href*='{output.model_id}']").first).to_be_visible()
     page.screenshot(path=tmp_path / "run.png")
+
+
+@pytest.mark.slow
+def test_the_page_of_system_metrics_shows_charts(swept: Path, pages: str, page: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    client = open_store(f"sqlite:///{swept / 'output' / 'mlflow.db'}")
+    run, *_ = client.search_runs(["1"], "tags.`hcr.sweep_point` = '1'")
+    page.goto(f"{pages}/experiments/1/runs/{run.info.run_id}/system-metrics")
+    for name in ("cpu_utilization_percentage", "system_memory_usage_megabytes", "process_memory_usage_megabytes"):
+        expect(page.get_by_text(name).first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5)
+    page.screenshot(path=tmp_path / "system.png")
 
 
 @pytest.mark.slow

@@ -1,0 +1,129 @@
+"""A batch cut into shards, which TensorFlow computes in parallel, with the result of the whole batch.
+
+A large operation leaves cores idle: it waits for its slowest thread, and small operations use one thread only. So each
+shard passes through the layers as an independent part of the traced step, on one thread, and TensorFlow runs the parts
+side by side. Of a layer that mixes images, such as batch normalization, the shards are computed together.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from hcr.model.fast_layers import FastDropout, FusedBatchNormalization
+from hcr.model.shard_norm import can_normalize_shards, normalize_shards
+
+# Keras' layers that compute every image by itself, whether it is trained on or not.
+OF_EACH_IMAGE = (
+    *(layers.Rescaling, layers.Cropping2D, layers.ZeroPadding2D, layers.UpSampling2D, layers.Resizing),
+    *(layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose, layers.Dense),
+    *(layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D),
+    *(layers.Flatten, layers.Reshape, layers.Permute, layers.Identity, layers.LayerNormalization),
+    *(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.PReLU),
+    *(layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum),
+)
+
+
+def cut(values: Any, num_shards: int) -> list[Any]:
+    """The rows of `values` in `num_shards` parts of equal size, up to one row; in order, and empty if rows are few."""
+    if num_shards == 1:
+        return [values]
+    rows = tf.shape(values)[0]
+    return [values[rows * i // num_shards : rows * (i + 1) // num_shards] for i in range(num_shards)]
+
+
+def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
+    """Call a functional model on the shards of a training batch.
+
+    Args:
+        model: of one input and one output; a graph of layers.
+        shards: one or more parts of the batch, (n_i, H, W, C).
+
+    Returns:
+        The output for each shard, (n_i, K), up to rounding as `model(batch, training=True)` gives it; moving statistics
+        are updated, and random numbers are drawn, once for the whole batch.
+    """
+    pooled = _pooled_norms(model)
+
+    def on_shards(layer: Any) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return _call(layer, args, kwargs, pooled)
+
+        return call
+
+    # Keras walks its own graph; a `_Shards` stands for a tensor.
+    output = model._run_through_graph(_Shards(shards), operation_fn=on_shards)
+    return list(output.parts)
+
+
+class _Shards:
+    """The parts of a tensor that is cut by image; `norm` is the layer that is still to be computed on them."""
+
+    def __init__(self, parts: Sequence[Any], norm: Any = None) -> None:
+        self.parts = parts
+        self.norm = norm
+
+
+def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set[str]) -> Any:
+    first = args[0]
+    inputs: list[_Shards] = list(first) if isinstance(first, list | tuple) else [first]
+    several = isinstance(first, list | tuple)
+    # As a functional model does, which calls every layer in training.
+    kwargs = {key: value for key, value in kwargs.items() if key != "training"}
+    plain = len(args) == 1 and all(value is None for value in kwargs.values())
+    kind = type(layer)
+    if plain and kind is layers.MaxPooling2D and inputs[0].norm is not None:
+        return _Shards(normalize_shards(inputs[0].norm, inputs[0].parts, layer))
+    if plain and kind is FusedBatchNormalization and can_normalize_shards(layer, inputs[0].parts[0]):
+        if layer.name in pooled:
+            return _Shards(inputs[0].parts, norm=layer)
+        if len(inputs[0].parts) > 1:
+            return _Shards(normalize_shards(layer, inputs[0].parts))
+    if plain and kind is FastDropout:
+        return _Shards(layer.drop_shards(inputs[0].parts))
+    if "training" in inspect.signature(layer.call).parameters:
+        kwargs["training"] = True
+    if plain and _is_of_each_image(layer):
+        rows = zip(*(own.parts for own in inputs), strict=True)
+        return _Shards([layer(list(row) if several else row[0], **kwargs) for row in rows])
+    return _of_whole_batch(layer, args, kwargs)
+
+
+def _of_whole_batch(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Any other layer: it gets the whole batch."""
+    sizes: list[Any] = []
+
+    def joined(value: Any) -> Any:
+        if not isinstance(value, _Shards):
+            return value
+        sizes[:] = [tf.shape(part)[0] for part in value.parts]
+        return tf.concat(value.parts, 0) if len(value.parts) > 1 else value.parts[0]
+
+    output = layer(*keras.tree.map_structure(joined, args), **keras.tree.map_structure(joined, kwargs))
+
+    def parted(value: Any) -> _Shards:
+        return _Shards(tf.split(value, sizes, num=len(sizes)) if len(sizes) > 1 else [value])
+
+    return keras.tree.map_structure(parted, output)
+
+
+def _is_of_each_image(layer: Any) -> bool:
+    if type(layer) not in OF_EACH_IMAGE or layer.activity_regularizer is not None:
+        return False
+    activation = getattr(layer, "activation", None)
+    return activation is None or getattr(activation, "__module__", "").startswith("keras.")
+
+
+def _pooled_norms(model: keras.Model) -> set[str]:
+    """The names of batch normalizations whose output nothing but a max pooling reads."""
+    readers: dict[int, list[Any]] = {}
+    for layer in model.layers:
+        if not isinstance(layer, layers.InputLayer):
+            for value in keras.tree.flatten(layer.input):
+                readers.setdefault(id(value), []).append(layer)
+    norms = [layer for layer in model.layers if type(layer) is FusedBatchNormalization]
+    kinds = {norm.name: [type(reader) for reader in readers.get(id(norm.output), [])] for norm in norms}
+    return {name for name, own in kinds.items() if own == [layers.MaxPooling2D]}
