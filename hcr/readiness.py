@@ -26,6 +26,7 @@ TO_DRAW = (
     "PIL.Image",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
+    "scipy.optimize",  # imported late, by the temperature of the reliability picture
     "hcr.evaluation.class_plots",
     "hcr.evaluation.pictures",
     "hcr.evaluation.plots",
