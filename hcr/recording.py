@@ -40,7 +40,7 @@ from hcr.record import (
 )
 from hcr.tracking.events import DESCRIPTION, KIND
 from hcr.tracking.journal import Journal
-from hcr.training import Scores, TrainingState
+from hcr.training import Scores, TrainingState, gpu_in_use
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 
 
@@ -164,7 +164,7 @@ class Recorder:
             evaluation=scores.evaluation,
             calibration=scores.calibration,
             total_s=total_s,
-            machine=this_machine(),
+            machine=this_machine(gpu_in_use()),
             duplicates=splits.duplicates_test if scores.judged_by == "test" else splits.duplicates_val,
             data_notes=splits.data_notes,
             commit=journal.header["tags"].get(COMMIT),
