@@ -10,7 +10,6 @@ from hcr.config.errors import ConfigError
 from hcr.config.settings import Count, Fraction, Settings
 
 MOST_IMAGES = 1_000_000  # per step
-IMAGES_PER_SHARD = 32  # whose activations fit into a core's cache; smaller parts spend more on each operation
 MOST_THREADS = 1024  # each is an OS thread with its own stack
 
 
@@ -66,7 +65,7 @@ class TrainingConfig(Settings):
     ]
     device: Annotated[
         Literal["auto", "cpu", "gpu"],
-        Field(description="what trains the model; auto: the first GPU if TensorFlow has one, else the CPU"),
+        Field(description="what trains the model; auto: the first GPU if there is one, else the CPU; cpu; or gpu"),
     ] = "cpu"
     threads: Annotated[
         Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
@@ -76,8 +75,8 @@ class TrainingConfig(Settings):
     shards: Annotated[
         Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
         Field(
-            description="parts of a batch that are computed in parallel, a thread each; null: by threads and batch_size;"
-            " 1: each operation on all threads; on a GPU always 1"
+            description="parts of a batch that are computed in parallel, a thread each; null: one per thread;"
+            " 1: each operation on all threads, as always on a GPU"
         ),
     ] = 1
 
@@ -102,7 +101,8 @@ class TrainingConfig(Settings):
     def _keeps_what_it_trains(self) -> "TrainingConfig":
         if self.shards is not None and self.shards > self.batch_size:
             raise ConfigError(
-                f"training.shards: expected at most the {self.batch_size} images of training.batch_size, got {self.shards}"
+                f"training.shards: expected at most {self.batch_size}, the images of a batch (training.batch_size),"
+                f" got {self.shards}"
             )
         if self.keep == "last" and self.patience is not None:
             raise ConfigError(f"training.patience: expected null with training.keep=last, got {self.patience}")
@@ -126,10 +126,8 @@ class TrainingConfig(Settings):
 
     @property
     def num_shards(self) -> int:
-        """`shards` as a number: a multiple of the threads if it is not set, but at most an image each."""
-        if self.shards is not None:
-            return self.shards
-        return min(self.batch_size, self.num_threads * max(1, self.batch_size // (IMAGES_PER_SHARD * self.num_threads)))
+        """`shards` as a number: one per thread if it is not set, but at most one per image."""
+        return min(self.num_threads, self.batch_size) if self.shards is None else self.shards
 
 
 def available_cores() -> int:

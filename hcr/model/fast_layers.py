@@ -56,7 +56,7 @@ class FastDropout(keras.layers.Dropout):
         return self._dropped(inputs, self._kept(tf.shape(inputs)))
 
     def drop_shards(self, shards: Sequence[Any]) -> list[Any]:
-        """Drop some of the values of a training batch that is cut into `shards`, (n_i, ...): those that `call` would."""
+        """Drop the values of a training batch, cut into `shards` (n_i, ...), that `call` would drop."""
         if self.rate == 0:
             return list(shards)
         rows = [tf.shape(shard)[0] for shard in shards]
@@ -66,7 +66,7 @@ class FastDropout(keras.layers.Dropout):
 
     @property
     def _threshold(self) -> int:
-        return min(round(self.rate * 2**16), 2**16 - 1)
+        return min(round(float(self.rate) * 2**16), 2**16 - 1)
 
     def _kept(self, shape: Any) -> Any:
         """Draw which values are kept, as booleans of `shape`."""

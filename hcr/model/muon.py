@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from hcr.model.fused_adam import apply_adam
+
 # Coefficients of the odd quintic in the Newton-Schulz iteration, tuned to raise small singular values fast: they end
 # between about 0.7 and 1.2, not at 1. Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers".
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -91,13 +93,20 @@ class Muon(keras.optimizers.Optimizer):
         self.assign_sub(variable, learning_rate * ops.reshape(update, variable.shape))
 
     def _adam_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any, mean: Any, square: Any) -> None:
-        step = ops.cast(self.iterations + 1, variable.dtype)
-        self.assign_add(mean, (gradient - mean) * (1 - self.adam_beta_1))
-        self.assign_add(square, (ops.square(gradient) - square) * (1 - self.adam_beta_2))
-        bias_1 = 1 - ops.power(ops.cast(self.adam_beta_1, variable.dtype), step)
-        bias_2 = 1 - ops.power(ops.cast(self.adam_beta_2, variable.dtype), step)
-        update = (mean / bias_1) / (ops.sqrt(square / bias_2) + self.adam_epsilon)
-        self.assign_sub(variable, learning_rate * update)
+        # The epsilon is added to the corrected root, so it is corrected as the root is.
+        step = ops.cast(self.iterations + 1, "float32")
+        correction = ops.sqrt(1 - ops.power(ops.cast(self.adam_beta_2, "float32"), step))
+        apply_adam(
+            variable,
+            mean,
+            square,
+            gradient,
+            step=step,
+            learning_rate=learning_rate,
+            beta_1=self.adam_beta_1,
+            beta_2=self.adam_beta_2,
+            epsilon=self.adam_epsilon * correction,
+        )
 
 
 def orthogonalize(matrix: Any, steps: int) -> Any:

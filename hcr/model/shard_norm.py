@@ -1,12 +1,12 @@
 """Batch normalization of a batch that is cut into shards, with the statistics of the whole batch.
 
-Max pooling directly behind it is computed first, on the values before normalization: a rising line in each channel does
-not change which value is the largest, and after pooling there are fewer values to normalize. In channels with a negative
-scale the line falls; there the values are negated first.
+Max pooling directly behind it is computed first, on the values before normalization: a rising line in each channel
+does not change which value is the largest, and after pooling there are fewer values to normalize. In channels with a
+negative scale the line falls; there the values are negated first.
 
 Source:
-    Ioffe & Szegedy 2015, "Batch Normalization", section 3, for the gradient; Chan et al. 1983, "Algorithms for Computing
-    the Sample Variance", for the variance of parts that are put together.
+    Ioffe & Szegedy 2015, "Batch Normalization", section 3, for the gradient; Chan et al. 1983, "Algorithms for
+    Computing the Sample Variance", for the variance of parts that are put together.
 """
 
 from collections.abc import Sequence
@@ -139,7 +139,9 @@ def _line(values: Any, slope: Any, offset: Any) -> Any:
     )[0]
 
 
-def _gradients(gradient: Any, values: Any, scale: Any, mean: Any, variance: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def _gradients(
+    gradient: Any, values: Any, scale: Any, mean: Any, variance: Any, epsilon: float
+) -> tuple[Any, Any, Any]:
     """Gradients of values, scale and shift, with mean and variance held fixed."""
     of_values, of_scale, of_shift, *_ = tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=gradient,

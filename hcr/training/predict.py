@@ -15,7 +15,7 @@ from hcr.training.shards import cut
 SLICE = 1_000  # images per call: large enough to keep the cores busy, small enough for the caches
 PARTS = 4  # of a slice, computed in parallel, on a thread each; fixed, so that threads do not change the results
 
-_compiled: "WeakKeyDictionary[keras.Model, Callable[[Any], Any]]" = WeakKeyDictionary()
+_compiled: "WeakKeyDictionary[keras.Model, dict[int, Callable[[Any], Any]]]" = WeakKeyDictionary()
 
 
 def predict_probabilities(model: keras.Model, images: AnyImages) -> NDArray[np.float32]:
@@ -28,16 +28,19 @@ def predict_probabilities(model: keras.Model, images: AnyImages) -> NDArray[np.f
     Returns:
         (N, K), rows sum to 1.
     """
-    predict = _predict_function(model)
     probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
     for start in range(0, len(images), SLICE):
-        probabilities[start : start + SLICE] = predict(images[start : start + SLICE]).numpy()
+        own = images[start : start + SLICE]
+        # TensorFlow's convolution of no image may have a wrong shape.
+        predict = _predict_function(model, PARTS if len(own) >= PARTS else 1)
+        probabilities[start : start + SLICE] = predict(own).numpy()
     return probabilities
 
 
-def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
+def _predict_function(model: keras.Model, num_parts: int) -> Callable[[Any], Any]:
     """The traced function of a model, cached as long as the model lives."""
-    if model not in _compiled:
+    compiled = _compiled.setdefault(model, {})
+    if num_parts not in compiled:
         images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
         # A strong reference to the model, the key of the cache, would keep it alive forever.
         weak = ref(model)
@@ -45,7 +48,7 @@ def _predict_function(model: keras.Model) -> Callable[[Any], Any]:
         def predict(batch: Any) -> Any:
             alive = weak()
             assert alive is not None
-            return tf.concat([alive(part, training=False) for part in cut(batch, PARTS)], 0)
+            return tf.concat([alive(part, training=False) for part in cut(batch, num_parts)], 0)
 
-        _compiled[model] = tf.function(predict, input_signature=[images], autograph=False)
-    return _compiled[model]
+        compiled[num_parts] = tf.function(predict, input_signature=[images], autograph=False)
+    return compiled[num_parts]

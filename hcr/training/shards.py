@@ -55,7 +55,7 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
         return call
 
     # Keras walks its own graph; a `_Shards` stands for a tensor.
-    output = model._run_through_graph(_Shards(shards), operation_fn=on_shards)  # noqa: SLF001
+    output = model._run_through_graph(_Shards(shards), operation_fn=on_shards)
     return list(output.parts)
 
 
@@ -127,4 +127,3 @@ def _pooled_norms(model: keras.Model) -> set[str]:
     norms = [layer for layer in model.layers if type(layer) is FusedBatchNormalization]
     kinds = {norm.name: [type(reader) for reader in readers.get(id(norm.output), [])] for norm in norms}
     return {name for name, own in kinds.items() if own == [layers.MaxPooling2D]}
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -49,15 +50,8 @@ class TrainingSteps:
         self._decay = training.average_decay
         # The average of all weights, including those of batch norm; empty without `average_decay`.
         self.average = [tf.Variable(weight, trainable=False) for weight in model.weights] if self._decay else []
-        self._traced = tf.function(
-            self._run,
-            input_signature=[  # any number of images, so that no chunk is traced again
-                tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([2], tf.int64),
-            ],
-            autograph=False,  # slower than tracing, and not needed: the loop is a tf.while_loop
-        )
+        self._image_shape = model.input_shape[1:]
+        self._traced: dict[int, Any] = {}  # by the number of shards
 
     def run(self, chunk: Chunk, seed_and_step: list[int]) -> Any:
         """Train on the images of `chunk`, batch after batch.
@@ -70,7 +64,18 @@ class TrainingSteps:
             The loss of each step, the number of images in each, the number of images classified correctly, and
             whether all weights are finite afterwards.
         """
-        return self._traced(chunk.images, chunk.labels, np.array(seed_and_step, np.int64))
+        # A last batch of fewer images than shards is not cut: a convolution of no image may have a wrong shape.
+        last = len(chunk) % self._batch_size
+        if not 0 < last < self._num_shards:
+            return self._run(chunk, seed_and_step, self._num_shards)
+        rest = Chunk(chunk.images[-last:], chunk.labels[-last:])
+        if len(chunk) == last:
+            return self._run(rest, seed_and_step, 1)
+        seed, step = seed_and_step
+        begin = Chunk(chunk.images[:-last], chunk.labels[:-last])
+        losses, sizes, right, is_finite = self._run(begin, [seed, step], self._num_shards)
+        own = self._run(rest, [seed, step + len(losses)], 1)
+        return tf.concat([losses, own[0]], 0), tf.concat([sizes, own[1]], 0), right + own[2], is_finite & own[3]
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -83,14 +88,27 @@ class TrainingSteps:
         yield
         self._model.set_weights(own)
 
-    def _run(self, images: Any, labels: Any, seed_and_step: Any) -> Any:
+    def _run(self, chunk: Chunk, seed_and_step: list[int], num_shards: int) -> Any:
+        if num_shards not in self._traced:
+            self._traced[num_shards] = tf.function(
+                partial(self._steps, num_shards),
+                input_signature=[  # any number of images, so that no chunk is traced again
+                    tf.TensorSpec([None, *self._image_shape], tf.uint8),
+                    tf.TensorSpec([None], tf.int32),
+                    tf.TensorSpec([2], tf.int64),
+                ],
+                autograph=False,  # slower than tracing, and not needed: the loop is a tf.while_loop
+            )
+        return self._traced[num_shards](chunk.images, chunk.labels, np.array(seed_and_step, np.int64))
+
+    def _steps(self, num_shards: int, images: Any, labels: Any, seed_and_step: Any) -> Any:
         steps = (tf.size(labels) + self._batch_size - 1) // self._batch_size
 
         def one_more(step: Any, right: Any, losses: Any, sizes: Any) -> Any:
             own = slice(step * self._batch_size, (step + 1) * self._batch_size)
             batch, classes = images[own], labels[own]
             number = seed_and_step + tf.cast(tf.stack([0, step]), tf.int64)
-            loss, hits = self._step(batch, classes, number)
+            loss, hits = self._step(batch, classes, number, num_shards)
             return step + 1, right + hits, losses.write(step, loss), sizes.write(step, tf.size(classes))
 
         # In one loop, TensorFlow can augment later batches during a step: augmentation does not depend on weights.
@@ -103,10 +121,10 @@ class TrainingSteps:
         sums = [tf.reduce_sum(tf.abs(weight)) for weight in self._model.trainable_weights]
         return losses.stack(), sizes.stack(), right, tf.reduce_all(tf.math.is_finite(tf.stack(sums)))
 
-    def _step(self, batch: Any, classes: Any, number: Any) -> Any:
+    def _step(self, batch: Any, classes: Any, number: Any, num_shards: int) -> Any:
         if self._augment is not None:
             batch = self._augment(batch, number)
-        shards = [cut(value, self._num_shards) for value in (batch, classes)]
+        shards = [cut(value, num_shards) for value in (batch, classes)]
         with tf.GradientTape() as tape:
             probabilities = call_on_shards(self._model, shards[0])
             losses = [self._loss_of(*own) for own in zip(shards[1], probabilities, strict=True)]

@@ -24,14 +24,12 @@ def configure_threads(training: TrainingConfig) -> None:
     except RuntimeError as error:  # TensorFlow is initialised: only the same threads are possible
         now = threading.get_inter_op_parallelism_threads(), threading.get_intra_op_parallelism_threads()
         if now[0] != threads:
-            key, expected, got = "threads", now[0], threads
+            what = f"training.threads: expected {now[0]}, with which this process started TensorFlow, got {threads}"
         elif now[1] != each:
-            key, expected, got = "shards", "null" if now[1] == 1 else "1", "1" if each > 1 else training.shards or "null"
+            expected = "other than 1" if now[1] == 1 else "1"
+            what = f"training.shards: expected {expected} in this process, got {training.shards}"
         else:
-            tf.config.experimental.enable_op_determinism()
-            return
-        raise ConfigError(
-            f"training.{key}: expected {expected}, with which this process started TensorFlow, got {got};"
-            " a run with other threads needs its own process"
-        ) from error
+            what = ""
+        if what:
+            raise ConfigError(f"{what}; a run with other threads needs its own process") from error
     tf.config.experimental.enable_op_determinism()

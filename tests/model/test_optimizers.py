@@ -53,11 +53,30 @@ def test_cosine_without_warm_up_starts_at_the_peak() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("adamw", keras.optimizers.AdamW), ("rmsprop", keras.optimizers.RMSprop), ("lion", keras.optimizers.Lion)],
+    [("rmsprop", keras.optimizers.RMSprop), ("lion", keras.optimizers.Lion)],
 )
-def test_the_others_are_keras_own(name: str, kind: type) -> None:
+def test_other_optimizers_are_keras_own(name: str, kind: type) -> None:
     cfg = compose([f"optimizer={name}"])
     assert type(build_optimizer(cfg.optimizer, cfg.schedule, 10)) is kind
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW)])
+def test_adam_in_one_operation_steps_as_keras_does(name: str, kind: type) -> None:
+    cfg = compose([f"optimizer={name}", "optimizer.learning_rate=0.05", "optimizer.epsilon=0.01", "schedule=constant"])
+    ours = build_optimizer(cfg.optimizer, cfg.schedule, 10)
+    settings = {"weight_decay": ours.weight_decay} if name == "adamw" else {}
+    theirs = kind(0.05, beta_1=ours.beta_1, beta_2=ours.beta_2, epsilon=0.01, **settings)
+    random = np.random.default_rng(0)
+    start = random.normal(size=(5, 7)).astype(np.float32)
+    found, expected = (keras.Variable(start, name="kernel") for _ in range(2))
+    for _ in range(20):
+        gradient = keras.ops.convert_to_tensor(random.normal(size=(5, 7)).astype(np.float32))
+        ours.apply([gradient], [found])
+        theirs.apply([gradient], [expected])
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(found.numpy(), start, atol=0.1)
+    for mine, other in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(mine), np.asarray(other), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adamw", "lion"])

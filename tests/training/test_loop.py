@@ -158,7 +158,7 @@ def test_balanced_class_weights_help_a_rare_class(splits: Splits) -> None:
 def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> None:
     seen: list[float] = []
     # A rate at which the loss jumps about, so that the best epoch is seldom the last.
-    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
+    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.3"])
     model, state = train(splits, cfg, on_epoch=lambda state: seen.append(state.history[-1]["val/loss"]))
     probabilities = predict_probabilities(model, splits.val.images)
     loss = -np.log(np.clip(probabilities[np.arange(len(splits.val)), splits.val.labels], 1e-7, 1)).mean()
@@ -169,7 +169,7 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(splits: Splits) -> No
 
 @pytest.mark.slow
 def test_the_last_epoch_is_kept_where_that_is_asked_for(splits: Splits) -> None:
-    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.1"])
+    cfg = compose([*SMALL, "training.epochs=8", "schedule=constant", "optimizer.learning_rate=0.3"])
     best, _ = train(splits, cfg)
     model, state = train(splits, cfg.replace(training=cfg.training.replace(keep="last", patience=None)))
     assert state.best_epoch == state.epoch == 8

@@ -85,3 +85,72 @@ ARCHITECTURES = {
 def test_a_step_in_shards_has_the_gradients_and_statistics_of_keras_own_step(name: str, num_shards: int) -> None:
     cfg = compose(["dataset=mnist", *ARCHITECTURES[name]]).model
     assert_equal_steps(lambda: moved(build_model(cfg, SHAPE, 10, seed=0)), num_shards)
+
+
+@keras.saving.register_keras_serializable()
+class Mixing(layers.Layer):
+    """A layer of somebody's own that mixes the images of a batch, and adds a loss."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        self.add_loss(keras.ops.mean(inputs))
+        return inputs - keras.ops.mean(inputs, axis=0) if training else inputs
+
+
+def test_layers_that_may_mix_images_get_the_whole_batch() -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        images = keras.Input((8, 8, 1), dtype="uint8")
+        x = layers.Rescaling(1 / 255)(images)
+        x = layers.Conv2D(4, 3, activity_regularizer="l2", kernel_regularizer="l2")(x)
+        x = keras.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GaussianDropout(0.3)])(x)
+        x = layers.Dropout(0.4)(layers.Flatten()(Mixing()(x)))
+        x = layers.Concatenate()([x, keras.ops.flip(x, axis=0)])
+        return keras.Model(images, layers.Dense(10, activation="softmax")(x))
+
+    assert_equal_steps(build, num_shards=2)
+    assert_equal_steps(build, num_shards=3)
+
+
+def test_dropout_drops_the_values_that_it_would_drop_of_the_whole_batch() -> None:
+    x = tf.ones([7, 11])
+    together = FastDropout(0.5, seed=3)(x, training=True)
+    parts = FastDropout(0.5, seed=3).drop_shards(cut(x, 3))
+    np.testing.assert_array_equal(tf.concat(parts, 0), together)
+
+
+def test_a_norm_whose_output_others_read_too_is_not_pooled_first() -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        images = keras.Input((8, 8, 1), dtype="uint8")
+        normed = batch_norm(layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(images)), "norm")
+        x = layers.Concatenate()([layers.Flatten()(layers.MaxPooling2D(2)(normed)), layers.Flatten()(normed)])
+        return moved(keras.Model(images, layers.Dense(10, activation="softmax")(x)))
+
+    assert_equal_steps(build, num_shards=2)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 64, 65])
+@pytest.mark.parametrize("num_shards", [1, 2, 3, 8])
+def test_a_cut_keeps_every_row_in_order(rows: int, num_shards: int) -> None:
+    parts = cut(tf.range(rows), num_shards)
+    assert len(parts) == num_shards
+    np.testing.assert_array_equal(tf.concat(parts, 0), np.arange(rows))
+    sizes = [int(tf.size(part)) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_shards_in_bfloat16_are_as_near_to_float32_as_keras_own_step_is() -> None:
+    cfg = compose(["dataset=mnist", *ARCHITECTURES["cnn-deep"]]).model
+
+    def gradients(policy: str, call: Callable[[keras.Model, Any], Any]) -> np.ndarray:
+        keras.config.set_dtype_policy(policy)
+        try:
+            found = step(moved(build_model(cfg, SHAPE, 10, seed=0)), call, num_images=64)[1]
+        finally:
+            keras.config.set_dtype_policy("float32")
+        return np.concatenate([gradient.ravel() for gradient in found])
+
+    exact = gradients("float32", whole)
+    theirs = np.linalg.norm(gradients("mixed_bfloat16", whole) - exact)
+    assert 0 < theirs < np.linalg.norm(exact) / 2
+    assert np.linalg.norm(gradients("mixed_bfloat16", sharded(2)) - exact) < 1.5 * theirs

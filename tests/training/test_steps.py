@@ -64,12 +64,33 @@ def test_images_of_a_view_train_as_the_same_images_in_an_array_do(splits: Splits
 
 
 def test_chunks_of_any_size_are_traced_once(splits: Splits) -> None:
+    training = PLAIN.training.replace(shards=2)
     model, optimizer = build(PLAIN, len(splits.train))
-    steps = TrainingSteps(model, optimizer, splits.train.labels, PLAIN.training, PLAIN.augmentation)
+    steps = TrainingSteps(model, optimizer, splits.train.labels, training, PLAIN.augmentation)
     labels = splits.train.labels.astype(np.int32)
     seen: list[Any] = []
     for size in (32, 512, 100, 1, 33):
         sizes = steps.run(Chunk(splits.train.images[:size], labels[:size]), [0, 0])[1]
         seen.append(np.asarray(sizes).tolist())
     assert seen == [[32], [32] * 16, [32, 32, 32, 4], [1], [32, 1]]
-    assert steps._traced.experimental_get_tracing_count() == 1
+    # The batches of one image are traced apart: they cannot be cut.
+    assert [own.experimental_get_tracing_count() for own in steps._traced.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("size", [64 + 3, 3])
+def test_a_last_batch_of_fewer_images_than_shards_is_trained_on_whole(splits: Splits, size: int) -> None:
+    chunk = Chunk(splits.train.images[:size], splits.train.labels[:size].astype(np.int32))
+    found = []
+    for shards in (1, 4):
+        model, optimizer = build(EVERYTHING, len(splits.train))
+        training = EVERYTHING.training.replace(shards=shards)
+        steps = TrainingSteps(model, optimizer, splits.train.labels, training, EVERYTHING.augmentation)
+        losses, sizes, right, is_finite = steps.run(chunk, [0, 5])
+        assert np.asarray(sizes).tolist() == ([32, 32, 3] if size > 3 else [3])
+        assert is_finite
+        found.append((np.asarray(losses), int(right), model.get_weights()))
+    (losses, right, weights), (cut_losses, cut_right, cut_weights) = found
+    np.testing.assert_allclose(cut_losses, losses, rtol=1e-3)
+    assert abs(cut_right - right) <= 1
+    for one, another in zip(weights, cut_weights, strict=True):
+        np.testing.assert_allclose(another, one, atol=2e-3)

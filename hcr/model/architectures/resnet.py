@@ -51,8 +51,8 @@ class ResNet(Architecture):
         y = layers.Activation(self.activation, name=f"{name}_act1")(batch_norm(x, f"{name}_norm1"))
         shortcut = x
         if strides != 1 or x.shape[-1] != filters:
-            # Thinned out first: the kernel gradient of a strided 1x1 convolution corrupts memory in TensorFlow 2.21 with
-            # oneDNN, for some numbers of channels and images (4, 6 and 13).
+            # Thinned out first: the kernel gradient of a strided 1x1 convolution corrupts memory in TensorFlow 2.21
+            # with oneDNN, for some numbers of channels and images (4, 6 and 13).
             thin = layers.MaxPooling2D(1, strides, name=f"{name}_thin")(y) if strides != 1 else y
             shortcut = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_shortcut")(thin)
         y = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv1")(y)

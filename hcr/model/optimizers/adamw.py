@@ -16,9 +16,9 @@ class AdamW(Adam):
     ]
 
     def build(self, learning_rate: Any) -> Any:
-        import keras
+        from hcr.model.fused_adam import FusedAdamW
 
-        optimizer = keras.optimizers.AdamW(
+        optimizer = FusedAdamW(
             learning_rate,
             weight_decay=self.weight_decay,
             beta_1=self.beta_1,
