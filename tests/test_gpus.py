@@ -67,7 +67,10 @@ def test_the_gpu_of_windows_is_seen_in_its_linux(tmp_path: Path) -> None:
 
 
 def test_models_are_named_once_each(tmp_path: Path) -> None:
-    assert gpu_models(machine(tmp_path / "a", models=("Tesla T4", "NVIDIA L4", "Tesla T4"))) == ("Tesla T4", "NVIDIA L4")
+    assert gpu_models(machine(tmp_path / "a", models=("Tesla T4", "NVIDIA L4", "Tesla T4"))) == (
+        "Tesla T4",
+        "NVIDIA L4",
+    )
     assert gpu_models(tmp_path / "nowhere") == ()
 
 
