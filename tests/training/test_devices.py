@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels
+from tensorflow.python.framework.config import disable_op_determinism
 
 from hcr.config import ConfigError
 from hcr.gate import RunConfig
@@ -163,6 +164,14 @@ NOT_DETERMINISTIC = {
 }
 
 
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """As a run computes: TensorFlow then chooses other operations."""
+    tf.config.experimental.enable_op_determinism()
+    yield
+    disable_op_determinism()
+
+
 def steps_of(*overrides: str) -> tuple[TrainingSteps, Chunk]:
     """The training steps of a config for 28x28 images, and some images."""
     cfg = compose(["dataset=mnist", "training.batch_size=8", "training.threads=2", *overrides])
@@ -202,6 +211,7 @@ def has_gpu_kernel(node: Any) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -219,6 +229,7 @@ def test_a_training_step_on_a_gpu_has_only_operations_that_a_gpu_computes_determ
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("deterministic")
 def test_a_whole_batch_has_the_numbers_of_one_that_is_cut() -> None:
     # Cut, it is normalized by an operation that a GPU does not have.
     cut, chunk = steps_of("training.device=cpu", "model.dropout=0")
