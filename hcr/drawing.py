@@ -13,11 +13,12 @@ from hcr.config.errors import one_line
 from hcr.data.splitting import Splits
 from hcr.data.views import AnyImages
 from hcr.evaluation.calibration import scale
-from hcr.evaluation.metrics import Evaluation, evaluate
+from hcr.evaluation.metrics import Evaluation, evaluate, worst_mistakes
 from hcr.gate import RunConfig
 from hcr.recorded import RecordedRun, read_run
 from hcr.tracking.events import ARTIFACTS
 from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.tables import listed, picture_cell, table_text
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 AUGMENTED, VARIANTS = 8, 9  # the augmentation picture: images, and variants of each
 PLOTS = "plots"
+TABLE_PICTURES, TILE = "table_images/worst_mistakes", 96  # pictures in a table, and their longer side in pixels
 PARTS = {"val": "validation", "test": "test"}  # names of the scored splits in pictures
 
 
@@ -120,7 +122,9 @@ def prediction_pictures(
 
 
 def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "keras.Model", scores: "Scores") -> None:
-    """Draw the pictures of a run that is about to end: of test if it was scored, else of validation."""
+    """Draw the pictures and write the tables of a run that is about to end, of test if it was scored, else of
+    validation.
+    """
     run = RunRecord(
         cfg=cfg,
         history=scores.state.history,
@@ -133,6 +137,41 @@ def record_pictures(journal: Journal, cfg: RunConfig, splits: Splits, model: "ke
         splits=splits,
     )
     draw(pictures(run), journal.artifact, journal.artifact_written)
+    journal.tags(listed(journal.folder, write_tables(run, journal.artifact, journal.artifact_written)))
+
+
+def write_tables(run: RunRecord, artifact: Callable[[str], Path], written: Callable[[str], object]) -> list[str]:
+    """Write the tables of a run's mistakes, as MLflow shows them; return their names.
+
+    Args:
+        artifact, written: as for `draw`.
+    """
+    from PIL import Image
+
+    from hcr.evaluation.mistake_tables import confusions, mistakes
+    from hcr.evaluation.mosaic import enlarge
+    from hcr.evaluation.pictures import NUM_MISTAKES
+
+    names = run.cfg.dataset.kept_classes
+    assert names is not None, "a recorded config has them"
+    evaluation = evaluate(run.probabilities, run.labels, names)
+    worst = worst_mistakes(run.probabilities, run.labels, NUM_MISTAKES)
+    cells = []
+    if run.splits is not None and len(worst):
+        images = {"val": run.splits.val, "test": run.splits.test}[run.shown].images
+        for i, tile in enumerate(enlarge(images[worst], TILE)):
+            path = f"{TABLE_PICTURES}/{i + 1:02}.png"
+            Image.fromarray(tile).save(artifact(path))
+            cells.append(picture_cell(path))
+        written(TABLE_PICTURES)
+    tables = {
+        "tables/worst_mistakes.json": mistakes(evaluation, run.probabilities, run.labels, worst, cells),
+        "tables/confusions.json": confusions(evaluation),
+    }
+    for path, columns in tables.items():
+        artifact(path).write_text(table_text(columns), encoding="utf-8")
+        written(path)
+    return list(tables)
 
 
 def draw(
@@ -168,7 +207,7 @@ def first_kernel(model: "keras.Model") -> NDArray[np.float32] | None:
 
 
 def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
-    """Draw the pictures of the finished run in `folder`, and record them in its journal.
+    """Draw the pictures of the finished run in `folder`, and record them and its tables in its journal.
 
     Returns:
         The paths of the pictures, and the reason why those that need pixels were skipped (None: none was).
@@ -188,10 +227,12 @@ def draw_finished(folder: Path) -> tuple[list[Path], str | None]:
         drawn: list[str] = []
         try:
             draw(pictures(record), artifact, drawn.append)
-            add_events(folder, [{"event": "artifact", "path": path} for path in drawn])
+            shown, tables = len(drawn), write_tables(record, artifact, drawn.append)
+            events = [{"event": "artifact", "path": path} for path in drawn]
+            add_events(folder, [*events, {"event": "tags", "values": listed(folder, tables)}])
         except OSError as error:
             raise TrackingError(f"{folder / ARTIFACTS}: cannot be written ({one_line(error)})") from error
-    return [folder / ARTIFACTS / path for path in drawn], why
+    return [folder / ARTIFACTS / path for path in drawn[:shown]], why
 
 
 def is_drawn(folder: Path) -> bool:

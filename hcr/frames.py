@@ -1,12 +1,12 @@
 """Runs as pandas data frames."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hcr.config.tracking import tracking_uri
 from hcr.tracking.conditions import parse_conditions
-from hcr.tracking.reading import StoreRow, history_of, reading_store, search
+from hcr.tracking.reading import StoreRow, history_of, reading_store, search, system_metrics_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ def load_runs(
     *,
     sweep: str | None = None,
     history: bool = False,
+    system_metrics: bool = False,
     top: int | None = None,
     uri: str | None = None,
 ) -> "pd.DataFrame":
@@ -28,6 +29,8 @@ def load_runs(
         where: conditions such as "val/accuracy > 0.99 and model.depth = 3"; None: every run.
         sweep: the key of a sweep's parent run, to get its runs alone.
         history: True for a row per epoch, with the metrics of that epoch.
+        system_metrics: True for the metrics of the machine too (`tracking.system_metrics`): the last values, or with
+            `history` the means of each epoch.
         top: at most so many runs; None: all.
         uri: the store; None: that of MLFLOW_TRACKING_URI, or the default one.
 
@@ -44,10 +47,13 @@ def load_runs(
     with reading_store(tracking_uri(uri)) as client:
         rows = search(client, conditions=conditions, sweep=sweep, top=top)
         if not history:
-            return _frame([_record(row) for row in rows], ("key", "run_id", "name", "kind", "status", "started"))
+            records = [_record(row, row.metrics if system_metrics else row.own_metrics) for row in rows]
+            return _frame(records, ("key", "run_id", "name", "kind", "status", "started"))
         epochs: list[dict[str, Any]] = []
         for row in rows:
             values = history_of(client, row.run_id, [name for name in EPOCH_METRICS if name in row.metrics])
+            if system_metrics:
+                values |= system_metrics_of(client, row)
             steps = sorted({step for steps in values.values() for step in steps})
             epochs += [
                 {"key": row.key, "name": row.name, "epoch": step}
@@ -57,7 +63,7 @@ def load_runs(
     return _frame(epochs, ("key", "name", "epoch"))
 
 
-def _record(row: StoreRow) -> dict[str, Any]:
+def _record(row: StoreRow, metrics: Mapping[str, float]) -> dict[str, Any]:
     import pandas as pd
 
     duration = None if row.end_ms is None else (row.end_ms - row.start_ms) / 1000
@@ -69,7 +75,7 @@ def _record(row: StoreRow) -> dict[str, Any]:
         "status": row.status,
     }
     facts |= {"started": pd.Timestamp(row.start_ms, unit="ms", tz="UTC"), "duration_s": duration}
-    return facts | {name: _value(text) for name, text in row.params.items()} | dict(row.metrics)
+    return facts | {name: _value(text) for name, text in row.params.items()} | dict(metrics)
 
 
 def _value(text: str) -> Any:

@@ -18,7 +18,7 @@ from hcr.config import ConfigError
 from hcr.config.errors import one_line
 from hcr.config.places import check_places
 from hcr.config.secrets import override_without_secrets, redact
-from hcr.config.tracking import how_to_see, output_root
+from hcr.config.tracking import output_root
 from hcr.environment import unusable_keras_json
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.as_written import quote_patterns
@@ -33,6 +33,7 @@ from hcr.tracking.events import ARTIFACTS, first_event, kind_of, last_event
 from hcr.tracking.fetching import fetch_run
 from hcr.tracking.finding import find_run, look_up
 from hcr.tracking.journal import Journal
+from hcr.tracking.seeing import how_to_see
 from hcr.tracking.session import recorded
 from hcr.tracking.status import is_delivered
 from hcr.verbs import VERBS
@@ -180,7 +181,8 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         except OSError as error:  # the run is complete anyway; the next print raises again
             if not is_output_lost(error):
                 raise
-    say(how_to_see(journal.uri))
+    for line in how_to_see(journal.folder, journal.uri):
+        say(line)
 
 
 @contextmanager

@@ -45,6 +45,12 @@ def this_machine(gpu: str | None = None) -> Machine:
     )
 
 
+def machine_text(machine: Machine) -> str:
+    """A machine in one line: processor, cores, memory, system."""
+    memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    return f"{machine.cpu}, {machine.cores} cores{memory}; {machine.system}"
+
+
 def _cpu() -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")

@@ -1,6 +1,7 @@
 """What every run with a model has in its record: its data, its code, predictions, reports and the model."""
 
 import json
+import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from hcr.evaluation.metrics import Evaluation, classification_report, classifica
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import extension_sources
 from hcr.gate.run_config import as_param, image_and_classes
-from hcr.machine import user_name
+from hcr.machine import machine_text, this_machine, user_name
 from hcr.model_facts import what_it_reads
 from hcr.sources import frozen_requirements, git_commit, git_patch, write_sources
 from hcr.tracking.events import read_events
@@ -82,6 +83,8 @@ def source_tags(command: str) -> dict[str, str]:
     """The tags of any run: its command line, without secrets, its user, and the software and environment it ran in."""
     tags = {
         "hcr.version": __version__,
+        "hcr.python": platform.python_version(),
+        "hcr.machine": machine_text(this_machine()),
         "mlflow.source.name": command,
         "mlflow.source.type": "LOCAL",
         "mlflow.user": user_name(),

@@ -46,6 +46,25 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a run has recorded, whatever has become of it and of the code that reads its config.
+
+    Attributes:
+        key, name, folder, artifacts, tags, metrics, history: as of `RecordedRun`.
+        status: FINISHED, FAILED, KILLED or REMOVED; None: it has not ended.
+    """
+
+    key: str
+    name: str
+    folder: Path | None
+    artifacts: Path
+    status: str | None
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    history: Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordedRun:
     """A finished run.
 
@@ -160,8 +179,28 @@ def read_run(folder: Path) -> RecordedRun:
     Raises:
         TrackingError: it has not finished, or its artifacts cannot be read.
     """
+    return _finished(read_record(folder))
+
+
+def read_stored_run(stored: StoredRun) -> RecordedRun:
+    """The finished run that only a store has.
+
+    Raises:
+        TrackingError: it has not finished, or cannot be read from there.
+    """
+    return _finished(read_stored_record(stored))
+
+
+def read_record(folder: Path) -> Record:
+    """What the run whose journal is in `folder` has recorded.
+
+    Raises:
+        TrackingError: the journal is empty or damaged.
+    """
     events = [event for event, _ in read_events(folder)]
-    tags = dict(events[0]["tags"]) if events else {}
+    if not events:
+        raise TrackingError(f"run {folder.name}: expected a journal with at least one event, got none")
+    tags = dict(events[0]["tags"])
     epochs: dict[int, dict[str, float]] = {}
     metrics: dict[str, float] = {}
     for event in events:
@@ -171,36 +210,48 @@ def read_run(folder: Path) -> RecordedRun:
             metrics |= event["values"]
             if "train/loss" in event["values"]:
                 epochs[event["step"]] = event["values"]
-    _require_trained(folder.name, events[-1].get("status") if events else None, tags)
-    return RecordedRun(
+    return Record(
         key=folder.name,
         name=str(events[0]["name"]),
         folder=folder,
         artifacts=folder / ARTIFACTS,
-        cfg=_read_config(folder / ARTIFACTS),
+        status=events[-1].get("status"),
         tags=tags,
         metrics=metrics,
         history=[epochs[step] for step in sorted(epochs)],
     )
 
 
-def read_stored_run(stored: StoredRun) -> RecordedRun:
-    """The finished run that only a store has.
+def read_stored_record(stored: StoredRun) -> Record:
+    """What a run that only a store has has recorded there.
 
     Raises:
-        TrackingError: it has not finished, or cannot be read from there.
+        TrackingError: it cannot be read from there.
     """
     run = fetch_run(stored)
-    _require_trained(stored.key, run.status, run.tags)
-    return RecordedRun(
+    return Record(
         key=stored.key,
         name=run.name,
         folder=None,
         artifacts=run.artifacts,
-        cfg=_read_config(run.artifacts),
+        status=run.status,
         tags=run.tags,
         metrics=run.metrics,
         history=run.history,
+    )
+
+
+def _finished(record: Record) -> RecordedRun:
+    _require_trained(record.key, record.status, record.tags)
+    return RecordedRun(
+        key=record.key,
+        name=record.name,
+        folder=record.folder,
+        artifacts=record.artifacts,
+        cfg=_read_config(record.artifacts),
+        tags=record.tags,
+        metrics=record.metrics,
+        history=record.history,
     )
 
 

@@ -12,11 +12,11 @@ from hcr.config.errors import one_line
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted
 from hcr.gate.run_config import MONITORS
-from hcr.tracking.events import ARTIFACTS, JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.events import ARTIFACTS, Event, first_event, last_event, read_events
 from hcr.tracking.finding import find_run, latest_sweep
-from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys
+from hcr.tracking.index import indexed_runs
+from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, run_ids_of
 from hcr.tracking.place import store_of
-from hcr.tracking.status import run_folders
 
 SWEEP_ID = "hcr.sweep_id"  # a tag of the parent run of a sweep, and of no other run
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1; begins with CONFIRM if it confirms a point
@@ -82,7 +82,7 @@ def recorded_sweep(name: str) -> RecordedSweep:
         raise TrackingError(f"sweep {folder.name}: expected one whose runs have begun; its command continues it")
     monitor = monitors[0]
     uri = store_of(folder, header)
-    deleted = deleted_keys(output_root(), uri, ask(uri, LONGEST_WAIT_S))
+    deleted = deleted_keys(output_root(), uri, ask(uri, LONGEST_WAIT_S, run_ids_of(output_root())))
     runs, ended = _runs_of(folder.name, monitor, deleted)
     # Equal values in the order of the keys, so that a sweep has one order.
     runs.sort(key=lambda run: (-run.value if MONITORS[monitor] else run.value, run.folder.name))
@@ -119,9 +119,9 @@ def _runs_of(key: str, monitor: str, deleted: Collection[str]) -> tuple[list[Sco
     found: list[ScoredRun] = []
     ended: Counter[str] = Counter()
     mark = f"{REUSED_BY}.{key}"
-    for folder in run_folders(output_root()):
-        is_own = first_event(folder).get("parent") == key
-        if folder.name in deleted or not (is_own or mark.encode() in (folder / JOURNAL).read_bytes()):
+    for run in indexed_runs(output_root()):
+        folder, is_own = run.folder, run.header.get("parent") == key
+        if folder.name in deleted or not (is_own or key in run.reused_by):
             continue
         events = [event for event, _ in read_events(folder)]
         tags = _last_values(events, "tags", events[0]["tags"])

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from hcr.config import ConfigError
@@ -12,10 +12,10 @@ from hcr.tracking.ended import upload_lost_run
 from hcr.tracking.events import Event, first_event
 from hcr.tracking.finding import find_run
 from hcr.tracking.journal import Journal
-from hcr.tracking.known import Known, Standing, ask, deleted_keys
+from hcr.tracking.known import Standing, ask, deleted_keys
 from hcr.tracking.lock import is_of_this_host, lock_ended_run
 from hcr.tracking.place import store_of
-from hcr.tracking.status import finished_runs, unfinished
+from hcr.tracking.status import finished_with, read_position, unfinished
 from hcr.training import TrainingState
 from hcr.training.checkpoint import CHECKPOINT, checkpoints, load_checkpoint
 
@@ -41,15 +41,16 @@ def refuse_finished(journal: Journal, identity: str, timeout_s: float) -> None:
     Args:
         timeout_s: timeout for asking the store whether it still has the run.
     """
-    finished = partial(finished_runs, output_root(), uri=journal.uri, experiment=journal.header["experiment"])
-    latest = finished().get(identity)
-    if latest is None:
+    finished = finished_with(identity, output_root(), uri=journal.uri, experiment=journal.header["experiment"])
+    if not finished:
         return
-    known = ask(journal.uri, timeout_s)
+    parents = {str(parent) for run in finished if (parent := first_event(run).get("parent")) is not None}
+    asked = [*finished, *(output_root() / "runs" / parent for parent in parents)]
+    known = ask(journal.uri, timeout_s, {run.name: read_position(run).get("run_id") for run in asked})
     deleted = deleted_keys(output_root(), journal.uri, known)
-    done = finished(without=deleted).get(identity)
+    done = next((run for run in reversed(finished) if run.name not in deleted), None)
     if done is None:
-        note = f"note: run {latest.name} finished with this config and was deleted in MLflow; it is trained again"
+        note = f"note: run {finished[-1].name} finished with this config and was deleted in MLflow; it is trained again"
         print(note, flush=True)
         return
     if known is not None and known.standing(done) == "lost":
@@ -82,13 +83,13 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     if journal.parent is not None:
         named = journal.folder
         candidates = iter([(named, header)] if (header := first_event(named)) else [])
-    stores: dict[str, Known | None] = {}
-    for folder, header in candidates:
-        if named is not None and folder != named:
-            continue
-        if named is None and not (is_of_this_host(header) and _is_the_same(folder, header, journal, identity)):
-            continue
-        standing = "there" if journal.parent else _standing(folder, header, stores, cfg.tracking.timeout_s)
+    if named is None:
+        fitting = [run for run in candidates if is_of_this_host(run[1]) and _is_the_same(*run, journal, identity)]
+    else:
+        fitting = [run for run in candidates if run[0] == named]
+    standings = {} if journal.parent else _standings(fitting, cfg.tracking.timeout_s)
+    for folder, header in fitting:
+        standing = "there" if journal.parent else standings[folder]
         if standing in ("deleted", "purged"):
             if named is None:
                 print(f"note: run {folder.name} was deleted in MLflow and is not resumed", flush=True)
@@ -123,13 +124,16 @@ def resume(journal: Journal, cfg: RunConfig, identity: str) -> TrainingState | N
     return None
 
 
-def _standing(folder: Path, header: Event, stores: dict[str, Known | None], timeout_s: float) -> Standing | None:
-    """The standing of the run in `folder` in its store; None: no answer. Each store is asked once and cached."""
-    uri = store_of(folder, header)
-    if uri not in stores:
-        stores[uri] = ask(uri, timeout_s)
-    known = stores[uri]
-    return None if known is None else known.standing(folder)
+def _standings(runs: Sequence[tuple[Path, Event]], timeout_s: float) -> dict[Path, Standing | None]:
+    """The standing of each run in its store; None: no answer. Each store is asked once."""
+    by_store: dict[str, list[Path]] = {}
+    for folder, header in runs:
+        by_store.setdefault(store_of(folder, header), []).append(folder)
+    found: dict[Path, Standing | None] = {}
+    for uri, folders in by_store.items():
+        known = ask(uri, timeout_s, {folder.name: read_position(folder).get("run_id") for folder in folders})
+        found |= {folder: None if known is None else known.standing(folder) for folder in folders}
+    return found
 
 
 def _is_the_same(folder: Path, header: Event, journal: Journal, identity: str) -> bool:

@@ -16,6 +16,7 @@ from hcr.readiness import EndOfRun, check_room
 from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
+from hcr.tracking.system_metrics import SystemMetrics
 from hcr.training import Scores, TrainingState, configure_threads, fit, require_device, score
 from hcr.training.build import build
 from hcr.training.finished import finish
@@ -97,10 +98,12 @@ def run(
 
     def after_epoch(state: TrainingState) -> None:
         recorder.checkpoint(state)
+        system.record()
         if on_epoch is not None:
             on_epoch(state)
 
-    with EndOfRun(draws=draw) as end_of_run:
+    system = SystemMetrics(journal, is_on=cfg.tracking.system_metrics)
+    with system, EndOfRun(draws=draw) as end_of_run:
         state = fit(
             model,
             optimizer,

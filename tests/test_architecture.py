@@ -21,6 +21,7 @@ FLOORS = {
     "hcr.config": 0,
     "hcr.verbs": 0,
     "hcr.stopping": 0,
+    "hcr.archives": 1,
     "hcr.importing": 1,
     "hcr.output": 1,
     "hcr.streams": 1,
@@ -59,6 +60,7 @@ FLOORS = {
     "hcr.frames": 4,
     "hcr.comparing": 5,
     "hcr.held_out": 5,
+    "hcr.bundling": 4,
     "hcr.looks": 4,
     "hcr.resuming": 4,
     "hcr.record": 4,
@@ -68,6 +70,7 @@ FLOORS = {
     "hcr.ensembling": 5,
     "hcr.scoring": 5,
     "hcr.exporting": 5,
+    "hcr.reproducing": 5,
     "hcr.evaluating": 5,
     "hcr.recognition": 5,
     "hcr.demo": 5,
@@ -84,6 +87,7 @@ SAME_FLOOR = {
     ("hcr.members", "hcr.recorded"),
     ("hcr.members", "hcr.recorded_sweep"),
     ("hcr.recording", "hcr.record"),
+    ("hcr.reproducing", "hcr.runner"),
     ("hcr.ensemble_card", "hcr.card"),
     ("hcr.looks", "hcr.recorded"),
     ("hcr.sources", "hcr.environment"),
@@ -128,6 +132,7 @@ KNOWS = {
             "fetching",
             "keras_model",
             "logged_model",
+            "pages",
             "reading",
             "registry",
             "replay",
@@ -271,3 +276,11 @@ def test_every_dependency_is_declared_and_every_declared_one_is_used() -> None:
     of_extras |= {"fastapi", "uvicorn"}  # Gradio's
     used = {name.split(".")[0] for file in modules().values() for name in imports(file)} - ours - of_extras
     assert {to_distribution.get(name, name) for name in used} == declared - {"cmaes"}  # Optuna imports it
+
+
+def test_the_wheel_has_every_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    found = {".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == found | {"hcr.conf"}

@@ -20,13 +20,14 @@ hcr: YAML in, one honest MLflow run out.
 
 run
   train [OVERRIDES] [-m]     train and record a model; Hydra's grammar and flags
+  reproduce RUN              train a run again from its record, and compare every number
   ensemble SWEEP --top K     average the best runs of a sweep into one model
 look
   runs [SWEEP]               show the recorded runs, or a sweep's, with the settings that differ
   show RUN                   show one run: state, scores, curves, confusions, what to do next
   plots RUN                  draw the pictures of a finished run, such as one of a sweep
   data [OVERRIDES|PATH]      show a data set, its split, its faults, or the YAML that reads a PATH
-  ui                         open the recorded runs in MLflow's UI
+  ui [RUN_OR_SWEEP...]       open a sweep, a run, some runs or all in MLflow's UI
 decide
   compare RUN_OR_SWEEP...    say whether one run or point is better than another, and what differs
   suspects RUN_OR_SWEEP      list the images whose labels are probably wrong
@@ -38,6 +39,8 @@ use
   register RUN NAME          register a run's model in MLflow, as a version of NAME
 keep
   note RUN TEXT              put a note above a run's description in MLflow
+  bundle SWEEP_OR_RUN FILE   write a run, or a sweep with its runs, into one portable file
+  unbundle FILE              bring the runs of a bundle here and upload them, once
   rm RUN...                  with --yes, remove runs here and in MLflow; else show which
   sync [RUN...]              upload runs and events that MLflow has not received, or has lost
 shell
@@ -60,8 +63,32 @@ def test_every_row_of_the_table_is_whole_and_every_group_has_one() -> None:
         assert callable(verb.load())
 
 
-VERB_NAMES = ["train", "ensemble", "runs", "show", "plots", "data", "ui", "compare", "suspects", "evaluate"]
-VERB_NAMES += ["predict", "demo", "export", "register", "note", "rm", "sync", "schema", "completion"]
+VERB_NAMES = [
+    "train",
+    "reproduce",
+    "ensemble",
+    "runs",
+    "show",
+    "plots",
+    "data",
+    "ui",
+    "compare",
+    "suspects",
+    "evaluate",
+]
+VERB_NAMES += [
+    "predict",
+    "demo",
+    "export",
+    "register",
+    "note",
+    "bundle",
+    "unbundle",
+    "rm",
+    "sync",
+    "schema",
+    "completion",
+]
 
 
 def test_the_verbs_are_the_public_ones() -> None:

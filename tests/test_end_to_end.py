@@ -91,12 +91,13 @@ def test_the_default_run_reads_real_digits_well_and_finishes(digits_run: tuple[P
 @pytest.mark.slow
 def test_a_run_ends_by_saying_how_good_where_and_how_to_look(digits_run: tuple[Path, str]) -> None:
     folder, printed = digits_run
-    *_, accuracy, where, how = printed.splitlines()
+    *_, accuracy, where, how, model = printed.splitlines()
     (run,) = Store(folder).runs()
     key = run.data.tags["hcr.key"]
     assert accuracy.startswith(f"test accuracy {run.data.metrics['test/accuracy']:.4f} (95 % interval ")
     assert where == f"run {key} is in {folder / 'output' / 'runs' / key}"
-    assert how == "see it in MLflow: hcr ui"
+    assert how == f"see it in MLflow: hcr ui {key}"
+    assert model == f"its model there: runs:/{run.info.run_id}/model"
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hcr.gate.compose import compose
 from hcr.resuming import AlreadyFinished, refuse_finished, resume
 from hcr.sweep.ledger import NUMBER_TAG, deleted_runs
 from hcr.tracking.journal import Journal
-from hcr.tracking.known import Known, ask, lost_runs
+from hcr.tracking.known import FEW, Known, ask, lost_runs, run_ids_of
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import Replay
 from hcr.tracking.status import finished_runs, read_position
@@ -105,7 +106,7 @@ def test_only_the_run_that_has_finished_and_its_parent_are_delivered_again(
 
 def test_a_store_that_is_away_does_not_keep_a_finished_run_from_being_named(root: Path) -> None:
     record(root, NOWHERE)
-    assert ask(NOWHERE, 0.2) is None
+    assert ask(NOWHERE, 0.2, {}) is None
     with pytest.raises(AlreadyFinished, match="could not be asked whether it is still there"):
         refuse_finished(new_journal(root, NOWHERE), "f", 0.2)
 
@@ -138,9 +139,9 @@ def test_interrupted_runs_ask_each_store_once_and_those_of_a_sweep_ask_none(
         delete(folder, uri)
     asked: list[str] = []
 
-    def asking(uri: str, timeout_s: float) -> Known | None:
+    def asking(uri: str, timeout_s: float, run_ids: Mapping[str, str | None]) -> Known | None:
         asked.append(uri)
-        return ask(uri, timeout_s)
+        return ask(uri, timeout_s, run_ids)
 
     monkeypatch.setattr("hcr.resuming.ask", asking)
     assert resume(new_journal(root, uri), compose(), "f") is None
@@ -164,12 +165,35 @@ def test_a_sweep_reuses_no_run_that_was_deleted_in_mlflow(root: Path, uri: str) 
     assert finished_runs(root, uri=uri, experiment="tests", without=gone) == {"f": kept, "parent": parent}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("num_others", [1, FEW])
+def test_a_server_is_asked_about_some_runs_and_knows_the_deleted_ones(
+    root: Path, postgresql: str, num_others: int
+) -> None:
+    kept, deleted, twin = (record(root, postgresql, mark=mark) for mark in "abc")
+    others = [record(root, postgresql, mark=f"d{i}") for i in range(num_others)]
+    for folder in (kept, deleted, twin, *others):
+        Replay(folder).upload()
+    delete(deleted, postgresql)
+    client = open_store(postgresql)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    # One that was created twice by a request that seemed to fail: the second is deleted, the first is the run.
+    client.delete_run(client.create_run(experiment, tags={"hcr.key": twin.name}).info.run_id)
+    known = ask(postgresql, 5, run_ids_of(root))
+    assert known is not None
+    assert known.deleted == {deleted.name}
+    assert known.active == {folder.name for folder in (kept, twin, *others)}
+    assert deleted_runs(postgresql) == {deleted.name}
+    few = ask(postgresql, 5, {"0" * 12: None, twin.name: None})
+    assert few == Known(frozenset({twin.name}))
+
+
 def test_an_sqlite_store_is_asked_without_mlflow(root: Path, uri: str) -> None:
     record(root, uri)
     code = f"""
 import sys
 from hcr.tracking.known import ask
-print(len(ask({uri!r}, 5).active), "mlflow" in sys.modules)
+print(len(ask({uri!r}, 5, {{}}).active), "mlflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1 False\n"

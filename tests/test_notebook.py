@@ -48,8 +48,14 @@ def test_the_notebook_runs_and_shows_numbers_and_pictures(tmp_path: Path, monkey
         assert width > 500 and height > 200 and len(png) > 5_000
 
     client = open_store(f"sqlite:///{tmp_path / 'output' / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test/accuracy"] == pytest.approx(accuracy, abs=1e-4)
-    assert run.data.tags["mlflow.note.content"].startswith("from the notebook")
-    assert f"#/runs/{run.info.run_id}" in text
+    smaller, shown = client.search_runs([client.get_experiment_by_name("hcr").experiment_id])  # newest first
+    assert (shown.info.status, smaller.info.status) == ("FINISHED", "FINISHED")
+    assert shown.data.metrics["test/accuracy"] == pytest.approx(accuracy, abs=1e-4)
+    assert shown.data.tags["mlflow.note.content"].startswith("from the notebook")
+    assert f"#/runs/{shown.info.run_id}" in text
+
+    compared, by_epoch = (str(output.data["text/plain"]) for output in outputs if "text/html" in output.get("data", {}))
+    for run in (shown, smaller):
+        assert run.data.tags["hcr.key"] in compared
+        assert run.data.tags["hcr.key"] in by_epoch
+        assert f"{run.data.metrics['test/accuracy']:.6f}" in compared

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError
-from hcr.config.tracking import TrackingConfig, how_to_see, output_root
+from hcr.config.tracking import TrackingConfig, output_root
 from hcr.importing import import_needed, without_greetings
 from hcr.members import FEWEST, choose_members
 from hcr.output import leaving_without_output, of_disk
@@ -86,6 +86,7 @@ def _tracking(sweep: RecordedSweep, members: Sequence[RecordedRun]) -> TrackingC
 def _say_result(facts: "EnsembleFacts", journal: Journal) -> None:
     from hcr.console import say
     from hcr.ensemble_card import gained, members_table
+    from hcr.tracking.seeing import how_to_see
 
     print(members_table(facts.members, facts.gain, facts.val))
     say(gained(facts))
@@ -96,4 +97,5 @@ def _say_result(facts: "EnsembleFacts", journal: Journal) -> None:
             f" {score.accuracy_high:.4f}, {score.num_images:,} images)"
         )
     say(f"run {journal.key} is in {journal.folder}")
-    say(how_to_see(journal.uri))
+    for line in how_to_see(journal.folder, journal.uri):
+        say(line)

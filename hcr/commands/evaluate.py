@@ -9,7 +9,6 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.places import check_places
 from hcr.config.text import printable
-from hcr.config.tracking import how_to_see
 from hcr.console import say
 from hcr.evaluating.asked import read_asked
 from hcr.importing import import_needed, without_greetings
@@ -17,6 +16,7 @@ from hcr.output import leaving_without_output
 from hcr.recorded import RecordedRun, recorded_run
 from hcr.tracking.ended import upload_added
 from hcr.tracking.journal import Journal
+from hcr.tracking.seeing import how_to_see
 from hcr.tracking.session import recorded
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
             result = evaluate_run(run, asked, seen, journal)
         for line in _report(run, seen, result, journal):
             say(printable(line))
-        say(how_to_see(journal.uri))
+        for line in how_to_see(journal.folder, journal.uri):
+            say(printable(line))
         if run.folder is not None:
             _upload_count(run)
     return 0

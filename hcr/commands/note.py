@@ -10,13 +10,13 @@ from hcr.config.secrets import redact
 from hcr.config.text import is_recordable
 from hcr.config.tracking import output_root
 from hcr.importing import import_needed
+from hcr.tracking.described import description_of
 from hcr.tracking.ended import upload_added
-from hcr.tracking.events import DESCRIPTION, first_event, last_event, read_events
+from hcr.tracking.events import DESCRIPTION, last_event
 from hcr.tracking.finding import look_up
 from hcr.tracking.journal import add_events
 from hcr.tracking.lock import lock_ended_run
-from hcr.tracking.place import store_of
-from hcr.tracking.reading import describe, reading_store, search
+from hcr.tracking.reading import describe
 from hcr.tracking.stored import StoredRun
 
 BETWEEN = "\n\n---\n\n"  # a note and what follows it
@@ -58,24 +58,8 @@ def _note(folder: Path, text: str) -> None:
     except BlockingIOError:
         raise TrackingError(f"run {folder.name}: another process holds it; expected a run that has ended") from None
     with lock:
-        description = _description(folder)
+        description = description_of(folder)
         add_events(folder, [{"event": "tags", "values": {DESCRIPTION: _with_note(text, description)}}])
-
-
-def _description(folder: Path) -> str:
-    """The present description: that of the store, where people edit it, or else that of the journal."""
-    try:
-        with reading_store(store_of(folder, first_event(folder))) as client:
-            rows = search(client, key=folder.name, top=1)
-    except TrackingError:
-        rows = []
-    if rows:
-        return rows[0].tags.get(DESCRIPTION, "")
-    description = ""
-    for event, _ in read_events(folder):
-        if event["event"] in ("run", "tags"):
-            description = event["tags" if event["event"] == "run" else "values"].get(DESCRIPTION, description)
-    return description
 
 
 def _with_note(text: str, description: str) -> str:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from rich import box
+from rich.cells import chop_cells
 from rich.table import Table
 
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, TrackingError
 from hcr.config.text import csv_line, markdown, printable
 from hcr.config.tracking import output_root, tracking_uri
-from hcr.console import PlainConsole
+from hcr.console import PlainConsole, num_columns
 from hcr.evaluation.labels import short_names
 from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
 from hcr.importing import import_needed
@@ -21,11 +22,13 @@ from hcr.tracking.conditions import Condition, is_metric, number, parse_conditio
 from hcr.tracking.events import best_metric, first_event, kind_of
 from hcr.tracking.finding import latest_sweep, look_up
 from hcr.tracking.place import store_of
-from hcr.tracking.reading import NEWEST, StoreRow, order_of, reading_store, search
-from hcr.tracking.stored import StoredRun
+from hcr.tracking.reading import StoreRow, order_of, reading_store, search
+from hcr.tracking.stored import NEWEST, StoredRun
 
 DEFAULT_TOP = 20
 SCORES = ("best/val_accuracy", "best/val_loss", "test/accuracy")
+LONGEST_NAME = 16  # columns of a name in a terminal that is too narrow for all
+FIRST_SETTINGS = 2  # settings that are more important than the time when a run started
 MOST_SETTINGS = 6  # columns of settings in a terminal; files have all
 LOWER_IS_BETTER = ("loss", "ece", "nll", "epoch", "params", "_s", "_before", "_after", "_difference", "temperature")
 HIGHER_IS_BETTER = ("images_per_s",)
@@ -55,8 +58,10 @@ def main(argv: Sequence[str]) -> int:
     is_file = arguments.csv or arguments.markdown or arguments.json
     top = arguments.top or None if arguments.top is not None or is_file else DEFAULT_TOP
     import_needed("mlflow")
-    uri, sweep = _sweep(arguments.sweep)
+    uri, sweep, is_checked = _sweep(arguments.sweep)
     with reading_store(uri) as client:
+        if sweep is not None and not is_checked:
+            _require_sweep(sweep, next(iter(search(client, key=sweep, top=1))).kind)
         order = _order(arguments.sort, sweep is not None, arguments.reverse)
         if sweep is not None and arguments.sort is None:
             order = _order_of_sweep(sweep, client, arguments.reverse)
@@ -104,17 +109,21 @@ def started(row: StoreRow) -> str:
     return datetime.fromtimestamp(row.start_ms / 1000).strftime("%Y-%m-%d %H:%M")
 
 
-def _sweep(name: str | None) -> tuple[str, str | None]:
-    """The store to read, and the key of the sweep's parent run."""
+def _sweep(name: str | None) -> tuple[str, str | None, bool]:
+    """The store to read, the key of the sweep's parent run, and False if only the store can say whether it is one."""
     if name is None:
-        return tracking_uri(None), None
+        return tracking_uri(None), None, True
     found = latest_sweep(output_root()) if name == "latest" else look_up(output_root(), name)
     if isinstance(found, StoredRun):
-        return found.uri, found.key
+        return found.uri, found.key, False
     header = first_event(found)
-    if kind_of(header.get("tags", {})) != "sweep":
-        raise TrackingError(f"run {found.name}: expected a sweep's parent run, got a {kind_of(header['tags'])} run")
-    return store_of(found, header), found.name
+    _require_sweep(found.name, kind_of(header.get("tags", {})))
+    return store_of(found, header), found.name, True
+
+
+def _require_sweep(key: str, kind: str) -> None:
+    if kind != "sweep":
+        raise TrackingError(f"run {key}: expected a sweep's parent run, got one of another kind: {kind}")
 
 
 def _order(sort: str | None, is_sweep: bool, reverse: bool) -> str:
@@ -144,7 +153,7 @@ def _refuse_unknown(conditions: Sequence[Condition], some: Sequence[StoreRow], s
 def _plain(row: StoreRow) -> dict[str, object]:
     facts = {"key": row.key, "run_id": row.run_id, "name": row.name, "kind": row.kind, "status": row.status}
     times = {"start_ms": row.start_ms, "end_ms": row.end_ms}
-    return {**facts, **times, "params": dict(row.params), "metrics": dict(row.metrics)}
+    return {**facts, **times, "params": dict(row.params), "metrics": row.own_metrics}
 
 
 def _duration(row: StoreRow) -> str:
@@ -202,14 +211,50 @@ def _print(rows: Sequence[StoreRow], settings: Sequence[str], scores: Sequence[s
         console.say("no run fulfils the conditions")
         return
     head, *body = _table(rows, settings[:MOST_SETTINGS], scores)
+    columns = [[printable(cell) for cell in column] for column in zip(head, *body, strict=True)]
+    shown = list(range(len(columns)))
+    if console.is_interactive:
+        columns, shown = _fitting(columns, len(settings[:MOST_SETTINGS]), len(scores), console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name, cells in zip(head, zip(*body, strict=True), strict=True):
+    for name, *cells in (columns[i] for i in shown):
         is_number = all(number(cell) is not None for cell in cells if cell)
-        table.add_column(printable(name), justify="right" if is_number else "left", no_wrap=name == "started")
-    for line in body:
-        table.add_row(*map(printable, line))
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    for line in range(1, len(rows) + 1):
+        table.add_row(*(columns[i][line] for i in shown))
     console.print_table(table)
     if settings[MOST_SETTINGS:]:
         console.say(f"also differ: {', '.join(settings[MOST_SETTINGS:])} (--csv shows them)")
+    if left_out := [printable(name) for i, name in enumerate(head) if i not in shown]:
+        console.say(f"no room for: {', '.join(left_out)} (--csv shows them)")
     if has_more:
         console.say(f"the first {len(rows)}; --top 0 shows all")
+
+
+def _fitting(
+    columns: Sequence[Sequence[str]], num_settings: int, num_scores: int, width: int
+) -> tuple[list[list[str]], list[int]]:
+    """The columns of a table for a terminal of `width` columns, and which of them have room there.
+
+    Names are cut and headings broken only where the table would be too wide as it is.
+    """
+    found = [list(column) for column in columns]
+    num_first = len(found) - num_settings - num_scores - 2  # the last two say when it started and how long it took
+    settings = list(range(num_first, num_first + num_settings))
+    started, took = len(found) - 2, len(found) - 1
+
+    def room(indices: Sequence[int]) -> int:
+        return 2 + sum(max(num_columns(line) for cell in found[i] for line in cell.split("\n")) + 2 for i in indices)
+
+    if room(range(len(found))) > width:
+        for i, (name, *cells) in enumerate(found):
+            if name == "name":
+                cells = [_shortened(cell) for cell in cells]
+            found[i] = [name.replace("/", "/\n"), *cells]
+    shown = [i for i in range(started) if i not in settings]
+    for i in (*settings[:FIRST_SETTINGS], started, *settings[FIRST_SETTINGS:], took):
+        shown += [i] if room([*shown, i]) <= width else []
+    return found, sorted(shown)
+
+
+def _shortened(name: str) -> str:
+    return name if num_columns(name) <= LONGEST_NAME else f"{chop_cells(name, LONGEST_NAME - 1)[0]}…"

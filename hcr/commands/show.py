@@ -9,7 +9,7 @@ from typing import Any
 from hcr.commands.arguments import OneLineParser
 from hcr.commands.runs import started
 from hcr.config.text import printable
-from hcr.config.tracking import how_to_see, output_root
+from hcr.config.tracking import output_root
 from hcr.console import PlainConsole, wrap
 from hcr.evaluation.sparkline import sparkline
 from hcr.importing import import_needed
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         children = search(client, sweep=key) if row.kind == "sweep" else []
         report = _report(client, row, folder)
     facts = _state(row, folder) | _made_of(row, children)
-    facts |= _scores(row) | _curves(curves) | _confusions(report) | _places(row, folder, uri)
+    facts |= _scores(row) | _curves(curves) | _confusions(report) | _places(row, folder)
     facts["next"] = _next(row)
     console = PlainConsole()
     console.print(printable(f"{row.key}  {row.name}"), style="bold")
@@ -143,11 +143,11 @@ def _report(client: Any, row: StoreRow, folder: Path | None) -> Mapping[str, Any
     return None if text is None else dict(json.loads(text))
 
 
-def _places(row: StoreRow, folder: Path | None, uri: str) -> Facts:
+def _places(row: StoreRow, folder: Path | None) -> Facts:
     facts: Facts = {}
     if folder is not None:
         facts["folder"] = str(folder)
-    facts["mlflow"] = [f"run id {row.run_id}", how_to_see(uri)]
+    facts["mlflow"] = [f"run id {row.run_id}", f"see it in MLflow: hcr ui {row.key}"]
     return facts
 
 

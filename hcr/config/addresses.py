@@ -11,3 +11,9 @@ def split_address(address: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def without_user(address: str) -> str:
+    """The address of a server without the name and the password in it: a browser asks for them."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from hcr.config.addresses import split_address
 from hcr.config.errors import ConfigError
-from hcr.config.secrets import redact, without_credentials
+from hcr.config.secrets import without_credentials
 from hcr.config.settings import Positive, Settings, expected
 from hcr.config.words import Expected
 
@@ -36,6 +36,9 @@ class TrackingConfig(Settings):
     timeout_s: Annotated[
         Positive, Field(description="seconds that the end of a run waits for a store that does not answer")
     ]
+    system_metrics: Annotated[
+        bool, Field(description="true: CPU and memory while it trains, for MLflow's System metrics page")
+    ] = False
 
     @model_validator(mode="after")
     def _names_a_store(self) -> "TrackingConfig":
@@ -128,15 +131,6 @@ def tracking_uri(configured: str | None) -> str:
     if uri.startswith("sqlite:"):  # made absolute: a server or a worker may have another current folder
         return sqlite_uri(sqlite_path(uri).absolute())
     return uri
-
-
-def how_to_see(uri: str) -> str:
-    """The line that tells the user how to open the store at `uri`."""
-    if uri.startswith("http"):
-        return f"see it in MLflow: {redact(uri)}"
-    if uri == tracking_uri(None):
-        return "see it in MLflow: hcr ui"
-    return f"see it in MLflow: MLFLOW_TRACKING_URI={redact(uri)} hcr ui"
 
 
 def sqlite_uri(path: Path) -> str:

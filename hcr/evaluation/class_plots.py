@@ -78,24 +78,52 @@ _SHARES = LinearSegmentedColormap.from_list("shares", [PAPER, "#f3c19c", "#dd7a3
 
 def draw_confusion(info: Confusion) -> Figure:
     """Draw the matrix. Only mistakes are coloured: a coloured diagonal would hide them."""
-    num_classes = len(info.class_names)
-    names = [shorten(name, SMALL, 120) for name in info.class_names]
+    return draw_matrix(
+        info.class_names,
+        info.counts.astype(str),
+        info.mistaken_share,
+        title=f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} of {info.num_images:,} misclassified",
+        note="Colour: share of the actual class predicted as another. Grey: correct." if info.num_wrong else "",
+        colors=_SHARES,
+        limits=(0, max(float(info.mistaken_share.max()), DARKEST_FROM)),
+        is_empty=info.counts == 0,
+    )
+
+
+def draw_matrix(
+    class_names: Sequence[str],
+    texts: NDArray[np.str_],
+    shares: NDArray[np.float64],
+    *,
+    title: str,
+    note: str,
+    colors: LinearSegmentedColormap,
+    limits: tuple[float, float],
+    is_empty: NDArray[np.bool_],
+) -> Figure:
+    """Draw a matrix of actual by predicted classes; its diagonal is grey.
+
+    Args:
+        class_names: K names, as in `picture_names`.
+        texts: (K, K), written in the cells if there is room.
+        shares: (K, K), which give a cell's colour; 0 on the diagonal. If all are 0 there is no colour bar.
+        limits: the shares at the two ends of `colors`.
+        is_empty: (K, K), cells without a text.
+    """
+    num_classes = len(class_names)
+    names = [shorten(name, SMALL, 120) for name in class_names]
     labels = int(widest(names, SMALL))
     cell = min(110, max(1, (780 if num_classes <= 15 else 900) // num_classes))
     turned = labels > cell
     side = min(900, cell * num_classes)
-    drawn = side + labels + 90 + 100 * (info.num_wrong > 0)  # with the colour bar
+    has_bar = bool(shares.any())
+    drawn = side + labels + 90 + 100 * has_bar
     width = max(900, drawn)
     figure, (axes,) = new_plot(width, HEADER + side + (labels if turned else 20) + 60, filled=drawn / width)
-    write_header(
-        figure,
-        f"Accuracy {info.accuracy:.2%}: {info.num_wrong:,} of {info.num_images:,} misclassified",
-        "Colour: share of the actual class predicted as another. Grey: correct." if info.num_wrong else "",
-    )
+    write_header(figure, title, note)
     axes.grid(False)
     axes.set_anchor("NW")
-    highest = max(float(info.mistaken_share.max()), DARKEST_FROM)
-    image = axes.imshow(info.mistaken_share, cmap=_SHARES, vmin=0, vmax=highest)
+    image = axes.imshow(shares, cmap=colors, vmin=limits[0], vmax=limits[1])
     every = np.arange(num_classes)
     diagonal = np.where(np.eye(num_classes, dtype=bool)[..., np.newaxis], [0.89, 0.9, 0.91, 1.0], 0.0)
     axes.imshow(diagonal, interpolation="nearest")
@@ -104,7 +132,8 @@ def draw_confusion(info: Confusion) -> Figure:
         axes.hlines(edges, -0.5, num_classes - 0.5, color=LINE, linewidth=0.6, clip_on=False)
         axes.vlines(edges, -0.5, num_classes - 0.5, color=LINE, linewidth=0.6, clip_on=False)
     if num_classes <= MOST_COUNTS:
-        _write_counts(axes, info, cell, highest)
+        is_dark = np.abs(shares) > 0.6 * max(abs(limits[0]), limits[1])
+        _write_texts(axes, np.where(is_empty, "", texts), is_dark, cell)
     shown = every[:: -(-num_classes // MOST_LABELS)]
     size = min(SMALL, SMALL * cell * len(every) / len(shown) / 14)
     style: dict[str, Any] = {"size": size, "parse_math": False}
@@ -114,7 +143,7 @@ def draw_confusion(info: Confusion) -> Figure:
     axes.set_ylabel("actual", size=TEXT, color=MUTED)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if info.num_wrong:
+    if has_bar:
         percent = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
         length = min(1.0, 300 / side)
         bar = figure.colorbar(image, shrink=length, aspect=length * side / 14, anchor=(0, 1), pad=0.03, format=percent)
@@ -124,12 +153,13 @@ def draw_confusion(info: Confusion) -> Figure:
     return figure
 
 
-def _write_counts(axes: Axes, info: Confusion, cell: int, highest: float) -> None:
-    size = min(TEXT, TEXT * (cell - 3) / text_width(str(info.counts.max()), TEXT))
-    for row, column in zip(*np.nonzero(info.counts), strict=True):
-        color = PAPER if info.mistaken_share[row, column] > 0.6 * highest else INK
-        count = str(info.counts[row, column])
-        axes.text(column, row, count, size=size, color=color, ha="center", va="center_baseline", clip_on=True)
+def _write_texts(axes: Axes, texts: NDArray[np.str_], is_dark: NDArray[np.bool_], cell: int) -> None:
+    longest = max(texts.ravel(), key=len)
+    size = min(TEXT, TEXT * (cell - 3) / max(1, text_width(longest, TEXT)))
+    for row, column in zip(*np.nonzero(texts != ""), strict=True):
+        color = PAPER if is_dark[row, column] else INK
+        text = str(texts[row, column])
+        axes.text(column, row, text, size=size, color=color, ha="center", va="center_baseline", clip_on=True)
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,12 @@ class SingleRuns:
     """Two single runs whose answers are right or wrong: McNemar's exact test.
 
     Attributes:
+        replicate: the seed and fold of both; None: they differ.
         only_first, only_second: numbers of images that only one of the two has right.
         p: two-sided; it holds for these trained models.
     """
 
+    replicate: Replicate | None
     only_first: int
     only_second: int
     p: float
@@ -95,6 +97,7 @@ class Pair:
         over_images: the same difference with the noise of images alone: about these trained models.
         seeds: by the runs' means alone; None if each side has one run.
         single: of two single runs scored on the same images, without groups, by right and wrong; else None.
+        by_seed: the same for each replicate that both sides have, where a side has several runs.
         p: two-sided, of `difference`; of two single runs McNemar's.
         p_adjusted: Holm's, for all pairs.
         smallest: the size of a difference that such data shows in four of five cases, on the scale of `difference`.
@@ -111,6 +114,7 @@ class Pair:
     over_images: Estimate
     seeds: Seeds | None
     single: SingleRuns | None
+    by_seed: tuple[SingleRuns, ...]
     p: float
     p_adjusted: float
     smallest: float
@@ -218,7 +222,7 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
     model = ScoreModel(means, [[own.seed for own in runs] for runs in kept], images, kind)
     difference, over_images, basis = model.difference(0, 1), model.difference_on_images(0, 1), model.basis
     counts = [len(some) for some in means]
-    single = _single(images[0][0], images[1][0]) if counts == [1, 1] and kind is Kind.ACCURACY else None
+    single, by_seed = _mcnemar(kept[0], kept[1]) if kind is Kind.ACCURACY else (None, ())
     if first.num_folds is not None and first.num_folds == second.num_folds:
         difference, basis = _over_folds(kept[0], kept[1], model, first.num_folds), Basis.FOLDS
     assert basis is not None, "images are known"
@@ -235,6 +239,7 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
         over_images=over_images,
         seeds=None if counts == [1, 1] else _seeds(*means),
         single=single,
+        by_seed=by_seed,
         p=difference.p if single is None else single.p,
         p_adjusted=1.0,
         smallest=detectable(difference, critical_t(2, difference.df, ALPHA)),
@@ -257,12 +262,24 @@ def _over_folds(
     return replace(mean_over_folds(differences, 1 / (num_folds - 1)), value=model.difference(0, 1).value)
 
 
-def _single(first: ImageScores, second: ImageScores) -> SingleRuns | None:
+def _mcnemar(
+    first: dict[Replicate, ImageScores], second: dict[Replicate, ImageScores]
+) -> tuple[SingleRuns | None, tuple[SingleRuns, ...]]:
+    """McNemar's test of two single runs; and of each replicate that both sides have, if a side has several runs."""
+    if len(first) == len(second) == 1:
+        (one,), (other,) = first, second
+        return _single(one if one == other else None, first[one], second[other]), ()
+    shared = sorted_replicates(first.keys() & second.keys())
+    found = (_single(own, first[own], second[own]) for own in shared)
+    return None, tuple(single for single in found if single is not None)
+
+
+def _single(replicate: Replicate | None, first: ImageScores, second: ImageScores) -> SingleRuns | None:
     if first.groups is not None or not np.array_equal(first.index, second.index):
         return None
     only_first = int(((first.values == 1) & (second.values == 0)).sum())
     only_second = int(((first.values == 0) & (second.values == 1)).sum())
-    return SingleRuns(only_first, only_second, mcnemar_p(only_first, only_second))
+    return SingleRuns(replicate, only_first, only_second, mcnemar_p(only_first, only_second))
 
 
 def _seeds(first: Sequence[float], second: Sequence[float]) -> Seeds:

@@ -27,7 +27,7 @@ from hcr.evaluation.metrics import Labels
 from hcr.evaluation.mosaic import PAGE, Images, Mosaic, enlarge, write
 from hcr.evaluation.suspects import Suspects
 
-MOST_DOUBTED, DOUBTED_COLUMNS = 24, 6
+MOST_DOUBTED, COLUMNS = 24, 6
 MOST_PAIRS, PAIR_COLUMNS = 16, 4
 BETWEEN = 20  # pixels between the two images of a pair
 
@@ -87,7 +87,9 @@ def doubted_info(
 def draw_doubted(info: Doubted) -> Figure:
     """Draw images with their label and that of their neighbours, or a page that says that there are none."""
     if not info.num_doubted:
-        return _empty("No suspicious labels", f"Of {info.num_judged:,} labels none is contradicted by its neighbours.")
+        return empty_page(
+            "No suspicious labels", f"Of {info.num_judged:,} labels none is contradicted by its neighbours."
+        )
     count = f"The {len(info.images)} most suspicious of {info.num_doubted:,}"
     note = (
         f"of {info.num_judged:,} labels of training and validation; how many of the nearest images agree,"
@@ -98,7 +100,7 @@ def draw_doubted(info: Doubted) -> Figure:
         (f"labelled {label}", f"neighbours say {said}", f"{agreement}, {name}")
         for label, said, agreement, name in zip(info.labels, info.neighbours, info.agreement, info.names, strict=True)
     ]
-    return _draw_captioned(info.images, captions, title, note)
+    return draw_captioned(info.images, captions, title, note)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def contradicted_info(
 def draw_contradicted(info: Contradicted) -> Figure:
     """Draw images with their given and their suggested label, or a page that says that there are none."""
     if not info.num_found:
-        return _empty("No suspicious labels", f"Of {info.num_images:,} labels none is probably wrong.")
+        return empty_page("No suspicious labels", f"Of {info.num_images:,} labels none is probably wrong.")
     few = f"The {len(info.images)} worst of {info.num_found:,}" if info.num_found > len(info.images) else "The"
     note = (
         f"of {info.num_images:,} images on which the model was not trained; the probabilities of both, and the source"
@@ -161,21 +163,21 @@ def draw_contradicted(info: Contradicted) -> Figure:
             info.given, info.suggested, info.quality, info.probability, info.names, strict=True
         )
     ]
-    return _draw_captioned(info.images, captions, f"{few} labels that are probably wrong", note)
+    return draw_captioned(info.images, captions, f"{few} labels that are probably wrong", note)
 
 
 def _decimals(probability: float) -> str:
     return f"{probability:.3f}" if 0.0005 <= probability <= 0.9995 else ("0" if probability < 0.5 else "1")
 
 
-def _draw_captioned(images: Images, captions: Sequence[tuple[str, str, str]], title: str, note: str) -> Figure:
+def draw_captioned(images: Images, captions: Sequence[tuple[str, str, str]], title: str, note: str) -> Figure:
     """Draw images in rows, each with three lines below it: a reproach, an answer, and details."""
-    cell = (PAGE - 2 * MARGIN) // DOUBTED_COLUMNS
+    cell = (PAGE - 2 * MARGIN) // COLUMNS
     tiles = enlarge(images, cell - 30)
     height, width = tiles.shape[1:3]
     down = height + 88
-    page = Mosaic(PAGE, HEADER + -(-len(tiles) // DOUBTED_COLUMNS) * down)
-    places = [(MARGIN + i % DOUBTED_COLUMNS * cell, HEADER + i // DOUBTED_COLUMNS * down) for i in range(len(tiles))]
+    page = Mosaic(PAGE, HEADER + -(-len(tiles) // COLUMNS) * down)
+    places = [(MARGIN + i % COLUMNS * cell, HEADER + i // COLUMNS * down) for i in range(len(tiles))]
     for (left, top), tile in zip(places, tiles, strict=True):
         page.paste(tile, left + (cell - width) // 2, top)
     figure, axes = page.draw()
@@ -225,7 +227,7 @@ def pairs_info(
 def draw_pairs(info: Pairs) -> Figure:
     """Draw pairs side by side with their correlation, or a page that says that there are none."""
     if not info.num_pairs:
-        return _empty("No nearly identical images", f"No two images have a correlation of {info.limit} or more.")
+        return empty_page("No nearly identical images", f"No two images have a correlation of {info.limit} or more.")
     cell = (PAGE - 2 * MARGIN) // PAIR_COLUMNS
     side = (cell - 30 - BETWEEN) // 2
     tiles = enlarge(np.concatenate([info.first, info.second]), side)
@@ -255,7 +257,8 @@ def draw_pairs(info: Pairs) -> Figure:
     return figure
 
 
-def _empty(title: str, note: str) -> Figure:
+def empty_page(title: str, note: str) -> Figure:
+    """A page that says that there is nothing to show."""
     figure = new_figure(900, 100)
     write_header(figure, title, note)
     return figure

@@ -49,11 +49,22 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Welch | None:
     Source:
         Welch 1947, "The Generalization of Student's Problem when Several Different Population Variances are Involved".
     """
-    if min(len(first), len(second)) < 2 or np.ptp(first) == np.ptp(second) == 0:
+    if min(len(first), len(second)) < 2:
         return None
-    from scipy.stats import ttest_ind
+    # The formula, and not `scipy.stats.ttest_ind`: that warns where the runs of one side have the same score.
+    shares = [_variance(own) / len(own) for own in (first, second)]
+    total = sum(shares)
+    if total == 0:
+        return None
+    from scipy.stats import t
 
-    result = ttest_ind(second, first, equal_var=False)
-    interval = result.confidence_interval(0.95)
-    difference = float(np.mean(second) - np.mean(first))
-    return Welch(difference, float(interval.low), float(interval.high), float(result.df), float(result.pvalue))
+    df = total**2 / sum(share**2 / (len(own) - 1) for share, own in zip(shares, (first, second), strict=True))
+    difference, error = float(np.mean(second) - np.mean(first)), total**0.5
+    half = float(t.ppf(0.975, df)) * error
+    return Welch(difference, difference - half, difference + half, df, float(2 * t.sf(abs(difference) / error, df)))
+
+
+def _variance(scores: Sequence[float]) -> float:
+    """With n - 1; 0 if the scores differ by rounding alone."""
+    is_same = np.ptp(scores) <= 1e-12 * np.abs(scores).max()
+    return 0.0 if is_same else float(np.var(scores, ddof=1))

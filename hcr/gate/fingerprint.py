@@ -86,14 +86,15 @@ def code_sources(cfg: RunConfig) -> dict[str, str]:
 
     Shell variables that can change results are included, value by name, if they are set.
     """
-    sources = own_sources(_is_deciding)
+    sources = own_sources(is_deciding)
     for name, files in extension_sources(cfg).items():
         sources |= package_sources(name, files)
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in sources.items()}
     return digests | {name: version(name) for name in DECIDING_PACKAGES} | deciding_settings()
 
 
-def _is_deciding(path: str) -> bool:
+def is_deciding(path: str) -> bool:
+    """True if hcr's source file `path`, such as `hcr/model/muon.py`, is part of the code version."""
     places = [f"hcr/{place}" for place in DECIDING_SOURCES]
     return path.endswith(".py") and any(path == place or path.startswith(f"{place}/") for place in places)
 

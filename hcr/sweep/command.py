@@ -8,7 +8,7 @@ from shutil import get_terminal_size
 from hcr import stopping
 from hcr.config import ConfigError
 from hcr.config.secrets import override_without_secrets
-from hcr.config.tracking import how_to_see, output_root, tracking_uri
+from hcr.config.tracking import output_root, tracking_uri
 from hcr.console import say
 from hcr.evaluation.labels import counted
 from hcr.evaluation.table import TABLE_WIDTH, format_table
@@ -26,6 +26,7 @@ from hcr.sweep.report import MOST_SHOWN
 from hcr.sweep.resources import workers_and_threads
 from hcr.sweep.sweep import SweepResult, run_sweep, sweep_folder
 from hcr.tracking.events import last_event
+from hcr.tracking.seeing import how_to_see
 from hcr.tracking.status import earlier_uris, is_delivered
 
 
@@ -179,4 +180,5 @@ def print_result(result: SweepResult, again: str) -> None:
         are = "is" if result.num_left == 1 else "are"
         say(f"{counted(result.num_left, 'run')} {are} left; {again} resumes the sweep")
     say(f"sweep {result.plan.id}, under the parent run {result.key}, is in {result.folder}")
-    say(how_to_see(result.plan.uri))
+    for line in how_to_see(output_root() / "runs" / result.key, result.plan.uri):
+        say(line)

@@ -21,15 +21,18 @@ from hcr.config.replicates import REPLICATE_KEYS
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
+from hcr.model_facts import POINT
 from hcr.recorded_sweep import CONFIRM, NUMBER_TAG
 from hcr.sweep.identity import Fingerprints
 from hcr.sweep.plan import TRIALS, Plan, PlannedRun, place_of
 from hcr.sweep.trial import FAILED, WHY, Task, write_trial
 from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.index import indexed_runs
 from hcr.tracking.journal import append_event, end_dead_run
-from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, lost_runs
+from hcr.tracking.known import LONGEST_WAIT_S, ask, deleted_keys, lost_runs, run_ids_of
 from hcr.tracking.lock import lock_run
-from hcr.tracking.status import finished_runs, is_delivered, run_folders
+from hcr.tracking.status import finished_runs, is_delivered
+from hcr.tracking.views import IN_SWEEP
 
 ASKED, NOTED, REFUSED, RETRY = "asked", "noted", "refused", "retry"
 
@@ -114,14 +117,12 @@ class Ledger:
         self._finished = finished_runs(root, uri=plan.uri, experiment=plan.experiment, without=deleted)
         self._own: dict[str, Event] = {}  # the first event of each run of this sweep, by number tag
         self._deleted_numbers: set[str] = set()  # number tags of runs that were deleted in MLflow
-        for header in sorted(map(first_event, run_folders(root)), key=lambda header: int(header.get("time_ms", 0))):
-            number = header.get("tags", {}).get(NUMBER_TAG)
-            if number is None or header.get("parent") not in plan.parents:
-                continue
-            if header["key"] in deleted:
-                self._deleted_numbers.add(number)
+        own = [run for run in indexed_runs(root) if run.header.get("parent") in plan.parents and NUMBER_TAG in run.tags]
+        for run in sorted(own, key=lambda run: run.begun_ms):
+            if run.key in deleted:
+                self._deleted_numbers.add(run.tags[NUMBER_TAG])
             else:
-                self._own[number] = header
+                self._own[run.tags[NUMBER_TAG]] = first_event(run.folder)
 
     def add(self, planned: PlannedRun) -> Run:
         """Add a planned run to the ledger, in the state that earlier commands left it in.
@@ -174,7 +175,9 @@ class Ledger:
         planned, plan = run.planned, self._plan
         run.key = run.key or new_key()
         tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
-        tags |= {f"sweep.{key}": str(value) for key, value in planned.values.items()}
+        tags |= {f"{POINT}{key}": str(value) for key, value in planned.values.items()}
+        if planned.phase != "confirm":  # fresh seeds of the best points would flatter them in a comparison
+            tags[f"{IN_SWEEP}.{plan.parents[-1]}"] = number_tag(planned)
         data = plan.data.get(place_of(planned.cfg.dataset))
         task = Task(
             key=run.key,
@@ -301,9 +304,10 @@ class Ledger:
 
 
 def deleted_runs(uri: str) -> frozenset[str]:
-    """The keys of runs that were deleted in the store at `uri`; empty if it does not answer."""
+    """The keys of runs under the output root that were deleted in the store at `uri`; empty if it does not answer."""
     root = output_root()
-    return deleted_keys(root, uri, ask(uri, LONGEST_WAIT_S)) if run_folders(root) else frozenset()
+    run_ids = run_ids_of(root)
+    return deleted_keys(root, uri, ask(uri, LONGEST_WAIT_S, run_ids)) if run_ids else frozenset()
 
 
 def new_key() -> str:

@@ -1,6 +1,7 @@
 """The parent run of a sweep: its plan, its progress, and its leaderboard at the end."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from hcr.config import ConfigError, HcrError, TrackingError
 from hcr.config.errors import one_line
 from hcr.config.replicates import Replicate
-from hcr.config.secrets import redact, without_secrets
+from hcr.config.secrets import override_without_secrets, redact, without_secrets
 from hcr.config.text import csv_line, markdown
 from hcr.config.tracking import output_root
 from hcr.evaluation.calibration import scale
@@ -23,14 +24,19 @@ from hcr.evaluation.ranking import Leaderboard, PointScores, kind_of, rank
 from hcr.evaluation.statistics import Kind
 from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
+from hcr.gate import RunConfig
+from hcr.record import source_tags
 from hcr.recorded_sweep import REUSED_BY, SWEEP_ID
 from hcr.sweep.ledger import Ledger, Outcome, Run, number_tag
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
+from hcr.sweep.shown import choices_of, leaderboard_table, links_of, views_of
 from hcr.tracking.events import ARTIFACTS, DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
-from hcr.tracking.journal import Journal, add_events
+from hcr.tracking.journal import DatasetFacts, Journal, add_events
 from hcr.tracking.lock import lock_ended_run
 from hcr.tracking.status import read_position
+from hcr.tracking.tables import record_table
 from hcr.tracking.uploader import Uploader
+from hcr.tracking.views import IN_SWEEP
 
 if TYPE_CHECKING:
     from hcr.sweep.confirm import Confirmation
@@ -39,11 +45,12 @@ MOST_SHOWN = 20  # points of the leaderboard that is printed; leaderboard.csv ha
 VALIDATION = "predictions/val.npz"
 
 
-def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
+def begin_run(journal: Journal, plan: Plan, folder: Path, configs: Sequence[RunConfig]) -> None:
     """Start or resume the parent run.
 
     Args:
         folder: the sweep's, with its plan.
+        configs: of its runs, or of some of them.
 
     Raises:
         ConfigError: another process is uploading it.
@@ -59,7 +66,9 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
             ) from None
     else:
         shutil.rmtree(there, ignore_errors=True)  # left by a kill before its first event
-        tags = {KIND: "sweep", "hcr.sweep": own, SWEEP_ID: plan.id}
+        command = shlex.join(["hcr", "train", "-m", *map(override_without_secrets, plan.command)])
+        tags = {KIND: "sweep", "hcr.sweep": own, SWEEP_ID: plan.id, **source_tags(command)}
+        tags[DESCRIPTION] = links_of(views_of(plan, configs))
         journal.begin(name=redact(plan.name), tags=tags, key=own)
     journal.params(
         {
@@ -72,6 +81,7 @@ def begin_run(journal: Journal, plan: Plan, folder: Path) -> None:
             "seed": str(plan.seed),
         }
     )
+    journal.views(views_of(plan, configs))
     workers = {} if plan.workers is None else {"hcr.workers": str(plan.workers)}
     journal.tags(workers | ({"hcr.mixed_code": "true"} if plan.is_mixed else {}))
     shown = without_secrets(json.loads((folder / PLAN).read_text(encoding="utf-8")))
@@ -105,6 +115,7 @@ def record_end(
     lines = confirmed.lines() if confirmed is not None else []
     if board is not None:
         runs = [*ledger.candidates, *confirming]
+        record_datasets(journal, runs)
         record_board(journal, plan, board, runs, importances)
         describe(journal, plan, board, runs, lines)
     if confirmed is not None:
@@ -256,10 +267,25 @@ def record_board(
         journal.metrics(values, step=numbers[row.label])
     write_csv(board, journal.artifact("leaderboard.csv"))
     journal.artifact_written("leaderboard.csv")
+    record_table(journal, "leaderboard.json", leaderboard_table(board))
     _write_runs(journal, runs)
     journal.artifact("verdict.txt").write_text("\n".join(verdict(board)) + "\n", encoding="utf-8")
     journal.artifact_written("verdict.txt")
     _record_pictures(journal, plan, board, runs, importances)
+
+
+def record_datasets(journal: Journal, runs: Sequence[Run]) -> None:
+    """Record the data sets of the finished runs as inputs of the parent run, each once."""
+    found: dict[tuple[str, str], DatasetFacts] = {}
+    for folder in [output_root() / "runs" / run.outcome.key for run in runs if run.outcome is not None]:
+        try:
+            events = [event for event, _ in read_events(folder) if event["event"] == "datasets"]
+        except (OSError, TrackingError):  # of a run that is only in the store
+            continue
+        for facts in (facts for event in events for facts in event["datasets"]):
+            found.setdefault((facts["digest"], facts["context"]), DatasetFacts(**facts))
+    if found:
+        journal.datasets(list(found.values()))
 
 
 def record_confirmation(journal: Journal, plan: Plan, board: Leaderboard, lines: Sequence[str]) -> None:
@@ -326,7 +352,7 @@ def _around(plan: Plan, runs: Sequence[Run]) -> tuple[PointScores, dict[str, lis
 def record_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, uploader: Uploader) -> None:
     """Record each point's mean in its runs, so that sorting MLflow's table gives the leaderboard.
 
-    A reused run of another sweep keeps its own mean, and gets a tag instead.
+    A reused run gets tags that find it; one of another sweep keeps its mean there.
     """
     if board is None:
         return
@@ -342,14 +368,13 @@ def record_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, upl
         for run in mates:
             assert run.outcome is not None
             folder = output_root() / "runs" / run.outcome.key
-            if (first := first_event(folder)).get("parent") == plan.parents[-1]:
+            parent, first = plan.parents[-1], first_event(folder)
+            if first.get("parent") in (None, parent) and first:
                 _append(folder, {"event": "metrics", "step": 0, "values": means}, uploader)
-            elif first:  # of another sweep or command: the tag finds it
-                _append(
-                    folder,
-                    {"event": "tags", "values": {f"{REUSED_BY}.{plan.parents[-1]}": number_tag(run.planned)}},
-                    uploader,
-                )
+            if first and first.get("parent") != parent:  # of another sweep or command: the tags find it
+                number = number_tag(run.planned)
+                marks = {f"{REUSED_BY}.{parent}": number, f"{IN_SWEEP}.{parent}": number}
+                _append(folder, {"event": "tags", "values": choices_of(run.planned) | marks}, uploader)
 
 
 def _append(folder: Path, event: Event, uploader: Uploader) -> None:
@@ -378,7 +403,7 @@ def describe(journal: Journal, plan: Plan, board: Leaderboard, runs: Sequence[Ru
     sentences = [f"{mixed}{line}" for line in [*verdict(board), *lines]]
     firsts = [first_event(output_root() / "runs" / run.outcome.key) for run in runs if run.outcome is not None]
     older = sum(bool(first) and first.get("parent") != journal.key for first in firsts)
-    text = "\n\n".join(markdown(redact(line)) for line in sentences)
+    text = "\n\n".join([links_of(journal.shared_views), *(markdown(redact(line)) for line in sentences)])
     text += f"\n\n```\n{redact(format_table(board, MOST_SHOWN))}\n```\n"
     if older:
         text += f"\n{counted(older, 'reused run')}: `tags.\"{REUSED_BY}.{journal.key}\" LIKE '%'` finds them.\n"

@@ -137,7 +137,7 @@ def run_sweep(
             print(counts(ledger, num_left(), is_search=plan.is_search), flush=True)
             if source.note:
                 print(f"note: {source.note}", flush=True)
-            begin_run(journal, plan, folder)
+            begin_run(journal, plan, folder, configs)
             on_ended = partial(record_progress, journal, ledger)
             total = sweep.n_trials or len(plan.runs)
             with SweepScreen(total=total, monitor=plan.monitor, higher_is_better=plan.higher_is_better) as screen:

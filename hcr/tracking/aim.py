@@ -6,10 +6,11 @@ from pathlib import Path
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.events import first_event
+from hcr.tracking.index import POSITION, indexed_runs
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.lock import lock_run
 from hcr.tracking.place import STORE, read_choice, store_of, write_choice
-from hcr.tracking.status import POSITION, is_ours, run_folders, undelivered
+from hcr.tracking.status import is_ours, undelivered
 
 
 def aim_at(root: Path, uri: str, named: Sequence[Path], *, take_over: bool = False) -> list[Path]:
@@ -70,7 +71,7 @@ def with_whole_sweeps(root: Path, folders: Sequence[Path]) -> list[Path]:
 
     A run that was given up is included only if it is in `folders`.
     """
-    headers = {folder: first_event(folder) for folder in run_folders(root)}
+    headers = {run.folder: run.header for run in indexed_runs(root)}
     heads = {headers.get(folder, {}).get("parent") or folder.name for folder in folders}
     stores = {store_of(folder, headers.get(folder, {})) for folder in folders}
     found = {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from hcr.tracking.events import ARTIFACTS, LONGEST_DIGEST, read_events
 from hcr.tracking.logged_model import MLMODEL, outputs_of
+from hcr.tracking.pages import views_tag
+from hcr.tracking.views import TAG, VIEWS, key_of
 
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo, Run
@@ -33,6 +35,7 @@ class JournalContents:
         artifacts: sizes in bytes by path, of the files that are on disk.
         model: the same of the run's model, by path inside its folder; empty if it has none, or its files are gone.
         of_model: (metric, step) of the metrics that measure the model.
+        views: the texts of its views of MLflow's pages.
     """
 
     status: str = "RUNNING"
@@ -43,6 +46,7 @@ class JournalContents:
     artifacts: dict[str, int] = field(default_factory=dict)
     model: dict[str, int] = field(default_factory=dict)
     of_model: set[tuple[str, int]] = field(default_factory=set)
+    views: set[str] = field(default_factory=set)
 
 
 def read_contents(folder: Path) -> JournalContents:
@@ -64,6 +68,10 @@ def read_contents(folder: Path) -> JournalContents:
             for name, value in event["values"].items():
                 contents.metrics.setdefault(name, set()).add((event["step"], event["time_ms"], _as_stored(value)))
             contents.of_model |= {(name, event["step"]) for name in event.get("of_model", {})}
+        elif kind == "system":
+            for step, (time_ms, values) in enumerate(event["samples"], start=event["step"]):
+                for name, value in values.items():
+                    contents.metrics.setdefault(name, set()).add((step, time_ms, _as_stored(value)))
         elif kind == "dataset":
             contents.datasets.add((event["name"], event["digest"][:LONGEST_DIGEST]))
         elif kind == "datasets":
@@ -72,6 +80,9 @@ def read_contents(folder: Path) -> JournalContents:
             contents.artifacts |= _sizes(folder / ARTIFACTS, event["path"])
         elif kind == "model":
             contents.model = _sizes(folder / ARTIFACTS / event["path"], ".")
+        elif kind == "views":
+            contents.views = set(event["views"].values())
+            contents.tags[VIEWS] = views_tag(event["views"])
         elif kind == "resume":
             contents.status = "RUNNING"
             contents.tags.pop("hcr.error", None)
@@ -102,7 +113,7 @@ def missing(contents: JournalContents, run: "Run") -> list[str]:
 
 
 def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient") -> list[str]:
-    """Describe the metric values, files and model that `run` lacks; one request for each metric and each folder."""
+    """Describe the metric values, files, views and model that `run` lacks; a request for each metric and folder."""
     lacks = []
     for name, rows in sorted(contents.metrics.items()):
         history = client.get_metric_history(run.info.run_id, name)
@@ -112,6 +123,10 @@ def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient"
     tops = {Path(path).parts[0] for path in contents.artifacts}
     there_files = _list_files(partial(client.list_artifacts, run.info.run_id), tops)
     lacks += _listing("artifact", _differing(contents.artifacts, there_files))
+    if contents.views:
+        tags = client.get_experiment(run.info.experiment_id).tags
+        num_gone = sum(tags.get(f"{TAG}{key_of(text)}") != text for text in contents.views)
+        lacks += [f"{num_gone} of {len(contents.views)} views"] if num_gone else []
     # A run has several models if one was deleted and uploaded again.
     of_models = [_missing_of_model(contents, client, id) for id in outputs_of(run) if contents.model]
     return lacks + min(of_models, key=len, default=[])

@@ -7,16 +7,18 @@ from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.tracking.events import Event, first_event
 from hcr.tracking.logged_model import ModelsRun, find_models
+from hcr.tracking.pages import remove_views
 from hcr.tracking.place import store_of
 from hcr.tracking.status import read_position
 from hcr.tracking.store import find_runs, open_store
+from hcr.tracking.views import keys_of
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
 def delete_run(client: "MlflowClient", header: Event) -> None:
-    """Delete every active run with the key of the journal that begins with `header`, and its logged model.
+    """Delete every active run with the key of the journal that begins with `header`, its logged model and its views.
 
     Raises:
         TrackingError: the run is a version of a registered model.
@@ -33,7 +35,9 @@ def delete_run(client: "MlflowClient", header: Event) -> None:
             )
         for model in find_models(client, ModelsRun(experiment.experiment_id, run_id, header["key"])):
             client.delete_logged_model(model.model_id)
+        views = keys_of(client.get_run(run_id).data.tags)
         client.delete_run(run_id)
+        remove_views(client, experiment.experiment_id, set(views.values()))
 
 
 def registered_versions(folder: Path) -> list[tuple[str, int]]:

@@ -18,7 +18,9 @@ ARTIFACTS = "artifacts"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 KIND = "hcr.kind"  # the tag that says what a run is
 WITH_MODEL: tuple[Kind, ...] = ("train", "ensemble")  # `latest` and `best` mean these
+UNBUNDLED = "unbundled"  # in the first event of a run that came in a bundle: the host that it was trained on
 MODEL_RUN = "hcr.model_run"  # tag of an evaluation: the key of the run whose model is evaluated
+SYSTEM = "system/"  # metrics whose names begin so are shown on MLflow's System metrics page, and nowhere else
 LONGEST_DIGEST = 36  # characters of a data set's digest that MLflow stores
 LONGEST_EVENT = 1 << 18  # bytes; no event is longer
 

@@ -18,8 +18,9 @@ import platformdirs
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
+from hcr.tracking.events import SYSTEM
 from hcr.tracking.logged_model import model_of
-from hcr.tracking.store import copy_of_store
+from hcr.tracking.store import store_to_read
 from hcr.tracking.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def fetch_run(stored: StoredRun) -> FetchedRun:
             lead elsewhere; or the cache cannot be written.
     """
     try:
-        with copy_of_store(stored.uri) as client:
+        with store_to_read(stored.uri) as client:
             run = client.get_run(stored.run_id)
             return FetchedRun(
                 name=str(run.info.run_name),
                 status=str(run.info.status),
                 tags=dict(run.data.tags),
-                metrics=dict(run.data.metrics),
+                metrics={name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM)},
                 history=_history(client, run),
                 artifacts=_fetch_artifacts(client, run),
             )

@@ -1,25 +1,23 @@
 """RUN, as the verbs take it, looked up: in the journals of this machine first, then in the store."""
 
 import math
+import os
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import sqlite_path, tracking_uri
-from hcr.tracking.events import (
-    WITH_MODEL,
-    best_metric,
-    first_event,
-    is_removed,
-    kind_of,
-    last_event,
-    read_events,
-)
-from hcr.tracking.status import read_position, run_folders
-from hcr.tracking.stored import MODELS, StoredRun, find_stored
+from hcr.tracking.events import JOURNAL, WITH_MODEL, best_metric, first_event, kind_of, read_events
+from hcr.tracking.index import IndexedRun, indexed_runs
+from hcr.tracking.status import run_labels
+from hcr.tracking.stored import MODELS, StoredRun, find_stored, stored_names
 
 EXPECTED = "expected a key, a unique prefix of one, a run id, a run name, latest, best, or models:/NAME@ALIAS"
 MOST_NAMED = 5  # runs in a message
+MOST_COMPARED = 500  # runs whose names are compared with a misspelled one
+CLOSE = 0.75  # similarity, from 0 to 1, of a misspelled name
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -62,15 +60,15 @@ def find_folder(root: Path, name: str) -> Path | None:
     Raises:
         TrackingError: several match.
     """
-    folders = run_folders(root)
-    if name == "latest" and (latest := _latest(folders)) is not None:
-        return latest
-    if name == "best" and (latest := _latest(folders)) is not None:
-        return _best(folders, latest)
-    found = [folder for folder in folders if folder.name == name]
-    found = found or [folder for folder in folders if name and folder.name.startswith(name)]
-    found = found or [folder for folder in folders if read_position(folder).get("run_id") == name]
-    found = found or [each for each in folders if first_event(each).get("name") == name and not is_removed(each)]
+    if name in ("latest", "best"):
+        runs = indexed_runs(root)
+        latest = _latest(runs)
+        return latest if latest is None or name == "latest" else _best(runs, latest)
+    found = _with_key(root, name)
+    if not found:
+        runs = indexed_runs(root)
+        found = [run.folder for run in runs if run.run_id == name]
+        found = found or [run.folder for run in runs if run.header.get("name") == name and not run.is_removed]
     if len(found) > 1:
         raise several(name, [folder.name for folder in found])
     return found[0] if found else None
@@ -82,11 +80,18 @@ def latest_sweep(root: Path) -> Path:
     Raises:
         TrackingError: there is none.
     """
-    folders = sorted(run_folders(root), key=_begun_ms, reverse=True)
-    found = next((each for each in folders if kind_of(_tags(each)) == "sweep" and not is_removed(each)), None)
+    sweeps = [run for run in indexed_runs(root) if kind_of(run.tags) == "sweep" and not run.is_removed]
+    found = _newest(sweeps)
     if found is None:
         raise TrackingError(f"no sweep under {root / 'runs'}; `hcr train -m` makes one")
     return found
+
+
+def latest_of_all(root: Path) -> Path | None:
+    """The folder of what was started last under the output root, a run with a model or a whole sweep; None: neither."""
+    kinds = (*WITH_MODEL, "sweep")
+    alone = [run for run in indexed_runs(root) if run.header.get("parent") is None and kind_of(run.tags) in kinds]
+    return _newest([run for run in alone if not run.is_removed])
 
 
 def several(name: str, keys: list[str]) -> TrackingError:
@@ -95,66 +100,84 @@ def several(name: str, keys: list[str]) -> TrackingError:
     return TrackingError(f"{name!r} matches {len(keys)} runs ({listed}); expected the key of one")
 
 
-def _latest(folders: list[Path]) -> Path | None:
-    newest = sorted(folders, key=_begun_ms, reverse=True)
-    return next((each for each in newest if kind_of(_tags(each)) in WITH_MODEL and not is_removed(each)), None)
+def _with_key(root: Path, name: str) -> list[Path]:
+    """The folder of the run whose key is `name`, or of each run whose key begins with it."""
+    runs = root / "runs"
+    if name in ("", ".", "..") or Path(name).name != name:
+        return []
+    if (runs / name / JOURNAL).exists():
+        return [runs / name]
+    try:
+        keys = sorted(key for key in os.listdir(runs) if key.startswith(name))  # noqa: PTH208  # as in `run_folders`
+    except OSError:
+        return []
+    return [runs / key for key in keys if (runs / key / JOURNAL).exists()]
 
 
-def _begun_ms(folder: Path) -> int:
-    """When a run started; events that are added to it later do not make it the latest."""
-    return int(first_event(folder).get("time_ms", 0))
+def _newest(runs: Sequence[IndexedRun]) -> Path | None:
+    """The folder of the run that started last; of several the one with the first key."""
+    return max(runs, key=lambda run: run.begun_ms).folder if runs else None
 
 
-def _best(folders: list[Path], latest: Path) -> Path:
+def _latest(runs: Sequence[IndexedRun]) -> Path | None:
+    return _newest([run for run in runs if kind_of(run.tags) in WITH_MODEL and not run.is_removed])
+
+
+def _best(runs: Sequence[IndexedRun], latest: Path) -> Path:
     """The best of the runs on the data of the run `latest`, by the metric that it monitors; of equal ones the first."""
-    data = _tags(latest).get("hcr.dataset_digest")
+    data = first_event(latest).get("tags", {}).get("hcr.dataset_digest")
     params = (event["values"] for event, _ in read_events(latest) if event["event"] == "params")
     monitor = next((values["monitor"] for values in params if "monitor" in values), None)
     metric, choose = best_metric(monitor)
     values = {}
-    for folder in folders:
-        tags = _tags(folder)
-        is_candidate = kind_of(tags) in WITH_MODEL and tags.get("hcr.dataset_digest") == data
-        if is_candidate and last_event(folder).get("status") == "FINISHED":
-            value = _last_value(folder, metric)
+    for run in runs:
+        is_candidate = kind_of(run.tags) in WITH_MODEL and run.tags.get("hcr.dataset_digest") == data
+        if is_candidate and run.status == "FINISHED":
+            value = run.best.get(metric, math.nan)
             if math.isfinite(value):
-                values[folder] = value
+                values[run.folder] = (value, run.begun_ms)
     if data is None or not values:
         raise TrackingError(
             f"best: expected a finished run on the data of the latest run, {latest.name}; there is none"
         )
-    best = choose(values.values())
-    equal = [folder for folder, value in values.items() if value == best]
-    return min(equal, key=lambda folder: (first_event(folder)["time_ms"], folder.name))
-
-
-def _tags(folder: Path) -> dict[str, str]:
-    return dict(first_event(folder).get("tags", {}))
-
-
-def _last_value(folder: Path, metric: str) -> float:
-    value = math.nan
-    for event, _ in read_events(folder):
-        if event["event"] == "metrics" and metric in event["values"]:
-            value = float(event["values"][metric])
-    return value
+    best = choose(value for value, _ in values.values())
+    equal = [(begun_ms, folder.name, folder) for folder, (value, begun_ms) in values.items() if value == best]
+    return min(equal)[2]
 
 
 def _find_in_store(root: Path, name: str) -> Path | StoredRun:
     uri = tracking_uri(None)
     where = f"under {root / 'runs'}"
+    near = closest(name, _names(root))
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
-        raise TrackingError(f"no run {name!r} {where}; {EXPECTED}")
+        raise TrackingError(f"no run {name!r} {where}; {_remedy(near)}")
     try:
         found = find_stored(uri, name)
+        if not found and near is None:
+            near = closest(name, stored_names(uri))
     except TrackingError:
         raise
     except Exception as error:  # any error of the store
         why = f"the store at {redact(uri)} cannot be asked ({one_line(error)})"
         raise TrackingError(f"no run {name!r} {where}, and {why}") from error
     if not found:
-        raise TrackingError(f"no run {name!r} {where} or in the store at {redact(uri)}; {EXPECTED}")
+        raise TrackingError(f"no run {name!r} {where} or in the store at {redact(uri)}; {_remedy(near)}")
     if len(found) > 1:
         raise several(name, [run.key for run in found])
-    here = [folder for folder in run_folders(root) if read_position(folder).get("run_id") == found[0].run_id]
+    here = [run.folder for run in indexed_runs(root) if run.run_id == found[0].run_id]
     return here[0] if here else found[0]
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` may be a misspelling of; None if none is close."""
+    near = get_close_matches(name, dict.fromkeys(names), n=1, cutoff=CLOSE)
+    return near[0] if near else None
+
+
+def _names(root: Path) -> list[str]:
+    """What the newest runs of this machine can be called, and the words that mean a run."""
+    return ["latest", "best", *(word for label in run_labels(root)[:MOST_COMPARED] for word in label)]
+
+
+def _remedy(near: str | None) -> str:
+    return EXPECTED if near is None else f"did you mean {near!r}?"

@@ -25,10 +25,14 @@ from typing import IO, Any, Self
 
 from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, Event, Status, read_events
+from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_EVENT, UNBUNDLED, Event, Status, read_events
 from hcr.tracking.lock import lock_run, this_boot, this_host
 from hcr.tracking.place import store_of
 
+# The fields of a run's first event that are its places: another machine has others.
+PLACES = ("uri", "host", "boot", "root", "scratch", UNBUNDLED)
+Sample = tuple[int, Mapping[str, float]]  # milliseconds since 1970, and metrics of that moment by name
+MOST_SAMPLES = 500  # in an event
 Measured = tuple[str, str]  # name and digest of the data set that a metric was measured on
 
 
@@ -67,6 +71,7 @@ class Journal:
     Attributes:
         on_event: if set, called after each event is on disk.
         gave_up: an event could not be written; the journal has no end event then.
+        shared_views: the run's views of MLflow's pages by name, as `views` logged them last.
     """
 
     def __init__(
@@ -88,7 +93,9 @@ class Journal:
         self.root = root
         self._logged_metrics: set[tuple[str, int]] = set()  # name and step
         self._logged_params: set[str] = set()
+        self._num_samples = 0
         self.gave_up = False
+        self.shared_views: dict[str, str] = {}
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -172,6 +179,8 @@ class Journal:
         self.key, self.uri = self.header["key"], store_of(folder, self.header)
         self._logged_params = {name for e in events if e["event"] == "params" for name in e["values"]}
         self._logged_metrics = {(name, e["step"]) for e in events if e["event"] == "metrics" for name in e["values"]}
+        self._num_samples = sum(len(e["samples"]) for e in events if e["event"] == "system")
+        self.shared_views = next((e["views"] for e in reversed(events) if e["event"] == "views"), {})
         self._write("resume")
 
     def metrics(
@@ -194,6 +203,13 @@ class Journal:
             event = metrics_event(new, step=step, of_model=of_model)
             self._write(**event | {"time_ms": time_ms or now_ms()})
             self._logged_metrics |= {(name, step) for name in new}
+
+    def system(self, samples: Sequence[Sample]) -> None:
+        """Log samples of system metrics; their steps count the samples of the whole run, from 0."""
+        for start in range(0, len(samples), MOST_SAMPLES):
+            some = samples[start : start + MOST_SAMPLES]
+            self._write("system", step=self._num_samples, samples=[[time_ms, dict(values)] for time_ms, values in some])
+            self._num_samples += len(some)
 
     def params(self, values: Mapping[str, str]) -> None:
         """Log params. One already logged is skipped: MLflow refuses to change a param, so a resumed run keeps it."""
@@ -220,6 +236,12 @@ class Journal:
             step: the epoch whose weights it has.
         """
         self._write("model", path=path, architecture=architecture, params=dict(params), step=step)
+
+    def views(self, views: Mapping[str, str]) -> None:
+        """Log the run's views of MLflow's pages, texts by name (see `tracking.views`); they replace earlier ones."""
+        if views != self.shared_views:
+            self._write("views", views=dict(views))
+            self.shared_views = dict(views)
 
     def artifact(self, path: str) -> Path:
         """The path to write the artifact `path` to; call `artifact_written` when it is complete."""

@@ -7,17 +7,20 @@ is queried without importing MLflow.
 import contextlib
 import sqlite3
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hcr.config.tracking import sqlite_path
-from hcr.tracking.events import ARTIFACTS, first_event, is_removed
-from hcr.tracking.place import reading, store_of
-from hcr.tracking.status import is_delivered, read_position, run_folders
+from hcr.tracking.events import ARTIFACTS
+from hcr.tracking.index import indexed_runs
+from hcr.tracking.place import reading
+from hcr.tracking.status import read_position
 
 Standing = Literal["there", "deleted", "purged", "lost", "undelivered"]
 LONGEST_WAIT_S = 5.0  # for the answer to a query
+FEW = 10  # runs that a server is asked for one by one
 
 _QUERY = """
     SELECT tags.value, runs.lifecycle_stage FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
@@ -60,8 +63,14 @@ class Known:
         return "lost"
 
 
-def ask(uri: str, timeout_s: float) -> Known | None:
-    """The runs of the store at `uri`; None if it does not answer within `timeout_s` seconds (at most 5)."""
+def ask(uri: str, timeout_s: float, run_ids: Mapping[str, str | None]) -> Known | None:
+    """What the store at `uri` knows of some runs; None if it does not answer within `timeout_s` seconds (at most 5).
+
+    Args:
+        run_ids: the runs: by key, the run's id in the store, None before its upload. An SQLite file tells all of its
+            runs anyway. A server is asked for each of a few runs; of many, it is asked for its deleted runs alone, and
+            the others count as active.
+    """
     timeout_s = min(timeout_s, LONGEST_WAIT_S)
     if uri.startswith("sqlite:"):
         return _ask_sqlite(sqlite_path(uri), timeout_s)
@@ -72,13 +81,18 @@ def ask(uri: str, timeout_s: float) -> Known | None:
 
     def search() -> None:
         with contextlib.suppress(Exception):  # any error of the store means: no answer
-            found.append(_ask_mlflow(uri))
+            found.append(_ask_mlflow(uri, run_ids))
 
     # In a thread, because a name server or a proxy can block a request beyond its timeout.
     thread = threading.Thread(target=search, name="asking the store", daemon=True)
     thread.start()
     thread.join(timeout_s)
     return found[0] if found else None
+
+
+def run_ids_of(root: Path) -> dict[str, str | None]:
+    """The id in its store of every run under the output root, by key, as `ask` takes them."""
+    return {run.key: run.run_id for run in indexed_runs(root)}
 
 
 def lost_runs(root: Path, uri: str) -> list[Path]:
@@ -89,9 +103,9 @@ def lost_runs(root: Path, uri: str) -> list[Path]:
     known = _ask_sqlite(sqlite_path(uri), LONGEST_WAIT_S) if uri.startswith("sqlite:") else None
     if known is None:
         return []
-    unknown = [folder for folder in run_folders(root) if folder.name not in known.active | known.deleted]
-    unknown = [folder for folder in unknown if not is_removed(folder)]
-    ours = [folder for folder in unknown if is_delivered(folder) and store_of(folder, first_event(folder)) == uri]
+    there = known.active | known.deleted
+    unknown = [run for run in indexed_runs(root) if run.key not in there and not run.is_removed]
+    ours = [run.folder for run in unknown if run.is_delivered and run.store == uri]
     return [folder for folder in ours if known.standing(folder) == "lost"]
 
 
@@ -101,12 +115,14 @@ def deleted_keys(root: Path, uri: str, known: Known | None) -> frozenset[str]:
     They include deleted runs of any output root, except runs under this one that have another store now, and the
     permanently deleted runs of this output root. If the store did not answer (`known` is None): only removed ones.
     """
-    removed = frozenset(folder.name for folder in run_folders(root) if is_removed(folder))
+    runs = indexed_runs(root)
+    removed = frozenset(run.key for run in runs if run.is_removed)
     if known is None:
         return removed
-    stores = {folder: store_of(folder, first_event(folder)) for folder in run_folders(root)}
-    elsewhere = {folder.name for folder, store in stores.items() if store != uri}
-    purged = {folder.name for folder, store in stores.items() if store == uri and known.standing(folder) == "purged"}
+    there = known.active | known.deleted
+    elsewhere = {run.key for run in runs if run.key in known.deleted and run.store != uri}
+    unknown = [run for run in runs if run.key not in there and run.store == uri]
+    purged = {run.key for run in unknown if known.standing(run.folder) == "purged"}
     return (known.deleted - known.active - elsewhere) | purged | removed
 
 
@@ -130,11 +146,19 @@ def _ask_sqlite(path: Path, timeout_s: float) -> Known | None:
     )
 
 
-def _ask_mlflow(uri: str) -> Known:
-    from hcr.tracking.store import all_runs, open_store
+def _ask_mlflow(uri: str, run_ids: Mapping[str, str | None]) -> Known:
+    from hcr.tracking.store import deleted_run_ids, open_store, stages_of_key
 
-    stages = {key: run.info.lifecycle_stage for key, run in all_runs(open_store(uri)).items()}
-    return Known(
-        frozenset(key for key, stage in stages.items() if stage == "active"),
-        frozenset(key for key, stage in stages.items() if stage != "active"),
-    )
+    client = open_store(uri)
+    if len(run_ids) <= FEW:
+        stages = {key: stages_of_key(client, key) for key in run_ids}
+        active = {key for key, found in stages.items() if "active" in found}
+        deleted = {key for key, found in stages.items() if found} - active
+    else:
+        gone = {key: ids for key, ids in deleted_run_ids(client).items() if key in run_ids}
+        # A second run that was created by mistake is deleted, and its key is still that of an active one.
+        deleted = {
+            key for key, ids in gone.items() if run_ids[key] in ids or "active" not in stages_of_key(client, key)
+        }
+        active = run_ids.keys() - deleted
+    return Known(frozenset(active), frozenset(deleted))

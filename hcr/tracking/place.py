@@ -25,7 +25,11 @@ def store_of(folder: Path, header: dict[str, Any]) -> str:
     Args:
         header: the first event of the run's journal.
     """
-    choice = read_choice(folder)
+    return store_of_choice(folder, read_choice(folder), header)
+
+
+def store_of_choice(folder: Path, choice: dict[str, Any], header: dict[str, Any]) -> str:
+    """The same, with the choice that `read_choice` returned."""
     uri, root = choice.get("uri", header.get("uri")), choice.get("root", header.get("root"))
     if not isinstance(uri, str) or not uri.startswith("sqlite:"):
         return str(uri)

@@ -2,27 +2,27 @@
 
 import json
 import math
-import os
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import output_key, sqlite_path
 from hcr.tracking.conditions import Condition, is_metric, number
-from hcr.tracking.events import DESCRIPTION, kind_of
-from hcr.tracking.store import copy_of_store, open_store
-from hcr.tracking.stored import OURS, StoredRun
+from hcr.tracking.events import DESCRIPTION, SYSTEM, kind_of
+from hcr.tracking.store import open_store, store_to_read
+from hcr.tracking.stored import NEWEST, OURS, StoredRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-NEWEST = "attributes.start_time DESC"
 LARGEST_PAGE = 200  # runs in one answer
 STATUS = {"RUNNING", "FINISHED", "FAILED", "KILLED", "SCHEDULED"}
 
@@ -54,6 +54,11 @@ class StoreRow:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    @property
+    def own_metrics(self) -> dict[str, float]:
+        """Its metrics without those of the machine that it ran on."""
+        return {name: value for name, value in self.metrics.items() if not name.startswith(SYSTEM)}
+
     def value_of(self, key: str) -> object:
         """A metric, an attribute or a setting by its name; None if the run has none."""
         if key in ("name", "status", "kind"):
@@ -71,11 +76,8 @@ def reading_store(uri: str) -> "Iterator[MlflowClient]":
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
         raise TrackingError(f"{uri}: no runs yet; `hcr train` records one ({output_key()} sets the folder)")
     try:
-        if uri.startswith("sqlite:") and not os.access(sqlite_path(uri), os.W_OK):
-            with copy_of_store(uri) as client:
-                yield client
-        else:
-            yield open_store(uri)
+        with store_to_read(uri) as client:
+            yield client
     except TrackingError:
         raise
     except Exception as error:  # any error of the store
@@ -155,6 +157,21 @@ def history_of(client: "MlflowClient", run_id: str, metrics: Sequence[str]) -> d
         rows = sorted(client.get_metric_history(run_id, name), key=lambda metric: metric.timestamp)
         if rows:
             found[name] = {metric.step: metric.value for metric in rows}
+    return found
+
+
+def system_metrics_of(client: "MlflowClient", row: StoreRow) -> dict[str, dict[int, float]]:
+    """The run's system metrics by epoch, as means of the samples taken in it; an epoch may have none."""
+    ended_ms = {metric.timestamp: metric.step for metric in client.get_metric_history(row.run_id, "train/loss")}
+    times = sorted(ended_ms)
+    found: dict[str, dict[int, float]] = {}
+    for name in sorted(name for name in row.metrics if name.startswith(SYSTEM)):
+        samples: dict[int, list[float]] = {}
+        for metric in client.get_metric_history(row.run_id, name):
+            place = bisect_left(times, metric.timestamp)
+            if place < len(times):  # later ones are of the time after training
+                samples.setdefault(ended_ms[times[place]], []).append(metric.value)
+        found[name] = {epoch: mean(values) for epoch, values in samples.items()}
     return found
 
 

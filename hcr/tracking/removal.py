@@ -9,9 +9,10 @@ from pathlib import Path
 
 from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.events import ARTIFACTS, first_event, is_removed, last_event, read_events
+from hcr.tracking.index import indexed_runs
 from hcr.tracking.journal import append_end
 from hcr.tracking.lock import lock_run
-from hcr.tracking.status import is_ours, run_folders
+from hcr.tracking.status import is_ours
 
 REUSED = "hcr.reused_by."  # a tag that begins so ends with the key of a sweep
 
@@ -40,7 +41,7 @@ def plan_removal(root: Path, folders: list[Path]) -> list[Removal]:
         TrackingError: a run is alive, belongs to another host, or was removed before.
     """
     parents = {folder.name for folder in folders}
-    children = [folder for folder in run_folders(root) if first_event(folder).get("parent") in parents]
+    children = [run.folder for run in indexed_runs(root) if run.header.get("parent") in parents]
     # A removal that was cut short left some of its files.
     found = [each for each in dict.fromkeys([*children, *folders]) if not is_removed(each) or _contents(each)]
     if not found:

@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.deletion import delete_run
-from hcr.tracking.events import ARTIFACTS, JOURNAL, LONGEST_DIGEST, Event, is_removed, read_events
+from hcr.tracking.events import (
+    ARTIFACTS,
+    DESCRIPTION,
+    JOURNAL,
+    LONGEST_DIGEST,
+    Event,
+    is_removed,
+    read_events,
+)
+from hcr.tracking.index import POSITION
 from hcr.tracking.logged_model import MLMODEL, ModelsRun, find_models, upload_model
+from hcr.tracking.pages import write_views
 from hcr.tracking.place import store_of
-from hcr.tracking.status import POSITION, read_position
+from hcr.tracking.status import read_position
 from hcr.tracking.store import (
     database_made_ms,
     experiment_id,
@@ -26,11 +36,13 @@ from hcr.tracking.store import (
     stage_of,
 )
 from hcr.tracking.suspicion import clear_suspicion
+from hcr.tracking.views import HERE, settled
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH = 100  # params, tags or metrics that MLflow accepts in one request
+BATCH = 100  # params or tags that MLflow accepts in one request
+METRICS_BATCH = 1_000  # metrics alone
 LONGEST_PARAM = 6_000  # characters; MLflow's limit
 LONGEST_NAME = 250  # characters; PostgreSQL enforces this limit and the next, SQLite does not
 LONGEST_SOURCE = 500
@@ -76,7 +88,7 @@ class Replay:
         self.ended: bool = position.get("ended", False) and is_complete  # an ended run may have been resumed since
         self._database: int | None = position.get("database")
         self._client: MlflowClient | None = None
-        self._experiment: str | None = None  # ids, once they are known
+        self._experiment: str | None = position.get("experiment_id")  # ids, once they are known
         self._model_id: str | None = None
         self._preserved: set[str] | None = None  # tags that keep the value that the store has
         self._missing: list[str] = []  # artifacts that are no longer in the run's folder
@@ -174,7 +186,7 @@ class Replay:
         experiment = self._experiment = experiment_id(client, event["experiment"], store_of(self._folder, event))
         self._database = database_made_ms(client)
         found = find_runs(client, experiment, event["key"])
-        tags = dict(event["tags"])
+        tags = {name: settled(value, experiment) for name, value in event["tags"].items()}
         for tag, longest in ((SOURCE_NAME, LONGEST_SOURCE), (USER, LONGEST_NAME)):
             tags |= {tag: _cut(tags[tag], longest)} if tag in tags else {}
         if not found:
@@ -214,6 +226,18 @@ class Replay:
             metrics.append(Metric(name, value, event["time_ms"], event["step"], **links))
         client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
+    def log_system(self, client: "MlflowClient", event: Event) -> None:
+        """Log samples of system metrics, each with its time; a step is a sample."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, value, time_ms, step)
+            for step, (time_ms, values) in enumerate(event["samples"], start=event["step"])
+            for name, value in values.items()
+        ]
+        for start in range(0, len(metrics), METRICS_BATCH):
+            client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_BATCH], synchronous=True)
+
     def log_params(self, client: "MlflowClient", event: Event) -> None:
         """Log params; the value of one too long for MLflow says which artifact has it."""
         from mlflow.entities import Param
@@ -226,11 +250,13 @@ class Replay:
             client.log_batch(self.run_id, params=params[start : start + BATCH], synchronous=True)
 
     def log_tags(self, client: "MlflowClient", event: Event) -> None:
-        """Log tags, except preserved ones."""
+        """Log tags, except preserved ones; links in a description get the id of the run's experiment."""
         from mlflow.entities import RunTag
 
-        kept = self._preserved or ()
-        tags = [RunTag(name, value) for name, value in event["values"].items() if name not in kept]
+        values, kept = event["values"], self._preserved or ()
+        if HERE in values.get(DESCRIPTION, ""):
+            values = values | {DESCRIPTION: settled(values[DESCRIPTION], self._experiment_of(client))}
+        tags = [RunTag(name, value) for name, value in values.items() if name not in kept]
         client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def log_dataset(self, client: "MlflowClient", event: Event) -> None:
@@ -278,6 +304,10 @@ class Replay:
         run = ModelsRun(self._experiment_of(client), self.run_id, self._header()["key"])
         self._model_id = upload_model(client, run, folder, name=event["path"], params=params, **facts)
 
+    def log_views(self, client: "MlflowClient", event: Event) -> None:
+        """Write the run's views on its experiment."""
+        write_views(client, self._experiment_of(client), self.run_id, event["views"])
+
     def _find_model(self, client: "MlflowClient") -> str | None:
         """The id of the run's model; None if the store has none, such as one that was deleted there."""
         if self._model_id is None:
@@ -317,7 +347,7 @@ class Replay:
         path = self._folder / POSITION
         new = path.with_suffix(".new")
         position: dict[str, object] = {"offset": self._offset, "run_id": self._run_id, "ended": self.ended}
-        position["database"] = self._database
+        position |= {"database": self._database, "experiment_id": self._experiment}
         new.write_text(json.dumps(position), encoding="utf-8")
         new.replace(path)
 
@@ -329,12 +359,14 @@ def _cut(text: str, longest: int) -> str:
 HANDLERS: dict[str, Callable[[Replay, Any, Event], None]] = {
     "run": Replay.create_run,
     "metrics": Replay.log_metrics,
+    "system": Replay.log_system,
     "params": Replay.log_params,
     "tags": Replay.log_tags,
     "dataset": Replay.log_dataset,
     "datasets": Replay.log_datasets,
     "artifact": Replay.log_artifact,
     "model": Replay.log_model,
+    "views": Replay.log_views,
     "end": Replay.end_run,
     "resume": Replay.resume_run,
 }

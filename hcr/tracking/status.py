@@ -2,21 +2,27 @@
 
 import json
 import math
+import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hcr.config.errors import TrackingError
-from hcr.tracking.events import JOURNAL, Event, first_event, last_event, read_events
+from hcr.tracking.events import JOURNAL, UNBUNDLED, Event, first_event, read_events
+from hcr.tracking.index import POSITION, IndexedRun, indexed_runs
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.lock import is_of_this_host, lock_run
-from hcr.tracking.place import read_choice, store_of
+from hcr.tracking.place import read_choice
 
-POSITION = "delivered.json"
+ENDED = ("FINISHED", "REMOVED")  # a run that was killed before it deleted its checkpoints has finished all the same
 
 
 def read_position(folder: Path) -> dict[str, Any]:
-    """The upload position of the journal in `folder`: `offset`, `run_id`, `ended`, creation time of the `database`."""
+    """The upload position of the journal in `folder`.
+
+    Returns:
+        `offset`, `run_id`, `experiment_id`, `ended`, creation time of the `database`; empty if nothing was uploaded.
+    """
     try:
         position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # missing or truncated: replaying from the start is safe
@@ -26,12 +32,17 @@ def read_position(folder: Path) -> dict[str, Any]:
 
 def run_folders(root: Path) -> list[Path]:
     """The folders of all runs under the output root `root` that have a journal, sorted by key."""
-    return sorted(path.parent for path in (root / "runs").glob(f"*/{JOURNAL}"))
+    runs = root / "runs"
+    try:
+        names = sorted(os.listdir(runs))  # noqa: PTH208  # a Path for each name would take as long as the rest
+    except OSError:
+        return []
+    return [runs / name for name in names if os.path.exists(f"{runs}/{name}/{JOURNAL}")]  # noqa: PTH110
 
 
 def undelivered(root: Path) -> list[Path]:
     """The folders of the runs under the output root that are not completely uploaded."""
-    return [folder for folder in run_folders(root) if not is_delivered(folder)]
+    return [run.folder for run in indexed_runs(root) if not run.is_delivered]
 
 
 def end_dead_runs(root: Path) -> list[Path]:
@@ -40,7 +51,7 @@ def end_dead_runs(root: Path) -> list[Path]:
     A live run holds its lock and is skipped; so are the runs of other hosts.
     """
     ended = []
-    for folder in filter(is_ours, undelivered(root)):
+    for folder in [run.folder for run in indexed_runs(root) if not run.is_delivered and is_of_this_host(run.header)]:
         try:
             with lock_run(folder):
                 if end_dead_run(folder):
@@ -61,17 +72,16 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
     They still have the scratch folder with their checkpoints; a finished run has none.
     """
     found = []
-    for folder in run_folders(root):
-        header = first_event(folder)
-        scratch = header.get("scratch")
-        if scratch is None or not (folder / Path(str(scratch)).name).is_dir():
+    for run in indexed_runs(root):
+        folder, scratch = run.folder, run.header.get("scratch")
+        if scratch is None or run.status in ENDED or not (folder / Path(str(scratch)).name).is_dir():
             continue
         try:
             events = [event for event, _ in read_events(folder)]
         except (OSError, TrackingError):
             continue
-        if events[-1].get("status") not in ("FINISHED", "REMOVED"):  # it was killed before it deleted its checkpoints
-            found.append((int(header["time_ms"]), folder, header))
+        if events[-1].get("status") not in ENDED:
+            found.append((run.begun_ms, folder, events[0]))
     for _, folder, header in sorted(found, key=lambda row: row[0], reverse=True):
         yield folder, header
 
@@ -79,32 +89,36 @@ def unfinished(root: Path) -> Iterator[tuple[Path, Event]]:
 def finished_runs(root: Path, *, uri: str, experiment: str, without: Container[str] = frozenset()) -> dict[str, Path]:
     """The folders of the finished runs under the output root, by fingerprint, of one store and experiment.
 
+    A run that came in a bundle is left out: nobody here has seen that its numbers are those of its config.
+
     Args:
         without: keys of runs to leave out, such as deleted ones.
     """
     found = {}
-    for folder in run_folders(root):
-        header = first_event(folder)
-        mark = header.get("tags", {}).get("hcr.fingerprint")
-        is_here = header.get("experiment") == experiment and store_of(folder, header) == uri
-        if (
-            mark is not None
-            and is_here
-            and folder.name not in without
-            and last_event(folder).get("status") == "FINISHED"
-        ):
-            found[str(mark)] = folder
+    for run in indexed_runs(root):
+        mark = run.tags.get("hcr.fingerprint")
+        if mark is not None and run.key not in without and _is_finished(run, uri, experiment):
+            found[mark] = run.folder
     return found
+
+
+def finished_with(fingerprint: str, root: Path, *, uri: str, experiment: str) -> list[Path]:
+    """The folders of the finished runs with this fingerprint, of one store and experiment, sorted by key."""
+    same = [run for run in indexed_runs(root) if run.tags.get("hcr.fingerprint") == fingerprint]
+    return [run.folder for run in same if _is_finished(run, uri, experiment)]
+
+
+def _is_finished(run: IndexedRun, uri: str, experiment: str) -> bool:
+    is_here = run.header.get("experiment") == experiment and run.store == uri
+    return run.status == "FINISHED" and is_here and UNBUNDLED not in run.header
 
 
 def earlier_uris(root: Path, uri: str) -> list[str]:
     """The earlier URIs of the store at `uri`, from before its output root was moved, by the journals of sweeps."""
     found = set()
-    for folder in run_folders(root):
-        header = first_event(folder)
-        is_sweep = "hcr.sweep_id" in header.get("tags", {})
-        if is_sweep and header.get("uri") != uri and store_of(folder, header) == uri:
-            found.add(str(header["uri"]))
+    for run in indexed_runs(root):
+        if "hcr.sweep_id" in run.tags and run.header.get("uri") != uri and run.store == uri:
+            found.add(str(run.header["uri"]))
     return sorted(found)
 
 
@@ -113,13 +127,7 @@ def run_labels(root: Path) -> list[tuple[str, str]]:
 
     A run whose journal has no readable first event is left out.
     """
-    found = []
-    for folder in run_folders(root):
-        try:
-            event, _ = next(read_events(folder))
-            found.append((int(event["time_ms"]), str(event["key"]), str(event["name"])))
-        except (OSError, StopIteration, TrackingError, KeyError):
-            continue
+    found = [(run.begun_ms, run.key, str(run.header["name"])) for run in indexed_runs(root) if "name" in run.header]
     return [(key, name) for _, key, name in sorted(found, reverse=True)]
 
 

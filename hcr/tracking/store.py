@@ -168,6 +168,16 @@ def copy_of_store(uri: str) -> Iterator["MlflowClient"]:
         yield open_store(sqlite_uri(copy))
 
 
+@contextmanager
+def store_to_read(uri: str) -> Iterator["MlflowClient"]:
+    """Open a client for reading: of the store itself, and of an SQLite file that cannot be written of a copy."""
+    if uri.startswith("sqlite:") and not os.access(sqlite_path(uri), os.W_OK):
+        with copy_of_store(uri) as client:
+            yield client
+    else:
+        yield open_store(uri)
+
+
 def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
     """Every run of the store with an hcr key, by that key; a deleted run only if no active one has the key."""
     from mlflow.entities import ViewType
@@ -187,6 +197,34 @@ def all_runs(client: "MlflowClient") -> dict[str, "Run"]:
         if not page:
             break
     return found
+
+
+def deleted_run_ids(client: "MlflowClient") -> dict[str, set[str]]:
+    """The ids of the deleted runs of every experiment, by hcr key."""
+    from mlflow.entities import ViewType
+
+    found: dict[str, set[str]] = {}
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
+    page = None
+    while experiments:
+        runs = client.search_runs(
+            experiments, "tags.`hcr.key` LIKE '%'", ViewType.DELETED_ONLY, RUNS_AT_A_TIME, page_token=page
+        )
+        for run in runs:
+            found.setdefault(run.data.tags["hcr.key"], set()).add(run.info.run_id)
+        page = runs.token
+        if not page:
+            break
+    return found
+
+
+def stages_of_key(client: "MlflowClient", key: str) -> frozenset[str]:
+    """The lifecycle stages, "active" and "deleted", of the runs with this hcr key in every experiment."""
+    from mlflow.entities import ViewType
+
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
+    runs = client.search_runs(experiments, f"tags.`hcr.key` = '{key}'", ViewType.ALL) if experiments else []
+    return frozenset(str(run.info.lifecycle_stage) for run in runs)
 
 
 def database_made_ms(client: "MlflowClient") -> int | None:

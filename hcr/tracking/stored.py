@@ -3,11 +3,12 @@
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hcr.config.errors import TrackingError
 from hcr.tracking.events import WITH_MODEL, best_metric, kind_of
-from hcr.tracking.store import copy_of_store
+from hcr.tracking.store import store_to_read
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -17,6 +18,7 @@ MODELS = "models:/"
 KEY = re.compile(r"[0-9a-f]{1,40}")  # a key or a prefix of one
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 OURS = "tags.`hcr.key` LIKE '%'"
+NEWEST = "attributes.start_time DESC"
 PAGE = 100  # runs in an answer to a search
 
 
@@ -41,7 +43,7 @@ def find_stored(uri: str, name: str) -> list[StoredRun]:
         TrackingError: a registered model or its version does not exist, or was not made by a run of hcr.
         Exception: any error that MLflow raises, such as for an unreachable store.
     """
-    with copy_of_store(uri) as client:
+    with store_to_read(uri) as client:
         if name.startswith(MODELS):
             runs = [_run_of_model(client, name)]
         elif name == "latest":
@@ -51,6 +53,17 @@ def find_stored(uri: str, name: str) -> list[StoredRun]:
         else:
             runs = _named(client, name)
         return [StoredRun(uri, run.info.run_id, run.data.tags["hcr.key"]) for run in runs]
+
+
+def stored_names(uri: str) -> list[str]:
+    """Names and keys of the newest runs of the store at `uri`, in one request.
+
+    Raises:
+        Exception: any error that MLflow raises.
+    """
+    with store_to_read(uri) as client:
+        runs = list(islice(_search(client, OURS, NEWEST), PAGE))
+        return [word for run in runs for word in (str(run.info.run_name), run.data.tags["hcr.key"])]
 
 
 def _run_of_model(client: "MlflowClient", name: str) -> "Run":
@@ -88,7 +101,7 @@ def _run_id_of_model(client: "MlflowClient", name: str) -> str:
 
 def _latest(client: "MlflowClient") -> "list[Run]":
     """The training run or ensemble that started last."""
-    return _first(_search(client, OURS, "attributes.start_time DESC"), _has_model)
+    return _first(_search(client, OURS, NEWEST), _has_model)
 
 
 def _best(client: "MlflowClient") -> "list[Run]":
@@ -116,7 +129,7 @@ def _named(client: "MlflowClient", name: str) -> "list[Run]":
         queries.append(f"attributes.run_name = {mark}{name}{mark} AND {OURS}")
     found: list[Run] = []
     for query in queries:
-        found = found or list(_search(client, query, "attributes.start_time DESC"))
+        found = found or list(_search(client, query, NEWEST))
     return found
 
 

@@ -74,7 +74,7 @@ class Survey:
             try:
                 client = stack.enter_context(copy_of_store(uri))
                 runs = all_runs(client)
-                known = ask(uri, 5.0) if uri.startswith("sqlite:") else None
+                known = ask(uri, 5.0, {}) if uri.startswith("sqlite:") else None
             except Exception as error:  # one store may be unreachable while another answers
                 self._report_unreachable(uri, folders, error)
             else:

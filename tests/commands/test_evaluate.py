@@ -69,7 +69,7 @@ def test_a_run_evaluated_on_its_own_test_images_gives_the_figures_that_it_record
     assert figures.startswith(f"accuracy {run.metrics['test/accuracy']:.4f} (95 % interval ")
     (own,) = evaluations(run)
     assert where == f"run {own.name} is in {own}"
-    assert see == "see it in MLflow: hcr ui"
+    assert see == f"see it in MLflow: hcr ui {own.name}"
 
     assert {name: values(own, "metrics")[name] for name in METRICS} == {name: run.metrics[name] for name in METRICS}
     with np.load(own / "artifacts/predictions/test.npz") as arrays:

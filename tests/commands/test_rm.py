@@ -51,7 +51,7 @@ def test_a_removed_run_is_gone_here_and_there_and_stays_so(folder: Path, capsys:
     assert client.search_logged_models(["1"]) == []
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == []
     assert finished_runs(root, uri=uri, experiment="hcr") == {}
-    assert folder.name in deleted_keys(root, uri, ask(uri, 5.0))
+    assert folder.name in deleted_keys(root, uri, ask(uri, 5.0, {}))
     with pytest.raises(TrackingError, match="was removed before"):
         rm.main([folder.name, "--yes"])
     for path in root.glob("mlflow.db*"):  # the store is lost, and nothing brings the run back

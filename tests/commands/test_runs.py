@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from conftest import made_once
 import hcr
 from hcr.commands import runs
 from hcr.config.errors import ConfigError, TrackingError
+from hcr.console import PlainConsole
 from hcr.tracking.events import first_event
 from hcr.tracking.journal import Journal
 from hcr.tracking.replay import Replay
@@ -125,10 +127,38 @@ def test_a_key_that_no_run_has_and_a_run_that_is_no_sweep_are_refused(root: Path
     with pytest.raises(ConfigError, match=r"--where: no run has 'model.dept'; did you mean 'model.depth'\?"):
         runs.main(["--where", "model.dept = 3"])
     child = next(path for path in (root / "runs").iterdir() if first_event(path)["parent"] is not None)
-    with pytest.raises(TrackingError, match="expected a sweep's parent run, got a train run"):
+    with pytest.raises(TrackingError, match="expected a sweep's parent run, got one of another kind: train"):
         runs.main([child.name])
     with pytest.raises(ConfigError, match="--top: expected 1 or more, or 0 for all, got -1"):
         runs.main(["--top", "-1"])
+
+
+def test_a_run_of_the_store_alone_that_is_no_sweep_is_refused_by_name(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headers = {path.name: first_event(path) for path in (root / "runs").iterdir()}
+    child, header = next((key, header) for key, header in headers.items() if header["parent"] is not None)
+    monkeypatch.setenv("HCR_OUTPUT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    with pytest.raises(TrackingError, match=f"run {child}: expected a sweep's parent run, got one of another kind"):
+        runs.main([child])
+    assert runs.main([header["parent"], "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 6
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_fits_its_terminal_and_says_what_it_leaves_out(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hcr.commands.runs.PlainConsole", partial(PlainConsole, terminal=True, width=width))
+    assert runs.main(["--top", "0"]) == 0
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= width
+    assert sum(bool(re.match(r" [0-9a-f]{12} ", line)) for line in lines) == 8, "a line for each run"
+    (sweep,) = (line for line in lines if "a sweep" in line)
+    assert "FINISHED" in sweep
+    assert any("best/" in line for line in lines)
+    assert any(line.startswith("no room for: ") for line in lines) is (width == 80)
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ import pytest
 from conftest import UNDRAWN, Hcr, Warm, made_once
 
 from hcr.commands import ui
+from hcr.commands.ui_pages import Asked, asked_runs, pages_of
 from hcr.config.errors import TrackingError
+from hcr.tracking.pages import own_version
 from hcr.tracking.store import open_store
 
 CHROMIUM = shutil.which("chromium")
@@ -136,6 +138,30 @@ def test_the_password_of_a_server_is_not_printed(
     assert "hush" not in printed
 
 
+@pytest.mark.parametrize("names", [["nosuch"], ["nosuch", "latest"], ["latest"]])
+def test_an_unknown_name_is_one_line_before_any_server_starts(
+    store: Path, hcr: Hcr, tmp_path: Path, names: list[str]
+) -> None:
+    done = hcr("ui", *names)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"hcr: no run {names[0]!r} under {tmp_path / 'output' / 'runs'}")
+
+
+def test_a_browser_is_opened_only_for_a_person_who_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert not ui.has_browser(), "no display"
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert ui.has_browser()
+    monkeypatch.setenv("CI", "true")
+    assert not ui.has_browser(), "a build"
+    monkeypatch.delenv("CI")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    assert not ui.has_browser(), "a pipe"
+
+
 def test_a_server_that_does_not_stop_when_asked_is_killed_with_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "LONGEST_STOP_S", 0.2)
     code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork()\n"
@@ -190,7 +216,7 @@ def swept(recorded: tuple[Path, str], shared: Path, warm: Warm) -> Path:
     def make(folder: Path) -> None:
         shutil.copytree(recorded[0] / "output", folder / "output")
         environment = {**os.environ, "HCR_OUTPUT_DIR": str(folder / "output")}
-        small = ("training=smoke", "model.filters=4", "model.dense_units=[]")
+        small = ("training=smoke", "model.filters=4", "model.dense_units=[]", "tracking.system_metrics=true")
         words = ("train", "-m", "model.depth=1,2", "seed=0,1", *small)
         done = warm.run(*words, cwd=folder, env=environment, code=UNDRAWN)
         assert done.returncode == 0, done.stderr
@@ -205,6 +231,7 @@ def pages(swept: Path) -> Iterator[str]:
     with serving([sys.executable, "-m", "hcr", "ui", "--port", str(port)], swept) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+        assert re.fullmatch(rf"runs  http://127.0.0.1:{port}/#/experiments/1/runs\?\S+\n", server.stdout.readline())
         yield f"http://127.0.0.1:{port}/#"
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=120) == 0
@@ -220,7 +247,11 @@ def page() -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1700, "height": 1800})
-        page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"')")
+        # Not in MLflow's other mode, and without a panel that covers a third of the page on the first visit.
+        page.add_init_script(
+            "localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"');"
+            "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+        )
         yield page
         browser.close()
 
@@ -269,6 +300,19 @@ def test_the_pages_of_mlflow_show_the_model_its_metrics_and_its_data(
 
 
 @pytest.mark.slow
+def test_the_page_of_system_metrics_shows_charts(swept: Path, pages: str, page: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    client = open_store(f"sqlite:///{swept / 'output' / 'mlflow.db'}")
+    run, *_ = client.search_runs(["1"], "tags.`hcr.sweep_point` = '1'")
+    page.goto(f"{pages}/experiments/1/runs/{run.info.run_id}/system-metrics")
+    for name in ("cpu_utilization_percentage", "system_memory_usage_megabytes", "process_memory_usage_megabytes"):
+        expect(page.get_by_text(name).first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5)
+    page.screenshot(path=tmp_path / "system.png")
+
+
+@pytest.mark.slow
 def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(
     swept: Path, pages: str, page: Any, tmp_path: Path
 ) -> None:
@@ -305,6 +349,199 @@ def test_the_pages_of_mlflow_show_a_sweep_as_a_tree_and_in_the_printed_order(
     expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
     expect(page.locator(".parcoords, .js-plotly-plot").first).to_be_visible(timeout=60_000)
     page.screenshot(path=tmp_path / "compare.png")
+
+
+class Sweep:
+    """The sweep of `swept`, as its store has it."""
+
+    def __init__(self, swept: Path) -> None:
+        (self.board,) = (swept / "output" / "runs").glob("*/artifacts/leaderboard.csv")
+        self.key = self.board.parents[1].name
+        self.client = open_store(f"sqlite:///{swept / 'output' / 'mlflow.db'}")
+        (self.parent,) = self.client.search_runs(["1"], f"tags.`hcr.key` = '{self.key}'")
+        self.children = self.client.search_runs(["1"], f"tags.`hcr.in_sweep.{self.key}` LIKE '%'")
+
+    @property
+    def order(self) -> list[str]:
+        """The depths of its runs in the order of the leaderboard."""
+        with self.board.open(newline="") as file:
+            return [row["model.depth"] for row in csv.DictReader(file) for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def sweep(swept: Path) -> Sweep:
+    return Sweep(swept)
+
+
+@pytest.mark.slow
+def test_latest_is_the_whole_sweep_which_opens_at_its_charts_on_the_port_that_is_served(
+    swept: Path, sweep: Sweep
+) -> None:
+    keys, port = json.loads(sweep.parent.data.tags["hcr.views"]), free_port()
+    page = f"http://127.0.0.1:{port}/#/experiments/1/runs"
+    with serving([sys.executable, "-m", "hcr", "ui", "latest", "--port", str(port)], swept) as server:
+        assert server.stdout is not None
+        assert [server.stdout.readline() for _ in range(5)] == [
+            f"MLflow's UI is at http://127.0.0.1:{port} (Ctrl-C stops it)\n",
+            f"charts    {page}?viewStateShareKey={keys['charts']}&compareRunsMode=CHART\n",
+            f"table     {page}?viewStateShareKey={keys['table']}\n",
+            f"parallel  {page}?viewStateShareKey={keys['parallel']}&compareRunsMode=CHART\n",
+            f"sweep     {page}/{sweep.parent.info.run_id}\n",
+        ]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=120) == 0
+
+
+@pytest.mark.slow
+def test_a_run_opens_at_its_page_and_a_sweep_by_any_name_at_its_views(swept: Path, sweep: Sweep) -> None:
+    run = sweep.children[0]
+    for name in (run.data.tags["hcr.key"], run.info.run_id):
+        (asked,) = asked_runs(swept / "output", [name])
+        assert pages_of(asked.uri, [asked], own_version) == {"run": f"#/experiments/1/runs/{run.info.run_id}"}
+    for name in (sweep.key[:8], sweep.parent.info.run_name, "latest"):
+        (asked,) = asked_runs(swept / "output", [name])
+        assert list(pages_of(asked.uri, [asked], own_version)) == ["charts", "table", "parallel", "sweep"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.99.0", None])
+def test_pages_that_were_not_tried_get_plain_links(swept: Path, sweep: Sweep, version: str | None) -> None:
+    uri = f"sqlite:///{swept / 'output' / 'mlflow.db'}"
+    tags, query = sweep.client.get_experiment("1").tags, quote(f"tags.`hcr.sweep` = '{sweep.key}'")
+    (table, _) = pages_of(uri, [Asked(uri, sweep.key)], lambda: version).values()
+    assert "viewStateShareKey" not in table
+    assert f"searchFilter={query}" in table
+    assert table.endswith("orderByKey=metrics.%60sweep%2Fmean_val_loss%60&orderByAsc=true")
+    assert pages_of(uri, [], lambda: version) == {"runs": "#/experiments/1/runs"}
+    both = [Asked(uri, run.data.tags["hcr.key"]) for run in sweep.children[:2]]
+    (compare,) = pages_of(uri, both, lambda: version).values()
+    assert compare.startswith("#/compare-runs?runs=%5B%22")
+    assert sweep.client.get_experiment("1").tags == tags, "nothing was written"
+
+
+def shown_names(page: Any) -> list[str]:
+    """The names of the runs in MLflow's table, from the top."""
+    rows = page.locator("[role=row]:has([col-id*='Run Name'])")
+    shown = sorted((int(row.get_attribute("row-index") or -1), row.inner_text()) for row in rows.all())
+    return [match[0] for _, text in shown if (match := re.search(r"depth=\d seed=\d", text))]
+
+
+def wait_for(found: Callable[[], object], expected: object) -> None:
+    """Wait until `found` returns what is expected: the table first shows the rows that it has."""
+    deadline = time.monotonic() + 30
+    while found() != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found() == expected
+
+
+@pytest.mark.slow
+def test_the_table_of_a_sweep_has_its_runs_alone_as_the_leaderboard_and_its_columns(
+    sweep: Sweep, pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    keys = json.loads(sweep.parent.data.tags["hcr.views"])
+    page.goto(f"{pages}/experiments/1/runs?viewStateShareKey={keys['table']}")
+    expect(page.get_by_text("Sort: sweep/mean_val_loss")).to_be_visible(timeout=60_000)
+    wait_for(lambda: [name[6] for name in shown_names(page)], sweep.order)
+    heads = page.locator("[role=columnheader]")
+    for head in ("best/val_loss", "best/val_accuracy", "sweep/mean_val_loss", "model/params", "time/total_s"):
+        expect(heads.get_by_text(head, exact=True).first).to_be_visible()
+    expect(heads.get_by_text("model.depth", exact=True).first).to_be_attached()
+    assert page.get_by_text("digits cnn seed=0").count() == 0, "a run beside the sweep"
+    page.screenshot(path=tmp_path / "table.png")
+
+
+@pytest.mark.slow
+def test_the_charts_of_a_sweep_name_its_points_and_draw_each_chart(
+    sweep: Sweep, pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    keys = json.loads(sweep.parent.data.tags["hcr.views"])
+    page.goto(f"{pages}/experiments/1/runs?viewStateShareKey={keys['charts']}&compareRunsMode=CHART")
+    expect(page.get_by_text("Group: model.depth: 1").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Group: model.depth: 2").first).to_be_visible()
+    expect(page.get_by_text("Comparison (5)")).to_be_visible()
+    for title in ("val/loss", "val/accuracy", "train/loss", "best/val_loss", "model/params vs. best/val_loss"):
+        expect(page.get_by_text(title, exact=True).first).to_be_visible()
+    expect(page.locator(".js-plotly-plot .barlayer .point")).to_have_count(2, timeout=60_000)  # a bar a point
+    expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
+    page.screenshot(path=tmp_path / "charts.png")
+    page.goto(f"{pages}/experiments/1/runs?viewStateShareKey={keys['parallel']}&compareRunsMode=CHART")
+    expect(page.get_by_text("Parallel Coordinates").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".parcoords, canvas").first).to_be_visible(timeout=60_000)
+    page.screenshot(path=tmp_path / "parallel.png")
+
+
+@pytest.mark.slow
+def test_the_parent_of_a_sweep_links_to_its_views_and_says_who_made_it_from_what(
+    sweep: Sweep, pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    keys = json.loads(sweep.parent.data.tags["hcr.views"])
+    page.goto(f"{pages}/experiments/1/runs/{sweep.parent.info.run_id}")
+    expect(page.get_by_text("hcr train -m model.depth=1,2").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("digits/train").first).to_be_visible()
+    page.screenshot(path=tmp_path / "parent.png")
+    page.get_by_role("link", name="Charts of the points").click()
+    expect(page.get_by_text("Group: model.depth: 1").first).to_be_visible(timeout=60_000)
+    assert f"viewStateShareKey={keys['charts']}" in page.url or "compareRunsMode=CHART" in page.url
+    page.goto(f"{pages}/experiments/1/runs/{sweep.parent.info.run_id}/artifacts/leaderboard.json")
+    for cell in ("rank", "depth", "mean val/loss", "parameters"):
+        expect(page.get_by_text(cell, exact=True).first).to_be_visible(timeout=60_000)
+    first = page.locator("[role=row]", has_text=re.compile(r"^1")).first
+    expect(first).to_contain_text(sweep.order[0])
+    page.screenshot(path=tmp_path / "leaderboard.png")
+
+
+@pytest.mark.slow
+def test_the_worst_mistakes_of_a_run_are_a_table_with_pictures(
+    recorded: tuple[Path, str], pages: str, page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"{pages}/experiments/1/runs/{recorded[1]}/artifacts/tables/worst_mistakes.json")
+    expect(page.get_by_text("probability of predicted").first).to_be_visible(timeout=60_000)
+    picture = page.locator("img[src*='worst_mistakes'], img[src^='blob:']").first
+    expect(picture).to_be_visible(timeout=60_000)
+    page.wait_for_function("element => element.naturalWidth > 30", arg=picture.element_handle())
+    page.screenshot(path=tmp_path / "mistakes.png")
+
+
+@pytest.mark.slow
+def test_some_runs_and_all_runs_open_as_a_view_of_them(swept: Path, sweep: Sweep, pages: str, page: Any) -> None:
+    from playwright.sync_api import expect
+
+    uri = f"sqlite:///{swept / 'output' / 'mlflow.db'}"
+    some = [run for run in sweep.children if run.data.params["seed"] == "0"]
+    found = pages_of(uri, [Asked(uri, run.data.tags["hcr.key"]) for run in some], own_version)
+    assert list(found) == ["charts", "table"]
+    page.goto(pages.removesuffix("#") + found["table"])
+    expect(page.get_by_text("2 matching runs").first).to_be_visible(timeout=60_000)
+    expect(page.locator("[role=columnheader]").get_by_text("model.depth", exact=True).first).to_be_attached()
+    wait_for(lambda: {name[-1] for name in shown_names(page)}, {"0"})
+    (everything,) = pages_of(uri, [], own_version).values()
+    page.goto(pages.removesuffix("#") + everything)
+    expect(page.get_by_text("5 matching runs").first).to_be_visible(timeout=60_000)
+    for head in ("Dataset", "best/val_accuracy", "best/val_loss"):
+        expect(page.locator("[role=columnheader]").get_by_text(head, exact=True).first).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [None, "no JSON"])
+def test_a_view_that_mlflow_cannot_read_opens_the_plain_page(
+    sweep: Sweep, pages: str, page: Any, text: str | None
+) -> None:
+    from playwright.sync_api import expect
+
+    key = ("a" if text else "b") * 64
+    if text is not None:
+        sweep.client.set_experiment_tag("1", f"mlflow.sharedViewState.{key}", text)
+    page.goto(f"{pages}/experiments/1/runs?viewStateShareKey={key}")
+    expect(page.get_by_text("matching runs").first).to_be_visible(timeout=60_000)
+    expect(page.locator("[role=gridcell][col-id*='Run Name']").first).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.slow

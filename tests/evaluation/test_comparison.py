@@ -201,3 +201,29 @@ def test_a_claim_on_single_runs_is_said_to_be_about_the_trained_models():
     assert line.endswith("p < 0.001 (of these trained models, on new images; other seeds may differ)")
     (line,) = accuracy(*random_sides()).verdict()
     assert "trained models" not in line
+
+
+def test_with_groups_the_interval_is_that_of_resampling_whole_groups():
+    random = np.random.default_rng(1)
+    groups = np.repeat(np.arange(60), 10)
+    hard = np.repeat(random.normal(size=60), 10)
+    first, second = ((hard + random.normal(scale=0.3, size=600) + up > -0.5).astype(float) for up in (0.0, 0.15))
+    (pair,) = accuracy(side("A", first, groups=groups), side("B", second, groups=groups)).pairs
+    assert (pair.num_groups, pair.single, pair.by_seed) == (60, None, ())
+    sums = (second - first).reshape(60, 10).mean(axis=1)
+    drawn = sums[random.integers(0, 60, (20_000, 60))].mean(axis=1)
+    assert pair.difference.error == pytest.approx(drawn.std(), rel=0.03)
+    (alone,) = accuracy(side("A", first), side("B", second)).pairs
+    assert alone.single is not None and pair.difference.error != pytest.approx(alone.difference.error, rel=0.03)
+
+
+def test_each_seed_that_both_sides_have_has_mcnemars_exact_test():
+    first, second = random_sides(num_seeds=3)
+    other = Side("side 1", [*second.runs[:2], SideRun(Replicate(9), second.runs[2].scores)])
+    (pair,) = accuracy(first, other).pairs
+    assert pair.single is None
+    assert [single.replicate for single in pair.by_seed] == [Replicate(0), Replicate(1)]
+    for single in pair.by_seed:
+        total = single.only_first + single.only_second
+        assert single.p == pytest.approx(binomtest(single.only_first, total).pvalue, abs=1e-12)
+    assert loss(*random_sides(num_seeds=2)).pairs[0].by_seed == ()

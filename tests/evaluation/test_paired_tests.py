@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, ttest_ind
+from scipy.stats import binom, binomtest, t, ttest_ind
 
 from hcr.evaluation.paired_tests import mcnemar_p, welch
 
@@ -56,3 +56,13 @@ def test_welchs_test_is_that_of_statsmodels():
 def test_welchs_test_needs_two_runs_a_side_that_differ():
     assert welch([0.9], [0.8, 0.7]) is None
     assert welch([0.9, 0.9], [0.8, 0.8]) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_welchs_test_takes_scores_of_one_side_that_differ_by_rounding_as_equal_and_warns_of_nothing():
+    same, other = [0.1 + 0.2, 0.3, 0.3], [0.5, 0.6, 0.7]
+    found = welch(same, other)
+    assert found is not None
+    assert found.df == pytest.approx(2, rel=1e-12)  # of the side whose scores differ
+    assert found.p == pytest.approx(2 * t.sf(0.3 / (0.01 / 3) ** 0.5, 2), abs=1e-12)
+    assert welch(same, [0.3, 0.3]) is None

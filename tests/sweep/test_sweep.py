@@ -186,6 +186,11 @@ def test_a_sweep_whose_controller_is_killed_goes_on_and_ends_as_if_nothing_had_b
     assert grown.returncode == 0, grown.stderr
     assert grown.stdout.startswith("4 reused, 0 resumed, 2 to run\n")
     assert len(Sweep(whole).children) == 10
+    # The views of the grown sweep show its reused runs too, those of the first its own alone.
+    client = open_store(f"sqlite:///{whole / 'output' / 'mlflow.db'}")
+    parents = client.search_runs(["1"], "tags.`hcr.kind` = 'sweep'", order_by=["attributes.start_time ASC"])
+    queries = [f"tags.`hcr.in_sweep.{parent.data.tags['hcr.key']}` LIKE '%'" for parent in parents]
+    assert [len(client.search_runs(["1"], query)) for query in queries] == [8, 6]
 
 
 FAULTY = """

@@ -206,6 +206,23 @@ def test_a_name_that_no_run_has_is_one_line_that_says_what_is_expected(root: Pat
     assert "models:/NAME@ALIAS" in str(told.value)
 
 
+@pytest.mark.parametrize("place", ["journals", "store"])
+def test_a_mistyped_name_is_answered_with_the_nearest(
+    root: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(root, uri=f"sqlite:///{root / 'mlflow.db'}", experiment="hcr")
+    journal.begin(name="digits cnn seed=0", tags={"hcr.kind": "train"})
+    journal.end("FINISHED")
+    Replay(journal.folder).upload()
+    journal.release()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", journal.uri)
+    where = root if place == "journals" else tmp_path / "elsewhere"
+    with pytest.raises(TrackingError, match=r"; did you mean 'digits cnn seed=0'\?$"):
+        look_up(where, "digits cn seed=0")
+    with pytest.raises(TrackingError, match=r"; did you mean 'latest'\?$"):
+        look_up(where, "lates")
+
+
 def test_a_store_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"and the store at http://127\.0\.0\.1:9 cannot be asked"):

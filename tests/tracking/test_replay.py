@@ -13,10 +13,14 @@ from conftest import MAKING_TABLES, Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from hcr.tracking.comparison import missing, missing_inside, read_contents
+from hcr.tracking.deletion import delete_run
+from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import DatasetFacts, Journal
 from hcr.tracking.replay import Replay, RunDeleted
 from hcr.tracking.status import POSITION, read_position
 from hcr.tracking.store import open_store
+from hcr.tracking.views import CHARTS, TABLE, TAG, key_of, view_link
 
 
 @pytest.fixture
@@ -240,3 +244,39 @@ def test_processes_that_open_a_fresh_store_at_once_do_not_crash(
     code = f"{MAKING_TABLES}from hcr.tracking.store import open_store; open_store({new_uri!r})"
     started = [start_hcr("--version", code=code) for _ in range(4)]
     assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4
+
+
+def test_the_views_of_a_run_are_written_on_its_experiment_once_and_its_description_links_there(
+    tmp_path: Path, uri: str
+) -> None:
+    with Journal(tmp_path, uri=uri, experiment="tests") as journal:
+        journal.begin(name="a sweep", tags={DESCRIPTION: f"[charts]({view_link(key_of('first'), CHARTS)})"})
+        journal.views({CHARTS: "first", TABLE: "same"})
+        journal.views({CHARTS: "first", TABLE: "same"})
+    journal.release()
+    for _ in range(2):
+        replay = Replay(journal.folder)
+        replay.restart()
+        replay.upload()
+    client, run = only_run(uri)
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert {experiment.tags[f"{TAG}{key_of(text)}"] for text in ("first", "same")} == {"first", "same"}
+    link = f"#/experiments/{run.info.experiment_id}/runs?viewStateShareKey={key_of('first')}&compareRunsMode=CHART"
+    assert run.data.tags[DESCRIPTION] == f"[charts]({link})"
+    contents = read_contents(journal.folder)
+    assert missing(contents, run) + missing_inside(contents, run, client) == []
+    client.delete_experiment_tag(experiment.experiment_id, f"{TAG}{key_of('same')}")
+    assert missing_inside(contents, run, client) == ["1 of 2 views"]
+    # A resumed sweep whose views changed: its old ones go.
+    journal = Journal(tmp_path, uri=uri, experiment="tests")
+    journal.resume(tmp_path / "runs" / run.data.tags["hcr.key"], reopen=True)
+    assert journal.shared_views == {CHARTS: "first", TABLE: "same"}
+    with journal:
+        journal.views({CHARTS: "second", TABLE: "same"})
+    journal.release()
+    Replay(journal.folder).upload()
+    tags = client.get_experiment(experiment.experiment_id).tags
+    assert {value for name, value in tags.items() if name.startswith(TAG)} == {"second", "same"}
+    delete_run(client, journal.header)
+    tags = client.get_experiment(experiment.experiment_id).tags
+    assert [name for name in tags if name.startswith(TAG)] == []

@@ -13,8 +13,8 @@ from typing import IO
 
 from hcr.checkpoints import CHECKPOINT, KEPT, checkpoints
 from hcr.tracking.events import ARTIFACTS, JOURNAL
+from hcr.tracking.index import POSITION
 from hcr.tracking.lock import LOCK, lock_ended_run, lock_run
-from hcr.tracking.status import POSITION
 
 INCOMING = "incoming.new"  # a file being written, in the run's folder
 NOT_SENT = (LOCK, POSITION, INCOMING)

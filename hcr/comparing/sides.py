@@ -13,8 +13,6 @@ from hcr.config.tracking import output_root
 from hcr.data.splits.kfold import Kfold
 from hcr.evaluation.comparison import Comparison, Side, SideRun, compare, scores_of
 from hcr.evaluation.statistics import Kind
-from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
-from hcr.gate.run_config import as_param, flatten, to_dict
 from hcr.looks import count_look
 from hcr.recorded import RecordedRun, read_run, recorded_run
 from hcr.recorded_sweep import RecordedSweep, recorded_sweep
@@ -22,7 +20,6 @@ from hcr.tracking.events import first_event, kind_of
 from hcr.tracking.finding import find_folder
 
 POINT = "hcr.sweep_point"
-LEFT_OUT = (*NOT_DECIDING, "seed", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET))
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,34 @@ class Compared:
     Attributes:
         label: names it in sentences.
         runs: one or more, which differ by seed and fold alone.
+        again: what names this side in a command: the key of a run, or SWEEP/N.
+        sweep: the folder of the sweep's parent run; None: it is not of a sweep.
     """
 
     label: str
     runs: tuple[RecordedRun, ...]
+    again: str
+    sweep: Path | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the runs."""
+        return tuple(run.key for run in self.runs)
+
+
+@dataclass(frozen=True)
+class HeldOutImages:
+    """Which images the sides were scored on.
+
+    Attributes:
+        per_run: the smallest and the largest number of images of a run.
+        per_side: the number of images that at least one run of each side was scored on.
+        is_one_draw: True if all runs were scored on the same images.
+    """
+
+    per_run: tuple[int, int]
+    per_side: tuple[int, ...]
+    is_one_draw: bool
 
 
 def compared_sides(names: Sequence[str]) -> list[Compared]:
@@ -62,16 +83,25 @@ def compare_sides(sides: Sequence[Compared], part: str, kind: Kind) -> Compariso
     Raises:
         TrackingError: the sides have other data or classes, no common image, or a run has no predictions of `part`.
     """
+    require_comparable(sides, part)
+    try:
+        return compare([_with_scores(side, part, kind) for side in sides], kind, higher_is_better=kind is Kind.ACCURACY)
+    except ValueError as error:
+        raise TrackingError(str(error)) from error
+
+
+def require_comparable(sides: Sequence[Compared], part: str) -> None:
+    """Refuse sides that cannot be compared on `part`.
+
+    Raises:
+        TrackingError: the sides have other data or classes, or other test images.
+    """
     first = sides[0].runs[0]
     for side in sides:
         for run in side.runs:
             _require_same_data(first, run)
     if part == "test":
         _require_same_test(sides)
-    try:
-        return compare([_with_scores(side, part, kind) for side in sides], kind, higher_is_better=kind is Kind.ACCURACY)
-    except ValueError as error:
-        raise TrackingError(str(error)) from error
 
 
 def count_looks(sides: Sequence[Compared]) -> None:
@@ -86,19 +116,15 @@ def count_looks(sides: Sequence[Compared]) -> None:
                 count_look(run)
 
 
-def differences(sides: Sequence[Compared]) -> dict[str, list[str]]:
-    """What differs between the sides, a value for each: settings of the config, the code, and the kind of run."""
-    settings = [{key: as_param(value) for key, value in flatten(to_dict(side.runs[0].cfg)).items()} for side in sides]
-    keys = dict.fromkeys(key for own in settings for key in own)
-    found = {
-        key: [own.get(key, "") for own in settings]
-        for key in keys
-        if key != "split.fold" and not key.startswith(tuple(f"{left}." for left in LEFT_OUT)) and key not in LEFT_OUT
-    }
-    found["seeds"] = [" ".join(str(run.cfg.seed) for run in side.runs) for side in sides]
-    found["code"] = [side.runs[0].tags.get("hcr.code", "")[:12] for side in sides]
-    found["kind"] = [kind_of(side.runs[0].tags) for side in sides]
-    return {key: values for key, values in found.items() if len(set(values)) > 1}
+def held_out_images(sides: Sequence[Compared], part: str) -> HeldOutImages:
+    """How many images of `part` the runs were scored on, and whether these are the same ones."""
+    found = [[run.predictions(part).index for run in side.runs] for side in sides]
+    every = [np.sort(index) for own in found for index in own]
+    return HeldOutImages(
+        per_run=(min(map(len, every)), max(map(len, every))),
+        per_side=tuple(len(np.unique(np.concatenate(own))) for own in found),
+        is_one_draw=all(np.array_equal(index, every[0]) for index in every[1:]),
+    )
 
 
 def _side(name: str) -> Compared:
@@ -109,7 +135,7 @@ def _side(name: str) -> Compared:
     if folder is not None and kind_of(first_event(folder).get("tags", {})) == "sweep":
         return _best_point(recorded_sweep(name))
     run = recorded_run(name)
-    return Compared(run.name, (run,))
+    return Compared(run.name, (run,), run.key)
 
 
 def _point(sweep: RecordedSweep, number: int) -> Compared:
@@ -120,7 +146,7 @@ def _point(sweep: RecordedSweep, number: int) -> Compared:
     runs = sorted((read_run(folder) for folder in folders), key=lambda run: (run.cfg.seed, run.key))
     axes = {name.removeprefix("sweep."): value for name, value in runs[0].tags.items() if name.startswith("sweep.")}
     label = " ".join(f"{key}={value}" for key, value in axes.items() if key not in ("seed", "split.fold"))
-    return Compared(label or sweep.name, tuple(runs))
+    return Compared(label or sweep.name, tuple(runs), f"{sweep.key}/{number}", output_root() / "runs" / sweep.key)
 
 
 def _best_point(sweep: RecordedSweep) -> Compared:
