@@ -545,8 +545,11 @@ def test_any_environment_is_settled_as_the_table_says(variables: dict[str, str],
 CONFIG = compose([])
 
 
-def test_tensorflow_knows_the_variable_by_which_a_gpu_is_shared() -> None:
+def test_tensorflow_takes_the_memory_of_a_gpu_as_it_needs_it() -> None:
+    name, environ = "TF_FORCE_GPU_ALLOW_GROWTH", {"TF_FORCE_GPU_ALLOW_GROWTH": "false"}
+    pin(environ)
+    assert environ[name] == "true"
     found = importlib.util.find_spec("tensorflow")
     assert found is not None and found.origin is not None
     libraries = list(Path(found.origin).parent.glob("libtensorflow_framework.*"))
-    assert any(b"TF_FORCE_GPU_ALLOW_GROWTH" in path.read_bytes() for path in libraries)
+    assert any(name.encode() in path.read_bytes() for path in libraries)
