@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hcr.config.errors import HcrError
-from hcr.config.replicates import REPLICATE_KEYS
+from hcr.config.replicates import REPLICATE_KEYS, point_words
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
@@ -177,7 +177,7 @@ class Ledger:
         tags = {NUMBER_TAG: number_tag(planned), "hcr.sweep_point": str(planned.point + 1)}
         tags |= {f"{POINT}{key}": str(value) for key, value in planned.values.items()}
         if planned.phase != "confirm":  # fresh seeds of the best points would flatter them in a comparison
-            tags[f"{IN_SWEEP}.{plan.parents[-1]}"] = number_tag(planned)
+            tags[f"{IN_SWEEP}.{plan.parents[-1]}"] = point_name(planned, plan)
         data = plan.data.get(place_of(planned.cfg.dataset))
         task = Task(
             key=run.key,
@@ -325,9 +325,18 @@ def number_tag(planned: PlannedRun) -> str:
 
 def short_name(planned: PlannedRun, plan: Plan) -> str:
     """A short name for MLflow's table: `depth=3 seed=1` for `model.depth=3 seed=1`, unless it would be ambiguous."""
+    return _shortened(planned.overrides, plan) or planned.label
+
+
+def point_name(planned: PlannedRun, plan: Plan) -> str:
+    """A short name of a run's point for MLflow's charts, such as `depth=3`."""
+    return _shortened(point_words(planned.overrides), plan) or planned.point_label
+
+
+def _shortened(overrides: Iterable[str], plan: Plan) -> str:
     names = short_names([*plan.axes, *REPLICATE_KEYS])
-    words = [word.partition("=") for word in planned.overrides]
-    return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words) or planned.label
+    words = [word.partition("=") for word in overrides]
+    return " ".join(f"{names.get(key, key)}{equals}{value}" for key, equals, value in words)
 
 
 def outcome_of(folder: Path, monitor: str) -> Outcome:

@@ -27,7 +27,7 @@ from hcr.evaluation.verdict import verdict
 from hcr.gate import RunConfig
 from hcr.record import source_tags
 from hcr.recorded_sweep import REUSED_BY, SWEEP_ID
-from hcr.sweep.ledger import Ledger, Outcome, Run, number_tag
+from hcr.sweep.ledger import Ledger, Outcome, Run, number_tag, point_name
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
 from hcr.sweep.shown import choices_of, leaderboard_table, links_of, views_of
 from hcr.tracking.events import ARTIFACTS, DESCRIPTION, JOURNAL, KIND, Event, first_event, read_events
@@ -373,7 +373,8 @@ def record_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, upl
                 _append(folder, {"event": "metrics", "step": 0, "values": means}, uploader)
             if first and first.get("parent") != parent:  # of another sweep or command: the tags find it
                 number = number_tag(run.planned)
-                marks = {f"{REUSED_BY}.{parent}": number, f"{IN_SWEEP}.{parent}": number}
+                name = point_name(run.planned, plan)
+                marks = {f"{REUSED_BY}.{parent}": number, f"{IN_SWEEP}.{parent}": name}
                 _append(folder, {"event": "tags", "values": choices_of(run.planned) | marks}, uploader)
 
 

@@ -18,7 +18,9 @@ from urllib.parse import quote
 TAG = "mlflow.sharedViewState."  # of an experiment; the rest of its name is the view's key
 VIEWS = "hcr.views"  # tag of a sweep's parent run: its views' keys by name, as JSON
 HERE = "#/experiments/here/"  # a link's beginning in a journal, where the experiment's id is not known yet
-IN_SWEEP = "hcr.in_sweep"  # tag hcr.in_sweep.<key of a parent run>, of all runs that a sweep compares, reused ones too
+# Tag hcr.in_sweep.<key of a parent run>, of all runs that a sweep compares, reused ones too: the name of a run's point.
+# Grouped by a single param MLflow would name a group by the bare value.
+IN_SWEEP = "hcr.in_sweep"
 
 TABLE, CHARTS, PARALLEL = "table", "charts", "parallel"  # the names of a sweep's views
 MOST_SETTINGS = 20  # that a view shows; together with LONGEST_NAME it keeps the text within what MLflow stores
@@ -97,7 +99,7 @@ def sweep_views(key: str, shown: Shown) -> dict[str, str]:
     order = (_column("metrics", shown.mean), not shown.higher_is_better)
     metrics = _columns("metrics", (shown.mean, *shown.scores, *COSTS))
     views = {
-        CHARTS: _charts(query, [*columns, *metrics], order, shown, _groups(settings)),
+        CHARTS: _charts(query, [*columns, *metrics], order, shown, f"{IN_SWEEP}.{key}" if settings else None),
         TABLE: _state(query, [*metrics, *columns], order),
     }
     drawn = [each.key if each.kind == "param" else each.drawn_as for each in settings]
@@ -215,17 +217,11 @@ def _state(query: str, columns: Sequence[str], order: tuple[str, bool]) -> dict[
     }
 
 
-def _groups(settings: Sequence[Setting]) -> dict[str, Any] | None:
-    """Runs grouped into points, which MLflow names by their settings; None: not grouped."""
-    if not settings:
-        return None
-    keys = [{"mode": each.kind, "groupByData": each.key} for each in settings]
-    return {"aggregateFunction": "average", "groupByKeys": keys}
-
-
 def _charts(
-    query: str, columns: Sequence[str], order: tuple[str, bool], shown: Shown, groups: dict[str, Any] | None
+    query: str, columns: Sequence[str], order: tuple[str, bool], shown: Shown, point: str | None
 ) -> dict[str, Any]:
+    """Curves, bars, and size against score; grouped by the tag `point`, whose values name the groups; None: of runs."""
+    groups = point and {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": point}]}
     scores = [shown.best, *(["test/accuracy"] if shown.with_test else [])]
     charts = [
         *(_line(name) for name in ("val/loss", "val/accuracy", "train/loss")),

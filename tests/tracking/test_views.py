@@ -41,10 +41,10 @@ def test_the_table_has_what_varies_the_metrics_and_the_costs() -> None:
     assert folds[-2:] == ["params.`seed`", "params.`split.fold`"]
 
 
-def test_the_charts_group_runs_by_what_varies_and_draw_curves_bars_and_size_against_score() -> None:
+def test_the_charts_group_runs_by_their_point_and_draw_curves_bars_and_size_against_score() -> None:
     state = made()[CHARTS]
     keys = [(key["mode"], key["groupByData"]) for key in state["groupBy"]["groupByKeys"]]
-    assert keys == [("param", "model.depth"), ("tag", "sweep.optimizer")]
+    assert keys == [("tag", "hcr.in_sweep.abc123")]
     assert state["useGroupedValuesInCharts"]
     drawn = [(chart["type"], chart.get("metricKey")) for chart in state["compareRunCharts"]]
     assert drawn == [
