@@ -202,8 +202,10 @@ def data_row(cfg: RunConfig, num_images: Mapping[str, int], digests: Sequence[st
 def machine_rows(machine: Machine, num_threads: int | None) -> dict[str, str]:
     """The lines on the machine and the software of a run."""
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
+    gpu = "" if machine.gpu is None else f"{plain(machine.gpu)}; "
     return {
-        "Machine": f"{plain(machine.cpu)}, {machine.cores} cores{memory}, {num_threads} threads used; {machine.system}",
+        "Machine": f"{gpu}{plain(machine.cpu)}, {machine.cores} cores{memory}, {num_threads} threads used;"
+        f" {machine.system}",
         "Software": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
     }
 
@@ -251,10 +253,11 @@ def _calibration(found: Calibration) -> str:
 
 def _again(facts: CardFacts) -> str:
     """The command that repeats the run, and the sources it needs to give the same numbers."""
-    settled = [f"seed={facts.cfg.seed}", f"training.threads={facts.cfg.training.num_threads}"]
-    left_out = (*NOT_IN_COMMAND, "seed=", "training.threads=")
+    cfg = facts.cfg
+    settled = {"seed": cfg.seed, "training.device": cfg.training.device, "training.threads": cfg.training.num_threads}
+    left_out = (*NOT_IN_COMMAND, *(f"{key}=" for key in settled))
     given = [word for word in facts.overrides if not word.startswith(left_out)]
-    command = shlex.join(["hcr", "train", *given, *settled])
+    command = shlex.join(["hcr", "train", *given, *(f"{key}={value}" for key, value in settled.items())])
     if len(command) > LONGEST_COMMAND:
         command = "# too long to show: config/overrides.yaml has what was given, config/config.yaml all of it"
     fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", command) or [""]))

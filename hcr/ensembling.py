@@ -44,7 +44,7 @@ from hcr.resuming import refuse_finished
 from hcr.tracking.events import DESCRIPTION
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import read_position
-from hcr.training import configure_threads, predict_probabilities
+from hcr.training import configure_threads, gpu_in_use, predict_probabilities
 
 KIND = "ensemble"  # of the tag hcr.kind
 DECIMALS = 6  # of the scores in members.csv
@@ -115,7 +115,7 @@ def make_ensemble(
         duplicates=splits.duplicates_test if with_test else splits.duplicates_val,
         data_notes=splits.data_notes,
         total_s=time.perf_counter() - start,
-        machine=this_machine(),
+        machine=this_machine(gpu_in_use()),
         num_threads=cfg.training.num_threads,
         commit=journal.header["tags"].get(COMMIT),
         is_patched=journal.artifact(PATCH).exists(),

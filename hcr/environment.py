@@ -80,6 +80,8 @@ TABLE: tuple[Setting, ...] = (
     *_rows(PINNED, "TensorFlow", "training ignores weight updates: it is meant for inference",
            "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"),
     *_rows(PINNED, "TensorFlow", "XLA cannot compile the training loop", "TF_FUNCTION_JIT_COMPILE_DEFAULT"),
+    *_rows(PINNED, "TensorFlow", "a process takes all memory of its GPU, and a second one fails (documented by"
+           " TensorFlow; not tested on a GPU)", "TF_FORCE_GPU_ALLOW_GROWTH", value="true"),
     *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "XLA", "other kernels round differently, if XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "oneDNN", "other kernels round differently", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),

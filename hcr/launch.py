@@ -25,7 +25,8 @@ from hcr.gate.as_written import quote_patterns
 from hcr.gate.compose import Checked, Composer
 from hcr.gate.descriptions import key_help
 from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
-from hcr.gate.resolve import fill_from_data
+from hcr.gate.resolve import check_devices, fill_from_data, with_device
+from hcr.gpus import unused_note
 from hcr.importing import import_needed, refusal_of, without_greetings
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, first_event, kind_of, last_event
@@ -132,6 +133,10 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         from hcr.data.splitting import data_digests
 
         data_digests(cfg.dataset, cfg.split, cfg.seed)
+    if cfg.training.device == "auto" and (note := unused_note()):
+        print(note, file=sys.stderr, flush=True)
+    cfg = with_device(cfg)
+    check_devices([cfg.training.device])
     with _reading_ahead(cfg), without_greetings():
         for name in ("numpy", "tensorflow", "keras"):
             import_needed(name)

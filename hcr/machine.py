@@ -22,6 +22,7 @@ class Machine:
         memory_gib: memory that this process may use, in GiB; None if unknown.
         system: operating system and kernel.
         versions: versions of Python and the numeric libraries, by name.
+        gpu: the model of the GPU that was used; None: the CPU was.
     """
 
     cpu: str
@@ -29,16 +30,18 @@ class Machine:
     memory_gib: float | None
     system: str
     versions: dict[str, str]
+    gpu: str | None = None
 
 
-def this_machine() -> Machine:
-    """The machine that this process runs on."""
+def this_machine(gpu: str | None = None) -> Machine:
+    """The machine that this process runs on; `gpu` is what TensorFlow says of the GPU that it uses."""
     return Machine(
         cpu=_cpu(),
         cores=available_cores(),
         memory_gib=_memory_gib(),
         system=f"{_system()}, {platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        gpu=gpu,
     )
 
 

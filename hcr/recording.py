@@ -38,9 +38,9 @@ from hcr.record import (
     test_metrics,
     writing,
 )
-from hcr.tracking.events import DESCRIPTION, KIND
+from hcr.tracking.events import DESCRIPTION, GPU, KIND
 from hcr.tracking.journal import Journal
-from hcr.training import Scores, TrainingState
+from hcr.training import Scores, TrainingState, gpu_in_use
 from hcr.training.checkpoint import CHECKPOINT, save_checkpoint
 
 
@@ -164,7 +164,7 @@ class Recorder:
             evaluation=scores.evaluation,
             calibration=scores.calibration,
             total_s=total_s,
-            machine=this_machine(),
+            machine=this_machine(gpu_in_use()),
             duplicates=splits.duplicates_test if scores.judged_by == "test" else splits.duplicates_val,
             data_notes=splits.data_notes,
             commit=journal.header["tags"].get(COMMIT),
@@ -186,6 +186,8 @@ class Recorder:
         tags = own_tags(cfg)
         tags |= tags_of(self._splits, fingerprint=self.fingerprint, code=self._code, command=command)
         tags[KIND] = "train"
+        if (gpu := gpu_in_use()) is not None:
+            tags[GPU] = gpu
         tags |= further_tags
         if self._journal.parent is not None:
             tags["hcr.sweep"] = self._journal.parent

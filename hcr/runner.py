@@ -17,7 +17,7 @@ from hcr.recording import Recorder
 from hcr.resuming import refuse_finished, resume
 from hcr.tracking.journal import Journal
 from hcr.tracking.system_metrics import SystemMetrics
-from hcr.training import Scores, TrainingState, configure_threads, fit, score
+from hcr.training import Scores, TrainingState, configure_threads, fit, require_device, score
 from hcr.training.build import build
 from hcr.training.finished import finish
 from hcr.training.loop import OnSteps
@@ -73,6 +73,7 @@ def run(
 
     Raises:
         DataError: the data cannot be read, or its digest differs; nothing is recorded.
+        ConfigError: `training.device=gpu`, and TensorFlow has no GPU that can train this; nothing is recorded.
         TrainingError: the loss became NaN.
         AlreadyFinished: with `skip_finished`, the same run has finished.
     """
@@ -81,6 +82,7 @@ def run(
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     if dataset_digest not in (None, splits.dataset_digest):
         raise DataError(f"{splits.source}: the data changed since this sweep started")
+    require_device(cfg.training)
     configure_threads(cfg.training)
     model, optimizer = build(cfg, len(splits.train))
     recorder = Recorder(journal, cfg, splits, model, overrides)

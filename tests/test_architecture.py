@@ -43,6 +43,7 @@ FLOORS = {
     "hcr.evaluation.reject": 1,
     "hcr.evaluation.table": 1,
     "hcr.evaluation.verdict": 1,
+    "hcr.gpus": 1,
     "hcr.machine": 1,
     "hcr.gate": 2,
     "hcr.evaluation": 3,

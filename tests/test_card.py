@@ -87,6 +87,11 @@ def test_a_card_tells_result_data_model_time_machine_and_how_to_repeat_it() -> N
     assert "Caveats" not in text
 
 
+def test_the_gpu_that_was_used_comes_before_the_rest_of_the_machine() -> None:
+    text = card(facts(machine=replace(MACHINE, gpu="NVIDIA A100 | 40GB")))
+    assert r"- **Machine:** NVIDIA A100 \| 40GB; Abacus 3000, 4 cores" in text
+
+
 def test_a_calibrated_model_has_a_line_and_a_doubtful_one_a_caveat() -> None:
     assert "Calibration" not in card(facts())
     found = Calibration(
@@ -113,7 +118,7 @@ def test_the_line_on_the_card_makes_the_same_config_again() -> None:
     shown = facts(overrides)
     words = command(card(shown))
     assert compose(*words) == shown.cfg.replace(notes=None)
-    assert words[-2:] == ["seed=7", "training.threads=2"]
+    assert words[-3:] == ["seed=7", "training.device=auto", "training.threads=2"]
 
 
 @pytest.mark.parametrize(

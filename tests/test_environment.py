@@ -99,6 +99,7 @@ HARMFUL = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_DETERMINISTIC_OPS": "0",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "false",
     "HYDRA_FULL_ERROR": "1",
     "HYDRA_MAIN_MODULE": "nowhere",
     "GIT_DIR": "/nowhere",
@@ -542,3 +543,13 @@ def test_any_environment_is_settled_as_the_table_says(variables: dict[str, str],
 
 
 CONFIG = compose([])
+
+
+def test_tensorflow_takes_the_memory_of_a_gpu_as_it_needs_it() -> None:
+    name, environ = "TF_FORCE_GPU_ALLOW_GROWTH", {"TF_FORCE_GPU_ALLOW_GROWTH": "false"}
+    pin(environ)
+    assert environ[name] == "true"
+    found = importlib.util.find_spec("tensorflow")
+    assert found is not None and found.origin is not None
+    libraries = list(Path(found.origin).parent.glob("libtensorflow_framework.*"))
+    assert any(name.encode() in path.read_bytes() for path in libraries)

@@ -59,7 +59,10 @@ ROWS = [
         "other name of a key", "optimizer.lr=0.1", "optimizer.lr: unknown key; did you mean 'optimizer.learning_rate'?"
     ),
     row("key without its group", "epochs=3", "epochs: unknown key; did you mean 'training.epochs'?"),
-    row("no setting at all", "gpus=2", "gpus: unknown key; TensorFlow uses all visible devices"),
+    row("no setting at all", "gpus=2", "gpus: unknown key; a run trains on one GPU (training.device)"),
+    row(
+        "GPU that is not there", "training.device=gpu", "training.device: expected auto or cpu, as there is no GPU here"
+    ),
     row("choice in capitals", "dataset=MNIST", "dataset: no 'MNIST' here; did you mean 'mnist'?"),
     row("group in capitals", "Model.depth=3", "Model.depth: unknown key; did you mean 'model.depth'?"),
     row("slash for a dot", "model/depth=3", "model/depth: unknown key; did you mean 'model.depth'?"),

@@ -7,7 +7,7 @@ from hcr.console import PlainConsole
 from hcr.data.splitting import load_splits
 from hcr.gate import RunConfig
 from hcr.gate.run_config import to_dict
-from hcr.training import configure_threads
+from hcr.training import configure_threads, require_device
 from hcr.training.build import build
 from hcr.training.loop import steps_per_epoch
 
@@ -19,6 +19,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
         DataError: as in the run.
     """
     console = console or PlainConsole()
+    require_device(cfg.training)
     configure_threads(cfg.training)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, _ = build(cfg, len(splits.train))
@@ -48,7 +49,7 @@ def print_check(cfg: RunConfig, console: PlainConsole | None = None) -> None:
     console.say(
         f"at most {cfg.training.epochs} epochs of {steps} steps of {cfg.training.batch_size} images,"
         f" {'best epoch by ' + cfg.monitor if cfg.training.keep == 'best' else 'the last epoch is kept'},"
-        f" {cfg.training.num_threads} threads, seed {cfg.seed}"
+        f" {cfg.training.num_threads} threads{' and a GPU' * (cfg.training.device == 'gpu')}, seed {cfg.seed}"
     )
     console.say("the config is valid; nothing was trained (check_only=true)")
 

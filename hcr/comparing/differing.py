@@ -30,6 +30,7 @@ ENVIRONMENT_TAGS = {
     "python": "hcr.python",
     "hcr": "hcr.version",
     "machine": "hcr.machine",
+    "GPU": "hcr.gpu",
     "host": "hcr.host",
     "settings": "hcr.environment",
 }

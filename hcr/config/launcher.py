@@ -31,6 +31,11 @@ class LauncherConfig(Settings):
         """CPUs per trial; None: one per thread of the trial."""
         return None
 
+    @property
+    def gpus(self) -> float:
+        """GPUs per trial that a cluster is asked for."""
+        return 0.0
+
 
 class LocalConfig(LauncherConfig):
     """Processes on this machine."""
@@ -50,13 +55,20 @@ class RayConfig(LauncherConfig):
         ),
     ]
     cpus_per_trial: Cpus
-    gpus_per_trial: Annotated[float, Field(ge=0, description="GPUs per trial; may be a fraction")]
+    gpus_per_trial: Annotated[
+        float, Field(ge=0, description="GPUs per trial, which trains on one at most; may be a fraction")
+    ]
     transfer_every: Annotated[Count, Field(description="epochs between two transfers of a run's checkpoint")]
 
     @property
     def cpus(self) -> int | None:
         """CPUs per trial; None: one per thread of the trial."""
         return self.cpus_per_trial
+
+    @property
+    def gpus(self) -> float:
+        """GPUs per trial."""
+        return self.gpus_per_trial
 
 
 class SlurmConfig(LauncherConfig):
@@ -70,7 +82,7 @@ class SlurmConfig(LauncherConfig):
     time: Annotated[Duration, Field(description="time limit per job; a run that needs longer resumes in another job")]
     mem_gb: Annotated[Positive | None, Field(description="memory per job, in GB; null: the cluster's default")]
     cpus_per_trial: Cpus
-    gpus_per_trial: Annotated[int, Field(ge=0, description="GPUs per trial")]
+    gpus_per_trial: Annotated[int, Field(ge=0, description="GPUs per trial, which trains on one at most")]
     setup: Annotated[
         Listing[str], Field(description="shell commands that a job runs first, such as 'module load cuda'")
     ]
@@ -79,6 +91,11 @@ class SlurmConfig(LauncherConfig):
     def cpus(self) -> int | None:
         """CPUs per trial; None: one per thread of the trial."""
         return self.cpus_per_trial
+
+    @property
+    def gpus(self) -> float:
+        """GPUs per trial."""
+        return self.gpus_per_trial
 
     @property
     def time_s(self) -> float:

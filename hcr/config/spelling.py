@@ -27,6 +27,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             ("earlystop earlystopping earlystoppingpatience stopafter", ("training.patience",)),
             ("smoothing", ("training.label_smoothing",)),
             ("ema emadecay swa", ("training.average_decay",)),
+            ("accelerator cuda device devices gpu", ("training.device",)),
             ("amp bf16 dtype fp16 mixedprecision", ("training.precision",)),
             ("nthreads numthreads cpus numcpus cores numcores", ("training.threads",)),
             ("droprate dropoutrate dropoutprob pdrop", ("model.dropout",)),
@@ -76,8 +77,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
                 "the loss is cross-entropy; training.label_smoothing and training.class_weights change it",
             ),
             (
-                "accelerator cuda device devices gpu gpus ngpus numgpus",
-                "TensorFlow uses all visible devices; CUDA_VISIBLE_DEVICES selects them",
+                "gpus ngpus numgpus",
+                "a run trains on one GPU (training.device), a sweep on all of this machine",
             ),
             (
                 "dataloaderworkers loaderworkers numworkers nworkers",

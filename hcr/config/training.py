@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hcr.config.errors import ConfigError
 from hcr.config.settings import Count, Fraction, Settings
@@ -58,8 +58,15 @@ class TrainingConfig(Settings):
     ] = "none"
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        Field(description="float32; or bfloat16: faster where the CPU has it, float32 with a warning elsewhere"),
+        Field(
+            description="float32; or bfloat16: faster where the CPU has it, float32 with a warning elsewhere; on a GPU,"
+            " refused below compute capability 8.0"
+        ),
     ]
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"],
+        Field(description="what trains the model; auto: the first GPU if there is one, else the CPU; cpu; or gpu"),
+    ] = "cpu"
     threads: Annotated[
         Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
         Field(description="TensorFlow threads, which change float sums; null: one per core"),
@@ -69,7 +76,7 @@ class TrainingConfig(Settings):
         Annotated[int, Field(ge=1, le=MOST_THREADS)] | None,
         Field(
             description="parts of a batch that are computed in parallel, a thread each; null: one per thread;"
-            " 1: each operation on all threads"
+            " 1: each operation on all threads, as always on a GPU"
         ),
     ] = 1
 
@@ -77,6 +84,18 @@ class TrainingConfig(Settings):
     @classmethod
     def _own_cores(cls, threads: int | None) -> int:
         return available_cores() if threads is None else threads
+
+    @field_validator("shards")
+    @classmethod
+    def _one_on_a_gpu(cls, shards: int | None, others: ValidationInfo) -> int | None:
+        if others.data.get("device") != "gpu":
+            return shards
+        if shards is not None and shards > 1:
+            raise ConfigError(
+                f"training.shards: expected 1 or null on a GPU, which computes a batch at once, got {shards};"
+                " training.device=cpu trains on the CPU"
+            )
+        return 1
 
     @model_validator(mode="after")
     def _keeps_what_it_trains(self) -> "TrainingConfig":

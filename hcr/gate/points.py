@@ -23,12 +23,13 @@ from hcr.config.secrets import override_without_secrets
 from hcr.config.sweep import SweepConfig
 from hcr.data.formats import DataFormat
 from hcr.gate.axes import Axis, axis_of, written
-from hcr.gate.resolve import fill_from_data
+from hcr.gate.resolve import device_of, fill_from_data, with_device
 from hcr.gate.run_config import OF_ALL_RUNS, RunConfig, parse_config, parse_launcher, parse_sweep
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+DEVICE = "training.device"
 MOST_COMPOSED = 1_000  # combinations of groups; Hydra composes each, in some 10 ms
 
 
@@ -96,6 +97,9 @@ class Space:
             if words not in self._templates:
                 with _named(words):
                     self._templates[words] = compose(words)
+        for raw in self._templates.values():  # a frozen search resumes on the device that it began on
+            if OmegaConf.select(raw, DEVICE) == "auto":
+                OmegaConf.update(raw, DEVICE, device_of(self.launcher))
 
     @property
     def sweep(self) -> SweepConfig:
@@ -146,7 +150,7 @@ class Space:
             except OmegaConfBaseException as error:
                 self._compose([*words, f"{key}={written(values[key])}"])  # raises with a better message
                 raise ConfigError(f"{key}: {one_line(error)}") from error
-        return fill_from_data(parse_config(raw), self._filled)
+        return with_device(fill_from_data(parse_config(raw), self._filled), self.launcher)
 
     def to_json(self) -> dict[str, Any]:
         """The space as plain values, with unresolved interpolations."""

@@ -1,33 +1,89 @@
 """Resolves the settings that depend on the data and on where a run is trained, before anything is recorded."""
 
+import os
 import sys
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from hcr.config.errors import ConfigError
+from hcr.config.launcher import LauncherConfig
 from hcr.config.training import has_bfloat16
 from hcr.data.formats import DataFormat
 from hcr.gate.run_config import RunConfig
+from hcr.gpus import VISIBLE, usable_gpus, visible_gpus
 
 
 def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
     """The config to run and record.
 
     By default single runs score test; runs of a sweep do not, since the best of them is chosen and test must not
-    influence a choice. bfloat16 becomes float32, with a warning, on a CPU without it.
+    influence a choice. The device is that of `with_device`. bfloat16 becomes float32, with a warning, on a CPU without
+    it.
 
     Raises:
         ConfigError, DataError: as `fill_from_data`.
     """
-    cfg = fill_from_data(cfg)
+    cfg = with_device(fill_from_data(cfg))
     if cfg.score_test is None:
         cfg = cfg.replace(score_test=not in_sweep)
-    if cfg.training.precision == "bfloat16" and not has_bfloat16():
+    training = cfg.training
+    if training.precision == "bfloat16" and training.device == "cpu" and not has_bfloat16():
         print(
             "hcr: warning: training.precision=bfloat16 is far slower than float32 on this CPU, which lacks AVX512-BF16"
             " and AMX; training in float32",
             file=sys.stderr,
         )
-        cfg = cfg.replace(training=cfg.training.replace(precision="float32"))
+        cfg = cfg.replace(training=training.replace(precision="float32"))
     return cfg
+
+
+def with_device(cfg: RunConfig, launcher: LauncherConfig | None = None) -> RunConfig:
+    """The config with "cpu" or "gpu" for `training.device=auto`; see `device_of`.
+
+    Raises:
+        ConfigError: the device is a GPU, and `training.shards` is more than 1.
+    """
+    if cfg.training.device != "auto":
+        return cfg
+    return cfg.replace(training=cfg.training.replace(device=device_of(launcher)))
+
+
+def device_of(launcher: LauncherConfig | None = None, gpus: Sequence[str] | None = None) -> str:
+    """The device that `training.device=auto` means, "cpu" or "gpu".
+
+    Here it is a GPU if the driver shows one and TensorFlow was installed with CUDA. That takes milliseconds and is the
+    same for every process of a sweep; TensorFlow, which takes seconds to import, is asked before training, and a GPU
+    that it cannot use is an error. On a cluster a trial has a GPU if `launcher.gpus_per_trial` asks for one.
+
+    Args:
+        launcher: of a sweep; None: a single run.
+        gpus: of this machine; None: detected.
+    """
+    if launcher is not None and not launcher.is_here:
+        return "gpu" if launcher.gpus else "cpu"
+    return "gpu" if (usable_gpus() if gpus is None else gpus) else "cpu"
+
+
+def check_devices(
+    devices: Collection[str], launcher: LauncherConfig | None = None, gpus: Sequence[str] | None = None
+) -> None:
+    """Refuse a GPU where there is none, before anything heavy is imported.
+
+    Args:
+        devices: `training.device` of the runs, resolved.
+        launcher, gpus: as for `device_of`.
+
+    Raises:
+        ConfigError: there is no GPU, or the cluster is asked for GPUs that no run uses, or for none.
+    """
+    if launcher is None or launcher.is_here:
+        if "gpu" in devices and not (visible_gpus() if gpus is None else gpus):
+            hidden = f" (with {VISIBLE}={os.environ[VISIBLE]!r})" if VISIBLE in os.environ else ""
+            raise ConfigError(f"training.device: expected auto or cpu, as there is no GPU here{hidden}, got gpu")
+    elif "gpu" in devices and not launcher.gpus:
+        raise ConfigError("launcher.gpus_per_trial: expected more than 0 with training.device=gpu, got 0")
+    elif launcher.gpus and "gpu" not in devices:
+        raise ConfigError(f"launcher.gpus_per_trial: expected 0 with training.device=cpu, got {launcher.gpus:g}")
 
 
 def fill_from_data(cfg: RunConfig, known: dict[str, DataFormat] | None = None) -> RunConfig:

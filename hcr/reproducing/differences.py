@@ -11,9 +11,11 @@ from hcr.data.splitting import data_digests
 from hcr.environment import FINGERPRINT, TABLE, deciding_settings
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.fingerprint import DECIDING_PACKAGES, extension_sources, is_deciding
+from hcr.gpus import gpu_models, visible_gpus
 from hcr.machine import this_machine
 from hcr.reproducing.original import Original
 from hcr.sources import frozen_requirements, own_sources, package_sources
+from hcr.tracking.events import GPU
 
 EXTENSIONS = "extensions/"
 MOST_NAMED = 8  # files or packages in a line
@@ -130,7 +132,10 @@ def _machine(original: Original, config: Mapping[str, Any]) -> list[str]:
     threads, cores = training.get("threads"), available_cores()
     if isinstance(threads, int) and threads > cores:
         lines.append(f"threads: {threads}, which this machine runs on {cores} cores")
-    if training.get("precision") == "bfloat16" and not has_bfloat16():
+    gpu, gpus = tags.get(GPU), gpu_models() if visible_gpus() else ()
+    if gpu is not None and gpu not in gpus:
+        lines.append(f"GPU: {gpu} (here {', '.join(gpus) or 'none'})")
+    if training.get("precision") == "bfloat16" and training.get("device", "cpu") == "cpu" and not has_bfloat16():
         lines.append("precision: bfloat16 (this processor has float32 only)")
     return lines
 

@@ -16,6 +16,8 @@ from hcr.evaluation.verdict import verdict
 from hcr.gate import RunConfig
 from hcr.gate.compose import Checked
 from hcr.gate.points import Space
+from hcr.gate.resolve import check_devices
+from hcr.gpus import visible_gpus
 from hcr.importing import refusal_of
 from hcr.output import leaving_without_output, of_disk
 from hcr.sweep.identity import Fingerprints, without_duplicates
@@ -89,12 +91,15 @@ def plan_of(checked: Checked, overrides: Sequence[str], fingerprints: Fingerprin
     fingerprints.read(checked.configs)  # for a search, whose runs are not known yet
     if num_same:
         print(f"note: {counted(num_same, 'combination')} skipped as duplicates", flush=True)
+    devices = {cfg.training.device for cfg in checked.configs}
+    check_devices(devices, space.launcher)
+    num_gpus = len(visible_gpus()) if "gpu" in devices else 0
     own = max(cfg.training.num_threads for cfg in checked.configs) if space.has_own_threads else None
 
     def planned(threads: int | None) -> Plan:
         """The plan with `threads` threads for each run; None: as many as fit."""
         num_runs = len(runs) or space.sweep.n_trials or 1
-        workers, chosen = workers_and_threads(space.launcher, num_runs=num_runs, own_threads=threads)
+        workers, chosen = workers_and_threads(space.launcher, num_runs=num_runs, own_threads=threads, num_gpus=num_gpus)
         plan = partial(
             make_plan,
             runs,

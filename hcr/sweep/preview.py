@@ -80,10 +80,11 @@ def print_plan(
         if points * len(replicates) == len(plan.runs)
         else f"{len(plan.runs)} runs of {points} points"
     )
+    gpu = " and a GPU" if any(cfg.training.device == "gpu" for cfg in configs) else ""
     rows = [
         ("sweep", plan.id),
         ("runs", summary if plan.is_search else f"{size}: {summary}"),
-        ("at a time", f"{plan.workers or 'as many as fit'}, with {counted(plan.threads, 'thread')} each"),
+        ("at a time", f"{plan.workers or 'as many as fit'}, with {counted(plan.threads, 'thread')}{gpu} each"),
         ("compared by", f"{plan.monitor} ({'higher' if plan.higher_is_better else 'lower'} is better)"),
     ]
     if sweep.pruner != "none":

@@ -14,29 +14,34 @@ def workers_and_threads(
     *,
     num_runs: int,
     own_threads: int | None,
+    num_gpus: int = 0,
     cores: int | None = None,
     free: int | None = None,
 ) -> tuple[int | None, int]:
     """Runs at a time (None: the launcher decides), and threads of each.
 
-    Small models train faster side by side with one thread each than one after another with all threads.
+    Small models train faster side by side with one thread each than one after another with all threads. On GPUs as many
+    runs train as there are GPUs, one on each.
 
     Args:
         num_runs: upper bound for the workers.
         own_threads: `training.threads`; None: chosen here.
+        num_gpus: of this machine, if runs train on GPUs; 0: on the CPU.
         cores: cores that this process may use; None: detected.
         free: free memory in bytes; None: detected.
 
     Raises:
-        ConfigError: workers times threads exceeds the cores.
+        ConfigError: workers exceed the GPUs, or workers times threads the cores.
     """
     asked = launcher.workers
     if not launcher.is_here:
         return asked, own_threads or launcher.cpus or 1
     cores = cores or available_cores()
+    if num_gpus and (asked or 0) > num_gpus:
+        raise ConfigError(f"launcher.workers: expected at most {num_gpus}, a GPU for each, got {asked}")
     if asked is None:
         fit = max(1, (free_memory() if free is None else free) // RUN_BYTES)
-        workers = max(1, min(cores // (own_threads or 1), num_runs, fit))
+        workers = max(1, min(cores // (own_threads or 1), num_runs, fit, num_gpus or num_runs))
     else:
         workers = asked
     threads = own_threads or max(1, cores // workers)

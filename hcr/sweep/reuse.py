@@ -1,4 +1,4 @@
-"""Reasons not to reuse finished runs with a sweep's settings: other threads, other data, or other code."""
+"""Reasons not to reuse finished runs with a sweep's settings: another device, other threads, data or code."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,9 @@ from hcr.sweep.plan import Plan, place_of
 from hcr.tracking.events import read_events
 from hcr.tracking.status import finished_runs
 
-THREADS = "training.threads"
+# Settings that may differ by machine alone, and what stood for them before they could be chosen.
+OF_MACHINE = ("training.device", "training.threads", "training.shards")
+BEFORE = {"training.device": "cpu", "training.shards": "1"}
 
 
 def why_not_reused(plan: Plan, configs: Sequence[RunConfig]) -> list[str]:
@@ -33,13 +35,22 @@ def why_not_reused(plan: Plan, configs: Sequence[RunConfig]) -> list[str]:
         if cfg is None:
             continue
         data = plan.data.get(place_of(cfg.dataset), {}).get("digest")
-        if params.get(THREADS) != str(cfg.training.threads):
-            reasons[f"trained with {THREADS}={params.get(THREADS)}; this sweep uses {cfg.training.threads}"] += 1
+        settings = _machine_of(cfg)
+        before = {key: params.get(key, BEFORE.get(key)) for key in settings}
+        other = next((key for key, value in settings.items() if before[key] != value), None)
+        if other is not None:
+            reasons[f"trained with {other}={before[other]}; this sweep uses {settings[other]}"] += 1
         elif data is not None and header.get("hcr.dataset_digest") != data:
             reasons["trained on other data"] += 1
         elif header.get("hcr.code") != code_version(cfg):
             reasons["trained with other code"] += 1
     return [f"{counted(number, 'finished run')} {reason}" for reason, number in sorted(reasons.items())]
+
+
+def _machine_of(cfg: RunConfig) -> dict[str, str]:
+    """The settings of a run that may differ by machine alone, as params."""
+    flat = flatten(to_dict(cfg))
+    return {key: as_param(flat[key]) for key in OF_MACHINE}
 
 
 def _tags_and_params(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -55,8 +66,8 @@ def _tags_and_params(folder: Path) -> tuple[Mapping[str, str], Mapping[str, str]
 
 
 def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """The params that decide a run's results, except threads."""
-    places = {f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET} | {THREADS}
+    """The params that decide a run's results, except those of the machine."""
+    places = {f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET} | set(OF_MACHINE)
     added = {(f"{group}.{name}", as_param(value)) for group, keys in ADDED.items() for name, value in keys.items()}
     return frozenset(
         (key, value)

@@ -22,6 +22,7 @@ from hcr.evaluation.labels import counted
 from hcr.evaluation.ranking import Leaderboard
 from hcr.gate import RunConfig
 from hcr.gate.run_config import image_and_classes, to_dict
+from hcr.gpus import visible_gpus
 from hcr.output import leaving_without_output
 from hcr.sweep.confirm import Confirmation, confirmation, plan_confirmation
 from hcr.sweep.dispatch import Dispatcher
@@ -31,7 +32,7 @@ from hcr.sweep.plan import Plan, changed_code, read_plan, told_changes, write_pl
 from hcr.sweep.report import begin_run, board_of, record_best, record_end, record_means, record_progress
 from hcr.sweep.screen import SweepScreen
 from hcr.sweep.search import source_of
-from hcr.sweep.tasks import build_models, draw_runs, score_run
+from hcr.sweep.tasks import build_models, draw_runs, score_run, why_not_trained
 from hcr.sweep.workers import workers_of
 from hcr.sweep.workers.local import CallFailed, Local
 from hcr.tracking.session import recorded
@@ -117,10 +118,16 @@ def run_sweep(
         plan = _with_code(plan, code, sweep, is_left=bool(num_left()))
 
         # Check that models can be built; start the workers and the uploader's thread.
-        local = stack.enter_context(contextlib.closing(Local(folder / "local", plan.workers or 1, cfg=configs[0])))
+        on_gpus = launcher.is_here and any(cfg.training.device == "gpu" for cfg in configs)
+        gpus = visible_gpus() if on_gpus else ()
+        local = Local(folder / "local", plan.workers or 1, cfg=configs[0], gpus=gpus)
+        stack.enter_context(contextlib.closing(local))
         uploader = stack.enter_context(Uploader(plan.uri, tracking.timeout_s))  # imports MLflow while Keras is imported
         to_build = [*ledger.new_configs(), *(configs if plan.is_search else [])]
-        check_models(local, folder, plan, to_build, partial(_check_signals, uploader))
+        meanwhile = partial(_check_signals, uploader)
+        check_models(local, folder, plan, to_build, meanwhile)
+        if on_gpus:
+            check_gpu(local, folder, configs, meanwhile)
         workers = workers_of(launcher, local, folder, configs, plan.threads)
         stack.callback(workers.close)
         write_plan(folder, plan)
@@ -210,6 +217,20 @@ def check_models(
         overrides = next((run.overrides for run in plan.runs if parts_of(run.cfg) == bad), ())
         raise ConfigError(f"{why} (in the combination {' '.join(map(override_without_secrets, overrides))})")
     return dict(zip(different, sizes, strict=True))
+
+
+def check_gpu(local: Local, folder: Path, configs: Sequence[RunConfig], meanwhile: Callable[[], None]) -> None:
+    """Ask TensorFlow, in a separate process, for the GPU that the runs of `configs` need.
+
+    Raises:
+        ConfigError: it cannot use it.
+        HcrError: the process failed.
+    """
+    on_gpu = {cfg.training.precision: cfg for cfg in configs if cfg.training.device == "gpu"}
+    values = [to_dict(cfg) for cfg in on_gpu.values()]
+    why = local.call(why_not_trained, values, log=folder / "check.txt", meanwhile=meanwhile)
+    if why:
+        raise ConfigError(why)
 
 
 def parts_of(cfg: RunConfig) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hcr.config.errors import one_line
+from hcr.config.errors import ConfigError, one_line
 from hcr.gate.run_config import parse_resolved
 
 CALIBRATION_STEPS = 32
@@ -17,7 +17,9 @@ def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[lis
         The number of parameters of each model built, and why the next one failed (empty if none did).
     """
     from hcr.training.build import build
+    from hcr.training.devices import use_device
 
+    use_device("cpu")  # where the GPU is, trials train
     counts: list[int] = []
     for values in configs:
         try:
@@ -28,16 +30,29 @@ def build_models(configs: Sequence[dict[str, Any]], num_train: int) -> tuple[lis
     return counts, ""
 
 
+def why_not_trained(configs: Sequence[dict[str, Any]]) -> str:
+    """Why TensorFlow cannot train `configs` on the device that they name; empty if it can."""
+    from hcr.training import require_device
+
+    try:
+        for values in configs:
+            require_device(parse_resolved(values).training)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
 def time_epochs(configs: Sequence[dict[str, Any]]) -> list[float]:
     """Seconds per epoch of each config, estimated from CALIBRATION_STEPS steps and one validation."""
     from hcr.data.splitting import load_splits
-    from hcr.training import configure_threads, fit
+    from hcr.training import configure_threads, fit, require_device
     from hcr.training.build import build
     from hcr.training.loop import steps_per_epoch
 
     found = []
     for values in configs:
         cfg = parse_resolved(values)
+        require_device(cfg.training)
         configure_threads(cfg.training)
         splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
         model, optimizer = build(cfg, len(splits.train))
@@ -64,6 +79,8 @@ def score_run(folder: Path) -> float:
 def draw_runs(folders: Sequence[Path]) -> None:
     """Draw the pictures of finished runs."""
     from hcr.drawing import draw_finished
+    from hcr.training.devices import use_device
 
+    use_device("cpu")  # several processes draw at once
     for folder in folders:
         draw_finished(folder)

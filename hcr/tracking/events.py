@@ -17,6 +17,7 @@ JOURNAL = "journal.jsonl"
 ARTIFACTS = "artifacts"
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 KIND = "hcr.kind"  # the tag that says what a run is
+GPU = "hcr.gpu"  # the tag that names the GPU that a run trained on; a run on the CPU has none
 WITH_MODEL: tuple[Kind, ...] = ("train", "ensemble")  # `latest` and `best` mean these
 UNBUNDLED = "unbundled"  # in the first event of a run that came in a bundle: the host that it was trained on
 MODEL_RUN = "hcr.model_run"  # tag of an evaluation: the key of the run whose model is evaluated

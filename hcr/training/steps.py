@@ -41,6 +41,8 @@ class TrainingSteps:
         self._num_classes = int(model.output_shape[-1])
         self._batch_size = training.batch_size
         self._num_shards = training.num_shards
+        # On a GPU a batch stays whole: TensorFlow has no deterministic gradient there for how shards are normalized.
+        self._is_whole = training.device == "gpu"
         # A sum, since each shard has its own; divided by the images of the batch it is Keras' default, the mean.
         self._loss = keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing, reduction="sum")
         self._augment = augmentation.build()
@@ -126,7 +128,10 @@ class TrainingSteps:
             batch = self._augment(batch, number)
         shards = [cut(value, num_shards) for value in (batch, classes)]
         with tf.GradientTape() as tape:
-            probabilities = call_on_shards(self._model, shards[0])
+            if self._is_whole:
+                probabilities = [self._model(batch, training=True)]
+            else:
+                probabilities = call_on_shards(self._model, shards[0])
             losses = [self._loss_of(*own) for own in zip(shards[1], probabilities, strict=True)]
             loss = tf.add_n(losses) / tf.cast(tf.size(classes), tf.float32)
             total = tf.add_n([loss, *self._model.losses])

@@ -1,17 +1,21 @@
-"""TensorFlow's number of threads, which must be set before its first op."""
+"""TensorFlow's threads and its device, which must be set before its first op."""
 
 import tensorflow as tf
 
 from hcr.config.errors import ConfigError
 from hcr.config.training import TrainingConfig
+from hcr.training.devices import use_device
 
 
 def configure_threads(training: TrainingConfig) -> None:
-    """Use the threads of `training`, and deterministic ops.
+    """Use the threads and the device of `training`, and deterministic ops.
+
+    Without a GPU, the CPU stands in for it, as where another machine uses a model; `require_device` refuses that.
 
     Raises:
-        ConfigError: TensorFlow already runs with other threads in this process.
+        ConfigError: TensorFlow already runs with others in this process.
     """
+    use_device(training.device)
     threading = tf.config.threading
     threads, each = training.num_threads, training.threads_per_operation
     try:

@@ -10,6 +10,7 @@ import hcr
 from hcr.gate import fingerprint as module
 from hcr.gate.compose import compose
 from hcr.gate.fingerprint import code_version, deciding_config, extension_sources, fingerprint
+from hcr.gate.resolve import resolve
 from hcr.gate.run_config import RunConfig, parse_config, parse_resolved, to_dict
 from hcr.sources import snapshot_sources
 
@@ -101,6 +102,16 @@ def test_no_test_time_augmentation_means_what_its_absence_meant_before() -> None
     del values["training"]["tta"]  # as configs were recorded before there was any
     assert of(parse_resolved(values)) == of(compose([]))
     assert "tta" not in deciding_config(compose([]))["training"]
+
+
+def test_a_config_from_before_the_device_could_be_chosen_was_of_a_cpu() -> None:
+    on_cpu, on_gpu = (compose([f"training.device={device}"]) for device in ("cpu", "gpu"))
+    earlier = to_dict(on_cpu)
+    del earlier["training"]["device"]  # as it was recorded
+    assert parse_resolved(earlier) == on_cpu
+    assert "device" not in deciding_config(on_cpu)["training"]
+    assert of(on_cpu) != of(on_gpu)
+    assert of(resolve(compose(["score_test=true"]), in_sweep=False)) == of(on_cpu)  # there is no GPU here
 
 
 @pytest.mark.parametrize("digest", DIGESTS)

@@ -164,3 +164,20 @@ def test_what_a_grid_would_ignore_is_refused(words: tuple[str, ...], told: str) 
     with pytest.raises(ConfigError) as error:
         check(*words)
     assert str(error.value).startswith(told)
+
+
+def test_a_sweep_is_frozen_on_the_device_that_its_launcher_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def devices(checked: Checked) -> list[tuple[str, int | None]]:
+        return [(run.cfg.training.device, run.cfg.training.shards) for run in checked.runs]
+
+    assert devices(check("seed=0,1")) == [("cpu", None)] * 2  # there is no GPU here
+    assert devices(check("seed=0,1", "launcher=slurm", "launcher.gpus_per_trial=1")) == [("gpu", 1)] * 2
+    monkeypatch.setattr("hcr.gate.resolve.usable_gpus", lambda: ("0", "1"))
+    assert devices(check("seed=0,1", "launcher=slurm")) == [("cpu", None)] * 2
+    assert devices(check("training.device=auto,cpu")) == [("gpu", 1), ("cpu", None)]
+    assert devices(check("training=default,smoke")) == [("gpu", 1)] * 2
+    frozen = check("seed=0,1").space
+    assert frozen is not None
+    monkeypatch.setattr("hcr.gate.resolve.usable_gpus", lambda: ())  # when it resumes, the GPUs may be another's
+    training = Space.from_json(json.loads(json.dumps(frozen.to_json()))).run({"seed": 5}).cfg.training
+    assert (training.device, training.shards) == ("gpu", 1)

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from hcr.config.errors import ConfigError, DataError
+from hcr.config.launcher import LauncherConfig, LocalConfig, SlurmConfig
 from hcr.data.formats.folder import Folder
 from hcr.data.loading import load_dataset
 from hcr.data.splitting import load_splits
 from hcr.gate.compose import compose
-from hcr.gate.resolve import fill_from_data
+from hcr.gate.resolve import check_devices, device_of, fill_from_data, resolve
 from hcr.gate.run_config import RunConfig, parse_resolved, to_dict
 
 Save = Callable[..., RunConfig]
@@ -238,3 +239,82 @@ def test_a_pattern_for_groups_survives_hydras_grammar(word: str) -> None:
     cfg = compose(["dataset=folder", "dataset.path=scans", f"dataset.group={word}"])
     assert to_dict(cfg)["dataset"]["group"] == word.strip("'")
     assert parse_resolved(to_dict(cfg)) == cfg
+
+
+LOCAL = LocalConfig(name="local", workers=None)
+
+
+def slurm(gpus: int) -> SlurmConfig:
+    rest: dict[str, Any] = {"partition": None, "time": "1h", "mem_gb": None, "cpus_per_trial": None, "setup": ()}
+    return SlurmConfig(name="slurm", workers=4, gpus_per_trial=gpus, **rest)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "gpus", "expected"),
+    [
+        (None, (), "cpu"),
+        (None, ("0", "1"), "gpu"),
+        (LOCAL, (), "cpu"),
+        (LOCAL, ("GPU-7d0c",), "gpu"),
+        (slurm(0), ("0",), "cpu"),  # this machine only hands out the trials
+        (slurm(1), (), "gpu"),
+    ],
+)
+def test_the_device_is_a_gpu_where_a_run_has_one(
+    launcher: LauncherConfig | None, gpus: tuple[str, ...], expected: str
+) -> None:
+    assert device_of(launcher, gpus) == expected
+    check_devices([expected], launcher, gpus)
+
+
+@pytest.mark.parametrize(
+    ("devices", "launcher", "told"),
+    [
+        (["gpu"], None, r"^training\.device: expected auto or cpu, as there is no GPU here.*, got gpu$"),
+        (["cpu", "gpu"], LOCAL, r"^training\.device: expected auto or cpu"),
+        (["gpu"], slurm(0), r"^launcher\.gpus_per_trial: expected more than 0 with training\.device=gpu, got 0$"),
+        (["cpu"], slurm(2), r"^launcher\.gpus_per_trial: expected 0 with training\.device=cpu, got 2$"),
+    ],
+)
+def test_a_gpu_that_is_not_there_or_not_used_is_refused(
+    devices: list[str], launcher: LauncherConfig | None, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_devices(devices, launcher, ())
+
+
+def test_a_gpu_that_the_environment_hides_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ConfigError, match=r"no GPU here \(with CUDA_VISIBLE_DEVICES=''\), got gpu$"):
+        check_devices(["gpu"], LOCAL, ())
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "shards", "precision", "is_warned"),
+    [((), "cpu", None, "float32", True), (("0",), "gpu", 1, "bfloat16", False)],
+)
+def test_what_is_open_is_resolved_for_the_device(
+    gpus: tuple[str, ...],
+    device: str,
+    shards: int | None,
+    precision: str,
+    is_warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("hcr.gate.resolve.usable_gpus", lambda: gpus)
+    monkeypatch.setattr("hcr.gate.resolve.has_bfloat16", lambda: False)  # which is about the CPU
+    asked = compose(["dataset=mnist", "training.precision=bfloat16"])
+    found = resolve(asked, in_sweep=False).training
+    assert (found.device, found.shards, found.precision) == (device, shards, precision)
+    assert ("this CPU, which lacks AVX512-BF16" in capsys.readouterr().err) is is_warned
+
+
+def test_several_shards_are_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = r"^training\.shards: expected 1 or null on a GPU, .*, got 3; training\.device=cpu trains on the CPU$"
+    with pytest.raises(ConfigError, match=told):
+        compose(["training.device=gpu", "training.shards=3"])
+    cut = compose(["dataset=mnist", "training.shards=3"])
+    monkeypatch.setattr("hcr.gate.resolve.usable_gpus", lambda: ("0",))
+    with pytest.raises(ConfigError, match=told):
+        resolve(cut, in_sweep=False)

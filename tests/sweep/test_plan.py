@@ -9,7 +9,10 @@ from plans import GRID, plan
 
 from hcr.config import ConfigError
 from hcr.config.replicates import Replicate
-from hcr.sweep.plan import PLAN, changed_code, read_plan, write_plan
+from hcr.gate.compose import Composer
+from hcr.sweep.command import plan_of
+from hcr.sweep.identity import Fingerprints
+from hcr.sweep.plan import PLAN, Plan, changed_code, read_plan, write_plan
 
 
 def test_a_plan_has_every_run_by_point_and_seed() -> None:
@@ -90,3 +93,23 @@ def test_code_that_changed_came_or_went_is_listed() -> None:
     now = {name: digest for name, digest in made.code.items() if name != "hcr/model/muon.py"}
     now |= {"keras": "0", "hcr/model/new.py": "1"}
     assert changed_code(made.code, now) == ["hcr/model/muon.py", "hcr/model/new.py", "keras"]
+
+
+def test_a_sweep_on_gpus_trains_one_run_on_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("resolve.usable_gpus", "resolve.visible_gpus"):
+        monkeypatch.setattr(f"hcr.gate.{name}", lambda: ("0", "1"))
+    monkeypatch.setattr("hcr.sweep.command.visible_gpus", lambda: ("0", "1"))
+    monkeypatch.setattr("hcr.sweep.resources.available_cores", lambda: 8)
+
+    def planned(*overrides: str) -> Plan:
+        checked = Composer().check(["seed=0,1,2,3", *overrides], multirun=True)
+        return plan_of(checked, overrides, Fingerprints())[0]
+
+    on_gpu, on_cpu = planned(), planned("training.device=cpu")
+    assert (on_gpu.workers, on_gpu.threads) == (2, 4)
+    assert on_cpu.workers == 4
+    assert [(run.cfg.training.device, run.cfg.training.shards) for run in on_gpu.runs] == [("gpu", 1)] * 4
+    assert on_gpu.id != on_cpu.id  # a leaderboard does not mix them
+    with pytest.raises(ConfigError, match=r"^launcher\.workers: expected at most 2, a GPU for each, got 4$"):
+        planned("launcher.workers=4")
+    assert planned("launcher.workers=4", "training.device=cpu").workers == 4

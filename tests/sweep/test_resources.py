@@ -29,6 +29,29 @@ def test_cores_and_memory_are_shared_out(
     assert workers_and_threads(launcher, num_runs=num_runs, own_threads=own, cores=cores, free=free) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "num_runs", "own", "num_gpus", "cores", "expected"),
+    [
+        (None, 12, None, 2, 16, (2, 8)),  # a GPU for each, and the cores shared out
+        (None, 12, None, 4, 2, (2, 1)),  # each needs a core too
+        (None, 1, None, 4, 16, (1, 16)),
+        (1, 12, None, 4, 16, (1, 16)),
+        (None, 12, 6, 4, 16, (2, 6)),
+    ],
+)
+def test_as_many_runs_train_as_there_are_gpus(
+    asked: int | None, num_runs: int, own: int | None, num_gpus: int, cores: int, expected: tuple[int, int]
+) -> None:
+    launcher = LocalConfig(name="local", workers=asked)
+    given = {"num_runs": num_runs, "own_threads": own, "num_gpus": num_gpus, "cores": cores, "free": ROOM}
+    assert workers_and_threads(launcher, **given) == expected
+
+
+def test_more_runs_than_gpus_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^launcher\.workers: expected at most 2, a GPU for each, got 3$"):
+        workers_and_threads(LocalConfig(name="local", workers=3), num_runs=9, own_threads=None, num_gpus=2, cores=8)
+
+
 def test_more_threads_than_cores_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"launcher.workers: expected at most 2 on 8 cores with training.threads=4"):
         workers_and_threads(LocalConfig(name="local", workers=3), num_runs=9, own_threads=4, cores=8)

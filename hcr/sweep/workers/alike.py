@@ -50,7 +50,7 @@ def difference(here: Facts, there: Facts, *, precisions: Sequence[str]) -> str |
     """The first difference that would change results on the machine `there`, and its remedy; None if there is none.
 
     Args:
-        precisions: the `training.precision` of the runs.
+        precisions: the `training.precision` of the runs on a CPU.
     """
     theirs, ours = f"node {there.name} has", f"the controller {here.name} has"
     for name, version in here.versions.items():

@@ -23,6 +23,7 @@ from hcr import stopping
 from hcr.config.errors import HcrError
 from hcr.gate import RunConfig
 from hcr.gate.run_config import to_yaml
+from hcr.gpus import VISIBLE
 from hcr.sweep.trial import CONFIG, OUTPUT, run_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.sweep.workers.preload import ORDER
@@ -44,6 +45,7 @@ class Child:
 
     process: ForkServerProcess
     connection: Connection | None
+    gpu: str | None = None  # of a trial
     results: list[Any] = field(default_factory=list)  # of a call
 
 
@@ -55,10 +57,22 @@ class Local:
         slots: see `Workers`.
         cfg: its data set is read once, for all trials; None: each trial reads its own.
         root: the output root on this machine if it differs from the controller's.
+        gpus: one for each slot, as CUDA_VISIBLE_DEVICES names them; a trial sees one only. Empty: trials see what this
+            process sees.
     """
 
-    def __init__(self, folder: Path, slots: int, *, cfg: RunConfig | None = None, root: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        slots: int,
+        *,
+        cfg: RunConfig | None = None,
+        root: Path | None = None,
+        gpus: Sequence[str] = (),
+    ) -> None:
+        assert not gpus or len(gpus) >= slots, "a GPU for each slot"
         self.slots = slots
+        self._free_gpus = deque(gpus)
         self._folder, self._cfg, self._root = folder, cfg, root
         self._log, self._ready = folder / "forkserver.txt", folder / "forkserver.ready"
         self._children: dict[Path, Child] = {}
@@ -92,6 +106,8 @@ class Local:
                 while child.connection is not None:  # its last messages
                     found += self._receive(folder, child)
                 del self._children[folder]
+                if child.gpu is not None:  # released by the end of its process
+                    self._free_gpus.append(child.gpu)
                 code = int(child.process.exitcode or 0)
                 if code == LOST_SERVER and self._has_died(DIES_WITHIN_S):
                     code = LOST
@@ -201,7 +217,9 @@ class Local:
         forked = []
         while self._waiting and self._is_ready():
             folder = self._waiting.popleft()
-            self._children[folder] = self._fork(_trial_main, folder, self._root)
+            gpu = self._free_gpus.popleft() if self._free_gpus else None
+            self._children[folder] = child = self._fork(_trial_main, folder, self._root, gpu)
+            child.gpu = gpu
             forked.append(folder)
         return forked
 
@@ -266,9 +284,12 @@ class Local:
             forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
-def _trial_main(connection: Connection, folder: Path, root: Path | None) -> None:
+def _trial_main(connection: Connection, folder: Path, root: Path | None, gpu: str | None) -> None:
     """The main function of a trial's process."""
     _isolate(folder / OUTPUT)
+    if gpu is not None:  # TensorFlow is imported, but has not looked for devices yet
+        os.environ[VISIBLE] = gpu
+        print(f"{VISIBLE}={gpu}", flush=True)
     stopping.handle(signal.SIGTERM)
     waits = json.loads((folder / "task.json").read_text(encoding="utf-8"))["waits"]
 

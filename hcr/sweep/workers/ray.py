@@ -70,7 +70,7 @@ class RayWorkers:
             "every": cfg.transfer_every,
             "here": facts(this_host(), list(kinds.values())),
             "configs": [to_dict(each) for each in kinds.values()],
-            "precisions": sorted({each.training.precision for each in configs}),
+            "precisions": sorted({each.training.precision for each in configs if each.training.device == "cpu"}),
         }
         self._process, self._connection = self._start_driver(QUIET if cfg.address else QUIET | SAME_PRIORITY)
         try:

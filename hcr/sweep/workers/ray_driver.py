@@ -57,7 +57,7 @@ class Order:
     Attributes:
         here: the controller's facts.
         configs: configs of runs as plain values, from which a node determines its facts.
-        precisions: of the runs.
+        precisions: of the runs on a CPU.
         is_given: True if `launcher.cpus_per_trial` is set.
     """
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from hcr import stopping
-from hcr.config.errors import HcrError
+from hcr.config.errors import ConfigError, HcrError
 from hcr.gate.compose import compose
 from hcr.sweep.ledger import new_key
-from hcr.sweep.trial import Task, write_trial
+from hcr.sweep.sweep import check_gpu
+from hcr.sweep.trial import OUTPUT, Task, write_trial
 from hcr.sweep.workers import LOST, Began, Ended, Epoch, Event, WorkersLost
 from hcr.sweep.workers.local import Local
 from hcr.tracking.events import last_event, read_events
@@ -148,6 +149,51 @@ def test_what_is_called_returns_or_says_why_not(local: Local, tmp_path: Path) ->
 
     with pytest.raises(KeyboardInterrupt):
         local.call(time.sleep, 300, log=log, meanwhile=interrupt)
+
+
+def gpu_of(folder: Path) -> str:
+    return (folder / OUTPUT).read_text().splitlines()[0]
+
+
+def test_a_trial_has_a_gpu_of_its_own_which_goes_to_the_next_one(tmp_path: Path) -> None:
+    local = Local(tmp_path / "local", 2, gpus=("3", "GPU-7d0c"))
+    try:
+        first, second, third, fourth = (trial(tmp_path, 500)[0] for _ in range(4))
+        for folder in (first, second):
+            local.start(folder)
+        heard: set[Path] = set()
+        while len(heard) < 2:
+            heard.add(until(local, Epoch).folder)
+        assert gpu_of(first) == "CUDA_VISIBLE_DEVICES=3"
+        assert gpu_of(second) == "CUDA_VISIBLE_DEVICES=GPU-7d0c"
+        for stopped, following, at_once in ((second, third, True), (first, fourth, False)):
+            local.stop(stopped, at_once=at_once)
+            while until(local, Ended).folder != stopped:
+                pass
+            local.start(following)
+            while until(local, Epoch).folder != following:
+                pass
+            assert gpu_of(following) == gpu_of(stopped)
+    finally:
+        local.close()
+
+
+LOOKED_FOR_DEVICES = "__import__('tensorflow.python.eager.context', fromlist=['context']).context()._physical_devices"
+
+
+def test_tensorflow_is_imported_before_a_trial_is_forked_but_looks_for_devices_after(
+    local: Local, tmp_path: Path
+) -> None:
+    found = local.call(eval, "'tensorflow' in __import__('sys').modules", log=tmp_path / "log", meanwhile=lambda: None)
+    assert found
+    assert local.call(eval, LOOKED_FOR_DEVICES, log=tmp_path / "log", meanwhile=lambda: None) is None
+
+
+def test_a_sweep_is_refused_before_its_first_trial_if_tensorflow_has_no_gpu(local: Local, tmp_path: Path) -> None:
+    on_gpu, on_cpu = (compose([*SMALL, f"training.device={device}"]) for device in ("gpu", "cpu"))
+    check_gpu(local, tmp_path, [on_cpu], lambda: None)
+    with pytest.raises(ConfigError, match=r"^training\.device: TensorFlow has no GPU"):
+        check_gpu(local, tmp_path, [on_cpu, on_gpu], lambda: None)
 
 
 def test_a_program_s_own_main_is_not_run_again(tmp_path: Path) -> None:
