@@ -77,7 +77,7 @@ def read_sources(path: Path) -> dict[str, bytes]:
         TrackingError: it is damaged or too large, or a name or a member is not that of a plain file.
     """
     try:
-        with gzip.open(path) as stream:
+        with gzip.open(path, "rb") as stream:
             unpacked = stream.read(MOST_SOURCE_BYTES + 1)
         if len(unpacked) > MOST_SOURCE_BYTES:
             raise TrackingError(f"{path}: expected at most {MOST_SOURCE_BYTES >> 20} MiB of sources, got more")

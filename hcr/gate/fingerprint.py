@@ -33,7 +33,7 @@ NOT_DECIDING_OF_DATASET = ("name", "path", "test_path", "files", "url", "sha256"
 ADDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "split": {"seed": None},
-        "training": {"calibrate": "none", "tta": "none", "device": "cpu"},
+        "training": {"calibrate": "none", "tta": "none", "shards": 1, "device": "cpu"},
         "dataset": {
             "pixels": "auto",
             "invert": "auto",

@@ -145,7 +145,7 @@ def _shape(array: "np.ndarray | None") -> str:
 def _weights(path: Path) -> str | None:
     """SHA-256 of a model's weights; None if there is no model. The file around them holds the time."""
     try:
-        with zipfile.ZipFile(path) as model, model.open(WEIGHTS) as file:
+        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except FileNotFoundError:
         return None

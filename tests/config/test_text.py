@@ -119,7 +119,7 @@ def _says_no_encoding(call: ast.Call) -> bool:
         owner = call.func.value if isinstance(call.func, ast.Attribute) else None
         if (
             isinstance(owner, ast.Name)
-            and owner.id in ("os", "tarfile", "archive", "direct", "Image")
+            and owner.id in ("os", "tarfile", "archive", "direct", "Image", "webbrowser")
             and name == "open"
         ):
             return False  # no file object, or no file
