@@ -21,6 +21,7 @@ from hcr.tracking.place import store_of
 SWEEP_ID = "hcr.sweep_id"  # a tag of the parent run of a sweep, and of no other run
 NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1; begins with CONFIRM if it confirms a point
 REUSED_BY = "hcr.reused_by"  # tag hcr.reused_by.<key of a parent run>: a run's number in a sweep that reuses it
+REUSED_POINT = "hcr.reused_point"  # and ".PARENT": the number of its point in that sweep
 CONFIRM = "confirm"
 PLAN = "plan.json"
 

@@ -44,7 +44,8 @@ TABLES = {
         "input_uuid": INPUT, "destination_id": "c.run"}),
     "inputs, of models": ("o.source_type = 'RUN_OUTPUT' AND o.source_id = c.original", {
         "input_uuid": INPUT, "source_id": "c.run", "destination_id": "c.model"}),
-    "input_tags": ("EXISTS (SELECT 1 FROM inputs i WHERE i.input_uuid = o.input_uuid AND i.destination_id = c.original)", {
+    "input_tags": (
+        "EXISTS (SELECT 1 FROM inputs i WHERE i.input_uuid = o.input_uuid AND i.destination_id = c.original)", {
         "input_uuid": INPUT}),
     "logged_models": ("o.source_run_id = c.original", {
         "model_id": "c.model", "source_run_id": "c.run",

@@ -10,9 +10,18 @@ from hcr.archives import check_names
 from hcr.config.errors import TrackingError, one_line
 from hcr.tracking.journal import PLACES, now_ms
 
+MOST = 1 << 53  # larger integers are not exact everywhere
 AHEAD_MS = 86_400_000  # that another machine's clock may be ahead: a day
 # Tags by which MLflow would hang a run under another, or take it for something else.
-NOT_OURS = ("mlflow.parentRunId", "mlflow.rootRunId", "mlflow.experiment", "mlflow.databricks", "mlflow.runName")
+# And the keys of views, which a later upload would remove.
+NOT_OURS = (
+    "mlflow.parentRunId",
+    "mlflow.rootRunId",
+    "mlflow.experiment",
+    "mlflow.databricks",
+    "mlflow.runName",
+    "hcr.views",
+)
 
 
 def _inside(path: str) -> str:
@@ -31,7 +40,7 @@ def _no_foreign_tag(values: dict[str, str]) -> dict[str, str]:
 
 
 def _time_and_values(sample: list[Any]) -> list[Any]:
-    if [type(value) for value in sample] != [int, dict]:
+    if [type(value) for value in sample] != [int, dict] or not 0 <= sample[0] < MOST:
         raise ValueError("expected a time and values")
     return sample
 
@@ -44,7 +53,7 @@ Inside = Annotated[str, AfterValidator(_inside)]
 
 class _Event(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
-    time_ms: Annotated[int, Field(ge=0, lt=1 << 53)]
+    time_ms: Annotated[int, Field(ge=0, lt=MOST)]
 
 
 class _Run(_Event):
@@ -68,7 +77,7 @@ class _Tags(_Event):
 
 class _Metrics(_Event):
     event: Literal["metrics"]
-    step: int
+    step: Annotated[int, Field(ge=0, lt=MOST)]
     values: dict[Name, float]
     of_model: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
 
@@ -102,12 +111,12 @@ class _Model(_Event):
     path: Inside
     architecture: str
     params: Texts
-    step: int
+    step: Annotated[int, Field(ge=0, lt=MOST)]
 
 
 class _System(_Event):
     event: Literal["system"]
-    step: int
+    step: Annotated[int, Field(ge=0, lt=MOST)]
     samples: list[Annotated[list[int | dict[Name, float]], AfterValidator(_time_and_values)]]
 
 

@@ -25,11 +25,11 @@ from hcr.bundling.checking import check_journal
 from hcr.bundling.contents import files_of, portable_bytes
 from hcr.bundling.manifest import NAME, RUNS
 from hcr.config.errors import TrackingError, one_line
-from hcr.tracking.events import JOURNAL, first_event, is_removed, last_event
+from hcr.tracking.events import JOURNAL, is_removed, last_event
+from hcr.tracking.index import indexed_runs
 from hcr.tracking.journal import end_dead_run
 from hcr.tracking.lock import lock_ended_run
-from hcr.tracking.removal import reusing_sweeps
-from hcr.tracking.status import is_ours, oldest_first, run_folders
+from hcr.tracking.status import is_ours, oldest_first
 
 PARTIAL = ".part"
 
@@ -55,15 +55,13 @@ def runs_of(root: Path, asked: Path) -> list[Path]:
     """
     if is_removed(asked):
         raise TrackingError(f"run {asked.name} was removed; expected one that is still there")
-    headers = {folder: first_event(folder) for folder in run_folders(root) if not is_removed(folder)}
+    runs = {run.folder: run for run in indexed_runs(root) if not run.is_removed}
     found = {asked}
     found |= {
-        folder
-        for folder, header in headers.items()
-        if header.get("parent") == asked.name or asked.name in reusing_sweeps(folder)
+        folder for folder, run in runs.items() if run.header.get("parent") == asked.name or asked.name in run.reused_by
     }
-    parents = {str(headers[folder]["parent"]) for folder in found if headers[folder].get("parent")}
-    found |= {folder for folder in headers if folder.name in parents}
+    parents = {str(runs[folder].header["parent"]) for folder in found if runs[folder].header.get("parent")}
+    found |= {folder for folder in runs if folder.name in parents}
     if missing := sorted(parents - {folder.name for folder in found}):
         raise TrackingError(f"run {asked.name}: expected its parent run {missing[0]} under {root / RUNS}")
     return oldest_first(sorted(found))

@@ -19,7 +19,7 @@ from hcr.evaluation.labels import short_names
 from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
 from hcr.importing import import_needed
 from hcr.tracking.conditions import Condition, is_metric, number, parse_conditions, refuse_unknown
-from hcr.tracking.events import best_metric, first_event, kind_of
+from hcr.tracking.events import WITH_MODEL, best_metric, first_event, kind_of
 from hcr.tracking.finding import latest_sweep, look_up
 from hcr.tracking.place import store_of
 from hcr.tracking.reading import StoreRow, order_of, reading_store, search
@@ -89,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
 def varying(rows: Sequence[StoreRow]) -> list[str]:
     """The settings that differ between runs, in the order of the config; names, notes and places are left out."""
     left_out = ("tracking.", "tags.", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET if name != "name"))
+    rows = [row for row in rows if row.kind in WITH_MODEL] or rows  # others have params of their own
     keys = dict.fromkeys(key for row in rows for key in row.params)
     found = []
     for key in keys:

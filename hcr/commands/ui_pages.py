@@ -8,7 +8,8 @@ from typing import Any
 from hcr.commands.runs import varying
 from hcr.config.errors import ConfigError, TrackingError, one_line
 from hcr.config.secrets import redact
-from hcr.tracking.events import best_metric, first_event
+from hcr.config.tracking import output_root
+from hcr.tracking.events import best_metric, first_event, is_removed
 from hcr.tracking.finding import latest_of_all, look_up
 from hcr.tracking.place import store_of
 from hcr.tracking.reading import StoreRow, reading_store, search
@@ -99,6 +100,8 @@ def pages_of(uri: str, asked: Sequence[Asked], version: Callable[[], str | None]
 
 def _row(client: Any, uri: str, key: str) -> StoreRow:
     found = search(client, key=key, top=1)
+    if not found and is_removed(output_root() / "runs" / key):
+        raise TrackingError(f"run {key} was removed; expected one that is still there")
     if not found:
         raise TrackingError(f"run {key} is not in the store at {redact(uri)}; `hcr sync --repair` uploads a lost run")
     return found[0]
@@ -123,6 +126,8 @@ def _comparison(client: Any, rows: Sequence[StoreRow], has_views: bool) -> Pages
         runs |= {each.run_id: each for each in of_sweep}
     if len(runs) > MOST_RUNS:
         raise ConfigError(f"hcr ui: expected at most {MOST_RUNS} runs in one view, got {len(runs)}")
+    if not runs:
+        raise TrackingError("hcr ui: expected sweeps with runs in the store, got none yet")
     experiments = sorted({row.experiment_id for row in runs.values()})
     plain = {"comparison": compare_link(experiments, list(runs))}
     if not has_views or len(experiments) > 1:  # a view is of one experiment

@@ -7,14 +7,12 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
-from hcr.comparing.sides import Compared
+from hcr.comparing.sides import Compared, settings_of
 from hcr.config.secrets import HIDDEN, is_secret_name, redact
-from hcr.gate.fingerprint import DECIDING_PACKAGES, NOT_DECIDING, NOT_DECIDING_OF_DATASET, is_deciding
-from hcr.gate.run_config import as_param, flatten, to_dict
+from hcr.gate.fingerprint import DECIDING_PACKAGES, is_deciding
 from hcr.recorded import RecordedRun
 from hcr.tracking.events import kind_of
 
-LEFT_OUT = (*NOT_DECIDING, "seed", "split.fold", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET))
 SOURCES, PACKAGES = "code/source.tar.gz", "code/requirements.txt"  # artifacts of a run
 EXTENSIONS = "extensions/"  # in SOURCES: files of installed packages whose parts the run uses
 LARGEST_SOURCES = 64 << 20  # bytes, unpacked
@@ -98,13 +96,7 @@ def _config(sides: Sequence[Compared]) -> Rows:
 
 
 def _settings(run: RecordedRun) -> dict[str, str]:
-    settings = {key: as_param(value) for key, value in flatten(to_dict(run.cfg)).items()}
-    groups = tuple(f"{left}." for left in LEFT_OUT)
-    return {
-        key: HIDDEN if is_secret_name(key) else redact(value)
-        for key, value in settings.items()
-        if key not in LEFT_OUT and not key.startswith(groups)
-    }
+    return {key: HIDDEN if is_secret_name(key) else redact(value) for key, value in settings_of(run).items()}
 
 
 def _tag(name: str, length: int | None = None) -> Callable[[RecordedRun], str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -128,7 +129,7 @@ def _held(folder: Path) -> Iterator[None]:
 def _points(folder: Path, key: str, run_id: str | None) -> bool:
     """True if the run in `folder` names the comparison and has linked it."""
     tags = _tags(folder)
-    is_linked = run_id is None or any(f"(#/runs/{run_id})" in text for text in tags.get(DESCRIPTION, []))
+    is_linked = run_id is None or f"(#/runs/{run_id})" in tags.get(DESCRIPTION, [""])[-1]
     return is_linked and key in tags.get(COMPARED, [""])[-1].split()
 
 
@@ -159,6 +160,8 @@ def _tags(folder: Path) -> dict[str, list[str]]:
 
 
 def _begin(journal: Journal, compared: Compare, folder: Path, key: str, command: str) -> None:
+    if folder.exists() and not first_event(folder):  # it was killed before its first event
+        shutil.rmtree(folder)
     if folder.exists():
         try:
             journal.resume(folder, lock=lock_run(folder))

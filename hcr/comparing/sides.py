@@ -13,13 +13,16 @@ from hcr.config.tracking import output_root
 from hcr.data.splits.kfold import Kfold
 from hcr.evaluation.comparison import Comparison, Side, SideRun, compare, scores_of
 from hcr.evaluation.statistics import Kind
+from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
+from hcr.gate.run_config import as_param, flatten, to_dict
 from hcr.looks import count_look
 from hcr.recorded import RecordedRun, read_run, recorded_run
-from hcr.recorded_sweep import RecordedSweep, recorded_sweep
-from hcr.tracking.events import first_event, kind_of
+from hcr.recorded_sweep import REUSED_POINT, RecordedSweep, recorded_sweep
+from hcr.tracking.events import first_event, kind_of, read_events
 from hcr.tracking.finding import find_folder
 
 POINT = "hcr.sweep_point"
+LEFT_OUT = (*NOT_DECIDING, "seed", "split.fold", *(f"dataset.{name}" for name in NOT_DECIDING_OF_DATASET))
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,13 @@ def count_looks(sides: Sequence[Compared]) -> None:
                 count_look(run)
 
 
+def settings_of(run: RecordedRun) -> dict[str, str]:
+    """The settings of a run's config that a point has: all but seed, fold, and what decides no number."""
+    groups = tuple(f"{left}." for left in LEFT_OUT)
+    settings = {key: as_param(value) for key, value in flatten(to_dict(run.cfg)).items()}
+    return {key: value for key, value in settings.items() if key not in LEFT_OUT and not key.startswith(groups)}
+
+
 def held_out_images(sides: Sequence[Compared], part: str) -> HeldOutImages:
     """How many images of `part` the runs were scored on, and whether these are the same ones."""
     found = [[run.predictions(part).index for run in side.runs] for side in sides]
@@ -139,12 +149,16 @@ def _side(name: str) -> Compared:
 
 
 def _point(sweep: RecordedSweep, number: int) -> Compared:
-    folders = [run.folder for run in sweep.runs if _number(run.folder) == number]
-    if not folders:
-        there = sorted({_number(run.folder) for run in sweep.runs} - {0})
+    numbers = {run.folder: _number(run.folder, sweep.key) for run in sweep.runs}
+    folders = [folder for folder, own in numbers.items() if own == number]
+    if not folders or number == 0:
+        there = sorted(set(numbers.values()) - {0})
         raise TrackingError(f"{sweep.key}/{number}: expected the number of a point with finished runs, one of {there}")
     runs = sorted((read_run(folder) for folder in folders), key=lambda run: (run.cfg.seed, run.key))
-    axes = {name.removeprefix("sweep."): value for name, value in runs[0].tags.items() if name.startswith("sweep.")}
+    _require_one_point(runs)
+    # By the first event: a sweep that reuses the run adds its own choices to the tags.
+    tags = first_event(next(run.folder for run in runs if run.folder is not None)).get("tags", {})
+    axes = {name.removeprefix("sweep."): value for name, value in tags.items() if name.startswith("sweep.")}
     label = " ".join(f"{key}={value}" for key, value in axes.items() if key not in ("seed", "split.fold"))
     return Compared(label or sweep.name, tuple(runs), f"{sweep.key}/{number}", output_root() / "runs" / sweep.key)
 
@@ -153,16 +167,34 @@ def _best_point(sweep: RecordedSweep) -> Compared:
     """The point with the best mean of the monitored validation metric."""
     values: dict[int, list[float]] = {}
     for run in sweep.runs:
-        values.setdefault(_number(run.folder), []).append(run.value)
+        values.setdefault(_number(run.folder, sweep.key), []).append(run.value)
+    values.pop(0, None)
     if not values:
         raise TrackingError(f"sweep {sweep.key}: expected finished runs to compare, got none")
     choose = max if sweep.monitor == "val/accuracy" else min
     return _point(sweep, choose(values, key=lambda number: (float(np.mean(values[number])), -number)))
 
 
-def _number(folder: Path) -> int:
-    """The number of the point that a run belongs to; 0 if it is of none."""
-    return int(first_event(folder).get("tags", {}).get(POINT, 0))
+def _number(folder: Path, sweep: str) -> int:
+    """The number of the point of `sweep` that a run belongs to, trained there or reused; 0 if it is of none."""
+    header = first_event(folder)
+    if header.get("parent") == sweep:
+        return int(header.get("tags", {}).get(POINT, 0))
+    name = f"{REUSED_POINT}.{sweep}"
+    values = (event["values"] for event, _ in read_events(folder) if event["event"] == "tags")
+    return next((int(own[name]) for own in values if name in own), 0)
+
+
+def _require_one_point(runs: Sequence[RecordedRun]) -> None:
+    """Refuse runs that differ by more than seed and fold: their mean would be of no model."""
+    expected = settings_of(runs[0])
+    for run in runs[1:]:
+        found = settings_of(run)
+        other = next((key for key in expected | found if expected.get(key) != found.get(key)), None)
+        if other is not None:
+            raise TrackingError(
+                f"run {run.key}: expected a run that differs from {runs[0].key} by seed and fold alone, got another {other}"
+            )
 
 
 def _require_same_data(first: RecordedRun, run: RecordedRun) -> None:

@@ -26,7 +26,7 @@ from hcr.evaluation.table import format_table, write_csv
 from hcr.evaluation.verdict import verdict
 from hcr.gate import RunConfig
 from hcr.record import source_tags
-from hcr.recorded_sweep import REUSED_BY, SWEEP_ID
+from hcr.recorded_sweep import REUSED_BY, REUSED_POINT, SWEEP_ID
 from hcr.sweep.ledger import Ledger, Outcome, Run, number_tag, point_name
 from hcr.sweep.plan import PLAN, Plan, PlannedRun
 from hcr.sweep.shown import choices_of, leaderboard_table, links_of, views_of
@@ -374,7 +374,9 @@ def record_means(runs: Sequence[Run], board: Leaderboard | None, plan: Plan, upl
             if first and first.get("parent") != parent:  # of another sweep or command: the tags find it
                 number = number_tag(run.planned)
                 name = point_name(run.planned, plan)
-                marks = {f"{REUSED_BY}.{parent}": number, f"{IN_SWEEP}.{parent}": name}
+                point = str(run.planned.point + 1)
+                marks = {f"{REUSED_BY}.{parent}": number, f"{REUSED_POINT}.{parent}": point}
+                marks[f"{IN_SWEEP}.{parent}"] = name
                 _append(folder, {"event": "tags", "values": choices_of(run.planned) | marks}, uploader)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MOST_NAMED = 3
+NO_VIEWS = views_tag({})
 LARGEST = 1.7976931348623157e308  # MLflow stores this in place of an infinite value
 
 Row = tuple[int, int, float]  # step, milliseconds since 1970, value
@@ -101,6 +102,8 @@ def missing(contents: JournalContents, run: "Run") -> list[str]:
         lacks.append(f"status {contents.status} (it has {run.info.status})")
     lacks += _listing("param", contents.params - run.data.params.keys())
     tags = run.data.tags
+    if tags.get(VIEWS) == NO_VIEWS:  # the server refuses views
+        tags = tags | {VIEWS: contents.tags.get(VIEWS, NO_VIEWS)}
     changed = {name for name, value in contents.tags.items() if name.startswith("hcr.") and tags.get(name) != value}
     lacks += _listing("tag", changed | (contents.tags.keys() - tags.keys()))
     latest = {metric.key: metric.step for metric in run.data._metric_objs}
@@ -123,7 +126,7 @@ def missing_inside(contents: JournalContents, run: "Run", client: "MlflowClient"
     tops = {Path(path).parts[0] for path in contents.artifacts}
     there_files = _list_files(partial(client.list_artifacts, run.info.run_id), tops)
     lacks += _listing("artifact", _differing(contents.artifacts, there_files))
-    if contents.views:
+    if contents.views and run.data.tags.get(VIEWS) != NO_VIEWS:
         tags = client.get_experiment(run.info.experiment_id).tags
         num_gone = sum(tags.get(f"{TAG}{key_of(text)}") != text for text in contents.views)
         lacks += [f"{num_gone} of {len(contents.views)} views"] if num_gone else []

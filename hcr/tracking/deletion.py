@@ -36,8 +36,8 @@ def delete_run(client: "MlflowClient", header: Event) -> None:
         for model in find_models(client, ModelsRun(experiment.experiment_id, run_id, header["key"])):
             client.delete_logged_model(model.model_id)
         views = keys_of(client.get_run(run_id).data.tags)
-        client.delete_run(run_id)
         remove_views(client, experiment.experiment_id, set(views.values()))
+        client.delete_run(run_id)
 
 
 def registered_versions(folder: Path) -> list[tuple[str, int]]:

@@ -23,7 +23,8 @@ MOST_RECENT = 20
 def write_views(client: "MlflowClient", experiment_id: str, run_id: str, views: Mapping[str, str]) -> None:
     """Write the views of a sweep on its experiment and their keys on its parent run; remove those that they replace.
 
-    A server that refuses the tag of an experiment keeps no views: one line says so, as results do not depend on them.
+    A server that refuses the tag of an experiment keeps no views: one line and an empty tag of the run say so, as
+    results do not depend on them.
 
     Args:
         views: texts by name.
@@ -38,9 +39,11 @@ def write_views(client: "MlflowClient", experiment_id: str, run_id: str, views: 
         if error.error_code not in REFUSALS:
             raise
         print(f"hcr: warning: the store takes no views of the sweep ({one_line(error)})", file=sys.stderr, flush=True)
+        client.set_tag(run_id, VIEWS, views_tag({}), synchronous=True)
         return
-    client.set_tag(run_id, VIEWS, views_tag(views), synchronous=True)
+    # Removed first: the tag that names them is replaced.
     remove_views(client, experiment_id, set(before.values()) - {key_of(text) for text in views.values()})
+    client.set_tag(run_id, VIEWS, views_tag(views), synchronous=True)
 
 
 def views_tag(views: Mapping[str, str]) -> str:

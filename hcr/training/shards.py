@@ -82,6 +82,7 @@ def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set
             return _Shards(inputs[0].parts, norm=layer)
         if len(inputs[0].parts) > 1:
             return _Shards(normalize_shards(layer, inputs[0].parts))
+    assert all(own.norm is None for own in inputs)
     if plain and kind is FastDropout:
         return _Shards(layer.drop_shards(inputs[0].parts))
     if "training" in inspect.signature(layer.call).parameters:
@@ -119,11 +120,8 @@ def _is_of_each_image(layer: Any) -> bool:
 
 def _pooled_norms(model: keras.Model) -> set[str]:
     """The names of batch normalizations whose output nothing but a max pooling reads."""
-    readers: dict[int, list[Any]] = {}
-    for layer in model.layers:
-        if not isinstance(layer, layers.InputLayer):
-            for value in keras.tree.flatten(layer.input):
-                readers.setdefault(id(value), []).append(layer)
     norms = [layer for layer in model.layers if type(layer) is FusedBatchNormalization]
-    kinds = {norm.name: [type(reader) for reader in readers.get(id(norm.output), [])] for norm in norms}
-    return {name for name, own in kinds.items() if own == [layers.MaxPooling2D]}
+    # Nodes are calls, of layers and of Keras' operations alike.
+    once = [norm for norm in norms if len(norm._inbound_nodes) == 1 and norm.output is not model.output]
+    readers = {norm.name: [type(node.operation) for node in norm._outbound_nodes] for norm in once}
+    return {name for name, own in readers.items() if own == [layers.MaxPooling2D]}
