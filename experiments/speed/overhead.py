@@ -79,7 +79,7 @@ def child_main(kind, argv):
     begun = time.perf_counter()
     import hcr.launch
 
-    greet = hcr.launch._without_greetings
+    greet = hcr.launch.without_greetings
 
     def greet_and_watch():
         # The runner is imported inside; the clocks go around its steps once it is there.
@@ -102,7 +102,7 @@ def child_main(kind, argv):
         TrainingSteps.run = run_and_tell
         return greet()
 
-    hcr.launch._without_greetings = greet_and_watch
+    hcr.launch.without_greetings = greet_and_watch
     from hcr.cli import main as hcr_main
 
     code = hcr_main(argv)

@@ -37,7 +37,7 @@ def main():
         row(one_epoch(*EXAMPLE, f"dataset.path={repeated}"), "images")
     print(f"\n{'parameters':>20s} {'s/epoch':>8s} {'images/s':>9s} {'peak MiB':>9s}   model=cnn on 9,257 images")
     for filters in FILTERS:
-        small = ("dataset=mnist", "training.epochs=2", "dataset.limit=12000", f"dataset.path={mnist}")
+        small = ("dataset=mnist", "model=cnn", "training.epochs=2", "dataset.limit=12000", f"dataset.path={mnist}")
         row(one_epoch(*small, f"model.filters={filters}"), "params")
     print(f"\n{'runs in the store':>20s} {'s in all':>8s}   hcr train training=smoke, median of 3")
     with tempfile.TemporaryDirectory() as folder:
