@@ -73,7 +73,11 @@ def test_a_broken_package_is_one_line_in_every_verb(hcr: Hcr, tmp_path: Path, ar
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ("mlflow.py", "hcr ui: MLflow's server did not start (ImportError: libx.so: cannot open shared object file)"),
+        (
+            "mlflow.py",
+            "mlflow: expected a package that can be imported, got ImportError: libx.so: cannot open shared object file;"
+            " install it again",
+        ),
         (
             "sitecustomize.py",
             "mlflow: expected a package that can be imported, got ModuleNotFoundError: No module named 'mlflow';"

@@ -1,5 +1,6 @@
 """The pages of MLflow's that `hcr ui` opens: a sweep's views, a run's page, a comparison of runs, or all runs."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,8 @@ def pages_of(uri: str, asked: Sequence[Asked], version: Callable[[], str | None]
         TrackingError: the store has no such run, or cannot be read.
         ConfigError: they are more runs than one view shows.
     """
-    with reading_store(uri) as client:
+    # PYTHONWARNINGS may ask for the warnings of MLflow's own libraries; they say nothing to a user.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning), reading_store(uri) as client:
         from hcr.tracking.pages import shows_views
 
         has_views = shows_views(version())

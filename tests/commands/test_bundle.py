@@ -33,7 +33,7 @@ def swept(shared: Path, warm: Warm) -> Path:
         done = warm.run("train", "-m", *UNSCORED, "seed=0,1", cwd=folder, env=environment, code=UNDRAWN)
         assert done.returncode == 0, done.stderr
 
-    return made_once(shared / "swept", make)
+    return made_once(shared / "bundled", make)
 
 
 @pytest.fixture

@@ -217,8 +217,8 @@ def has_gpu_kernel(node: Any) -> bool:
     [
         "model=cnn augmentation=affine training.average_decay=0.9 training.class_weights=balanced",
         "model=resnet optimizer=muon augmentation=elastic training.precision=bfloat16",
-        "model=keras_convnet optimizer=sgd training.label_smoothing=0.1",
-        "model=mlp optimizer=lion training.precision=bfloat16",
+        "model=keras_convnet optimizer=sgd augmentation=none training.label_smoothing=0.1",
+        "model=mlp optimizer=lion augmentation=none training.precision=bfloat16",
     ],
 )
 def test_a_training_step_on_a_gpu_has_only_operations_that_a_gpu_computes_deterministically(overrides: str) -> None:
