@@ -19,7 +19,7 @@ from hcr.config.addresses import without_user
 from hcr.config.errors import ConfigError, HcrError, TrackingError, one_line
 from hcr.config.secrets import redact
 from hcr.config.tracking import file_uri, output_root, sqlite_path, tracking_uri
-from hcr.environment import server_environment
+from hcr.environment import NOT_SERVED, server_environment, without
 from hcr.importing import import_needed
 from hcr.tracking.ended import upload_dead_runs, upload_lost
 from hcr.tracking.known import lost_runs
@@ -50,6 +50,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="port to listen on (default: 5000, or the next that is free)")
     parser.add_argument("--no-browser", action="store_true", help="print the links, and open none")
     arguments = parser.parse_args(argv)
+    # This process reads the store with MLflow's own code: what would keep the server from it is removed here too.
+    for name in os.environ.keys() - without(NOT_SERVED, os.environ).keys():
+        del os.environ[name]
     opens = not arguments.no_browser and has_browser()
     if arguments.port is not None and not 1 <= arguments.port <= 65_535:
         raise ConfigError(f"--port: expected 1 to 65535, got {arguments.port}")

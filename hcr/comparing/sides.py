@@ -193,7 +193,8 @@ def _require_one_point(runs: Sequence[RecordedRun]) -> None:
         other = next((key for key in expected | found if expected.get(key) != found.get(key)), None)
         if other is not None:
             raise TrackingError(
-                f"run {run.key}: expected a run that differs from {runs[0].key} by seed and fold alone, got another {other}"
+                f"run {run.key}: expected a run that differs from {runs[0].key} by seed and fold alone, got another"
+                f" {other}"
             )
 
 
