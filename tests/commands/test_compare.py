@@ -382,3 +382,21 @@ def test_what_cannot_be_compared_is_refused_in_a_line(root: Path, sweep: str) ->
         compare(f"{sweep}/1", f"{sweep}/7")
     with pytest.raises(TrackingError, match="figures on different images cannot be compared"):
         compare(f"{sweep}/1", other_data(root))
+
+
+def test_points_of_a_sweep_that_reuses_runs_are_those_of_that_sweep(
+    own: Path, warm: Warm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own runs and the reused ones both have numbers of points, of different sweeps."""
+    environment = {**os.environ, "HCR_OUTPUT_DIR": str(own)}
+    words = ("train", *SMALL, "-m", "training.epochs=8,2", "seed=0,1")  # 8 epochs were the second point
+    done = warm.run(*words, cwd=tmp_path, env=environment, code=UNDRAWN)
+    assert done.returncode == 0, done.stderr
+    assert "2 reused, 0 resumed, 2 to run" in done.stdout
+    second = max((path for path in run_folders(own) if first_event(path)["tags"].get("hcr.kind") == "sweep"),
+                 key=lambda path: first_event(path)["time_ms"]).name  # fmt: skip
+    assert compare(f"{second}/1", f"{second}/2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["differs"]["config"] == {"training.epochs": ["8", "2"]}
+    with pytest.raises(TrackingError, match=r"expected the number of a point with finished runs, one of \[1, 2\]"):
+        compare(f"{second}/3", f"{second}/1")

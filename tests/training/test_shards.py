@@ -20,6 +20,12 @@ LOSS = keras.losses.CategoricalCrossentropy(reduction="sum")
 Numbers = tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]
 
 
+@pytest.fixture(autouse=True)
+def _in_float32() -> None:
+    """Whatever precision the process trained in before."""
+    keras.config.set_dtype_policy("float32")
+
+
 def whole(model: keras.Model, batch: Any) -> Any:
     return model(batch, training=True)
 
