@@ -47,7 +47,7 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a run has recorded, whatever has become of it and of the code that reads its config.
+    """The record of a run, whatever has become of it and of the code that reads its config.
 
     Attributes:
         key, name, folder, artifacts, tags, metrics, history: as of `RecordedRun`.
@@ -192,7 +192,7 @@ def read_stored_run(stored: StoredRun) -> RecordedRun:
 
 
 def read_record(folder: Path) -> Record:
-    """What the run whose journal is in `folder` has recorded.
+    """The record of the run whose journal is in `folder`.
 
     Raises:
         TrackingError: the journal is empty or damaged.
@@ -223,7 +223,7 @@ def read_record(folder: Path) -> Record:
 
 
 def read_stored_record(stored: StoredRun) -> Record:
-    """What a run that only a store has has recorded there.
+    """The record, in its store, of a run that only the store has.
 
     Raises:
         TrackingError: it cannot be read from there.

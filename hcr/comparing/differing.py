@@ -1,4 +1,4 @@
-"""What differs between the sides of a comparison: config, code, data and environment."""
+"""The differences between the sides of a comparison: config, code, data and environment."""
 
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ Rows = dict[str, list[str]]  # by what differs: a value for each side; empty whe
 
 @dataclass(frozen=True)
 class Differing:
-    """What differs, a value for each side; what is the same for all sides is left out.
+    """The differences, a value for each side; what is the same for all sides is left out.
 
     Attributes:
         config: settings, and the seeds.
@@ -131,7 +131,7 @@ def _by_run(
     what: str,
     notes: list[str],
 ) -> dict[str, dict[str, str]] | None:
-    """What `read` finds in an artifact of each run, by key; None, and a note, if a run lacks it."""
+    """The values that `read` finds in an artifact of each run, by key; None, and a note, if a run lacks it."""
     found: dict[str, dict[str, str]] = {}
     for run in chain(*(side.runs for side in sides)):
         try:

@@ -68,12 +68,13 @@ class _Shards:
 
 
 def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set[str]) -> Any:
-    first = args[0]
-    inputs: list[_Shards] = list(first) if isinstance(first, list | tuple) else [first]
-    several = isinstance(first, list | tuple)
+    # Keras' operations also get constants (`2 * x`), and a layer may get its input by name.
+    several = bool(args) and isinstance(args[0], list | tuple)
+    inputs = keras.tree.flatten(args[:1])
     # As a functional model does, which calls every layer in training.
     kwargs = {key: value for key, value in kwargs.items() if key != "training"}
     plain = len(args) == 1 and all(value is None for value in kwargs.values())
+    plain = plain and all(isinstance(value, _Shards) for value in inputs)
     kind = type(layer)
     if plain and kind is layers.MaxPooling2D and inputs[0].norm is not None:
         return _Shards(normalize_shards(inputs[0].norm, inputs[0].parts, layer))
@@ -82,13 +83,14 @@ def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set
             return _Shards(inputs[0].parts, norm=layer)
         if len(inputs[0].parts) > 1:
             return _Shards(normalize_shards(layer, inputs[0].parts))
-    assert all(own.norm is None for own in inputs)
+    own = [value for value in keras.tree.flatten((args, kwargs)) if isinstance(value, _Shards)]
+    assert all(value.norm is None for value in own), f"{layer.name}: reads a batch norm that is to be pooled first"
     if plain and kind is FastDropout:
         return _Shards(layer.drop_shards(inputs[0].parts))
     if "training" in inspect.signature(layer.call).parameters:
         kwargs["training"] = True
     if plain and _is_of_each_image(layer):
-        rows = zip(*(own.parts for own in inputs), strict=True)
+        rows = zip(*(value.parts for value in inputs), strict=True)
         return _Shards([layer(list(row) if several else row[0], **kwargs) for row in rows])
     return _of_whole_batch(layer, args, kwargs)
 

@@ -110,7 +110,8 @@ def test_layers_that_may_mix_images_get_the_whole_batch() -> None:
         x = layers.Conv2D(4, 3, activity_regularizer="l2", kernel_regularizer="l2")(x)
         x = keras.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GaussianDropout(0.3)])(x)
         x = layers.Dropout(0.4)(layers.Flatten()(Mixing()(x)))
-        x = layers.Concatenate()([x, keras.ops.flip(x, axis=0)])
+        x = layers.Concatenate()([x, 2.0 * keras.ops.flip(x, axis=0)])
+        x = layers.Dense(8)(inputs=x)
         return keras.Model(images, layers.Dense(10, activation="softmax")(x))
 
     assert_equal_steps(build, num_shards=2)
