@@ -62,6 +62,11 @@ class Axis:
         # Rounded to twelve digits, so that 0.1 + 0.2 is 0.3.
         return tuple(float(f"{self.low + i * self.step:.12g}") for i in range(count))
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values that a search is checked at: every choice, or both bounds."""
+        return self.values() if self.is_discrete else (self.low, self.high)
+
     def contains(self, value: object) -> bool:
         """True if `value` is on this axis."""
         if self.kind == "choice":

@@ -9,7 +9,7 @@ import copy
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DEVICE = "training.device"
 MOST_COMPOSED = 1_000  # combinations of groups; Hydra composes each, in some 10 ms
+MOST_TRIED = 256  # combinations of the ends of a search's axes, until one is valid
 
 
 @dataclass(frozen=True)
@@ -242,12 +243,10 @@ def grid(space: Space) -> list[AskedRun]:
 
 
 def search_samples(space: Space) -> list[AskedRun]:
-    """Runs at the edges of a search space: the base config, and each axis at its ends, including every group.
-
-    If all of these are valid, the points of the search seldom are not.
+    """Runs at the edges of a search space: one near the base config, and each axis at its ends, including every group.
 
     Raises:
-        ConfigError: seed or fold is an axis, or a combination is invalid.
+        ConfigError: seed or fold is an axis, or an end of an axis is invalid with all ends of the others.
     """
     for axis in space.axes:
         if axis.key == SEED:
@@ -260,13 +259,33 @@ def search_samples(space: Space) -> list[AskedRun]:
             )
     base = space.base_values()
     first = {
-        axis.key: base[axis.key] if base.get(axis.key) in axis.values() else axis.values()[0] for axis in space.composed
+        axis.key: base[axis.key] if axis.contains(base.get(axis.key)) else axis.ends[0]
+        for axis in space.axes
+        if axis.key in {axis.key for axis in space.composed} or not axis.contains(base.get(axis.key))
     }
-    runs = [space.run(first)]
+    runs = [_valid_run(space, first, fixed=())]
     for axis in space.axes:
-        ends = axis.values() if axis.is_discrete else [axis.low, axis.high]
-        runs += [space.run({**first, axis.key: end}) for end in ends]
+        runs += [_valid_run(space, {**first, axis.key: end}, fixed=(axis.key,)) for end in axis.ends]
     return runs
+
+
+def _valid_run(space: Space, values: Mapping[str, Any], fixed: Sequence[str]) -> AskedRun:
+    """The run with these values, or, where they do not go together, with the axes but `fixed` at other ends.
+
+    A search tells of a combination that is invalid and goes on, so it is refused only if a value goes with none.
+
+    Raises:
+        ConfigError: every combination that was tried is invalid; the error of the first.
+    """
+    try:
+        return space.run(values)
+    except ConfigError as error:
+        others = [axis for axis in space.axes if axis.key not in fixed]
+        ends = itertools.product(*(axis.ends for axis in others))
+        for chosen in itertools.islice(ends, MOST_TRIED):
+            with suppress(ConfigError):
+                return space.run({**values, **dict(zip([axis.key for axis in others], chosen, strict=True))})
+        raise error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from omegaconf import OmegaConf
 from hcr.commands.completion import SCRIPTS, answer_bash, candidates, split_line
 from hcr.commands.suggest import Suggestions
 from hcr.gate.compose import Composer, compose
-from hcr.gate.descriptions import own_names
 from hcr.gate.run_config import flatten
 from hcr.tracking.journal import Journal
 from hcr.tracking.status import run_labels
@@ -101,10 +101,11 @@ def test_bash_is_answered_in_its_own_terms(shell_env: dict[str, str], tmp_path: 
     # COMP_LINE as bash sets it. How quick it is, the test below holds by what is not imported.
     script = 'eval "$(hcr completion bash)"; COMP_LINE=$1; COMP_POINT=${#1}; COMP_WORDS=(hcr); _hcr_complete; '
     script += 'printf "%s\\n" "${COMPREPLY[@]}"'
+    models = sorted(path.stem for path in Path(str(files("hcr.conf"))).glob("model/*.yaml"))
     for line, reply in [
         ("hcr tr", ["train "]),
         ("hcr train mod", ["model.", "model="]),
-        ("hcr train model=", [f"{name} " for name in own_names("model")]),
+        ("hcr train model=", [f"{name} " for name in models]),
         ("hcr train model.de", ["model.depth=", "model.dense_units="]),
         ("hcr train model.pooling=", ["max ", "average ", "none "]),
         ("hcr train --c", ["--cfg ", "--config-dir ", "--config-name "]),
@@ -174,7 +175,7 @@ def test_ones_own_yaml_is_offered_and_a_broken_file_hurts_nobody(
     assert candidates(["train", "model=broken", "model."]) == []
     assert candidates(["train", "stu"]) == ["study="]
     monkeypatch.setenv("HCR_CONF_DIR", str(tmp_path / "absent"))
-    assert candidates(["train", "model=c"]) == ["model=cnn"]
+    assert candidates(["train", "model=c"]) == ["model=cnn", "model=cnn_deep"]
 
 
 def test_a_verb_that_takes_a_run_is_offered_the_runs_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hcr.config import ConfigError
 from hcr.gate.compose import Checked, Composer
 from hcr.gate.points import Space
 from hcr.gate.run_config import to_dict
+from hcr.model.architectures.cnn import Cnn
 
 
 def check(*overrides: str, config_dir: Path | None = None) -> Checked:
@@ -31,6 +32,18 @@ def test_a_grid_is_every_point_with_every_seed_which_comes_last() -> None:
     runs = check("seed=0,1", "model.depth=1,2").runs
     assert [run.point for run in runs] == [(("model.depth", "1"),)] * 2 + [(("model.depth", "2"),)] * 2
     assert [(run.cfg.seed, to_dict(run.cfg)["model"]["depth"]) for run in runs] == [(0, 1), (1, 1), (0, 2), (1, 2)]
+
+
+def test_a_search_is_refused_for_a_value_that_goes_with_no_other() -> None:
+    # Three blocks and strides of 2 are too much for 28x28 images, and three blocks are the base config.
+    blocks = ("dataset=mnist", "dataset.path=not-read.mat", "model=cnn", "model.depth=3", "sweep.sampler=random")
+    found = check(*blocks, "model.depth=1,2,3", "model.strides=1,2", "sweep.n_trials=4").configs
+    assert {(cfg.model.depth, cfg.model.strides) for cfg in found if isinstance(cfg.model, Cnn)} >= {(3, 1), (1, 2)}
+    # The base config itself is no point of this search.
+    found = check(*blocks, "model.strides=2", "model.depth=1,2", "sweep.n_trials=2").configs
+    assert {cfg.model.depth for cfg in found if isinstance(cfg.model, Cnn)} == {1, 2}
+    with pytest.raises(ConfigError, match=r"model.depth: block 3 .* \(in the combination .*model.depth=3"):
+        check(*blocks, "model.depth=1,3", "model.strides=2,3", "sweep.n_trials=4")
 
 
 def test_around_is_the_base_and_each_axis_by_itself() -> None:
