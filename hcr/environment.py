@@ -5,6 +5,7 @@ change results, output paths, pictures or served content, or to stop a run; test
 """
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Mapping, MutableMapping
@@ -146,6 +147,8 @@ def settle_environment() -> None:
     it comes from another package: hcr cannot fix it.
     """
     _pin(os.environ, PINNED_IN_OWN)
+    # That its folder for caches cannot be written concerns nobody: it then uses a temporary one.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if any(action == "error" for action, *_ in warnings.filters):
         warnings.filterwarnings("default", module=r"(?!hcr(\.|$))")
 

@@ -1,13 +1,41 @@
 """Imports of other packages: silent, and a failure is one line that names the package."""
 
+import gc
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 from hcr.config.errors import HcrError, one_line
+
+# Keras imports these if they are installed, for functions that hcr does not use: plots of its own, data frames as
+# training data, scikit-learn's interface. They take a third of the time of its import.
+OPTIONAL_FOR_KERAS = ("IPython", "matplotlib", "pandas", "sklearn")
+
+
+def import_keras() -> None:
+    """Import NumPy, SciPy, TensorFlow and Keras, silently, without the packages that only some functions of Keras use.
+
+    `keras.visualization`, `keras.wrappers`, and `fit` on data frames then do not work in this process.
+
+    Raises:
+        HcrError: an import failed.
+    """
+    # Hardly anything of an import is garbage, and what it leaves stays: scanning it costs a sixth of the import, and half
+    # a second at each full collection later.
+    gc.disable()
+    try:
+        with without_greetings(), _hidden(OPTIONAL_FOR_KERAS):
+            for name in ("numpy", "scipy", "tensorflow", "keras"):  # TensorFlow would go on without a broken SciPy
+                import_needed(name)
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def import_needed(name: str, how: Callable[[], object] | None = None) -> None:
@@ -55,6 +83,28 @@ def without_greetings() -> Iterator[None]:
             raise
         finally:
             os.dup2(stderr.fileno(), 2)
+
+
+@contextmanager
+def _hidden(packages: Sequence[str]) -> Iterator[None]:
+    """Let imports of `packages` fail in this thread, as if they were not installed; other threads import them."""
+    finder = _Hider(packages)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Hider(MetaPathFinder):
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = packages
+        self._thread = threading.get_ident()
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Raise ModuleNotFoundError for a hidden package; leave others to the next finder."""
+        if fullname.partition(".")[0] in self._packages and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{fullname} is not imported for Keras", name=fullname)
 
 
 def _refusal(name: str, error: Exception) -> HcrError:

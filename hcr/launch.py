@@ -27,7 +27,7 @@ from hcr.gate.descriptions import key_help
 from hcr.gate.loading import CONFIG_MODULE, CONFIG_NAME, user_config_dir
 from hcr.gate.resolve import check_devices, fill_from_data, with_device
 from hcr.gpus import unused_note
-from hcr.importing import import_needed, refusal_of, without_greetings
+from hcr.importing import import_keras, refusal_of
 from hcr.output import is_output_lost, leaving_without_output, of_disk
 from hcr.tracking.events import ARTIFACTS, first_event, kind_of, last_event
 from hcr.tracking.fetching import fetch_run
@@ -137,9 +137,8 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         print(note, file=sys.stderr, flush=True)
     cfg = with_device(cfg)
     check_devices([cfg.training.device])
-    with _reading_ahead(cfg), without_greetings():
-        for name in ("numpy", "tensorflow", "keras"):
-            import_needed(name)
+    with _reading_ahead(cfg):
+        import_keras()
         from hcr.runner import run
     if cfg.check_only:
         from hcr.commands.check import print_check

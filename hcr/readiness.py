@@ -1,7 +1,7 @@
 """Early checks of what the end of a run needs: packages, and free disk space.
 
-Packages that only the end uses take seconds to import, so a thread imports them during training. It starts some seconds
-late: Python runs one thread at a time, so the import would delay the first steps. A package that cannot be imported
+Packages that only the end uses take seconds to import, so a thread imports them during training. It starts after the
+first steps: Python runs one thread at a time, so the import would delay them. A package that cannot be imported
 ends the run within seconds, with a checkpoint, instead of after hours.
 """
 
@@ -31,7 +31,7 @@ TO_DRAW = (
     "hcr.evaluation.pictures",
     "hcr.evaluation.plots",
 )
-HEAD_START_S = 5.0
+HEAD_START_S = 5.0  # at most, until the imports begin
 ENDS_WITHIN_S = 0.2  # the thread, unless it is importing
 BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two optimizer slots), 2 models
 BYTES_BESIDES = 16 << 20  # pictures, predictions and sources, twice: in the run's folder and in the store
@@ -46,7 +46,7 @@ class EndOfRun:
 
     def __init__(self, *, draws: bool) -> None:
         self._names = (*TO_DRAW, *TO_SAVE) if draws else TO_SAVE
-        self._closing = threading.Event()
+        self._may_import = threading.Event()
         self._failed = False
         self._is_needed = True  # False after training failed
         self._thread = threading.Thread(target=self._run, name="end of run", daemon=True)
@@ -60,7 +60,7 @@ class EndOfRun:
     ) -> None:
         if error is not None:
             self._is_needed = False
-        self._closing.set()
+        self._may_import.set()
         self._thread.join(ENDS_WITHIN_S)
         # Exiting during an import may crash the process.
         if not stopping.is_requested():
@@ -69,9 +69,10 @@ class EndOfRun:
             stopping.leave_threads()
 
     def checked(self, on_steps: "OnSteps | None") -> "OnSteps":
-        """Wrap `on_steps`, a callback of `fit`, so that `check` runs before each call."""
+        """Wrap `on_steps`, a callback of `fit`, so that imports begin with its first call and `check` precedes each."""
 
         def check_first(now: "StepsDone") -> None:
+            self._may_import.set()
             self.check()
             if on_steps is not None:
                 on_steps(now)
@@ -91,12 +92,12 @@ class EndOfRun:
         Raises:
             HcrError: an import failed.
         """
-        self._closing.set()
+        self._may_import.set()
         self._thread.join()
         _import_all(self._names)
 
     def _run(self) -> None:
-        self._closing.wait(HEAD_START_S)
+        self._may_import.wait(HEAD_START_S)
         try:
             if self._is_needed:
                 _import_all(self._names)

@@ -1,5 +1,7 @@
-"""A package that does not import is one line that names it."""
+"""What Keras does not need is not imported, and a package that does not import is one line that names it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,26 @@ def test_whatever_an_import_raises_is_told_with_the_package(broken: str) -> None
         "half_installed: expected a package that can be imported, got AttributeError: module numpy has no attribute"
         " float; install it again"
     )
+
+
+def test_keras_is_imported_without_what_hcr_does_not_use_of_it_and_others_still_import_that() -> None:
+    code = (
+        "import gc, sys, threading, hcr.importing as i\n"
+        "there = lambda: [name for name in i.OPTIONAL_FOR_KERAS if name in sys.modules]\n"
+        "def beside():\n"  # in the middle of the import of TensorFlow
+        "    while 'tensorflow' not in sys.modules: pass\n"
+        "    import sklearn\n"  # which imports pandas
+        "other = threading.Thread(target=beside)\n"
+        "if sys.argv[1:]: other.start()\n"
+        "i.import_keras()\n"
+        "print(there(), gc.isenabled(), gc.get_freeze_count() > 0)\n"
+        "if sys.argv[1:]: other.join()\n"
+        "import keras, pandas, sklearn.datasets, matplotlib.pyplot\n"
+        "print(there(), keras.Sequential([keras.layers.Input([2]), keras.layers.Dense(1)]).count_params())\n"
+    )
+    for beside, imported in (([], "[]"), (["beside"], "['pandas', 'sklearn']")):
+        done = subprocess.run([sys.executable, "-c", code, *beside], capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines() == [f"{imported} True True", "['matplotlib', 'pandas', 'sklearn'] 3"], done.stderr
 
 
 def test_a_traceback_in_place_of_a_message_is_not_repeated() -> None:
@@ -55,7 +77,7 @@ def test_an_import_that_fails_somewhere_names_where(tmp_path: Path, monkeypatch:
         pytest.param(["train"], "scipy", marks=pytest.mark.slow),
         pytest.param(["train", "-m", "seed=0,1"], "scipy", marks=pytest.mark.exhaustive),
         pytest.param(["train", "-m", "seed=0,1"], "mlflow", marks=pytest.mark.slow),
-        (["data"], "scipy"),
+        (["data"], "PIL"),
     ],
 )
 def test_a_broken_package_is_one_line_in_every_verb(hcr: Hcr, tmp_path: Path, argv: list[str], package: str) -> None:

@@ -65,12 +65,26 @@ def test_what_only_fails_beside_another_import_ends_no_run() -> None:
         "    if len(tries) == 1: raise hcr.config.HcrError('partially initialized module')\n"
         "r._import_all = fails_once\n"
         "with r.EndOfRun(draws=True) as end:\n"
-        "    end._closing.set(); end._thread.join()\n"
+        "    end._may_import.set(); end._thread.join()\n"
         "    end.check(); end.check(); end.require()\n"
         "print(len(tries))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "3\n", done.stderr
+
+
+def test_what_the_end_needs_is_imported_once_the_first_steps_are_done() -> None:
+    code = (
+        "import time, hcr.readiness as r\n"
+        "r.HEAD_START_S = 1e9\n"
+        "r._import_all = lambda names: print('imported', flush=True)\n"
+        "with r.EndOfRun(draws=False) as end:\n"
+        "    on_steps = end.checked(None)\n"
+        "    time.sleep(0.2); print('first steps', flush=True)\n"
+        "    on_steps(None); end._thread.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "first steps\nimported\n", done.stderr
 
 
 def test_what_the_end_needs_is_not_imported_once_training_has_failed() -> None:

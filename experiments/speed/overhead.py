@@ -1,4 +1,4 @@
-"""What hcr costs beside training, and how soon it starts.
+"""What hcr costs beside training.
 
     python experiments/speed/overhead.py --mnist ../shared/data/mnist-original.mat [--times 5]
 
@@ -43,8 +43,8 @@ def main():
             assert done.returncode == code, done.stderr.decode()
             return time.perf_counter() - start
 
-        def child(kind, *overrides):
-            command = [sys.executable, __file__, "--child", kind, *TRAIN, path, *overrides]
+        def child(*overrides):
+            command = [sys.executable, __file__, "--child", *TRAIN, path, *overrides]
             done = subprocess.run(command, env=environment, capture_output=True, check=False)
             assert done.returncode == 0, done.stderr.decode()
             return json.loads(done.stdout.decode().splitlines()[-1])
@@ -52,10 +52,7 @@ def main():
         times = range(options.times)
         show("hcr --help", [seconds([*hcr, "--help"], 0) for _ in times])
         show("a refused config", [seconds([*hcr, "train", "model.dept=3"], 1) for _ in times])
-        started = [child("start", "training.epochs=1", "dataset.limit=70000") for _ in times]
-        show("first step after TensorFlow's import", [run["first_step_s"] for run in started])
-        show("  TensorFlow's own import", [run["tensorflow_s"] for run in started])
-        beside = [child("beside", f"training.epochs={options.epochs}") for _ in times]
+        beside = [child(f"training.epochs={options.epochs}") for _ in times]
         show("beside training, imports aside", [run["beside_s"] for run in beside])
         show(f"  training, {options.epochs} epochs", [run["epochs_s"] for run in beside])
         for name in beside[0]["steps_s"]:
@@ -66,43 +63,28 @@ def show(name, values):
     print(f"{name:42s} {median(values):6.2f} s  ({min(values):.2f} to {max(values):.2f}, n={len(values)})", flush=True)
 
 
-def child_main(kind, argv):
+def child_main(argv):
     """A run in this process with clocks around its named steps; the last line printed is what they say."""
-    start = time.perf_counter()
-    import tensorflow  # noqa: F401
-
-    tensorflow_s = time.perf_counter() - start
-    if kind == "beside":
-        for name in IMPORTED:
-            __import__(name)
-    steps, first = {}, []
+    for name in IMPORTED:
+        __import__(name)
+    steps = {}
     begun = time.perf_counter()
     import hcr.launch
 
-    greet = hcr.launch.without_greetings
+    import_keras = hcr.launch.import_keras
 
-    def greet_and_watch():
+    def import_and_watch():
         # The runner is imported inside; the clocks go around its steps once it is there.
         import hcr.runner
-        from hcr.training.steps import TrainingSteps
 
         for name in STEPS:
             setattr(hcr.runner, name, timed(getattr(hcr.runner, name), name, steps))
         recorder = hcr.runner.Recorder
         for name in RECORDED:
             setattr(recorder, name, timed(getattr(recorder, name), f"record {name}", steps))
-        run = TrainingSteps.run
+        import_keras()
 
-        def run_and_tell(self, *arguments):
-            result = run(self, *arguments)
-            if not first:
-                first.append(time.perf_counter() - begun)
-            return result
-
-        TrainingSteps.run = run_and_tell
-        return greet()
-
-    hcr.launch.without_greetings = greet_and_watch
+    hcr.launch.import_keras = import_and_watch
     from hcr.cli import main as hcr_main
 
     code = hcr_main(argv)
@@ -112,8 +94,7 @@ def child_main(kind, argv):
     epochs_s = sum(event["values"].get("time/epoch_s", 0) for event in events if event["event"] == "metrics")
     steps["fit"] -= epochs_s
     steps["the rest: config, delivery, display"] = whole_s - epochs_s - sum(steps.values())
-    figures = {"first_step_s": first[0], "tensorflow_s": tensorflow_s, "beside_s": whole_s - epochs_s}
-    print(json.dumps({**figures, "epochs_s": epochs_s, "steps_s": steps}))
+    print(json.dumps({"beside_s": whole_s - epochs_s, "epochs_s": epochs_s, "steps_s": steps}))
     return code
 
 
@@ -134,5 +115,5 @@ def timed(function, name, steps):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        sys.exit(child_main(sys.argv[2], sys.argv[3:]))
+        sys.exit(child_main(sys.argv[2:]))
     main()

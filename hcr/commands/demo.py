@@ -14,7 +14,7 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError, TrackingError
 from hcr.config.text import printable
 from hcr.environment import NOT_SERVED, without
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras, import_needed, without_greetings
 from hcr.recorded import MODEL, RecordedRun, recorded_run
 
 FIRST_PORT, NUM_PORTS = 7860, 100
@@ -53,7 +53,7 @@ def _serve(run: RecordedRun, listener: socket.socket, host: str) -> None:
     print(f"loading the model of run {run.key}, {printable(run.name)}", flush=True)
     with _environment():
         with without_greetings():
-            import_needed("keras")
+            import_keras()
             import_needed("gradio")
             from hcr.demo.facts import facts_of
             from hcr.demo.mistakes import find_mistakes

@@ -9,7 +9,7 @@ from hcr import stopping
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import ConfigError
 from hcr.config.tracking import TrackingConfig, output_root
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras
 from hcr.members import FEWEST, choose_members
 from hcr.output import leaving_without_output, of_disk
 from hcr.recorded import RecordedRun
@@ -34,12 +34,10 @@ def main(argv: Sequence[str]) -> int:
     sweep = recorded_sweep(arguments.sweep)
     members = choose_members(sweep, arguments.top, allow_incomplete=arguments.allow_incomplete)
     print(f"{sweep.standing}; the {arguments.top} best by {sweep.monitor} become one model", flush=True)
-    with without_greetings():
-        for name in ("numpy", "tensorflow", "keras"):
-            import_needed(name)
-        from hcr.ensembling import make_ensemble
-        from hcr.resuming import AlreadyFinished
-        from hcr.scoring import score_later
+    import_keras()
+    from hcr.ensembling import make_ensemble
+    from hcr.resuming import AlreadyFinished
+    from hcr.scoring import score_later
     flags = [word for word in argv if word in ("--no-test", "--allow-incomplete")]
     command = ["hcr", "ensemble", sweep.key, "--top", str(arguments.top), *flags]  # `latest` is another one later
     stopping.set_line("interrupted; the same command makes the ensemble")

@@ -11,7 +11,7 @@ from hcr.config.places import check_places
 from hcr.config.text import printable
 from hcr.console import say
 from hcr.evaluating.asked import read_asked
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras
 from hcr.output import leaving_without_output
 from hcr.recorded import RecordedRun, recorded_run
 from hcr.tracking.ended import upload_added
@@ -52,10 +52,8 @@ def main(argv: Sequence[str]) -> int:
     from hcr.evaluating.images import images_of
 
     seen = images_of(run, asked)
-    with without_greetings():
-        import_needed("tensorflow")
-        import_needed("keras")
-        from hcr.evaluating.story import evaluate_run
+    import_keras()
+    from hcr.evaluating.story import evaluate_run
 
     which = "its own test images" if seen.is_own else seen.what
     say(printable(f"evaluating run {run.key} ({run.name}) on {which}: {len(seen.part):,} images"))

@@ -10,7 +10,7 @@ from hcr.commands.arguments import OneLineParser
 from hcr.config.text import printable
 from hcr.exporting.formats import FORMATS, ExportFormat, check_packages, format_of
 from hcr.exporting.target import check_target
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras
 from hcr.recorded import RecordedRun, recorded_run
 from hcr.tracking.ended import upload_added
 
@@ -44,9 +44,8 @@ def main(argv: Sequence[str]) -> int:
     run, kind = recorded_run(arguments.run), format_of(arguments.to)
     target = arguments.output or Path(_file_name(run, arguments.to, kind))
     check_target(target, kind, force=arguments.force)
-    with without_greetings():
-        import_needed("keras")
-        from hcr.exporting.export import export_run, record_export
+    import_keras()
+    from hcr.exporting.export import export_run, record_export
     with stopping.recording():  # a signal removes what is half written
         exported = export_run(run, arguments.to, target, force=arguments.force)
     print("\n".join(_report(run, exported)), flush=True)

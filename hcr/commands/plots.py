@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hcr.commands.arguments import OneLineParser
 from hcr.config.errors import TrackingError
 from hcr.config.tracking import output_root
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras
 from hcr.tracking.ended import upload_added
 from hcr.tracking.events import last_event
 from hcr.tracking.finding import find_run
@@ -22,9 +22,8 @@ def main(argv: Sequence[str]) -> int:
     folder = find_run(output_root(), parser.parse_args(argv).run)
     if last_event(folder).get("status") != "FINISHED":
         raise TrackingError(f"run {folder.name}: expected a run that has finished, with predictions to draw")
-    with without_greetings():
-        import_needed("keras")
-        from hcr.drawing import draw_finished
+    import_keras()
+    from hcr.drawing import draw_finished
 
     drawn, why = draw_finished(folder)
     for path in drawn:

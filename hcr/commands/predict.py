@@ -17,7 +17,7 @@ from hcr.config.text import printable
 from hcr.data.pictures import decode
 from hcr.data.raw import Picture
 from hcr.evaluation.reject import reject_curve, threshold_for
-from hcr.importing import import_needed, without_greetings
+from hcr.importing import import_keras
 from hcr.recognition.files import STDIN, pictures_of, prepare_all
 from hcr.recognition.made_as import MAKERS
 from hcr.recorded import RecordedRun, recorded_run
@@ -42,11 +42,10 @@ def main(argv: Sequence[str]) -> int:
     pages = None if arguments.explain is None else _pages(Path(arguments.explain), pictures)
     run = recorded_run(arguments.run)
     rejection = None if arguments.reject is None else rejection_of(run, arguments.reject)
-    with without_greetings():
-        import_needed("keras")
-        from hcr.recognition.recognizer import Recognizer
+    import_keras()
+    from hcr.recognition.recognizer import Recognizer
 
-        recognizer = Recognizer(run, arguments.made_as)
+    recognizer = Recognizer(run, arguments.made_as)
     answers: dict[int, Answer] = {}
     broken = num_resized = 0
     for found, messages, resized in _answers(recognizer, pictures, rejection):

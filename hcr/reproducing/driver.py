@@ -48,13 +48,14 @@ def main(path: Path) -> int:
 
 def _train(task: dict[str, Any]) -> None:
     from hcr.gate import parse_config
-    from hcr.importing import without_greetings
+    from hcr.importing import import_keras
     from hcr.output import leaving_without_output
     from hcr.tracking.session import recorded
 
     cfg = parse_config(task["config"])
-    with without_greetings():
-        from hcr.runner import run
+    import_keras()
+    from hcr.runner import run
+
     with recorded(cfg.tracking) as journal:
         try:
             with leaving_without_output(lambda: "the same command resumes the reproduction"):

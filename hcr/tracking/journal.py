@@ -69,7 +69,7 @@ class Journal:
         parent: the key of the run under which this one is nested.
 
     Attributes:
-        on_event: if set, called after each event is on disk.
+        on_event: if set, called with the name of each event once it is on disk.
         gave_up: an event could not be written; the journal has no end event then.
         shared_views: the run's views of MLflow's pages by name, as `views` logged them last.
     """
@@ -87,7 +87,7 @@ class Journal:
         self.parent = parent
         self.uri = uri
         self.folder = root / "runs" / self.key
-        self.on_event: Callable[[], None] | None = None
+        self.on_event: Callable[[str], None] | None = None
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self.header |= {"host": this_host(), "boot": this_boot(), "root": str(root)}
         self.root = root
@@ -298,7 +298,7 @@ class Journal:
         with stopping.deferred():
             self._append(line)
             if self.on_event is not None:
-                self.on_event()
+                self.on_event(event)
 
     def _append(self, line: bytes) -> None:
         assert self._file is not None

@@ -25,7 +25,8 @@ from hcr.tracking.replay import ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store, warm_up
 
-HEAD_START_S = 5.0  # Python runs one thread at a time: importing MLflow would delay the first training steps
+# Python runs one thread at a time: importing MLflow would delay the first training steps. It waits for them, or this long.
+HEAD_START_S = 5.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between retries when the store does not answer
 PAUSE_S = 0.5  # polling interval for the journals of live runs
 ENDS_WITHIN_S = PAUSE_S + 0.2  # time in which the thread ends, unless an import or a request blocks it
@@ -55,8 +56,8 @@ class Uploader:
     process uploads it meanwhile. With that run it also uploads others: first runs whose process died, and at the end,
     in the remaining time, runs that earlier commands left incomplete.
 
-    MLflow is imported at once, or, if `carry` was called before the `with`, `HEAD_START_S` seconds after the first
-    event of that run.
+    MLflow is imported at once, or, if `carry` was called before the `with`, after the first metrics of that run, at the
+    latest `HEAD_START_S` seconds after its first event.
 
     Args:
         uri: the store of the runs.
@@ -82,6 +83,7 @@ class Uploader:
         self._is_reported = False
         self._wake = threading.Event()
         self._closing = threading.Event()  # a caller waits for uploads
+        self._may_import = threading.Event()
         self._leaving = threading.Event()  # no more runs will be added
         self._given_up = threading.Event()
         self._ready = False  # MLflow is imported
@@ -127,11 +129,13 @@ class Uploader:
         assert self._own is None, "only one run of this process"
         self._own = own = _OwnRun(journal)
 
-        def on_event() -> None:
+        def on_event(event: str) -> None:
             if not own.has_begun:
                 own.has_begun = True
                 if self._is_single:
                     self._thread.start()
+            if event == "metrics":
+                self._may_import.set()
             self._wake.set()
 
         journal.on_event = on_event
@@ -179,6 +183,7 @@ class Uploader:
         signals = stopping.count()
         self._last_progress = time.monotonic()
         self._closing.set()
+        self._may_import.set()
         self._wake.set()
         while self._thread.is_alive() and is_needed() and not self._out_of_time() and stopping.count() == signals:
             self._thread.join(0.05)
@@ -204,7 +209,7 @@ class Uploader:
     def _run(self) -> None:
         try:
             if self._is_single:
-                self._closing.wait(HEAD_START_S)
+                self._may_import.wait(HEAD_START_S)
             if self._import_mlflow():
                 self._last_progress, self._ready = time.monotonic(), True
                 self._upload()

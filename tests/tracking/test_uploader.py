@@ -110,6 +110,22 @@ def test_the_first_steps_of_a_run_are_not_held_up_by_an_import(
     assert imported == [uri]  # the end waits for no head start
 
 
+def test_mlflow_is_imported_once_the_first_metrics_are_there(
+    root: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hcr.tracking.uploader.HEAD_START_S", 1e9)
+    imported: list[str] = []
+    monkeypatch.setattr("hcr.tracking.uploader.import_store", imported.append)
+    journal = new_journal(root, uri)
+    with single(journal, 60), journal:
+        journal.begin(name="a run", tags={})
+        journal.params({"seed": 0})
+        time.sleep(0.2)
+        assert imported == []
+        journal.metrics({"val/loss": 0.5}, step=1)
+        wait_until(lambda: imported == [uri])
+
+
 def test_a_run_that_never_begins_imports_nothing(root: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     imported: list[str] = []
     monkeypatch.setattr("hcr.tracking.uploader.import_store", imported.append)

@@ -30,8 +30,10 @@ MODULES = (
 def preload(config: Path | None) -> None:
     """Import all that a trial imports, and read the data set of the config file `config`."""
     from hcr.environment import settle_environment
+    from hcr.importing import import_keras
 
     settle_environment()
+    import_keras()
     for name in MODULES:
         import_module(name)
     from hcr.config import HcrError
