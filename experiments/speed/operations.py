@@ -2,12 +2,12 @@
 
     python experiments/speed/operations.py --mnist ../shared/data/mnist-original.mat [--models cnn] [--steps 96]
 
-Takes a minute and a half; nothing else may run meanwhile. Each model trains in a process of its own, by hcr's own
-traced step, under TensorFlow's profiler; of three recordings the fastest counts. Core ms are the time for which an operation
-occupies a thread of the executor, summed over the threads. FLOP and MB follow from the shapes of the graph:
-multiplications and additions, and every input and output of an operation once. An operation at the peak takes the
-longer of its FLOP at the speed of a large product of matrices and its MB at that of an addition of arrays of 6 MB,
-as activations are; each of a core while all cores do the same.
+Takes two minutes; nothing else may run meanwhile. Each model trains in a process of its own, by hcr's own traced step,
+under TensorFlow's profiler; of three recordings the fastest counts. Core ms are the time for which an operation has a
+thread of the executor, summed over the threads. FLOP and MB follow from the shapes of the graph: multiplications and
+additions, and every input and output of an operation once. An operation at the peak takes the longer of its FLOP at
+the speed of a large product of matrices and its MB at that of an addition of arrays of 6 MB, as activations are; each
+of a core while all cores do the same.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -31,7 +32,6 @@ STEPS = 16  # in a chunk, as in a run
 TURNS = 3  # with the profiler, and without it before and after
 SMALLEST = 0.01  # share of the core time of a line of its own
 OPERATION = re.compile(r"(?:while/body/_\d+/)?([^:\s]+):(\w+)")  # what the profiler calls it: name and type
-NORMS = ("FusedBatchNormV3", "FusedBatchNormGradV3")
 PRODUCTS = {
     "Conv2D": "convolution",
     "Conv2DBackpropInput": "convolution, gradient of the input",
@@ -47,32 +47,29 @@ def main():
     parser.add_argument("--mnist", type=Path, required=True, help="mnist-original.mat")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--steps", type=int, default=96, help=f"that are recorded, in whole chunks of {STEPS}")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help="training.threads; all cores if left out")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="training.threads")
     parser.add_argument("--shards", type=int, help="training.shards; one for each thread if left out")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    threads = options.threads
+    threads, counts = options.threads, sorted({1, options.threads})
     if options.child:
         kind, *arguments = options.child
         if kind == "peaks":
-            print(json.dumps([measure_peaks(threads, busy) for busy in sorted({1, threads})]))
+            print(json.dumps([measure_peaks(threads, busy) for busy in counts]))
         else:
             tell(*measure_model(arguments[1:], options.steps), threads, json.loads(arguments[0]))
         return
     if options.shards == 1 and threads > 1:
         parser.error("--shards 1 needs --threads 1: an operation on several threads has no core time of its own")
     peaks = json.loads(child(options, "peaks"))
-    for busy, (flop, memory, cache) in zip(sorted({1, threads}), peaks, strict=True):
-        print(
-            f"{busy} of {threads} threads: {flop:.0f} GFLOP/s float32; {memory:.1f} GB/s in memory,"
-            f" {cache:.1f} GB/s in arrays of 6 MB"
-        )
-    a_core = [value / threads for value in peaks[-1]]
-    overrides = [f"dataset.path={options.mnist.resolve()}", "training.precision=float32", f"training.threads={threads}"]
-    overrides += [] if options.shards is None else [f"training.shards={options.shards}"]
+    for busy, (flop, memory, cache) in zip(counts, peaks, strict=True):
+        found = f"{flop:.0f} GFLOP/s float32; {memory:.1f} GB/s in memory, {cache:.1f} GB/s in arrays of 6 MB"
+        print(f"{busy} of {threads} threads: {found}", flush=True)
+    cfg = [f"dataset.path={options.mnist.resolve()}", "training.precision=float32", f"training.threads={threads}"]
+    cfg += [] if options.shards is None else [f"training.shards={options.shards}"]
+    a_core = json.dumps([value / threads for value in peaks[-1]])
     for name in options.models:
-        print(f"\n### {name}\n\n{child(options, 'model', json.dumps(a_core), *MODELS[name], *overrides)}", flush=True)
+        print(f"\n### {name}\n\n{child(options, 'model', a_core, *MODELS[name], *cfg)}", flush=True)
 
 
 def child(options, *arguments):
@@ -87,41 +84,35 @@ def child(options, *arguments):
 
 
 def measure_peaks(threads, busy):
-    """GFLOP/s, GB/s of memory and GB/s of 6 MB of `busy` threads in all, each with its own operation, as of shards."""
+    """GFLOP/s, GB/s of memory and GB/s of arrays of 6 MB, of `busy` threads, with an operation each."""
     import tensorflow as tf
 
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
-    def fastest(operation, values, repeated):
+    def fastest_s(operation, value, other, repeated):
+        values = [(tf.Variable(value), tf.Variable(other)) for _ in range(busy)]
+
         @tf.function(autograph=False)
         def together():
-            for _ in range(repeated):
-                for value, other in values:
-                    operation(value, other)
+            for _ in range(repeated):  # each waits for the one before, by its variable
+                for own in values:
+                    operation(*own)
 
-        def once():
+        times = []
+        for _ in range(31):  # the first traces
             start = time.perf_counter()
             together()
-            return (time.perf_counter() - start) / repeated
+            times.append(time.perf_counter() - start)
+        return min(times) / repeated
 
-        once()
-        return min(once() for _ in range(30))
+    def bandwidth(size, repeated):
+        values = tf.ones([size]), tf.ones([size])
+        return busy * 12 * size / fastest_s(lambda own, one: own.assign_add(one), *values, repeated) / 1e9
 
-    def pairs(shape):
-        return [(tf.Variable(tf.ones(shape)), tf.Variable(tf.ones(shape))) for _ in range(busy)]
-
-    def product(value, other):
-        value.assign(tf.matmul(other, other))
-
-    def addition(value, other):
-        value.assign_add(other)
-
-    side, large, small = 1024, 2**26, 3 * 2**19
-    return [
-        busy * 2 * side**3 / fastest(product, pairs([side, side]), 4) / 1e9,
-        *(busy * 12 * size / fastest(addition, pairs([size]), 2**26 // size) / 1e9 for size in (large, small)),
-    ]
+    side = 1024
+    product_s = fastest_s(lambda own, one: own.assign(tf.matmul(own, one)), tf.ones([side, side]), tf.eye(side), 4)
+    return [busy * 2 * side**3 / product_s / 1e9, bandwidth(2**26, 1), bandwidth(3 * 2**19, 32)]
 
 
 def measure_model(overrides, num_steps):
@@ -141,13 +132,11 @@ def measure_model(overrides, num_steps):
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     configure_threads(cfg.training)
     model, optimizer = build(cfg, len(splits.train))
-    steps, static = (
-        TrainingSteps(model, optimizer, splits.train.labels, cfg.training, cfg.augmentation) for _ in range(2)
-    )
-    batch_size, num_shards = cfg.training.batch_size, cfg.training.num_shards
-    size = STEPS * batch_size
-    chunk = Chunk(splits.train.images[:size], splits.train.labels[:size].astype(np.int32))
-    calls = ceil(num_steps / STEPS)
+    parts = model, optimizer, splits.train.labels, cfg.training, cfg.augmentation
+    steps, static = TrainingSteps(*parts), TrainingSteps(*parts)
+    batch_size, num_shards, calls = cfg.training.batch_size, cfg.training.num_shards, ceil(num_steps / STEPS)
+    images, labels = splits.train.images[: STEPS * batch_size], splits.train.labels[: STEPS * batch_size]
+    chunk = Chunk(images, labels.astype(np.int32))
 
     def train():
         """Wall ms and CPU ms of a step."""
@@ -159,22 +148,20 @@ def measure_model(overrides, num_steps):
 
     def record():
         """The same, and what the profiler has recorded."""
-        options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
         with tempfile.TemporaryDirectory() as folder:
-            tf.profiler.experimental.start(folder, options=options)
+            tf.profiler.experimental.start(folder, tf.profiler.experimental.ProfilerOptions(python_tracer_level=0))
             step_ms = train()
             tf.profiler.experimental.stop()
-            (path,) = Path(folder).rglob("*.xplane.pb")
-            return step_ms, path.read_bytes()
+            return step_ms, next(Path(folder).rglob("*.xplane.pb")).read_bytes()
 
     train()
     plain = [train() for _ in range(TURNS)]
-    profiled, recorded = min(record() for _ in range(TURNS))
+    recorded, profile = min(record() for _ in range(TURNS))
     plain += [train() for _ in range(TURNS)]
-    found, executor_ms = read_profile(recorded, calls * STEPS)
+    found, executor_ms = read_profile(profile, calls * STEPS)
 
     # The same step, never run: its batches have a shape, so that every operation's is known.
-    step = static._step
+    step, ours = static._step, steps._traced[num_shards]
 
     def step_of_known_shape(batch, classes, *arguments):
         batch.set_shape([batch_size, *batch.shape[1:]])
@@ -182,14 +169,10 @@ def measure_model(overrides, num_steps):
         return step(batch, classes, *arguments)
 
     static._step = step_of_known_shape
-    traced = tf.function(
-        lambda *arguments: static._steps(num_shards, *arguments),
-        input_signature=steps._traced[num_shards].input_signature,
-        autograph=False,
-    ).get_concrete_function()
-    own, known = (body_of(graph) for graph in (steps._traced[num_shards].get_concrete_function().graph, traced.graph))
-    step_ms = {"plain": min(plain), "profiled": profiled, "executor": executor_ms}
-    return {**step_ms, "batch": batch_size}, describe(found, own, known, optimizer.name)
+    theirs = tf.function(partial(static._steps, num_shards), input_signature=ours.input_signature, autograph=False)
+    own, known = (body_of(function.get_concrete_function().graph) for function in (ours, theirs))
+    told = {"batch": batch_size, "plain": min(plain), "recorded": recorded, "executor": executor_ms}
+    return told, describe(found, own, known, optimizer.name)
 
 
 def body_of(graph):
@@ -204,68 +187,49 @@ def read_profile(serialized, num_steps):
 
     (plane,) = (plane for plane in XSpace.FromString(serialized).planes if plane.name == "/host:CPU")
     names = {key: value.name for key, value in plane.event_metadata.items()}
-    found, executor_ms = defaultdict(lambda: [0.0, 0.0]), 0.0
+    executor = "ExecutorState::Process"
+    matches = {name: OPERATION.fullmatch(name) for name in names.values()}
+    keys = {executor: executor} | {name: match.groups() for name, match in matches.items() if match}
+    found = defaultdict(lambda: [0.0, 0.0])
 
-    def close(name, own_ps):
-        nonlocal executor_ms
-        if name == "ExecutorState::Process":
-            executor_ms += own_ps / 1e9 / num_steps
-        else:
-            entry = found[OPERATION.fullmatch(name).groups()]
-            entry[0] += 1 / num_steps
-            entry[1] += own_ps / 1e9 / num_steps
+    def close(_, key, own_ps):
+        found[key][0] += 1 / num_steps
+        found[key][1] += own_ps / 1e9 / num_steps
 
-    for line in plane.lines:
-        if not line.name.startswith("tf_Compute"):
-            continue
-        stack = []  # end, name, and own time of the operations that are under way
+    for line in (line for line in plane.lines if line.name.startswith("tf_Compute")):
+        stack = []  # end, key, and own time of what is under way
         for event in sorted(line.events, key=lambda event: (event.offset_ps, -event.duration_ps)):
-            name = names[event.metadata_id]
-            if name != "ExecutorState::Process" and not OPERATION.fullmatch(name):
+            if names[event.metadata_id] not in keys:
                 continue
             while stack and stack[-1][0] <= event.offset_ps:
-                close(*stack.pop()[1:])
+                close(*stack.pop())
             if stack:
                 stack[-1][2] -= event.duration_ps
-            stack.append([event.offset_ps + event.duration_ps, name, event.duration_ps])
+            stack.append([event.offset_ps + event.duration_ps, keys[names[event.metadata_id]], event.duration_ps])
         for entry in stack:
-            close(*entry[1:])
-    return found, executor_ms
+            close(*entry)
+    return found, found.pop(executor)[1]
 
 
 def describe(found, own, known, optimizer):
     """Rows of phase, label, times run, ms, FLOP and bytes per step; label None: of unknown shape."""
-    forward, waiting = set(), [op for op in known.values() if op.type == "TensorListSetItem"]  # the loss is one
+    forward, waiting = {}, [op for op in known.values() if op.type == "TensorListSetItem"]  # the loss is one
     while waiting:
         op = waiting.pop()
-        if op.name not in forward:
-            forward.add(op.name)
-            waiting += [value.op for value in op.inputs]
+        waiting += [] if op.name in forward else [value.op for value in op.inputs]
+        forward[op.name] = op
     rows = []
     for (name, kind), (times, ms) in found.items():
         op, traced = known.get(name), own.get(name)
-        # A step of known shape may have other operations, and then other numbers in its names.
-        if None in (op, traced) or op.type != traced.type or not all(map(fits, op.outputs[:1], traced.outputs[:1])):
-            rows.append(("", None, times, ms, 0.0, 0.0))
-            if os.environ.get("DBG"):
-                print(
-                    "UNK",
-                    name,
-                    kind,
-                    round(ms, 3),
-                    op and op.type,
-                    op and [o.shape for o in op.outputs],
-                    traced and traced.type,
-                )
-            continue
         phase = "update" if f"/{optimizer}/" in name else "forward" if name in forward else "backward"
-        label, flop, size = work_of(op, kind)
-        rows.append((phase, label, times, ms, times * flop, times * size))
+        # A step of known shape may have other operations, and then other numbers in its names.
+        is_same = op is not None and traced is not None and op.type == traced.type
+        is_same = is_same and all(
+            a.shape.is_compatible_with(b.shape) for a, b in zip(op.outputs, traced.outputs, strict=True)
+        )
+        label, *work = work_of(op, kind) if is_same else (None, 0.0, 0.0)
+        rows.append((phase, label, times, ms, *(times * value for value in work)))
     return rows
-
-
-def fits(tensor, traced):
-    return tensor.shape.is_fully_defined() and tensor.shape.is_compatible_with(traced.shape)
 
 
 def work_of(op, kind):
@@ -288,10 +252,8 @@ def work_of(op, kind):
         return f"{PRODUCTS[first.type]}, {where}", 2 * pixels.num_elements() * height * width * inputs, size
     if op.type.startswith("ResourceApply"):  # Adam's: a variable and two moments, read and written, and a gradient
         return op.type, 0, 7 * max(bytes_of(tensor) for tensor in tensors)
-    shape = max(tensors, key=bytes_of).shape
-    label = f"{op.type}, {'x'.join(map(str, shape[-3:]))}"
-    if op.type in NORMS and not op.get_attr("is_training"):
-        label += ", of given statistics"
+    label = f"{op.type}, {'x'.join(map(str, max(tensors, key=bytes_of).shape[-3:]))}"
+    label += ", of given statistics" if op.type.startswith("FusedBatchNorm") and not op.get_attr("is_training") else ""
     return label + (", and relu" if kind.endswith("Ex") else ""), 0, 0 if op.type in FREE else size
 
 
@@ -302,8 +264,7 @@ def bytes_of(tensor):
 
 def tell(step, rows, threads, peaks):
     """Print the table of a model; `peaks` are those of a core."""
-    peak_flop, _, peak_bytes = peaks
-    wall, cpu = step["profiled"]
+    (peak_flop, _, peak_bytes), (wall, cpu), (plain, plain_cpu) = peaks, step["recorded"], step["plain"]
     groups = defaultdict(lambda: [0.0] * 5)
     for phase, label, times, ms, flop, size in rows:
         least = max(flop / peak_flop, size / peak_bytes) / 1e6
@@ -311,26 +272,30 @@ def tell(step, rows, threads, peaks):
             groups[phase, label][i] += value
     busy = sum(values[1] for values in groups.values()) + step["executor"]
     large = {key: values for key, values in groups.items() if values[1] >= SMALLEST * busy and key[1]}
+    lines = sorted(large.items(), key=lambda line: -line[1][1])
     rest = [sum(column) for column in zip(*(values for key, values in groups.items() if key not in large), strict=True)]
-    print("| phase | operation | runs | core ms | share | GFLOP | MB | GFLOP/s | GB/s | ms at the peak |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    ordered = sorted(large.items(), key=lambda item: -item[1][1])
-    for (phase, label), (times, ms, flop, size, least) in [*ordered, (("", "the rest"), rest)]:
-        print(
-            f"| {phase} | {label} | {times:.0f} | {ms:.2f} | {ms / busy:.1%} | {flop / 1e9:.3f} | {size / 1e6:.1f}"
-            f" | {flop / ms / 1e6:.0f} | {size / ms / 1e6:.1f} | {least:.2f} |"
-        )
+    print(
+        "| phase | operation | runs | core ms | share | GFLOP | MB | GFLOP/s | GB/s | ms at the peak |\n"
+        + "| --- " * 10
+        + "|"
+    )
+    for (phase, label), (times, ms, flop, size, least) in [*lines, (("", "the rest"), rest)]:
+        work = f"{flop / 1e9:.3f} | {size / 1e6:.1f} | {flop / ms / 1e6:.0f} | {size / ms / 1e6:.1f} | {least:.2f}"
+        print(f"| {phase} | {label} | {times:.0f} | {ms:.2f} | {ms / busy:.1%} | {work} |")
     print(f"| | the executor, between operations | | {step['executor']:.2f} | {step['executor'] / busy:.1%} |")
     _, _, flop, size, least = (sum(column) for column in zip(*groups.values(), strict=True))
     print(f"| | in all | | {busy:.2f} | 100.0% | {flop / 1e9:.3f} | {size / 1e6:.1f} | | | {least:.2f} |\n")
-    batch, (plain, plain_cpu) = step["batch"], step["plain"]
+    batch, whole = step["batch"], wall * threads
+    products = sum(values[1] - values[4] for values in groups.values() if values[2])
+    names = "at the peak", "more than that in convolutions and products", "in other operations", "the executor", "idle"
+    values = least, products, busy - step["executor"] - least - products, step["executor"], whole - busy
+    told = ", ".join(f"{name} {ms:.2f} ({ms / whole:.0%})" for name, ms in zip(names, values, strict=True))
     unknown = sum(row[3] for row in rows if row[1] is None)
     print(
-        f"A step of {batch} images takes {plain:.2f} ms ({plain_cpu:.2f} of CPU), profiled"
-        f" {wall:.2f} ms ({cpu:.2f} of CPU). Profiled, {threads} threads have {wall * threads:.2f} ms:"
-        f" {busy:.2f} busy ({busy / wall / threads:.1%}), {wall * threads - busy:.2f} idle; {unknown:.2f} are of"
-        f" operations of unknown shape.\n{flop / batch / 1e6:.2f} MFLOP an image. Images/s: {batch / plain * 1e3:,.0f};"
-        f" {batch * threads / busy * 1e3:,.0f} without idle threads;"
+        f"A step of {batch} images takes {plain:.2f} ms ({plain_cpu:.2f} of CPU), recorded {wall:.2f} ms ({cpu:.2f} of"
+        f" CPU). Recorded, {threads} threads have {whole:.2f} ms: {told}. The table has {busy / whole:.1%} of it;"
+        f" {unknown:.2f} ms are of operations of unknown shape. {flop / batch / 1e6:.2f} MFLOP an image. Images/s:"
+        f" {batch / plain * 1e3:,.0f}; {batch * threads / busy * 1e3:,.0f} without idle threads;"
         f" {batch * threads / least * 1e3:,.0f} with every operation at the peak."
     )
 
