@@ -67,9 +67,8 @@ def main():
         print(f"{busy} of {threads} threads: {found}", flush=True)
     cfg = [f"dataset.path={options.mnist.resolve()}", "training.precision=float32", f"training.threads={threads}"]
     cfg += [] if options.shards is None else [f"training.shards={options.shards}"]
-    a_core = json.dumps([value / threads for value in peaks[-1]])
     for name in options.models:
-        print(f"\n### {name}\n\n{child(options, 'model', a_core, *MODELS[name], *cfg)}", flush=True)
+        print(f"\n### {name}\n\n{child(options, 'model', json.dumps(peaks[-1]), *MODELS[name], *cfg)}", flush=True)
 
 
 def child(options, *arguments):
@@ -107,12 +106,12 @@ def measure_peaks(threads, busy):
         return min(times) / repeated
 
     def bandwidth(size, repeated):
-        values = tf.ones([size]), tf.ones([size])
-        return busy * 12 * size / fastest_s(lambda own, one: own.assign_add(one), *values, repeated) / 1e9
+        addition_s = fastest_s(lambda own, one: own.assign_add(one), tf.ones([size]), tf.ones([size]), repeated)
+        return busy * 12 * size / addition_s / 1e9
 
-    side = 1024
-    product_s = fastest_s(lambda own, one: own.assign(tf.matmul(own, one)), tf.ones([side, side]), tf.eye(side), 4)
-    return [busy * 2 * side**3 / product_s / 1e9, bandwidth(2**26, 1), bandwidth(3 * 2**19, 32)]
+    ones, one = tf.ones([1024, 1024]), tf.eye(1024)
+    product_s = fastest_s(lambda own, one: own.assign(tf.matmul(own, one)), ones, one, 4)
+    return [busy * 2 * 1024**3 / product_s / 1e9, bandwidth(2**26, 1), bandwidth(3 * 2**19, 32)]
 
 
 def measure_model(overrides, num_steps):
@@ -147,7 +146,6 @@ def measure_model(overrides, num_steps):
         return (time.perf_counter() - start) / done, (time.process_time() - cpu_s) / done
 
     def record():
-        """The same, and what the profiler has recorded."""
         with tempfile.TemporaryDirectory() as folder:
             tf.profiler.experimental.start(folder, tf.profiler.experimental.ProfilerOptions(python_tracer_level=0))
             step_ms = train()
@@ -263,11 +261,11 @@ def bytes_of(tensor):
 
 
 def tell(step, rows, threads, peaks):
-    """Print the table of a model; `peaks` are those of a core."""
+    """Print the table of a model; `peaks` are those of all threads together."""
     (peak_flop, _, peak_bytes), (wall, cpu), (plain, plain_cpu) = peaks, step["recorded"], step["plain"]
     groups = defaultdict(lambda: [0.0] * 5)
     for phase, label, times, ms, flop, size in rows:
-        least = max(flop / peak_flop, size / peak_bytes) / 1e6
+        least = max(flop / peak_flop, size / peak_bytes) / 1e6 * threads
         for i, value in enumerate((times, ms, flop, size, least)):
             groups[phase, label][i] += value
     busy = sum(values[1] for values in groups.values()) + step["executor"]
