@@ -69,7 +69,7 @@ class Journal:
         parent: the key of the run under which this one is nested.
 
     Attributes:
-        on_event: if set, called with the name of each event once it is on disk.
+        on_event: if set, called with each event once it is on disk.
         gave_up: an event could not be written; the journal has no end event then.
         shared_views: the run's views of MLflow's pages by name, as `views` logged them last.
     """
@@ -87,7 +87,7 @@ class Journal:
         self.parent = parent
         self.uri = uri
         self.folder = root / "runs" / self.key
-        self.on_event: Callable[[str], None] | None = None
+        self.on_event: Callable[[Event], None] | None = None
         self.header: Event = {"key": self.key, "uri": uri, "experiment": experiment, "parent": parent}
         self.header |= {"host": this_host(), "boot": this_boot(), "root": str(root)}
         self.root = root
@@ -294,11 +294,11 @@ class Journal:
 
     def _write(self, event: str, **values: Any) -> None:
         assert self._file is not None, "begin() comes first"
-        line = _line(_stamped({"event": event, **values}))
+        written = _stamped({"event": event, **values})
         with stopping.deferred():
-            self._append(line)
+            self._append(_line(written))
             if self.on_event is not None:
-                self.on_event(event)
+                self.on_event(written)
 
     def _append(self, line: bytes) -> None:
         assert self._file is not None

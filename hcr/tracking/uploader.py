@@ -18,7 +18,7 @@ from hcr import stopping
 from hcr.config.errors import HcrError, TrackingError, one_line
 from hcr.importing import import_needed
 from hcr.tracking.ended import upload_dead_runs, upload_others
-from hcr.tracking.events import JOURNAL
+from hcr.tracking.events import JOURNAL, Event
 from hcr.tracking.journal import Journal
 from hcr.tracking.lock import lock_run
 from hcr.tracking.replay import ParentIsLate, Replay, RunDeleted
@@ -56,7 +56,7 @@ class Uploader:
     process uploads it meanwhile. With that run it also uploads others: first runs whose process died, and at the end,
     in the remaining time, runs that earlier commands left incomplete.
 
-    MLflow is imported at once, or, if `carry` was called before the `with`, after the first metrics of that run, at the
+    MLflow is imported at once, or, if `carry` was called before the `with`, after the first epoch of that run, at the
     latest `HEAD_START_S` seconds after its first event.
 
     Args:
@@ -129,12 +129,12 @@ class Uploader:
         assert self._own is None, "only one run of this process"
         self._own = own = _OwnRun(journal)
 
-        def on_event(event: str) -> None:
+        def on_event(event: Event) -> None:
             if not own.has_begun:
                 own.has_begun = True
                 if self._is_single:
                     self._thread.start()
-            if event == "metrics":
+            if event["event"] == "metrics" and event["step"] > 0:
                 self._may_import.set()
             self._wake.set()
 
