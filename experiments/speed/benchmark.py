@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from programs import ALL_IMAGES, BFLOAT16, HERE, MODELS, RECIPES, peak_flop_per_s, run_hcr, run_program
-from speed_tables import print_tables
+from speed_tables import in_words, print_tables
 
 from hcr.config.training import available_cores, has_bfloat16
 from hcr.machine import this_machine
@@ -119,7 +119,7 @@ def one_round(mnist, number, settings):
                 )  # fmt: skip
                 found[model][str(threads)][name] = measured
                 seconds = f"{median(measured['epoch_s']):.2f} s an epoch"
-                print(f"round {number + 1}  {model}, {threads} threads, {name}: {seconds}", flush=True)
+                print(f"round {number + 1}  {model}, {in_words(threads)}, {name}: {seconds}", flush=True)
             check_same_images(found[model][str(threads)])
     for name in settings["recipes"]:
         seeds = [FIRST_SEED + number * RECIPES[name] + i for i in range(RECIPES[name])]

@@ -24,9 +24,9 @@ GOALS = {
 
 
 def print_tables(rounds, peaks, settings):
-    print(f"\n{settings['cpu']}, {settings['cores']} cores; n = {len(rounds)} rounds")
+    print(f"\n{settings['cpu']}, {settings['cores']} cores; n = {len(rounds)} round{'s'[: len(rounds) > 1]}")
     for precision, values in peaks.items():
-        of = ", ".join(f"{value / 1e9:.0f} GFLOP/s with {threads} threads" for threads, value in values.items())
+        of = ", ".join(f"{value / 1e9:.0f} GFLOP/s with {in_words(threads)}" for threads, value in values.items())
         print(f"peak of {precision}: {of}")
     for model in settings["epochs"]:
         for threads in map(str, settings["threads"]):
@@ -40,7 +40,7 @@ def print_model(model, threads, rounds, peaks):
     first = next(iter(rounds[0].values()))
     train, validation, epochs = first["images"]["train"], first["images"]["val"], len(first["epoch_s"])
     print(
-        f"\n{model}, {threads} threads: {epochs} epochs of {train:,} training and {validation:,} validation images,"
+        f"\n{model}, {in_words(threads)}: {epochs} epoch{'s'[: epochs > 1]} of {train:,} training and {validation:,} validation images,"
         f" batches of {BATCH_SIZE[model]}"
     )
     names = [name for name in MODELS[model] if name in rounds[0]]
@@ -129,11 +129,16 @@ def time_to(accuracy, epoch_s):
 
 
 def spread(values, digits):
-    few = f", sd {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f} (n=1)"
     return (
-        f"{mean(values):.{digits}f} (median {median(values):.{digits}f}{few},"
+        f"{mean(values):.{digits}f} (median {median(values):.{digits}f}, sd {stdev(values):.{digits}f},"
         f" {min(values):.{digits}f} to {max(values):.{digits}f}, n={len(values)})"
     )
+
+
+def in_words(threads):
+    return f"{threads} thread" + ("" if int(threads) == 1 else "s")
 
 
 def print_rows(rows):
