@@ -39,8 +39,9 @@ def print_model(model, threads, rounds, peaks):
     """The programs of a model on one number of threads, and their ratios."""
     first = next(iter(rounds[0].values()))
     train, validation, epochs = first["images"]["train"], first["images"]["val"], len(first["epoch_s"])
+    length = f"{epochs} epochs" if epochs > 1 else "1 epoch"
     print(
-        f"\n{model}, {in_words(threads)}: {epochs} epoch{'s'[: epochs > 1]} of {train:,} training and {validation:,} validation images,"
+        f"\n{model}, {in_words(threads)}: {length} of {train:,} training and {validation:,} validation images,"
         f" batches of {BATCH_SIZE[model]}"
     )
     names = [name for name in MODELS[model] if name in rounds[0]]
