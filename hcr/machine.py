@@ -7,6 +7,7 @@ from getpass import getuser
 from importlib.metadata import version
 from pathlib import Path
 
+from hcr.config.limits import memory_limit
 from hcr.config.training import available_cores
 
 PACKAGES = ("tensorflow", "keras")
@@ -65,8 +66,7 @@ def _memory_gib() -> float | None:
         size_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    return (min(size_bytes, int(limit)) if limit.isdigit() else size_bytes) / 2**30
+    return min(size_bytes, memory_limit() or size_bytes) / 2**30
 
 
 def _system() -> str:

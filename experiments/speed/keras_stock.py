@@ -1,33 +1,34 @@
 """The Keras MNIST example as a user would write it, with stock `fit` on NumPy arrays, over mnist-original.mat.
 
-    python keras_stock.py MNIST_ORIGINAL_MAT SEED EPOCHS OUTPUT_JSON
+    python keras_stock.py MNIST_ORIGINAL_MAT SEED EPOCHS OUTPUT_JSON [--images 60000] [--threads 1]
 
 Knows nothing of hcr. Beside what a user would write it only notes the time of each epoch with its validation, and how
 good the model is on test after it, which is not part of that time.
 """
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 from scipy.io import loadmat
 
 NUM_TRAIN = 60_000
-SEED = int(sys.argv[2])
+BATCH_SIZE = 128
 
 
-def load(path):
+def load(path, seed, images):
+    """`images` images for training and validation, in random order, and all test images; each with one-hot labels."""
     file = loadmat(path)
-    images = file["data"].T.reshape(-1, 28, 28, 1).astype("float32") / 255
-    labels = keras.utils.to_categorical(file["label"][0], 10)
+    x = file["data"].T.reshape(-1, 28, 28, 1).astype("float32") / 255
+    y = keras.utils.to_categorical(file["label"][0], 10)
     # The file is sorted by label, and validation_split takes the last.
-    order = np.random.default_rng(SEED).permutation(NUM_TRAIN)
-    train = (images[:NUM_TRAIN][order], labels[:NUM_TRAIN][order])
-    return *train, images[NUM_TRAIN:], labels[NUM_TRAIN:]
+    order = np.random.default_rng(seed).permutation(NUM_TRAIN)[:images]
+    return x[order], y[order], x[NUM_TRAIN:], y[NUM_TRAIN:]
 
 
 def build():
@@ -70,19 +71,36 @@ def accuracy(model, x, y):
     return float(np.concatenate(right).mean())
 
 
-def main(fit):
-    mnist, epochs, output = sys.argv[1], int(sys.argv[3]), sys.argv[4]
-    keras.utils.set_random_seed(SEED)
-    x_train, y_train, x_test, y_test = load(mnist)
+def parser():
+    words = argparse.ArgumentParser()
+    words.add_argument("mnist", type=Path, help="mnist-original.mat")
+    words.add_argument("seed", type=int)
+    words.add_argument("epochs", type=int)
+    words.add_argument("output", type=Path, help="JSON")
+    words.add_argument("--images", type=int, default=NUM_TRAIN, help="for training and validation")
+    words.add_argument("--threads", type=int, help="TensorFlow's; one per core if left out")
+    return words
+
+
+def main(options, build, fit):
+    if options.threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    keras.utils.set_random_seed(options.seed)
+    x_train, y_train, x_test, y_test = load(options.mnist, options.seed, options.images)
     times = Times(x_test, y_test)
-    fit(build(), x_train, y_train, epochs, times)
+    fit(build(), x_train, y_train, options.epochs, times)
     values = {name: getattr(times, name) for name in ("epoch_s", "val_accuracy", "test_accuracy")}
-    Path(output).write_text(json.dumps(values), encoding="utf-8")
+    num_validation = len(x_train) // 10
+    images = {"train": len(x_train) - num_validation, "val": num_validation}
+    options.output.write_text(json.dumps({**values, "images": images}), encoding="utf-8")
 
 
 def fit(model, x_train, y_train, epochs, times):
-    model.fit(x_train, y_train, batch_size=128, epochs=epochs, validation_split=0.1, verbose=0, callbacks=[times])
+    model.fit(
+        x_train, y_train, batch_size=BATCH_SIZE, epochs=epochs, validation_split=0.1, verbose=0, callbacks=[times]
+    )
 
 
 if __name__ == "__main__":
-    main(fit)
+    main(parser().parse_args(), build, fit)

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from benchmark import run
+from programs import run
 from scipy.io import loadmat
 
 LIMITS = (1_400, 7_000, 28_000, 70_000)  # of which 54/70 are trained on

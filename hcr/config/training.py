@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hcr.config.errors import ConfigError
+from hcr.config.limits import cpu_limit
 from hcr.config.settings import Count, Fraction, Settings
 
 MOST_IMAGES = 1_000_000  # per step
@@ -131,10 +132,9 @@ class TrainingConfig(Settings):
 
 
 def available_cores() -> int:
-    """Number of cores that this process may use; respects taskset and cpusets."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Number of cores that this process may use; respects taskset, cpusets, and the CPU limit of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, cpu_limit() or cores)
 
 
 def has_bfloat16() -> bool:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hcr.config.errors import DataError
+from hcr.config.training import available_cores
 from hcr.console import PlainConsole
 from hcr.data.pictures import Decoded, decode_batch
 from hcr.data.preparation import Preparation
@@ -63,7 +64,7 @@ def worked(function: Callable[[T], R], batches: Iterable[T], *, in_processes: bo
     Raises:
         DataError: a process died, such as for want of memory.
     """
-    processes = len(os.sched_getaffinity(0))
+    processes = available_cores()
     if not in_processes or processes == 1:
         yield from map(function, batches)
         return

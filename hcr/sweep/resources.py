@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hcr.config import ConfigError
 from hcr.config.launcher import LauncherConfig
+from hcr.config.limits import memory_left
 from hcr.config.training import available_cores
 
 RUN_BYTES = 1_200_000_000  # memory of one run, beyond what it shares with the others: TensorFlow, model, data set
@@ -53,9 +54,11 @@ def workers_and_threads(
 
 
 def free_memory() -> int:
-    """Available memory in bytes; a huge number if unknown."""
+    """Available memory in bytes, of the machine or within the limit of a container; a huge number if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):  # not Linux
         return 1 << 60
+    left = memory_left()
+    return free if left is None else min(free, left)

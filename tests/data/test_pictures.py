@@ -325,7 +325,7 @@ def test_many_pictures_are_decoded_in_order_by_one_process_or_several(
 ) -> None:
     monkeypatch.setattr("hcr.data.batches.FEW", few)
     monkeypatch.setattr("hcr.data.batches.BATCH", 7)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("hcr.data.batches.available_cores", lambda: 2)
     pictures = [saved(Image.new("L", (3, 2), number)) for number in range(100)]
     found = []
     for first, batch in decode_all(pictures, KEPT, (2, 3), None):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from hcr.config import TrainingError
+from hcr.config import ConfigError, TrainingError
 from hcr.data.splitting import Splits, Subset, load_splits
 from hcr.gate import RunConfig
 from hcr.gate.compose import compose
@@ -204,6 +204,28 @@ def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrid
     with pytest.raises(TrainingError, match=told + r".*optimizer\.learning_rate"):
         train(splits, cfg, on_epoch=lambda state: ended.append(state.epoch))
     assert ended == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "layer"),
+    [
+        (["model=mlp", "model.batch_norm=true"], "norm1"),
+        (["model.pooling=none", "model.strides=2", "model.depth=3"], "norm3"),
+        (["model=resnet", "model.filters=[4,8,8,8]"], "stage4_block1_norm2"),
+    ],
+)
+def test_batches_of_one_image_are_refused_where_batch_norm_would_leave_nothing_of_it(
+    splits: Splits, overrides: list[str], layer: str
+) -> None:
+    told = f"training.batch_size: expected 2 or more, as the batch normalization {layer} has one value per channel"
+    with pytest.raises(ConfigError, match=told):
+        build(compose([*overrides, "training.batch_size=1"]), len(splits.train))
+    build(compose([*overrides, "training.batch_size=2"]), len(splits.train))
+
+
+def test_batches_of_one_image_are_fine_for_a_norm_of_many_pixels_and_for_none(splits: Splits) -> None:
+    for overrides in ([], ["model=mlp", "model.batch_norm=false"]):
+        build(compose([*overrides, "training.batch_size=1"]), len(splits.train))
 
 
 @pytest.mark.slow
