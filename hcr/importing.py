@@ -26,8 +26,8 @@ def import_keras() -> None:
     Raises:
         HcrError: an import failed.
     """
-    # Hardly anything of an import is garbage, and what it leaves stays: scanning it costs a sixth of the import, and half
-    # a second at each full collection later.
+    # Hardly anything of an import is garbage, and what it leaves stays: scanning it costs a sixth of the import, and
+    # half a second at each full collection later.
     gc.disable()
     try:
         with without_greetings(), _hidden(OPTIONAL_FOR_KERAS):

@@ -47,7 +47,8 @@ def test_keras_is_imported_without_what_hcr_does_not_use_of_it_and_others_still_
     )
     for beside, imported in (([], "[]"), (["beside"], "['pandas', 'sklearn']")):
         done = subprocess.run([sys.executable, "-c", code, *beside], capture_output=True, text=True, check=False)
-        assert done.stdout.splitlines() == [f"{imported} True True", "['matplotlib', 'pandas', 'sklearn'] 3"], done.stderr
+        told = [f"{imported} True True", "['matplotlib', 'pandas', 'sklearn'] 3"]
+        assert done.stdout.splitlines() == told, done.stderr
 
 
 def test_a_traceback_in_place_of_a_message_is_not_repeated() -> None:

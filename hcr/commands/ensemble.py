@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     from hcr.ensembling import make_ensemble
     from hcr.resuming import AlreadyFinished
     from hcr.scoring import score_later
+
     flags = [word for word in argv if word in ("--no-test", "--allow-incomplete")]
     command = ["hcr", "ensemble", sweep.key, "--top", str(arguments.top), *flags]  # `latest` is another one later
     stopping.set_line("interrupted; the same command makes the ensemble")

@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     check_target(target, kind, force=arguments.force)
     import_keras()
     from hcr.exporting.export import export_run, record_export
+
     with stopping.recording():  # a signal removes what is half written
         exported = export_run(run, arguments.to, target, force=arguments.force)
     print("\n".join(_report(run, exported)), flush=True)

@@ -25,7 +25,8 @@ from hcr.tracking.replay import ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store, warm_up
 
-# Python runs one thread at a time: importing MLflow would delay the first training steps. It waits for them, or this long.
+# Python runs one thread at a time: importing MLflow would delay the first training steps. It waits for the first epoch,
+# but no longer than this.
 HEAD_START_S = 5.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between retries when the store does not answer
 PAUSE_S = 0.5  # polling interval for the journals of live runs

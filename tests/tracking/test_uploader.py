@@ -110,9 +110,7 @@ def test_the_first_steps_of_a_run_are_not_held_up_by_an_import(
     assert imported == [uri]  # the end waits for no head start
 
 
-def test_mlflow_is_imported_once_the_first_epoch_is_done(
-    root: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_is_imported_once_the_first_epoch_is_done(root: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hcr.tracking.uploader.HEAD_START_S", 1e9)
     imported: list[str] = []
     monkeypatch.setattr("hcr.tracking.uploader.import_store", imported.append)
