@@ -143,14 +143,18 @@ def pin(environ: MutableMapping[str, str] = os.environ) -> None:
 def settle_environment() -> None:
     """Pin the settings that `import hcr` must not pin in a user's process. Called first in hcr's own processes.
 
-    Child processes inherit the settings. A warning that PYTHONWARNINGS or `-W` turns into an error stays a warning if
-    it comes from another package: hcr cannot fix it.
+    Child processes inherit the settings. Matplotlib's warnings about its cache are left out. A warning that
+    PYTHONWARNINGS or `-W` turns into an error stays a warning if it comes from another package: hcr cannot fix it.
     """
     _pin(os.environ, PINNED_IN_OWN)
-    # That its folder for caches cannot be written concerns nobody: it then uses a temporary one.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    logging.getLogger("matplotlib").addFilter(_tells_of_more_than_a_cache)
     if any(action == "error" for action, *_ in warnings.filters):
         warnings.filterwarnings("default", module=r"(?!hcr(\.|$))")
+
+
+def _tells_of_more_than_a_cache(record: logging.LogRecord) -> bool:
+    """False for Matplotlib's warnings that its folder for caches cannot be written: it then uses a temporary one."""
+    return record.funcName != "_get_config_or_cache_dir"
 
 
 def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -21,13 +21,17 @@ OPTIONAL_FOR_KERAS = ("IPython", "matplotlib", "pandas", "sklearn")
 def import_keras() -> None:
     """Import NumPy, SciPy, TensorFlow and Keras, silently, without the packages that only some functions of Keras use.
 
-    `keras.visualization`, `keras.wrappers`, and `fit` on data frames then do not work in this process.
+    `keras.visualization`, `keras.wrappers`, and `fit` on data frames then do not work in this process. Does nothing if
+    Keras is imported.
 
     Raises:
         HcrError: an import failed.
     """
+    if "keras" in sys.modules:
+        return
     # Hardly anything of an import is garbage, and what it leaves stays: scanning it costs a sixth of the import, and
     # half a second at each full collection later.
+    was_on = gc.isenabled()
     gc.disable()
     try:
         with without_greetings(), _hidden(OPTIONAL_FOR_KERAS):
@@ -35,7 +39,8 @@ def import_keras() -> None:
                 import_needed(name)
         gc.freeze()
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()
 
 
 def import_needed(name: str, how: Callable[[], object] | None = None) -> None:
@@ -87,7 +92,10 @@ def without_greetings() -> Iterator[None]:
 
 @contextmanager
 def _hidden(packages: Sequence[str]) -> Iterator[None]:
-    """Let imports of `packages` fail in this thread, as if they were not installed; other threads import them."""
+    """Let this thread's imports of `packages` raise ModuleNotFoundError; other threads import them.
+
+    What another thread has imported already is found. `find_spec` raises too, instead of returning None.
+    """
     finder = _Hider(packages)
     sys.meta_path.insert(0, finder)
     try:

@@ -125,10 +125,8 @@ def _show(argv: Sequence[str]) -> int:
 
 
 def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
-    asked, cfg = (
-        cfg,
-        fill_from_data(cfg),
-    )  # before TensorFlow is imported: what does not fit the data is refused at once
+    asked = cfg
+    cfg = fill_from_data(cfg)  # before TensorFlow is imported: what does not fit the data is refused at once
     if cfg != asked:
         from hcr.data.splitting import data_digests
 

@@ -1,8 +1,8 @@
 """Early checks of what the end of a run needs: packages, and free disk space.
 
 Packages that only the end uses take seconds to import, so a thread imports them during training. It starts after the
-first steps: Python runs one thread at a time, so the import would delay them. A package that cannot be imported
-ends the run within seconds, with a checkpoint, instead of after hours.
+first steps, or after HEAD_START_S seconds: Python runs one thread at a time, so it would delay them. A package that
+cannot be imported ends the run within seconds, with a checkpoint, instead of after hours.
 """
 
 import shutil
@@ -16,6 +16,7 @@ from hcr import stopping
 from hcr.config import HcrError, TrackingError
 from hcr.importing import import_needed
 from hcr.tracking.store import IMPORTING, import_mlflow, warm_up
+from hcr.tracking.uploader import HEAD_START_S
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from hcr.training.loop import OnSteps, StepsDone
@@ -31,7 +32,6 @@ TO_DRAW = (
     "hcr.evaluation.pictures",
     "hcr.evaluation.plots",
 )
-HEAD_START_S = 5.0  # at most, until the imports begin
 ENDS_WITHIN_S = 0.2  # the thread, unless it is importing
 BYTES_PER_PARAMETER = 68  # 3 checkpoints of 5 arrays each (weights, best, average, two optimizer slots), 2 models
 BYTES_BESIDES = 16 << 20  # pictures, predictions and sources, twice: in the run's folder and in the store

@@ -75,9 +75,9 @@ def settings_of(options):
 
 
 def code_digest():
-    """SHA-256, shortened, of hcr's code and values, and of the scripts that it is compared with."""
+    """SHA-256, shortened, of hcr's code and values, of what it is compared with, and of how both are run."""
     root = HERE.parents[1]
-    files = [*root.glob("hcr/**/*.py"), *root.glob("conf/**/*.yaml"), *HERE.glob("keras_*.py")]
+    files = [*root.glob("hcr/**/*.py"), *root.glob("conf/**/*.yaml"), *HERE.glob("keras_*.py"), HERE / "programs.py"]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())

@@ -23,6 +23,8 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 
+from hcr.config.training import available_cores
+
 MODELS = {
     "keras_convnet": ["experiment=keras_example"],
     "cnn": ["dataset=mnist", "model=cnn", "training=default"],
@@ -47,7 +49,7 @@ def main():
     parser.add_argument("--mnist", type=Path, required=True, help="mnist-original.mat")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--steps", type=int, default=96, help=f"that are recorded, in whole chunks of {STEPS}")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="training.threads")
+    parser.add_argument("--threads", type=int, default=available_cores(), help="training.threads")
     parser.add_argument("--shards", type=int, help="training.shards; one for each thread if left out")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -24,7 +24,7 @@ GOALS = {
 
 
 def print_tables(rounds, peaks, settings):
-    print(f"\n{settings['cpu']}, {settings['cores']} cores; n = {len(rounds)} round{'s'[: len(rounds) > 1]}")
+    print(f"\n{settings['cpu']}, {settings['cores']} cores; number of rounds: {len(rounds)}")
     for precision, values in peaks.items():
         of = ", ".join(f"{value / 1e9:.0f} GFLOP/s with {in_words(threads)}" for threads, value in values.items())
         print(f"peak of {precision}: {of}")

@@ -2,8 +2,7 @@
 
     python experiments/speed/start.py [--times 5] [overrides, such as dataset=mnist training.epochs=1]
 
-Each run is a process of its own, on a store that has runs already. Times are of the wall clock, in brackets of all
-cores, since the process started.
+Each run is a process of its own, on a store that has runs already.
 """
 
 import argparse
@@ -41,9 +40,7 @@ def main():
             walls.append(time.perf_counter() - begun)
             runs.append(json.loads(marks.read_text()))
     before = (0.0, 0.0)
-    print(
-        f"n = {len(runs)}, medians; seconds of the wall clock since the start [since the line before; of all cores]\n"
-    )
+    print(f"n = {len(runs)}, medians; seconds since the start [since the line before; of all cores' time since then]\n")
     for name in runs[0]:
         at = median(run[name][0] for run in runs), median(run[name][1] for run in runs)
         print(f"{at[0]:6.2f}  [{at[0] - before[0]:5.2f}; {at[1] - before[1]:5.2f}]  {name}")

@@ -32,7 +32,7 @@ def memory_limit(root: Path = ROOT) -> int | None:
 
 
 def memory_left(root: Path = ROOT) -> int | None:
-    """What of `memory_limit` is not in use, in bytes; None: no limit. A cache of files, which gives way, is not in use.
+    """What of `memory_limit` is not in use, in bytes; None: no limit. Cached files, if inactive, are not in use.
 
     Args:
         root: as for `cpu_limit`.

@@ -1,6 +1,7 @@
 """The typed config of the training loop."""
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -134,7 +135,12 @@ class TrainingConfig(Settings):
 def available_cores() -> int:
     """Number of cores that this process may use; respects taskset, cpusets, and the CPU limit of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, cpu_limit() or cores)
+    return min(cores, _granted() or cores)
+
+
+@cache  # a sweep asks for each of its configs
+def _granted() -> int | None:
+    return cpu_limit()
 
 
 def has_bfloat16() -> bool:

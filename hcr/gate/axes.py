@@ -64,8 +64,10 @@ class Axis:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values that a search is checked at: every choice, or both bounds."""
-        return self.values() if self.is_discrete else (self.low, self.high)
+        """The values that a search is checked at: every choice, or the first and the last number."""
+        if self.kind == "choice":
+            return self.choices
+        return (self.low, self.high) if self.step is None else (self.values()[0], self.values()[-1])
 
     def contains(self, value: object) -> bool:
         """True if `value` is on this axis."""

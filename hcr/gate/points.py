@@ -1,8 +1,8 @@
 """The points of a sweep: its axes, and the checked config of each combination.
 
 Hydra composes only the combinations of groups and added keys; other values are then set on a copy, as Hydra would. So a
-thousand points take a second. A search, whose values are not known yet, is frozen too: later edits of the YAML have no
-effect.
+thousand points take some seconds. A search, whose values are not known yet, is frozen too: later edits of the YAML have
+no effect.
 """
 
 import copy
@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 DEVICE = "training.device"
 MOST_COMPOSED = 1_000  # combinations of groups; Hydra composes each, in some 10 ms
-MOST_TRIED = 256  # combinations of the ends of a search's axes, until one is valid
+MOST_TRIED = 1_000  # combinations of the ends of a search's axes, until one is valid
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Space:
         """The sweep settings."""
         return parse_sweep(self._base)
 
-    @property
+    @cached_property
     def launcher(self) -> LauncherConfig:
         """The launcher settings."""
         return parse_launcher(self._base)
@@ -261,18 +262,18 @@ def search_samples(space: Space) -> list[AskedRun]:
     first = {
         axis.key: base[axis.key] if axis.contains(base.get(axis.key)) else axis.ends[0]
         for axis in space.axes
-        if axis.key in {axis.key for axis in space.composed} or not axis.contains(base.get(axis.key))
+        if axis in space.composed or not axis.contains(base.get(axis.key))
     }
-    runs = [_valid_run(space, first, fixed=())]
+    runs = [_valid_run(space, first, fixed=None)]
     for axis in space.axes:
-        runs += [_valid_run(space, {**first, axis.key: end}, fixed=(axis.key,)) for end in axis.ends]
+        runs += [_valid_run(space, {**first, axis.key: end}, fixed=axis) for end in axis.ends]
     return runs
 
 
-def _valid_run(space: Space, values: Mapping[str, Any], fixed: Sequence[str]) -> AskedRun:
-    """The run with these values, or, where they do not go together, with the axes but `fixed` at other ends.
+def _valid_run(space: Space, values: Mapping[str, Any], fixed: Axis | None) -> AskedRun:
+    """The run with these values, or, where they do not go together, with other axes than `fixed` at other ends.
 
-    A search tells of a combination that is invalid and goes on, so it is refused only if a value goes with none.
+    A search reports an invalid combination and continues, so only a value that is invalid with all others is refused.
 
     Raises:
         ConfigError: every combination that was tried is invalid; the error of the first.
@@ -280,12 +281,19 @@ def _valid_run(space: Space, values: Mapping[str, Any], fixed: Sequence[str]) ->
     try:
         return space.run(values)
     except ConfigError as error:
-        others = [axis for axis in space.axes if axis.key not in fixed]
-        ends = itertools.product(*(axis.ends for axis in others))
-        for chosen in itertools.islice(ends, MOST_TRIED):
+        others = [axis for axis in space.axes if axis is not fixed]
+        for changed in itertools.islice(_changes(others), MOST_TRIED):
             with suppress(ConfigError):
-                return space.run({**values, **dict(zip([axis.key for axis in others], chosen, strict=True))})
+                return space.run({**values, **changed})
         raise error
+
+
+def _changes(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """Combinations of the ends of `axes`: first of one axis, then of two, and so on."""
+    for count in range(1, len(axes) + 1):
+        for chosen in itertools.combinations(axes, count):
+            for ends in itertools.product(*(axis.ends for axis in chosen)):
+                yield dict(zip([axis.key for axis in chosen], ends, strict=True))
 
 
 @contextmanager

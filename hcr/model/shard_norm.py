@@ -108,7 +108,7 @@ def _moments(values: Sequence[Any], epsilon: float) -> tuple[Any, Any, Any]:
     counts = [tf.cast(tf.size(value) // channels, tf.float32) for value in values]
     count = tf.add_n(counts)
     means, variances = zip(*(_fused(value, channels, epsilon) for value in values), strict=True)
-    # An empty shard has no mean: nothing times anything is nothing.
+    # The mean of an empty shard is NaN; it counts as 0.
     mean = tf.add_n([tf.math.multiply_no_nan(own, n / count) for own, n in zip(means, counts, strict=True)])
     squares = [
         tf.math.multiply_no_nan(variance, tf.maximum(n - 1, 0)) + tf.math.multiply_no_nan(tf.square(own - mean), n)

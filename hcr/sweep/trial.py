@@ -145,6 +145,9 @@ def _use_sent_dataset(cfg: RunConfig, folder: Path) -> None:
 
 
 def _train(cfg: RunConfig, task: Task, journal: Journal, report: Report) -> None:
+    from hcr.importing import import_keras
+
+    import_keras()
     from hcr.runner import run
     from hcr.training import TrainingState
 

@@ -25,7 +25,7 @@ from hcr.tracking.replay import ParentIsLate, Replay, RunDeleted
 from hcr.tracking.status import is_delivered
 from hcr.tracking.store import find_runs, import_store, open_store, warm_up
 
-# Python runs one thread at a time: importing MLflow would delay the first training steps. It waits for the first epoch,
+# Python runs one thread at a time: late imports and uploads would delay the first training steps. They wait for these,
 # but no longer than this.
 HEAD_START_S = 5.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0  # between retries when the store does not answer
@@ -57,8 +57,8 @@ class Uploader:
     process uploads it meanwhile. With that run it also uploads others: first runs whose process died, and at the end,
     in the remaining time, runs that earlier commands left incomplete.
 
-    MLflow is imported at once, or, if `carry` was called before the `with`, after the first epoch of that run, at the
-    latest `HEAD_START_S` seconds after its first event.
+    MLflow is imported and uploading begins at once, or, if `carry` was called before the `with`, after the first epoch
+    of that run, at the latest `HEAD_START_S` seconds after its first event.
 
     Args:
         uri: the store of the runs.
@@ -84,7 +84,7 @@ class Uploader:
         self._is_reported = False
         self._wake = threading.Event()
         self._closing = threading.Event()  # a caller waits for uploads
-        self._may_import = threading.Event()
+        self._may_begin = threading.Event()
         self._leaving = threading.Event()  # no more runs will be added
         self._given_up = threading.Event()
         self._ready = False  # MLflow is imported
@@ -136,7 +136,7 @@ class Uploader:
                 if self._is_single:
                     self._thread.start()
             if event["event"] == "metrics" and event["step"] > 0:
-                self._may_import.set()
+                self._may_begin.set()
             self._wake.set()
 
         journal.on_event = on_event
@@ -184,7 +184,7 @@ class Uploader:
         signals = stopping.count()
         self._last_progress = time.monotonic()
         self._closing.set()
-        self._may_import.set()
+        self._may_begin.set()
         self._wake.set()
         while self._thread.is_alive() and is_needed() and not self._out_of_time() and stopping.count() == signals:
             self._thread.join(0.05)
@@ -210,7 +210,7 @@ class Uploader:
     def _run(self) -> None:
         try:
             if self._is_single:
-                self._may_import.wait(HEAD_START_S)
+                self._may_begin.wait(HEAD_START_S)
             if self._import_mlflow():
                 self._last_progress, self._ready = time.monotonic(), True
                 self._upload()

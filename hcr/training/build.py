@@ -19,17 +19,18 @@ def build(cfg: RunConfig, num_train: int) -> tuple[keras.Model, keras.optimizers
     # mixed_bfloat16 computes in bfloat16 and keeps variables in float32.
     keras.config.set_dtype_policy("mixed_bfloat16" if cfg.training.precision == "bfloat16" else "float32")
     model = build_model(cfg.model, *image_and_classes(cfg), cfg.seed)
-    if min(cfg.training.batch_size, num_train) == 1:
+    if cfg.training.batch_size == 1:
         _refuse_norm_of_single_values(model)
     total_steps = steps_per_epoch(num_train, cfg.training) * cfg.training.epochs
     return model, build_optimizer(cfg.optimizer, cfg.schedule, total_steps)
 
 
 def _refuse_norm_of_single_values(model: keras.Model) -> None:
-    """Refuse batch normalization of one value per channel: less its own mean, it is 0 whatever the image is."""
+    """Refuse batch normalization of one value per channel: its output does not depend on the image."""
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and all(size == 1 for size in layer.input.shape[1:-1]):
+        is_trained = isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        if is_trained and all(size == 1 for size in layer.input.shape[1:-1]):
             raise ConfigError(
-                f"training.batch_size: expected 2 or more, as the batch normalization {layer.name} has one value per"
-                " channel and image, of which it makes 0, got 1"
+                f"training.batch_size: expected 2 or more, got 1; the batch normalization {layer.name} has one value"
+                " per channel and image, and its output would be constant"
             )

@@ -1,5 +1,6 @@
 """hcr uses the cores and the memory that it is granted, not those of the machine."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ def groups() -> Iterator[list[Path]]:
     made = []
     try:
         for controller, values in limits.items():
-            group = Path("/sys/fs/cgroup") / controller / "hcr-test-limits"
+            group = Path("/sys/fs/cgroup") / controller / f"hcr-test-limits-{os.getpid()}"
             group.mkdir()
             made.append(group)
             for name, value in values.items():

@@ -4,6 +4,7 @@ import gzip
 import io
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hcr.data.formats.idx import Idx
 from hcr.data.formats.mat import Mat
 from hcr.data.formats.npz import Npz
 from hcr.data.formats.parquet import Parquet
+from hcr.data.formats.sklearn import _rows
 from hcr.data.loading import load_dataset
 from hcr.data.splits import Split
 from hcr.data.splits.auto import Auto
@@ -373,3 +375,12 @@ def test_a_limit_draws_the_same_images_from_every_format(tmp_path: Path) -> None
     other, _ = loaded(as_folder(tmp_path / "folder").replace(limit=150))
     assert len(one.labels) == 150
     assert one.digest == other.digest
+
+
+def test_the_digits_are_those_of_scikit_learn_also_where_its_file_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_digits()
+    for found in (find_spec("sklearn"), None):
+        monkeypatch.setattr("hcr.data.formats.sklearn.find_spec", lambda _, found=found: found)
+        rows = _rows()
+        assert (rows[:, :-1] == expected.data).all()
+        assert (rows[:, -1] == expected.target).all()

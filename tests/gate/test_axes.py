@@ -96,3 +96,18 @@ def test_a_value_is_written_as_hydra_reads_it(value: Any) -> None:
     found = plain(PARSER.parse_override(f"key={written(value)}").value())
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("word", "ends"),
+    [
+        ("model.depth=3,1,2", (3, 1, 2)),
+        ("training.batch_size=range(1,3001)", (1, 3000)),
+        ("model.depth=range(1,8,3)", (1, 7)),
+        ("optimizer.learning_rate=interval(0.1,0.2)", (0.1, 0.2)),
+    ],
+)
+def test_a_search_is_checked_at_every_choice_and_at_the_first_and_the_last_number(
+    word: str, ends: tuple[Any, ...]
+) -> None:
+    assert axis(word).ends == ends

@@ -44,6 +44,12 @@ def test_a_search_is_refused_for_a_value_that_goes_with_no_other() -> None:
     assert {cfg.model.depth for cfg in found if isinstance(cfg.model, Cnn)} == {1, 2}
     with pytest.raises(ConfigError, match=r"model.depth: block 3 .* \(in the combination .*model.depth=3"):
         check(*blocks, "model.depth=1,3", "model.strides=2,3", "sweep.n_trials=4")
+    # Whatever their order, and however many other axes there are.
+    many = ["model.dropout=interval(0.1,0.2)"]
+    many += [f"optimizer.{key}=interval(0.1,0.2)" for key in ("learning_rate", "beta_1", "beta_2", "epsilon")]
+    many += ["training.label_smoothing=interval(0,0.1)", "training.batch_size=range(16,48)", "sweep.n_trials=4"]
+    found = check("sweep.sampler=random", "training.patience=5,null", "training.keep=best,last", *many).configs
+    assert {(cfg.training.keep, cfg.training.patience) for cfg in found} >= {("last", None), ("best", 5)}
 
 
 def test_around_is_the_base_and_each_axis_by_itself() -> None:

@@ -217,7 +217,7 @@ def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrid
 def test_batches_of_one_image_are_refused_where_batch_norm_would_leave_nothing_of_it(
     splits: Splits, overrides: list[str], layer: str
 ) -> None:
-    told = f"training.batch_size: expected 2 or more, as the batch normalization {layer} has one value per channel"
+    told = f"training.batch_size: expected 2 or more, got 1; the batch normalization {layer} has one value per channel"
     with pytest.raises(ConfigError, match=told):
         build(compose([*overrides, "training.batch_size=1"]), len(splits.train))
     build(compose([*overrides, "training.batch_size=2"]), len(splits.train))
