@@ -1,6 +1,5 @@
 """Predictions of images by runs that were not trained on them: of a cross-validation, or of one run's validation."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from hcr.config.errors import TrackingError
 from hcr.config.tracking import output_root
 from hcr.data.splits.kfold import Kfold
 from hcr.recorded import RecordedRun, read_run
-from hcr.tracking.events import ARTIFACTS, first_event, read_events
+from hcr.recorded_sweep import RUNS, point_number, point_of, table
+from hcr.tracking.events import first_event, read_events
 
-RUNS = "runs.csv"  # of a sweep's parent run
 DONE = ("finished", "reused")
 EXAMPLE = "hcr train -m split=kfold split.fold=0,1,2,3,4"
 
@@ -47,7 +46,7 @@ def held_out(folder: Path, point: int | None = None) -> HeldOut:
     of a run, those of its validation images. Predictions of test images are never read.
 
     Args:
-        point: the number of a sweep's point, from 1; None: its only or its best one.
+        point: the rank of a sweep's point in its leaderboard, from 1; None: its only or its best one.
 
     Raises:
         TrackingError: a run has not finished or cannot be read, a fold is missing, or the sweep has no folds.
@@ -107,22 +106,17 @@ def _joined(runs: Sequence[RecordedRun]) -> tuple[NDArray[np.float64], NDArray[n
     return probabilities[order], np.concatenate([one.labels for one in found])[order], index[order]
 
 
-def _rows_of_point(folder: Path, point: int | None) -> tuple[str, list[Mapping[str, str]]]:
+def _rows_of_point(folder: Path, rank: int | None) -> tuple[str, list[Mapping[str, str]]]:
     """The name of a point, and its rows of the sweep's table of runs."""
-    path = folder / ARTIFACTS / RUNS
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["state"] != "refused"]
-    except (OSError, KeyError, ValueError) as error:
-        raise TrackingError(f"sweep {folder.name}: expected a sweep that has ended; it has no {RUNS} yet") from error
+    rows = [row for row in table(folder, RUNS) if row.get("state") != "refused"]
     points = sorted({int(row["point"]) for row in rows})
-    if point is not None and point not in points:
-        raise TrackingError(f"sweep {folder.name}: expected a point from {points[0]} to {points[-1]}, got {point}")
-    if point is None:
+    if rank is not None:
+        point = point_number(folder, rank)
+    else:
         best = _tags(folder).get("hcr.best_key")
         point = next((int(row["point"]) for row in rows if row["run"] == best), points[0])
-    label = f"point {point}" if len(points) > 1 else "the sweep"
-    return label, [row for row in rows if int(row["point"]) == point]
+    of_point = [row for row in rows if int(row["point"]) == point]
+    return f"point {point_of(of_point[0])}" if len(points) > 1 else "the sweep", of_point
 
 
 def _run_of(row: Mapping[str, str]) -> RecordedRun | None:

@@ -170,7 +170,7 @@ def _run_job(cfg: RunConfig, overrides: Sequence[str]) -> None:
         from hcr.evaluation.fonts import note_on_names
 
         try:
-            for line in _summary(result, journal).splitlines():
+            for line in _summary(result, journal, cfg.training.epochs).splitlines():
                 say(line)
             for note in (*result.notes, note_on_names(result.class_names)):
                 if note is not None:
@@ -302,9 +302,13 @@ def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
         reader.join()
 
 
-def _summary(result: "RunResult", journal: Journal) -> str:
+def _summary(result: "RunResult", journal: Journal, epochs: int) -> str:
     shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
-    return (
+    state = result.state
+    stopped = (
+        f"stopped after epoch {state.epoch} of {epochs}: no better one since epoch {state.best_epoch}, which is kept\n"
+    )
+    return (stopped if state.epoch < epochs else "") + (
         f"{shown} accuracy {score.accuracy:.4f} (95 % interval {score.accuracy_low:.4f} to"
         f" {score.accuracy_high:.4f}, {score.num_images:,} images)\n"
         f"run {journal.key} is in {journal.folder}"

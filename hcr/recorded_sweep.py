@@ -1,8 +1,10 @@
 """A sweep, read back from what its runs recorded: those that have finished, by their validation scores."""
 
+import csv
 import json
+import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,10 @@ NUMBER_TAG = "hcr.sweep_run"  # the number of a run in its sweep, from 1; begins
 REUSED_BY = "hcr.reused_by"  # tag hcr.reused_by.<key of a parent run>: a run's number in a sweep that reuses it
 REUSED_POINT = "hcr.reused_point"  # and ".PARENT": the number of its point in that sweep
 CONFIRM = "confirm"
+REPLICATE_WORDS = re.compile(r"(^| )(split\.fold|seed)=\d+(?= |$)")
 PLAN = "plan.json"
+BASE_CONFIG = "the base config"  # the name of a point without overrides
+RUNS, LEADERBOARD = "runs.csv", "leaderboard.csv"  # artifacts of the parent run
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,43 @@ def recorded_sweep(name: str) -> RecordedSweep:
         num_ended=ended,
         is_complete=status == "FINISHED" or (status == "FAILED" and ended.total() >= num_planned),
     )
+
+
+def point_number(folder: Path, rank: int) -> int:
+    """The number, in the plan, of the point that has this rank in the leaderboard of the sweep in `folder`.
+
+    Raises:
+        TrackingError: the sweep has no leaderboard yet, or no such rank.
+    """
+    board = table(folder, LEADERBOARD)
+    labels = [row["point"] for row in board if row["rank"] == str(rank)]
+    if not labels:
+        raise TrackingError(
+            f"{folder.name}/{rank}: expected the rank of a point in the leaderboard, from 1 to {len(board)}"
+        )
+    rows = [row for row in table(folder, RUNS) if point_of(row) == labels[0]]
+    if not rows:
+        raise TrackingError(f"{folder / ARTIFACTS / RUNS}: expected runs of the point {labels[0]}, got none")
+    finished = [row for row in rows if row["run"]]  # a search may have proposed the point twice
+    return int((finished or rows)[0]["point"])
+
+
+def point_of(row: Mapping[str, str]) -> str:
+    """The name of the point of a row of RUNS: its overrides without seed and fold."""
+    return REPLICATE_WORDS.sub("", row["overrides"]) or BASE_CONFIG
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    """The rows of RUNS or LEADERBOARD of the sweep in `folder`.
+
+    Raises:
+        TrackingError: there is no such table yet, or it is damaged.
+    """
+    try:
+        with (folder / ARTIFACTS / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise TrackingError(f"sweep {folder.name}: expected a sweep that has ended; it has no {name} yet") from error
 
 
 def _num_planned(folder: Path) -> int:

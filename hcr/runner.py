@@ -20,7 +20,9 @@ from hcr.tracking.system_metrics import SystemMetrics
 from hcr.training import Scores, TrainingState, configure_threads, fit, require_device, score
 from hcr.training.build import build
 from hcr.training.finished import finish
-from hcr.training.loop import OnSteps
+from hcr.training.loop import OnSteps, steps_per_epoch
+
+FEW_STEPS = 300  # batch normalization alone needs a good part of them
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,15 @@ def run(
         state=state,
         val=scores.val,
         test=scores.test,
-        notes=_notes(splits, scores),
+        notes=_notes(splits, scores, num_steps=steps_per_epoch(len(splits.train), cfg.training) * state.epoch),
         class_names=splits.class_names,
     )
 
 
-def _notes(splits: Splits, scores: Scores) -> tuple[str, ...]:
+def _notes(splits: Splits, scores: Scores, *, num_steps: int) -> tuple[str, ...]:
     guessing = guessing_note(scores.evaluation)
+    if guessing is not None and num_steps < FEW_STEPS:
+        guessing += f"; {num_steps:,} training steps are few: training=tiny takes more, and does not stop early"
     shown = {"val": "validation", "test": "test"}[scores.judged_by]
     doubt = None if scores.calibration is None else scores.calibration.note
     own = {f"{shown} ": guessing, "calibration: ": doubt}

@@ -9,7 +9,7 @@ import pytest
 
 from hcr.config import TrackingError
 from hcr.config.tracking import output_root, sqlite_uri
-from hcr.recorded_sweep import NUMBER_TAG, REUSED_BY, SWEEP_ID, recorded_sweep
+from hcr.recorded_sweep import NUMBER_TAG, REUSED_BY, SWEEP_ID, point_number, recorded_sweep
 from hcr.tracking.journal import Journal, add_events
 
 Write = Callable[..., Path]
@@ -114,3 +114,24 @@ def test_what_is_no_sweep_is_refused(sweep: Any, write: Write) -> None:
     (folder / "artifacts/plan.json").write_text("{")
     with pytest.raises(TrackingError, match=r"plan\.json: expected the plan of a sweep"):
         recorded_sweep("c0ffee")
+
+
+BOARD = "rank,point,n\n1,a=10,2\n2,a=1,2\n3,the base config,2\n"
+RUNS = """number,point,overrides,seed,fold,state,run,value,epochs,train_s,why
+1,1,seed=0,0,,finished,k1,0.3,1,1,
+2,2,a=1 seed=0,0,,failed,,,,,no reason
+3,2,a=1 seed=1,1,,finished,k2,0.2,1,1,
+4,3,a=10 split.fold=0 seed=1,1,0,finished,k3,0.1,1,1,
+"""
+
+
+def test_a_rank_of_the_leaderboard_is_a_point_of_the_plan(sweep: Callable[..., Path]) -> None:
+    folder = sweep()
+    with pytest.raises(TrackingError, match="it has no leaderboard.csv yet"):
+        point_number(folder, 1)
+    for name, text in (("leaderboard.csv", BOARD), ("runs.csv", RUNS)):
+        (folder / "artifacts" / name).write_text(text)
+    assert [point_number(folder, rank) for rank in (1, 2, 3)] == [3, 2, 1]
+    for rank in (0, 4):
+        with pytest.raises(TrackingError, match=f"c0ffee/{rank}: expected the rank of a point .* from 1 to 3"):
+            point_number(folder, rank)

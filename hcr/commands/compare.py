@@ -29,8 +29,8 @@ MOST_ROWS = 20  # of what differs in a terminal
 DESCRIPTION = (
     "Say whether one is better than the other, paired over the images that both held out, with the noise of\n"
     "images and of seeds, and what differs in config, code, data and environment. A side is a RUN, SWEEP/N\n"
-    "(a point), or SWEEP (its best point). The comparison is recorded as a run of its own, which every compared\n"
-    "run names; the same one is recorded once."
+    "(the point of rank N in its leaderboard), or SWEEP (its best point). The comparison is recorded as a run of\n"
+    "its own, which every compared run names; the same one is recorded once."
 )
 
 

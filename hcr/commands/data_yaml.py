@@ -11,7 +11,7 @@ from hcr.data.formats import FORMATS
 from hcr.data.sniffing import sniff
 from hcr.data.splitting import Splits, load_splits
 from hcr.gate.compose import Composer
-from hcr.gate.dataset_yaml import dataset_yaml
+from hcr.gate.dataset_yaml import dataset_yaml, training_for
 from hcr.gate.resolve import fill_from_data
 from hcr.gate.run_config import RunConfig
 
@@ -50,7 +50,8 @@ def print_yaml(composer: Composer, path: Path, overrides: Sequence[str] = ()) ->
     for line in _seen(path, cfg, splits):
         print(printable(line), file=sys.stderr)
     heading = f"{name}: {_images(cfg, splits)}. Save it as conf/dataset/{name}.yaml; then hcr train dataset={name}"
-    print(dataset_yaml(cfg.dataset, split=cfg.split.name, heading=heading), end="")
+    training = training_for(len(splits.train))
+    print(dataset_yaml(cfg.dataset, split=cfg.split.name, heading=heading, training=training), end="")
 
 
 def name_of(path: Path) -> str:

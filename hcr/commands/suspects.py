@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         DataError: there are too few classes.
     """
     parser = OneLineParser("suspects", DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_OR_SWEEP", help="a key, a unique prefix, a name or latest; or SWEEP/POINT")
+    parser.add_argument("run", metavar="RUN_OR_SWEEP", help="a key, a unique prefix, a name or latest; or SWEEP/RANK")
     parser.add_argument("-o", "--output", metavar="FILE", help="also write the CSV to FILE")
     arguments = parser.parse_args(argv)
     output = None if arguments.output is None else _checked(Path(arguments.output))

@@ -17,7 +17,7 @@ from hcr.gate.fingerprint import NOT_DECIDING, NOT_DECIDING_OF_DATASET
 from hcr.gate.run_config import as_param, flatten, to_dict
 from hcr.looks import count_look
 from hcr.recorded import RecordedRun, read_run, recorded_run
-from hcr.recorded_sweep import REUSED_POINT, RecordedSweep, recorded_sweep
+from hcr.recorded_sweep import REUSED_POINT, RecordedSweep, point_number, recorded_sweep
 from hcr.tracking.events import first_event, kind_of, read_events
 from hcr.tracking.finding import find_folder
 
@@ -32,7 +32,7 @@ class Compared:
     Attributes:
         label: names it in sentences.
         runs: one or more, which differ by seed and fold alone.
-        again: what names this side in a command: the key of a run, or SWEEP/N.
+        again: what names this side in a command: the key of a run, SWEEP/N, or SWEEP.
         sweep: the folder of the sweep's parent run; None: it is not of a sweep.
     """
 
@@ -63,7 +63,7 @@ class HeldOutImages:
 
 
 def compared_sides(names: Sequence[str]) -> list[Compared]:
-    """The sides with these names: RUN, SWEEP/N for a point of a sweep, or SWEEP for its best point.
+    """The sides with these names: RUN, SWEEP/N for the point of rank N in its leaderboard, or SWEEP for its best point.
 
     Raises:
         TrackingError: a name means no run or several, a run has not finished, or two sides are the same.
@@ -140,7 +140,9 @@ def held_out_images(sides: Sequence[Compared], part: str) -> HeldOutImages:
 def _side(name: str) -> Compared:
     point = re.fullmatch(r"(.+)/(\d+)", name)
     if point is not None and not name.startswith("models:/"):
-        return _point(recorded_sweep(point[1]), int(point[2]))
+        sweep = recorded_sweep(point[1])
+        number = point_number(output_root() / "runs" / sweep.key, int(point[2]))
+        return _point(sweep, number, f"{sweep.key}/{int(point[2])}")
     folder = None if name.startswith("models:/") else find_folder(output_root(), name)
     if folder is not None and kind_of(first_event(folder).get("tags", {})) == "sweep":
         return _best_point(recorded_sweep(name))
@@ -148,19 +150,19 @@ def _side(name: str) -> Compared:
     return Compared(run.name, (run,), run.key)
 
 
-def _point(sweep: RecordedSweep, number: int) -> Compared:
+def _point(sweep: RecordedSweep, number: int, again: str) -> Compared:
+    """The point with this number in the plan."""
     numbers = {run.folder: _number(run.folder, sweep.key) for run in sweep.runs}
     folders = [folder for folder, own in numbers.items() if own == number]
     if not folders or number == 0:
-        there = sorted(set(numbers.values()) - {0})
-        raise TrackingError(f"{sweep.key}/{number}: expected the number of a point with finished runs, one of {there}")
+        raise TrackingError(f"{again}: expected a point with finished runs, got none")
     runs = sorted((read_run(folder) for folder in folders), key=lambda run: (run.cfg.seed, run.key))
     _require_one_point(runs)
     # By the first event: a sweep that reuses the run adds its own choices to the tags.
     tags = first_event(next(run.folder for run in runs if run.folder is not None)).get("tags", {})
     axes = {name.removeprefix("sweep."): value for name, value in tags.items() if name.startswith("sweep.")}
     label = " ".join(f"{key}={value}" for key, value in axes.items() if key not in ("seed", "split.fold"))
-    return Compared(label or sweep.name, tuple(runs), f"{sweep.key}/{number}", output_root() / "runs" / sweep.key)
+    return Compared(label or sweep.name, tuple(runs), again, output_root() / "runs" / sweep.key)
 
 
 def _best_point(sweep: RecordedSweep) -> Compared:
@@ -172,7 +174,8 @@ def _best_point(sweep: RecordedSweep) -> Compared:
     if not values:
         raise TrackingError(f"sweep {sweep.key}: expected finished runs to compare, got none")
     choose = max if sweep.monitor == "val/accuracy" else min
-    return _point(sweep, choose(values, key=lambda number: (float(np.mean(values[number])), -number)))
+    best = choose(values, key=lambda number: (float(np.mean(values[number])), -number))
+    return _point(sweep, best, sweep.key)
 
 
 def _number(folder: Path, sweep: str) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import inf
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,11 @@ from hcr.evaluation.image_scores import ImageNoise, ImageScores, correctness, lo
 from hcr.evaluation.metrics import Labels, Probabilities
 from hcr.evaluation.paired_tests import Welch, mcnemar_p, welch
 from hcr.evaluation.score_model import Basis, Estimate, ScoreModel, detectable, mean_over_folds
-from hcr.evaluation.statistics import Kind, holm, permutation_p, smallest_p
+from hcr.evaluation.statistics import CONFIDENCE, Kind, holm, permutation_p, smallest_p
 
 ABOUT_MODELS = " (of these trained models, on new images; other seeds may differ)"
 ALPHA = 0.05  # significance level, after Holm's correction for all pairs of sides
+FEWEST = 6  # images that only one of two runs has right, at least, for McNemar's p to be at most ALPHA
 
 
 @dataclass(frozen=True)
@@ -221,17 +224,24 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
     means = [[own.mean for own in some] for some in images]
     model = ScoreModel(means, [[own.seed for own in runs] for runs in kept], images, kind)
     difference, over_images, basis = model.difference(0, 1), model.difference_on_images(0, 1), model.basis
+    groups = images[0][0].groups
+    num_groups = None if groups is None else ImageNoise([own for some in images for own in some]).num_units
+    if kind is Kind.ACCURACY and over_images.error == 0:
+        over_images = _none_differs(num_groups or len(common))
+        difference = over_images if basis is Basis.IMAGES else difference
     counts = [len(some) for some in means]
     single, by_seed = _mcnemar(kept[0], kept[1]) if kind is Kind.ACCURACY else (None, ())
     if first.num_folds is not None and first.num_folds == second.num_folds:
         difference, basis = _over_folds(kept[0], kept[1], model, first.num_folds), Basis.FOLDS
     assert basis is not None, "images are known"
-    groups = images[0][0].groups
+    smallest = detectable(difference, critical_t(2, difference.df, ALPHA))
+    if single is not None:
+        smallest = max(smallest, FEWEST / len(common))
     return Pair(
         first=first.label,
         second=second.label,
         num_images=len(common),
-        num_groups=None if groups is None else ImageNoise([own for some in images for own in some]).num_units,
+        num_groups=num_groups,
         means=(float(model.point_means[0]), float(model.point_means[1])),
         difference=difference,
         is_ratio=model.is_log,
@@ -242,8 +252,17 @@ def _compare(first: Side, second: Side, kind: Kind) -> Pair:
         by_seed=by_seed,
         p=difference.p if single is None else single.p,
         p_adjusted=1.0,
-        smallest=detectable(difference, critical_t(2, difference.df, ALPHA)),
+        smallest=smallest,
     )
+
+
+def _none_differs(count: int) -> Estimate:
+    """The difference of two accuracies if both sides have the same of `count` images right: 0, with an error.
+
+    Its 95 % interval is Clopper and Pearson's for a proportion of which none of `count` was seen, to both sides.
+    """
+    half = 1 - ((1 - CONFIDENCE) / 2) ** (1 / count)
+    return Estimate(0.0, half / NormalDist().inv_cdf((1 + CONFIDENCE) / 2), inf)
 
 
 def _on_common(side: Side, common: NDArray[np.int64]) -> dict[Replicate, ImageScores]:

@@ -16,8 +16,16 @@ _PLAIN = re.compile(r"[^\W\d_][\w-]*")
 _RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
 
 
-def dataset_yaml(dataset: DataFormat, *, split: str, heading: str) -> str:
-    """The lines of a file in `conf/dataset` that selects `dataset` as it is, and its split.
+FEW, SOME = 1_000, 5_000  # training images, below which training=tiny and training=small are chosen
+
+
+def training_for(num_train: int) -> str | None:
+    """The choice of `training` for so many training images; None: the default one."""
+    return "tiny" if num_train < FEW else "small" if num_train < SOME else None
+
+
+def dataset_yaml(dataset: DataFormat, *, split: str, heading: str, training: str | None = None) -> str:
+    """The lines of a file in `conf/dataset` that selects `dataset` as it is, its split, and how long it is trained on.
 
     Keys of downloads are left out where they are empty, and `limit` where it is null.
 
@@ -25,13 +33,15 @@ def dataset_yaml(dataset: DataFormat, *, split: str, heading: str) -> str:
         dataset: its settings, with what was read from the data filled in.
         split: the name of a split.
         heading: what the file is, for the comment in its first line.
+        training: the name of a choice of `training`; None: the default one.
     """
     values = _ordered(dataset.model_dump(by_alias=True, serialize_as_any=True))
     text = "".join(f"{key}: {scalar_or_list(value)}\n" for key, value in values.items())
     comments = comments_of("dataset", values)
     lines = [line if "#" in line else commented(line, comments).rstrip("\n") for line in text.splitlines()]
-    head = [f"# {printable(heading)}", "defaults:", f"  - override /split@_global_.split: {split}", ""]
-    return "\n".join([*head, *lines]) + "\n"
+    chosen = {"split": split} | ({} if training is None else {"training": training})
+    overrides = [f"  - override /{group}@_global_.{group}: {name}" for group, name in chosen.items()]
+    return "\n".join([f"# {printable(heading)}", "defaults:", *overrides, "", *lines]) + "\n"
 
 
 def scalar_or_list(value: Any) -> str:

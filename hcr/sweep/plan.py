@@ -25,6 +25,7 @@ from hcr.gate import RunConfig
 from hcr.gate.fingerprint import code_sources, deciding_config, without_added
 from hcr.gate.points import AskedRun, Space
 from hcr.gate.run_config import MONITORS, RUN_GROUPS, parse_resolved, to_dict
+from hcr.recorded_sweep import BASE_CONFIG
 
 T = TypeVar("T")
 
@@ -59,12 +60,12 @@ class PlannedRun:
     @property
     def label(self) -> str:
         """Its name on the screen and in MLflow: all overrides."""
-        return " ".join(self.overrides) or "the base config"
+        return " ".join(self.overrides) or BASE_CONFIG
 
     @property
     def point_label(self) -> str:
         """The name of its point: the overrides without seed and fold."""
-        return " ".join(point_words(self.overrides)) or "the base config"
+        return " ".join(point_words(self.overrides)) or BASE_CONFIG
 
     @property
     def num_folds(self) -> int | None:

@@ -41,7 +41,7 @@ def look_up(root: Path, name: str) -> Path | StoredRun:
     The store is that of MLFLOW_TRACKING_URI, or the default one.
 
     Args:
-        name: a key, a unique prefix of a key, an MLflow run id, a run name, or
+        name: a key, a unique prefix of a key, an MLflow run id, a run name, the id of a sweep (its parent run), or
 
             latest            the training run or ensemble that was written last
             best              the one with the best monitored metric among those that finished on the data of the latest
@@ -69,6 +69,8 @@ def find_folder(root: Path, name: str) -> Path | None:
         runs = indexed_runs(root)
         found = [run.folder for run in runs if run.run_id == name]
         found = found or [run.folder for run in runs if run.header.get("name") == name and not run.is_removed]
+        of_sweep = _newest([run for run in runs if run.tags.get("hcr.sweep_id") == name and not run.is_removed])
+        found = found or [folder for folder in (of_sweep,) if folder is not None]
     if len(found) > 1:
         raise several(name, [folder.name for folder in found])
     return found[0] if found else None

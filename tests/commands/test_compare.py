@@ -106,7 +106,7 @@ def tags_of(folder: Path) -> dict[str, str]:
 
 
 def test_two_points_say_which_is_better_and_what_differs(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare(f"{sweep}/1", f"{sweep}/2") == 0
+    assert compare(f"{sweep}/2", f"{sweep}/1") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "training.epochs 1 8" in printed
     assert "validation images, the same for all runs:" in printed
@@ -117,7 +117,7 @@ def test_two_points_say_which_is_better_and_what_differs(sweep: str, capsys: pyt
 def test_beside_the_verdict_stand_mcnemars_test_of_each_seed_and_the_tests_of_the_seeds_alone(
     root: Path, sweep: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare(f"{sweep}/1", f"{sweep}/2", "--json") == 0
+    assert compare(f"{sweep}/2", f"{sweep}/1", "--json") == 0
     (pair,) = json.loads(capsys.readouterr().out)["pairs"]
     right = {}
     for point in (1, 2):
@@ -203,7 +203,7 @@ def test_what_differs_in_code_and_environment_is_named_by_file_and_package(
 
 
 def test_a_sweep_means_its_best_point_and_csv_has_every_pair(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare(sweep, f"{sweep}/1", "--metric", "loss", "--csv") == 0
+    assert compare(sweep, f"{sweep}/2", "--metric", "loss", "--csv") == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["first"], row["second"]) == ("training.epochs=8", "training.epochs=1")
     assert float(row["difference"]) > float(row["low"]) > 1  # a ratio of losses
@@ -214,7 +214,7 @@ def test_a_sweep_means_its_best_point_and_csv_has_every_pair(sweep: str, capsys:
 def test_a_comparison_is_a_run_that_every_compared_run_names_and_the_same_is_recorded_once(
     own: Path, sweep: str, hcr: Hcr
 ) -> None:
-    points = (f"{sweep}/1", f"{sweep}/2")
+    points = (f"{sweep}/2", f"{sweep}/1")
     latest, best = (find_run(own, word) for word in ("latest", "best"))
     done = hcr("compare", *points)
     assert done.returncode == 0, done.stderr
@@ -274,10 +274,10 @@ def test_a_comparison_is_a_run_that_every_compared_run_names_and_the_same_is_rec
 
 def test_a_comparison_that_was_interrupted_is_completed_under_its_key(own: Path, sweep: str, hcr: Hcr) -> None:
     dying = "import hcr.comparing.recording as r, os\nr._card = lambda *_: os._exit(9)\n"
-    assert hcr("compare", f"{sweep}/1", f"{sweep}/2", code=dying).returncode == 9
+    assert hcr("compare", f"{sweep}/2", f"{sweep}/1", code=dying).returncode == 9
     (folder,) = comparisons(own)
     assert last_event(folder).get("event") != "end"
-    done = hcr("compare", f"{sweep}/1", f"{sweep}/2")
+    done = hcr("compare", f"{sweep}/2", f"{sweep}/1")
     assert done.returncode == 0, done.stderr
     assert comparisons(own) == [folder]
     assert last_event(folder)["status"] == "FINISHED" and is_delivered(folder)
@@ -298,7 +298,7 @@ def test_three_sides_are_corrected_by_holm_and_recorded_by_pair(own: Path, sweep
 
 def test_without_a_record_nothing_is_left(root: Path, sweep: str, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    assert compare(f"{sweep}/1", f"{sweep}/2") == 0
+    assert compare(f"{sweep}/2", f"{sweep}/1") == 0
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
@@ -342,7 +342,7 @@ def test_the_page_opens_without_a_network_at_both_widths_and_shows_names_as_they
 
 
 def test_a_page_is_never_written_over_a_file_without_being_asked(root: Path, sweep: str, tmp_path: Path) -> None:
-    page, sides = tmp_path / "mine.html", (f"{sweep}/1", f"{sweep}/2")
+    page, sides = tmp_path / "mine.html", (f"{sweep}/2", f"{sweep}/1")
     page.write_text("mine")
     with pytest.raises(ConfigError, match=r"^--html: .*mine.html exists; --force replaces it, another name keeps it$"):
         compare(*sides, "--html", str(page))
@@ -366,7 +366,7 @@ def test_pictures_of_images_that_are_not_at_hand_are_left_out_and_said(
         raise DataError("digits.npz: expected a file, got none")
 
     monkeypatch.setattr("hcr.recorded.RecordedRun.load_splits", gone)
-    assert compare(f"{sweep}/1", f"{sweep}/2", "--html", str(tmp_path / "page.html")) == 0
+    assert compare(f"{sweep}/2", f"{sweep}/1", "--html", str(tmp_path / "page.html")) == 0
     line = "no pictures of images, as they are not at hand: digits.npz: expected a file, got none"
     assert f"note: {line}\n" in capsys.readouterr().out
     page = (tmp_path / "page.html").read_text()
@@ -378,7 +378,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(root: Path, sweep: str) ->
         compare(sweep)
     with pytest.raises(TrackingError, match="expected another run or point than"):
         compare(f"{sweep}/1", f"{sweep}/1")
-    with pytest.raises(TrackingError, match=r"/7: expected the number of a point with finished runs, one of \[1, 2\]"):
+    with pytest.raises(TrackingError, match="/7: expected the rank of a point in the leaderboard, from 1 to 2"):
         compare(f"{sweep}/1", f"{sweep}/7")
     with pytest.raises(TrackingError, match="figures on different images cannot be compared"):
         compare(f"{sweep}/1", other_data(root))
@@ -398,5 +398,5 @@ def test_points_of_a_sweep_that_reuses_runs_are_those_of_that_sweep(
     assert compare(f"{second}/1", f"{second}/2", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["differs"]["config"] == {"training.epochs": ["8", "2"]}
-    with pytest.raises(TrackingError, match=r"expected the number of a point with finished runs, one of \[1, 2\]"):
+    with pytest.raises(TrackingError, match="/3: expected the rank of a point in the leaderboard, from 1 to 2"):
         compare(f"{second}/3", f"{second}/1")

@@ -46,6 +46,19 @@ def loss(*sides):
     return compare(sides, Kind.LOSS, higher_is_better=False)
 
 
+@pytest.mark.parametrize("num_images", [1, 17, 4000])
+def test_runs_that_have_the_same_images_right_can_still_differ_on_others(num_images):
+    same = np.ones(num_images)
+    found = accuracy(side("A", same), side("B", same))
+    (pair,) = found.pairs
+    assert (pair.difference.value, pair.p) == (0, 1)
+    # Of so many images none differs: as binomtest says of the share of those that do.
+    assert pair.interval[1] == pytest.approx(binomtest(0, num_images).proportion_ci(method="exact").high, rel=1e-9)
+    assert pair.interval[0] == -pair.interval[1]
+    assert pair.smallest >= 6 / num_images, "five of one side alone have p = 0.0625"
+    assert "above 0 points" not in found.verdict()[0]
+
+
 def test_two_single_runs_have_mcnemars_exact_p_and_a_paired_interval():
     first = np.array([1] * 11 + [0] * 3 + [1] * 86)
     second = np.array([0] * 11 + [1] * 3 + [1] * 86)

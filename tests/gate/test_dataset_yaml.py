@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from hcr.data.formats.folder import Folder
 from hcr.data.formats.npz import Npz
 from hcr.gate.compose import compose
-from hcr.gate.dataset_yaml import dataset_yaml, scalar_or_list, text_scalar
+from hcr.gate.dataset_yaml import dataset_yaml, scalar_or_list, text_scalar, training_for
 
 # What YAML 1.1, YAML 1.2 or Hydra read as something else than text, and text in other scripts.
 WORDS = r"""
@@ -88,3 +88,16 @@ def test_a_limit_and_a_download_are_kept(tmp_path: Path) -> None:
     )
     text = dataset_yaml(dataset, split="auto", heading="a")
     assert compose(["dataset=a"], config_dir=saved(tmp_path, text, "a")).dataset == dataset
+
+
+@pytest.mark.parametrize(
+    ("num_train", "training"),
+    [(84, "tiny"), (999, "tiny"), (1_000, "small"), (4_999, "small"), (5_000, None), (54_000, None)],
+)
+def test_few_images_are_trained_on_for_more_epochs(num_train: int, training: str | None, tmp_path: Path) -> None:
+    assert training_for(num_train) == training
+    dataset = Npz(name="a", format="npz", path="/a.npz", num_classes=2, class_names=("p", "q"))
+    text = dataset_yaml(dataset, split="stratified", heading="a", training=training)
+    cfg = compose(["dataset=a"], config_dir=saved(tmp_path, text, "a"))
+    assert cfg.training == compose([f"training={training or 'default'}"]).training
+    assert compose(["dataset=a", "training=smoke"], config_dir=tmp_path / "conf").training.epochs == 1

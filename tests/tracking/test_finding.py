@@ -97,6 +97,13 @@ def test_a_run_is_found_by_key_prefix_run_id_or_name(root: Path, shelf: Shelf, p
             assert found(root, word) == folder.name
 
 
+def test_the_id_of_a_sweep_means_its_newest_parent_run(root: Path, shelf: Shelf) -> None:
+    shelf.run(kind="sweep", tags={"hcr.sweep_id": "329c25800e97"})
+    newest = shelf.run(kind="sweep", tags={"hcr.sweep_id": "329c25800e97"})
+    shelf.run(kind="sweep", tags={"hcr.sweep_id": "another"})
+    assert found(root, "329c25800e97") == newest.name
+
+
 @pytest.mark.parametrize("place", ["here", "in the store"])
 def test_several_runs_of_a_name_are_told_by_their_keys(root: Path, shelf: Shelf, place: str) -> None:
     keys = sorted([shelf.run().name, shelf.run().name])
