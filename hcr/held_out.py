@@ -106,7 +106,7 @@ def _joined(runs: Sequence[RecordedRun]) -> tuple[NDArray[np.float64], NDArray[n
     return probabilities[order], np.concatenate([one.labels for one in found])[order], index[order]
 
 
-def _rows_of_point(folder: Path, rank: int | None) -> tuple[str, list[Mapping[str, str]]]:
+def _rows_of_point(folder: Path, rank: int | None) -> tuple[str, Sequence[Mapping[str, str]]]:
     """The name of a point, and its rows of the sweep's table of runs."""
     rows = [row for row in table(folder, RUNS) if row.get("state") != "refused"]
     points = sorted({int(row["point"]) for row in rows})

@@ -305,9 +305,7 @@ def _reading_ahead(cfg: RunConfig) -> Iterator[None]:
 def _summary(result: "RunResult", journal: Journal, epochs: int) -> str:
     shown, score = ("validation", result.val) if result.test is None else ("test", result.test)
     state = result.state
-    stopped = (
-        f"stopped after epoch {state.epoch} of {epochs}: no better one since epoch {state.best_epoch}, which is kept\n"
-    )
+    stopped = f"stopped after epoch {state.epoch} of {epochs}: none was better than epoch {state.best_epoch}\n"
     return (stopped if state.epoch < epochs else "") + (
         f"{shown} accuracy {score.accuracy:.4f} (95 % interval {score.accuracy_low:.4f} to"
         f" {score.accuracy_high:.4f}, {score.num_images:,} images)\n"
