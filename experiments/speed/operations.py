@@ -12,7 +12,6 @@ of a core while all cores do the same.
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from collections import defaultdict
 from functools import partial
 from math import ceil
 from pathlib import Path
+
+from programs import environment
 
 from hcr.config.training import available_cores
 
@@ -74,11 +75,9 @@ def main():
 
 
 def child(options, *arguments):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # TensorFlow would take 24 s to import
     numbers = [f"--steps={options.steps}", f"--threads={options.threads}"]
     command = [sys.executable, __file__, "--mnist", options.mnist, *numbers, "--child", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     return done.stdout

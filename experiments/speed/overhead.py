@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from programs import environment
+
 STEPS = ("load_splits", "build", "fit", "score")
 RECORDED = ("start", "metrics", "card", "artifacts")  # methods of the Recorder
 IMPORTED = ("tensorflow", "keras", "mlflow.keras", "mlflow.models", "mlflow.store.tracking.sqlalchemy_store")
@@ -31,21 +33,20 @@ def main():
     parser.add_argument("--epochs", type=int, default=3, help="of the runs whose cost beside training is measured")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "HCR_OUTPUT_DIR": folder}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        variables = environment(HCR_OUTPUT_DIR=folder)
         path = f"dataset.path={options.mnist.resolve()}"
         hcr = [sys.executable, "-m", "hcr"]
-        subprocess.run([*hcr, "train", "training=smoke"], env=environment, check=True, capture_output=True)
+        subprocess.run([*hcr, "train", "training=smoke"], env=variables, check=True, capture_output=True)
 
         def seconds(command, code):
             start = time.perf_counter()
-            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            done = subprocess.run(command, env=variables, capture_output=True, check=False)
             assert done.returncode == code, done.stderr.decode()
             return time.perf_counter() - start
 
         def child(*overrides):
             command = [sys.executable, __file__, "--child", *TRAIN, path, *overrides]
-            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            done = subprocess.run(command, env=variables, capture_output=True, check=False)
             assert done.returncode == 0, done.stderr.decode()
             return json.loads(done.stdout.decode().splitlines()[-1])
 

@@ -74,13 +74,20 @@ def run_hcr(overrides, mnist):
     }
 
 
+def environment(**variables):
+    """The variables of a measured process: TensorFlow says nothing, and finds its bytecode."""
+    found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode it would take 24 s to import
+    return found
+
+
 def run(command, variables):
     """Wall time in seconds and peak memory in MiB of a process that must succeed."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # TensorFlow would take 24 s to import
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
-        process = subprocess.Popen([str(word) for word in command], env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen(
+            [str(word) for word in command], env=environment(**variables), stdout=said, stderr=said
+        )
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start
         if status != 0:
@@ -100,6 +107,5 @@ def once():
     start = time.perf_counter(); tf.matmul(a, a).numpy(); return time.perf_counter() - start
 print(2 * 4096 ** 3 / min(once() for _ in range(10)))
 """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     return float(done.stdout)

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from programs import environment
+
 # The last column of the table: what has happened by then.
 IMPORTED, STEPPED, TRAINED = "NumPy, TensorFlow and Keras are imported", "the first steps are done", "trained"
 
@@ -25,17 +27,16 @@ def main():
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "HCR_OUTPUT_DIR": folder}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        variables = environment(HCR_OUTPUT_DIR=folder)
         command = [sys.executable, __file__, "--child"]
         smoke = [*command, f"{folder}/marks.json", "training=smoke"]
-        subprocess.run(smoke, env=environment, check=True, capture_output=True)
+        subprocess.run(smoke, env=variables, check=True, capture_output=True)
         runs, walls = [], []
         for number in range(options.times):
             marks = Path(folder) / f"marks-{number}.json"
             begun = time.perf_counter()
             subprocess.run(
-                [*command, marks, "new_run=true", *options.overrides], env=environment, check=True, capture_output=True
+                [*command, marks, "new_run=true", *options.overrides], env=variables, check=True, capture_output=True
             )
             walls.append(time.perf_counter() - begun)
             runs.append(json.loads(marks.read_text()))

@@ -8,12 +8,13 @@ thread. They take turns of 0.7 s, so that a slow moment of the machine hits both
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median, quantiles
+
+from programs import environment
 
 TURN_S = 0.7
 STEPS = 16  # in a chunk
@@ -52,12 +53,10 @@ def main():
 
 def compare(settings, options):
     """Images a second of each setting, turn by turn."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # TensorFlow would take 24 s to import
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, "--mnist", options.mnist, "--turns-of", *overrides],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         for overrides in settings
     ]  # fmt: skip

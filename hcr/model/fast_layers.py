@@ -21,7 +21,15 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     Keras computes mean, variance and result one after the other, and in float32 even in a bfloat16 model; that takes
     longer than the convolution before it. The result is the same: the biased variance normalises the inputs and updates
     the moving variance.
+
+    Raises:
+        ValueError: it has no scale or no shift, or normalises over other axes than all but the last.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not (self.scale and self.center and self.axis == -1):
+            raise ValueError("FusedBatchNormalization: expected scale=True, center=True and axis=-1")
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise `inputs`, (N, H, W, C) or (N, C), over all axes but the last."""

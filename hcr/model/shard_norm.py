@@ -15,19 +15,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hcr.model.fast_layers import FusedBatchNormalization
 
-def can_normalize_shards(layer: keras.layers.BatchNormalization, shard: Any) -> bool:
+
+def can_normalize_shards(layer: FusedBatchNormalization, shard: Any) -> bool:
     """True if `layer` is trained on images (n, H, W, C) or features (n, C), over all axes but the last."""
-    return bool(layer.trainable and layer.scale and layer.center and len(shard.shape) in (2, 4))
+    return bool(layer.trainable and len(shard.shape) in (2, 4))
 
 
 def normalize_shards(
-    layer: keras.layers.BatchNormalization, shards: Sequence[Any], pool: keras.layers.MaxPooling2D | None = None
+    layer: FusedBatchNormalization, shards: Sequence[Any], pool: keras.layers.MaxPooling2D | None = None
 ) -> list[Any]:
     """A training step of `layer`, then `pool`, on the shards of a batch; updates the moving statistics.
 
     Args:
-        layer: has scale and shift; normalizes over all axes but the last.
+        layer: normalizes over all axes but the last.
         shards: one or more, (n_i, H, W, C) or (n_i, C); together at least one image.
         pool: a max pooling of images; None: no pooling.
 

@@ -77,3 +77,9 @@ def test_a_model_of_keras_own_layers_predicts_to_the_bit_what_the_trained_one_do
     assert all(type(layer).__module__.startswith("keras.") for layer in plain.layers)
     assert [layer.name for layer in plain.layers] == [layer.name for layer in model.layers]
     assert np.array_equal(predict_probabilities(plain, pixels), predict_probabilities(model, pixels))
+
+
+@pytest.mark.parametrize("settings", [{"scale": False}, {"center": False}, {"axis": 1}])
+def test_a_fused_batch_norm_that_it_cannot_compute_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected scale=True, center=True and axis=-1"):
+        FusedBatchNormalization(**settings)
