@@ -32,6 +32,7 @@ MOST_MODELS = 12  # in the table
 MOST_CALIBRATED = 4  # models whose speed is measured; the others get that of the one nearest in parameters
 BYTES_BESIDE_MODEL = 1_500_000  # pictures, predictions and sources of one run
 BESIDE_TRAINING_S = 3.0  # building, tracing, reports and pictures of one run on one core
+BESIDE_RUNS_S = 10.0  # of the sweep itself: imports, the first worker, the leaderboard and its pictures
 COPIES = 2  # in the run's folder and in the store
 
 
@@ -94,7 +95,8 @@ def print_plan(
         ("not reused", line) for line in why_not_reused(plan, [run.planned.cfg for run in left if run.state == "new"])
     ]
     disk = sum(COPIES * (4 * sizes[parts_of(cfg)] + BYTES_BESIDE_MODEL) for cfg in runs)
-    seconds = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs) / (plan.workers or 1)
+    of_runs = sum(BESIDE_TRAINING_S + speeds[parts_of(cfg)] * cfg.training.epochs for cfg in runs)
+    seconds = (BESIDE_RUNS_S if runs else 0) + of_runs / (plan.workers or 1)
     rows.append(("disk", f"about {disk / 1e6:,.0f} MB"))
     rows.append(
         ("time", f"at most about {duration(seconds)}, until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}")
