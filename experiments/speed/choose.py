@@ -36,7 +36,7 @@ SEARCHED = {
         0.995,
         range(5),
         ["none", "shift"],
-        [f"training.epochs={n} training.average_decay={decay}" for n in (2, 3, 4, 5, 6) for decay in ("null", 0.99)],
+        [f"training.epochs={n}" for n in (2, 3, 4, 5, 6)],
     ),
 }
 
@@ -44,8 +44,11 @@ SEARCHED = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, required=True, help="mnist-original.mat")
-    mnist = parser.parse_args().mnist.resolve()
-    for recipe, (target, seeds, kinds, forms) in SEARCHED.items():
+    parser.add_argument("--recipes", nargs="+", choices=SEARCHED, default=list(SEARCHED))
+    options = parser.parse_args()
+    mnist = options.mnist.resolve()
+    for recipe in options.recipes:
+        target, seeds, kinds, forms = SEARCHED[recipe]
         chosen = None
         for form in forms:
             overrides = [f"experiment={recipe}", f"dataset.path={mnist}", *form.split()]

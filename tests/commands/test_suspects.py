@@ -196,7 +196,7 @@ def test_what_cannot_be_judged_is_refused_in_a_line(quick_run: Path, hcr: Hcr, r
     parent = parent_of(root)
     cases = {
         ("nothing",): "no run 'nothing' under ",
-        (f"{parent.name}/2",): f"sweep {parent.name}: expected a point from 1 to 1, got 2",
+        (f"{parent.name}/2",): f"{parent.name}/2: expected the rank of a point in the leaderboard, from 1 to 1",
         (f"{children_of(root)[0].name}/1",): "expected the key of a sweep before the number, got that of a run",
         (
             parent.name,
