@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # it imports TensorFlow
     from hcr.training.loop import OnSteps, StepsDone
 
 # Libraries first, so that the error names the broken package.
-TO_SAVE = ("hcr.tracking.keras_model",)
+TO_SAVE = ("scipy.stats", "hcr.tracking.keras_model")  # the first is imported late, by the intervals of scores
 TO_DRAW = (
     "PIL.Image",
     "matplotlib.figure",
