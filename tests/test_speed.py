@@ -1,7 +1,11 @@
 """The speed benchmark counts right, and its programs do what they say."""
 
 import importlib
+import itertools
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -174,3 +178,28 @@ def test_the_plain_scripts_and_hcr_train_the_same_images(programs: ModuleType, m
             assert measured["val_accuracy"][0] > 0.7, name
             assert 0 < measured["epoch_s"][0] < measured["wall_s"], name
             assert measured["rss_mib"] > 300, name
+
+
+@pytest.mark.slow
+def test_the_seconds_of_a_run_are_told_in_order(tmp_path: Path) -> None:
+    command = [sys.executable, SPEED / "start.py", "--times", "1", "training=smoke", "model.filters=4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    rows = re.findall(r"^ *([0-9.]+)  \[ *(-?[0-9.]+); *-?[0-9.]+\]  (.*)$", done.stdout, re.MULTILINE)
+    names = [name for *_, name in rows]
+    assert [names[0], names[-1]] == ["hcr is imported", "the command ends"]
+    for first, then in itertools.pairwise(
+        ["the config is accepted", "NumPy, TensorFlow and Keras are imported", "the step is traced", "trained"]
+    ):
+        assert names.index(first) < names.index(then)
+    seconds = [float(at) for at, *_ in rows]
+    assert seconds == sorted(seconds)
+    assert "the whole command: " in done.stdout
+
+
+@pytest.mark.slow
+def test_the_operations_of_a_step_are_told_with_their_work(mnist_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, SPEED / "operations.py", "--mnist", mnist_dir / "mnist-original.mat"]
+    command += ["--models", "keras_convnet", "--steps", "16", "--threads", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "convolution, gradient of the kernel, 3x3, 32 to 64, at 11x11" in done.stdout
+    assert "14.26 MFLOP an image" in done.stdout, "as its layers say, forward and backward"
