@@ -56,7 +56,8 @@ def one_epoch(*overrides):
         _, rss_mib = run([sys.executable, "-m", "hcr", "train", *overrides], {"HCR_OUTPUT_DIR": folder})
         (journal,) = Path(folder).glob("runs/*/journal.jsonl")
         events = [json.loads(line) for line in journal.read_text().splitlines()]
-    (images,) = [event["profile"]["train"] for event in events if event["event"] == "dataset"]
+    (begun,) = [event["tags"] for event in events if event["event"] == "run"]
+    images = json.loads(begun["hcr.images"])["train"]
     values = [event["values"] for event in events if event["event"] == "metrics"]
     (params,) = [v["model/params"] for v in values if "model/params" in v]
     epoch_s = [v["time/epoch_s"] for v in values if "time/epoch_s" in v][-1]
