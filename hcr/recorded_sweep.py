@@ -138,7 +138,11 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
     """
     try:
         with (folder / ARTIFACTS / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        columns = {RUNS: ("point", "overrides", "state", "run"), LEADERBOARD: ("rank", "point")}[name]
+        if any(row.get(column) is None for row in rows for column in columns):
+            raise ValueError(f"expected the columns {', '.join(columns)}")
+        return rows
     except (OSError, ValueError, csv.Error) as error:
         raise TrackingError(f"sweep {folder.name}: expected a sweep that has ended; it has no {name} yet") from error
 

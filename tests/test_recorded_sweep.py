@@ -135,3 +135,6 @@ def test_a_rank_of_the_leaderboard_is_a_point_of_the_plan(sweep: Callable[..., P
     for rank in (0, 4):
         with pytest.raises(TrackingError, match=f"c0ffee/{rank}: expected the rank of a point .* from 1 to 3"):
             point_number(folder, rank)
+    (folder / "artifacts" / "runs.csv").write_text("number\n1\n")
+    with pytest.raises(TrackingError, match="it has no runs"):
+        point_number(folder, 1)
