@@ -61,7 +61,7 @@ HARMFUL = {
     "KERAS_NNX_ENABLED": "true",
     "KERAS_MAX_EPOCHS": "many",
     "KERAS_MAX_STEPS_PER_EPOCH": "2",
-    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
     "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1",
     "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1",
     "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
@@ -149,6 +149,23 @@ def test_a_variable_that_decides_numbers_changes_the_code_version_by_its_name(mo
             assert row.name in told_changes(changed)
             patch.setenv(row.name, "")  # for every library the same as not set
             assert row.name not in code_sources(cfg)
+
+
+@pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
+@pytest.mark.parametrize(("found", "after"), [(None, "1"), ("", "1"), (" ", "1"), ("1", "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_says_otherwise(found: str | None, after: str) -> None:
+    environ = {} if found is None else {"TF_ENABLE_ONEDNN_OPTS": found}
+    pin(environ)
+    assert environ["TF_ENABLE_ONEDNN_OPTS"] == after
+    assert deciding_settings(environ) == ({} if after == "1" else {"TF_ENABLE_ONEDNN_OPTS": "0"})
+
+
+@pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
+def test_tensorflow_has_onednn_where_hcr_is_imported_first() -> None:
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    ask = "import hcr; from tensorflow.python.util import _pywrap_util_port as port; print(port.IsMklEnabled())"
+    asked = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True, check=True)
+    assert asked.stdout == "True\n"
 
 
 @pytest.mark.parametrize("decision", [PINNED, PINNED_BY_CODE, PINNED_IN_OWN, NOT_SERVED, NOT_FOR_GIT, PASSED_ON])
