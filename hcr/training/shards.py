@@ -3,6 +3,9 @@
 A large operation leaves cores idle: it waits for its slowest thread, and small operations use one thread only. So each
 shard passes through the layers as an independent part of the traced step, on one thread, and TensorFlow runs the parts
 side by side. Of a layer that mixes images, such as batch normalization, the shards are computed together.
+
+Where nothing but a max pooling reads a batch normalization, or a convolution's bias, it is computed behind the pooling,
+where there are fewer values: a bias, and a rising line in each channel, do not change which value is the largest.
 """
 
 import inspect
@@ -46,7 +49,7 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
         The output for each shard, (n_i, K), up to rounding as `model(batch, training=True)` gives it; moving statistics
         are updated, and random numbers are drawn, once for the whole batch.
     """
-    pooled = _pooled_norms(model)
+    pooled = _pooled_layers(model)
 
     def on_shards(layer: Any) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -60,11 +63,12 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
 
 
 class _Shards:
-    """The parts of a tensor that is cut by image; `norm` is the layer that is still to be computed on them."""
+    """The parts of a tensor that is cut by image; `rest` is what is still to be computed on them, behind a max pooling: a
+    batch normalization, or the bias of a convolution."""
 
-    def __init__(self, parts: Sequence[Any], norm: Any = None) -> None:
+    def __init__(self, parts: Sequence[Any], rest: keras.layers.Layer | None = None) -> None:
         self.parts = parts
-        self.norm = norm
+        self.rest = rest
 
 
 def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set[str]) -> Any:
@@ -76,15 +80,17 @@ def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set
     plain = len(args) == 1 and all(value is None for value in kwargs.values())
     plain = plain and all(isinstance(value, _Shards) for value in inputs)
     kind = type(layer)
-    if plain and kind is layers.MaxPooling2D and inputs[0].norm is not None:
-        return _Shards(normalize_shards(inputs[0].norm, inputs[0].parts, layer))
+    if plain and kind is layers.MaxPooling2D and inputs[0].rest is not None:
+        return _Shards(_pooled(inputs[0].rest, inputs[0].parts, layer))
+    if plain and kind is layers.Conv2D and layer.name in pooled:
+        return _Shards([_without_bias(layer, part) for part in inputs[0].parts], rest=layer)
     if plain and kind is FusedBatchNormalization and can_normalize_shards(layer, inputs[0].parts[0]):
         if layer.name in pooled:
-            return _Shards(inputs[0].parts, norm=layer)
+            return _Shards(inputs[0].parts, rest=layer)
         if len(inputs[0].parts) > 1:
             return _Shards(normalize_shards(layer, inputs[0].parts))
     own = [value for value in keras.tree.flatten((args, kwargs)) if isinstance(value, _Shards)]
-    assert all(value.norm is None for value in own), f"{layer.name}: reads a batch norm that is to be pooled first"
+    assert all(value.rest is None for value in own), f"{layer.name}: reads what is to be pooled first"
     if plain and kind is FastDropout:
         return _Shards(layer.drop_shards(inputs[0].parts))
     if "training" in inspect.signature(layer.call).parameters:
@@ -120,10 +126,34 @@ def _is_of_each_image(layer: Any) -> bool:
     return activation is None or getattr(activation, "__module__", "").startswith("keras.")
 
 
-def _pooled_norms(model: keras.Model) -> set[str]:
-    """The names of batch normalizations whose output nothing but a max pooling reads."""
-    norms = [layer for layer in model.layers if type(layer) is FusedBatchNormalization]
+def _pooled_layers(model: keras.Model) -> set[str]:
+    """The names of layers to compute behind the max pooling that is all that reads them: batch normalizations, and
+    convolutions for their bias."""
+    found = [layer for layer in model.layers if type(layer) is FusedBatchNormalization or _has_plain_bias(layer)]
     # Nodes are calls, of layers and of Keras' operations alike.
-    once = [norm for norm in norms if len(norm._inbound_nodes) == 1 and norm.output is not model.output]
-    readers = {norm.name: [type(node.operation) for node in norm._outbound_nodes] for norm in once}
+    once = [layer for layer in found if len(layer._inbound_nodes) == 1 and layer.output is not model.output]
+    readers = {layer.name: [type(node.operation) for node in layer._outbound_nodes] for layer in once}
     return {name for name, own in readers.items() if own == [layers.MaxPooling2D]}
+
+
+def _has_plain_bias(layer: Any) -> bool:
+    """True if `layer` is a convolution whose result is its bias added to a sum of products, and nothing else."""
+    return (
+        type(layer) is layers.Conv2D
+        and layer.use_bias
+        and layer.activation is keras.activations.linear
+        and layer.activity_regularizer is None
+        and layer.quantization_mode is None
+    )
+
+
+def _without_bias(layer: Any, images: Any) -> Any:
+    """What a convolution gives for `images` (n, H, W, C), but for its bias."""
+    return layer.convolution_op(tf.cast(images, layer.compute_dtype), tf.cast(layer.kernel, layer.compute_dtype))
+
+
+def _pooled(rest: Any, parts: Sequence[Any], pool: Any) -> list[Any]:
+    """`parts` (n_i, H, W, C), pooled, and then what was left to compute on them."""
+    if type(rest) is FusedBatchNormalization:
+        return normalize_shards(rest, parts, pool)
+    return [tf.nn.bias_add(pool(part), tf.cast(rest.bias, rest.compute_dtype)) for part in parts]

@@ -62,9 +62,11 @@ def assert_equal_steps(build: Callable[[], keras.Model], num_shards: int, num_im
 
 
 def moved(model: keras.Model) -> keras.Model:
-    """The model with scales of either sign, as training may make them."""
+    """The model with biases, and scales of either sign, as training may make them."""
     random = np.random.default_rng(2)
     for layer in model.layers:
+        if isinstance(layer, layers.Conv2D) and layer.use_bias:
+            layer.bias.assign(random.normal(0, 1, layer.bias.shape))
         if isinstance(layer, layers.BatchNormalization):
             layer.gamma.assign(random.normal(0, 1, layer.gamma.shape))
             layer.beta.assign(random.normal(0, 1, layer.beta.shape))
@@ -125,15 +127,37 @@ def test_dropout_drops_the_values_that_it_would_drop_of_the_whole_batch() -> Non
     np.testing.assert_array_equal(tf.concat(parts, 0), together)
 
 
-def test_a_norm_whose_output_others_read_too_is_not_pooled_first() -> None:
+@pytest.mark.parametrize("kind", ["norm", "bias"])
+def test_what_others_read_too_is_not_pooled_first(kind: str) -> None:
     def build() -> keras.Model:
         keras.utils.set_random_seed(0)
         images = keras.Input((8, 8, 1), dtype="uint8")
-        normed = batch_norm(layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(images)), "norm")
-        x = layers.Concatenate()([layers.Flatten()(layers.MaxPooling2D(2)(normed)), layers.Flatten()(normed)])
+        read = layers.Conv2D(4, 3, padding="same", use_bias=kind == "bias")(layers.Rescaling(1 / 255)(images))
+        if kind == "norm":
+            read = batch_norm(read, "norm")
+        x = layers.Concatenate()([layers.Flatten()(layers.MaxPooling2D(2)(read)), layers.Flatten()(read)])
         return moved(keras.Model(images, layers.Dense(10, activation="softmax")(x)))
 
     assert_equal_steps(build, num_shards=2)
+
+
+@pytest.mark.parametrize("how", [{"activation": "gelu"}, {"activity_regularizer": "l2"}], ids=repr)
+def test_a_convolution_that_does_more_than_add_a_bias_is_whole_before_pooling(how: dict[str, str]) -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        images = keras.Input((8, 8, 1), dtype="uint8")
+        x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, **how)(layers.Rescaling(1 / 255)(images)))
+        return moved(keras.Model(images, layers.Dense(10, activation="softmax")(layers.Flatten()(x))))
+
+    assert_equal_steps(build, num_shards=2)
+
+
+def test_the_biases_of_keras_convnet_are_added_behind_pooling() -> None:
+    model = build_model(compose(["dataset=mnist", "model=keras_convnet"]).model, SHAPE, 10, seed=0)
+    run = tf.function(sharded(2)).get_concrete_function(model, tf.zeros([8, *SHAPE], tf.uint8))
+    sizes = {tuple(node.outputs[0].shape[1:3]) for node in run.graph.get_operations() if node.type == "BiasAdd"}
+    assert {(13, 13), (5, 5)} <= sizes
+    assert not {(26, 26), (11, 11)} & sizes
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 5, 64, 65])
