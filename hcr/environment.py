@@ -25,8 +25,10 @@ class Decision(Enum):
     PINNED_BY_CODE = "overruled: hcr passes its own value to the library"
     NOT_SERVED = "removed for the servers of `hcr ui` and `hcr demo`"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
-    FINGERPRINT = "part of the code version, and so of the fingerprint; recorded as a tag of the run; a value of hcr's own \
+    FINGERPRINT = (
+        "part of the code version, and so of the fingerprint; recorded as a tag of the run; a value of hcr's own \
 is set where the user has set none"
+    )
     PASSED_ON = "left unchanged: the user's choice"
 
 

@@ -349,7 +349,7 @@ def help_text() -> str:
     lines += [
         "",
         "  hcr train                                  the bundled digits: no download, seconds",
-        "  hcr train dataset=mnist model.depth=3      other data, a deeper model",
+        "  hcr train dataset=mnist model.depth=3      other data, another depth",
         "  hcr train -m model.depth=2,3 seed=0,1,2    every combination, under one parent run",
         "",
         "`hcr VERB --help` has more, with examples. Runs are stored under ./hcr-output, or HCR_OUTPUT_DIR;",

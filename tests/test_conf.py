@@ -20,6 +20,7 @@ CHOICES = [file.relative_to(CONF) for file in FILES if file.parent != CONF and f
 WITH = {
     "split/official.yaml": ["dataset=mnist"],
     "split/grouped.yaml": ["dataset=letters"],
+    "model/cnn_deep.yaml": ["dataset=mnist"],
     "model/keras_convnet.yaml": ["dataset=mnist"],
     "model/lenet5.yaml": ["dataset=mnist"],
     # A format's own choice has neither a path nor usual names.

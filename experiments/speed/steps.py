@@ -1,9 +1,10 @@
-"""How much faster a training step is with the batch cut into shards, for several models.
+"""How much faster a training step is with oneDNN, and with the batch cut into shards, for several models.
 
     python experiments/speed/steps.py --mnist ../shared/data/mnist-original.mat [--rounds 12] [--threads 2]
 
-For each model two processes train on the same images, one with `training.shards=1`, the other with a shard for each
-thread. They take turns of 0.7 s, so that a slow moment of the machine hits both; a ratio is of two turns in succession.
+For each model three processes train on the same images: with `training.shards=1` and without oneDNN, as TensorFlow is by
+itself on x86 without AVX512-VNNI; with `training.shards=1`; and with a shard for each thread. They take turns of 0.7 s, so
+that a slow moment of the machine hits all; a ratio is of turns in succession, to the process before.
 """
 
 import argparse
@@ -20,8 +21,9 @@ TURN_S = 0.7
 STEPS = 16  # in a chunk
 MODELS = {
     "keras_convnet": ["experiment=keras_example"],
-    "cnn (default)": ["dataset=mnist"],
-    "resnet": ["dataset=mnist", "model=resnet"],
+    "mnist's default": ["dataset=mnist"],
+    "cnn": ["dataset=mnist", "model=cnn", "training=default"],
+    "resnet": ["dataset=mnist", "model=resnet", "training=default"],
     "fast_995": ["experiment=fast_995"],
     "accurate": ["experiment=accurate"],
 }
@@ -32,33 +34,38 @@ def main():
     parser.add_argument("--mnist", type=Path, required=True, help="mnist-original.mat")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, help="training.threads; all cores if left out")
-    parser.add_argument("--turns-of", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)  # this is one of the two
+    parser.add_argument("--turns-of", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)  # this is one of the three
     options = parser.parse_args()
     if options.turns_of:
         take_turns(options.turns_of)
         return
     shared = [f"dataset.path={options.mnist.resolve()}", "training.precision=float32"]
     shared += [] if options.threads is None else [f"training.threads={options.threads}"]
-    print("images/s, medians; the ratio is the median of the rounds, with its quartiles", flush=True)
+    print("images/s, medians; the ratios are medians of the rounds, with their quartiles", flush=True)
     for name, overrides in MODELS.items():
-        whole, cut = compare([[*overrides, *shared, *more] for more in (["training.shards=1"], [])], options)
-        ratios = [ours / theirs for ours, theirs in zip(cut, whole, strict=True)]
-        low, _, high = quantiles(ratios, n=4)
+        own = [[*overrides, *shared, *more] for more in (["training.shards=1"], ["training.shards=1"], [])]
+        plain, whole, cut = compare(own, [{"TF_ENABLE_ONEDNN_OPTS": "0"}, {}, {}], options)
         print(
-            f"{name}: whole {median(whole):,.0f}, shards {median(cut):,.0f};"
-            f" {median(ratios):.2f}x ({low:.2f} to {high:.2f}, n={len(ratios)})",
+            f"{name}: without oneDNN {median(plain):,.0f}, whole {median(whole):,.0f} {ratio(whole, plain)},"
+            f" shards {median(cut):,.0f} {ratio(cut, whole)}, n={len(cut)}",
             flush=True,
         )
 
 
-def compare(settings, options):
+def ratio(ours, theirs):
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    low, _, high = quantiles(ratios, n=4)
+    return f"({median(ratios):.2f}x, {low:.2f} to {high:.2f})"
+
+
+def compare(settings, variables, options):
     """Images a second of each setting, turn by turn."""
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, "--mnist", options.mnist, "--turns-of", *overrides],
-            env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environment(**own), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
-        for overrides in settings
+        for overrides, own in zip(settings, variables, strict=True)
     ]  # fmt: skip
     found = [[] for _ in processes]
     for turn in range(options.rounds + 1):

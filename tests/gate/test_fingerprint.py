@@ -55,7 +55,7 @@ def test_the_place_of_a_test_file_leaves_the_fingerprint_as_it_is() -> None:
         "seed=1",
         "model.depth=1",
         "model.dropout=0.31",
-        "model.filters=[32,64,128]",
+        "model.filters=[32,64,128,256]",
         "optimizer=sgd",
         "optimizer.learning_rate=0.0011",
         "schedule=constant",
