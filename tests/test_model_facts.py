@@ -30,9 +30,9 @@ def test_a_fold_is_a_setting() -> None:
 
 
 def test_a_model_reads_prepared_images_of_its_classes() -> None:
-    cfg = compose(["dataset=mnist", "dataset.classes=['3','5']", "dataset.image_size=[14,14]", "dataset.fit=stretch"])
+    cfg = compose(["dataset=mnist", "dataset.classes=['3','5']", "dataset.image_size=[16,16]", "dataset.fit=stretch"])
     found = what_it_reads(cfg)
-    assert (found["dataset"], found["classes"], found["image_shape"]) == ("mnist", ["3", "5"], [14, 14, 1])
-    assert found["preparation"]["image_size"] == [14, 14]
+    assert (found["dataset"], found["classes"], found["image_shape"]) == ("mnist", ["3", "5"], [16, 16, 1])
+    assert found["preparation"]["image_size"] == [16, 16]
     assert found["preparation"]["fit"] == "stretch"
     assert {"pixels", "invert", "color"} <= set(found["preparation"])

@@ -20,6 +20,7 @@ from statistics import mean, stdev
 from hcr.data.splitting import load_splits
 from hcr.evaluation.metrics import accuracy
 from hcr.gate.compose import compose
+from hcr.gate.resolve import resolve
 from hcr.training import configure_threads, fit
 from hcr.training.build import build
 from hcr.training.finished import finish
@@ -67,7 +68,7 @@ def main():
 
 def validation_accuracies(overrides):
     """By `training.tta`, of the weights that the run would keep; and the number of images that they are measured on."""
-    cfg = compose([*overrides, "training.tta=none"])
+    cfg = resolve(compose([*overrides, "training.tta=none"]), in_sweep=True)  # float32 where there is no fast bfloat16
     configure_threads(cfg.training)
     splits = load_splits(cfg.dataset, cfg.split, cfg.seed)
     model, optimizer = build(cfg, len(splits.train))

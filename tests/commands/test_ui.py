@@ -308,7 +308,7 @@ def test_the_page_of_system_metrics_shows_charts(swept: Path, pages: str, page: 
     page.goto(f"{pages}/experiments/1/runs/{run.info.run_id}/system-metrics")
     for name in ("cpu_utilization_percentage", "system_memory_usage_megabytes", "process_memory_usage_megabytes"):
         expect(page.get_by_text(name).first).to_be_visible(timeout=60_000)
-    expect(page.locator(".js-plotly-plot")).to_have_count(5)
+    expect(page.locator(".js-plotly-plot")).to_have_count(5, timeout=60_000)
     page.screenshot(path=tmp_path / "system.png")
 
 
