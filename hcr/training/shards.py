@@ -65,7 +65,7 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
 class _Shards:
     """The parts of a tensor that is cut by image.
 
-    `rest` is what is still to be computed on them, behind a max pooling: a batch normalization, or a convolution's bias.
+    `rest` is still to be computed on them, behind a max pooling: a batch normalization, or a convolution's bias.
     """
 
     def __init__(self, parts: Sequence[Any], rest: keras.layers.Layer | None = None) -> None:
