@@ -1,4 +1,4 @@
-# make train [ARGS="dataset=mnist model.depth=4"]   make test   make test-fast   make lint   make ui   make lock
+# make train [ARGS="dataset=mnist model.depth=3"]   make test   make test-fast   make lint   make ui   make lock
 SHELL := /bin/bash
 VENV  := .venv
 BIN   := $(VENV)/bin

@@ -25,10 +25,7 @@ class Decision(Enum):
     PINNED_BY_CODE = "overruled: hcr passes its own value to the library"
     NOT_SERVED = "removed for the servers of `hcr ui` and `hcr demo`"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
-    FINGERPRINT = (
-        "part of the code version, and so of the fingerprint; recorded as a tag of the run; a value of hcr's own \
-is set where the user has set none"
-    )
+    FINGERPRINT = "part of the code version and a tag of the run, unless it has hcr's own value, set if there is none"
     PASSED_ON = "left unchanged: the user's choice"
 
 
@@ -91,7 +88,8 @@ TABLE: tuple[Setting, ...] = (
     *_rows(PINNED, "TensorFlow", "a process takes all memory of its GPU, and a second one fails (documented by"
            " TensorFlow; not tested on a GPU)", "TF_FORCE_GPU_ALLOW_GROWTH", value="true"),
     *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently; without oneDNN, which TensorFlow leaves off on"
-           " x86 without AVX512-VNNI, training takes 1.3 to 1.8 times as long", "TF_ENABLE_ONEDNN_OPTS", value=ONEDNN),
+           " x86 without AVX512-VNNI, training takes longer (experiments/speed/steps.py)", "TF_ENABLE_ONEDNN_OPTS",
+           value=ONEDNN),
     *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently", "TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "XLA", "other kernels round differently, if XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "oneDNN", "other kernels round differently", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, processes would be 
 for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in KEPT]:
     del os.environ[name]
 os.environ["LANG"] = "C.UTF-8"
+import_module("hcr")  # before Keras and TensorFlow, whose settings it pins
+
 # A cache of the tests' own: the user's may hold the data sets that a test expects to be absent. All workers share it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hcr-tests-cache-")

@@ -161,11 +161,27 @@ def test_onednn_is_on_unless_the_user_says_otherwise(found: str | None, after: s
 
 
 @pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
-def test_tensorflow_has_onednn_where_hcr_is_imported_first() -> None:
-    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+@pytest.mark.parametrize(("asked", "found"), [({}, "True"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "False")])
+def test_tensorflow_has_the_onednn_that_hcr_or_the_user_asks_for(asked: dict[str, str], found: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"} | asked
     ask = "import hcr; from tensorflow.python.util import _pywrap_util_port as port; print(port.IsMklEnabled())"
-    asked = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True, check=True)
-    assert asked.stdout == "True\n"
+    told = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True, check=True)
+    assert told.stdout == f"{found}\n"
+
+
+@pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
+def test_tensorflow_imported_before_hcr_without_onednn_is_refused_in_a_line() -> None:
+    program = """if True:
+        import os, tensorflow
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        from hcr.model.settings import pin_keras_settings
+        pin_keras_settings()
+    """
+    env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    told = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert told.stderr.splitlines()[-1].endswith(
+        "TF_ENABLE_ONEDNN_OPTS: expected 1, got 0: TensorFlow was imported before hcr; import hcr first"
+    )
 
 
 @pytest.mark.parametrize("decision", [PINNED, PINNED_BY_CODE, PINNED_IN_OWN, NOT_SERVED, NOT_FOR_GIT, PASSED_ON])

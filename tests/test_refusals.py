@@ -109,6 +109,7 @@ ROWS = [
     ),
     row("absurdly deep", "model.depth=99999999999999999999", "model.depth: ", "expected an integer from 1 to 64"),
     row("too deep for mnist", "dataset=mnist\tmodel.depth=5", "model.depth: block 5", "28x28", "at most 4"),
+    row("too small for mnist's model", "dataset=mnist\tdataset.image_size=[14,14]", "block 4", "14x14", "at most 3"),
     row("filters per block", "model.filters=[8,16,32]", "model.filters: expected 2 values", "[8, 16, 32]"),
     row("too small for the convnet", "model=keras_convnet", "model.name: keras_convnet", "8x8", "10x10"),
     row("test metric", "monitor=test/accuracy", "monitor: expected a validation metric", "got 'test/accuracy'"),

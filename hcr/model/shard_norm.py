@@ -135,7 +135,7 @@ def _fused(values: Any, channels: int, epsilon: float) -> tuple[Any, Any]:
 
 def _line(values: Any, slope: Any, offset: Any) -> Any:
     """`values` times `slope` plus `offset`, both (C,) float32."""
-    if values.dtype == tf.float32:  # two passes over the memory, which oneDNN's one takes longer than
+    if values.dtype == tf.float32:  # two operations, which are faster than oneDNN's single one
         return tf.nn.bias_add(values * slope, offset)
     zero, one = tf.zeros_like(slope), tf.ones_like(slope)
     return tf.raw_ops.FusedBatchNormV3(

@@ -112,7 +112,8 @@ def _packages(then: Mapping[str, str]) -> list[str]:
 
 
 def _environment(tags: Mapping[str, str]) -> list[str]:
-    then, now = recorded_settings(tags), deciding_settings()
+    # An earlier version recorded a value that is hcr's own now.
+    then, now = deciding_settings(recorded_settings(tags)), deciding_settings()
     told = [
         f"{name}={then.get(name, '')} (here {now.get(name, 'not set')})" if name in then else f"{name} not set"
         for name in sorted(then.keys() | now.keys())

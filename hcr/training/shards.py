@@ -4,8 +4,9 @@ A large operation leaves cores idle: it waits for its slowest thread, and small 
 shard passes through the layers as an independent part of the traced step, on one thread, and TensorFlow runs the parts
 side by side. Of a layer that mixes images, such as batch normalization, the shards are computed together.
 
-Where nothing but a max pooling reads a batch normalization, or a convolution's bias, it is computed behind the pooling,
-where there are fewer values: a bias, and a rising line in each channel, do not change which value is the largest.
+If a max pooling alone reads a batch normalization or a convolution, the normalization, or the convolution's bias, is
+computed behind the pooling, where there are fewer values. Neither changes which value is the largest; see `shard_norm`
+for scales below 0.
 """
 
 import inspect
@@ -134,8 +135,24 @@ def _pooled_layers(model: keras.Model) -> set[str]:
     found = [layer for layer in model.layers if type(layer) is FusedBatchNormalization or _has_plain_bias(layer)]
     # Nodes are calls, of layers and of Keras' operations alike.
     once = [layer for layer in found if len(layer._inbound_nodes) == 1 and layer.output is not model.output]
-    readers = {layer.name: [type(node.operation) for node in layer._outbound_nodes] for layer in once}
-    return {name for name, own in readers.items() if own == [layers.MaxPooling2D]}
+    return {
+        layer.name
+        for layer in once
+        if len(layer._outbound_nodes) == 1 and _is_plain_pooling(layer._outbound_nodes[0], layer.compute_dtype)
+    }
+
+
+def _is_plain_pooling(node: Any, dtype: str) -> bool:
+    """True if `node`, a call, is a max pooling of (N, H, W, C) in `dtype` that does nothing else."""
+    pool, given = node.operation, node.arguments
+    return (
+        type(pool) is layers.MaxPooling2D
+        and pool.data_format == "channels_last"
+        and pool.activity_regularizer is None
+        and pool.compute_dtype == dtype
+        and len(given.args) == 1
+        and all(value is None for value in given.kwargs.values())
+    )
 
 
 def _has_plain_bias(layer: Any) -> bool:
@@ -143,6 +160,7 @@ def _has_plain_bias(layer: Any) -> bool:
     return (
         type(layer) is layers.Conv2D
         and layer.use_bias
+        and layer.data_format == "channels_last"
         and layer.activation is keras.activations.linear
         and layer.activity_regularizer is None
         and layer.quantization_mode is None

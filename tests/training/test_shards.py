@@ -141,13 +141,29 @@ def test_what_others_read_too_is_not_pooled_first(kind: str) -> None:
     assert_equal_steps(build, num_shards=2)
 
 
-@pytest.mark.parametrize("how", [{"activation": "gelu"}, {"activity_regularizer": "l2"}], ids=repr)
-def test_a_convolution_that_does_more_than_add_a_bias_is_whole_before_pooling(how: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("convolution", "pooling", "by_name"),
+    [
+        ({"activation": "gelu"}, {}, False),
+        ({"activity_regularizer": "l2"}, {}, False),
+        ({}, {"activity_regularizer": "l2"}, False),
+        ({}, {"dtype": "float64"}, False),
+        ({"dilation_rate": 2}, {"padding": "same"}, False),
+        ({"padding": "same"}, {"data_format": "channels_first"}, False),
+        ({}, {}, True),
+    ],
+    ids=repr,
+)
+def test_a_convolution_before_any_pooling_has_the_numbers_of_keras(
+    convolution: dict[str, Any], pooling: dict[str, Any], by_name: bool
+) -> None:
     def build() -> keras.Model:
         keras.utils.set_random_seed(0)
         images = keras.Input((8, 8, 1), dtype="uint8")
-        x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, **how)(layers.Rescaling(1 / 255)(images)))
-        return moved(keras.Model(images, layers.Dense(10, activation="softmax")(layers.Flatten()(x))))
+        x = layers.Conv2D(4, 3, **convolution)(layers.Rescaling(1 / 255)(images))
+        pool = layers.MaxPooling2D(2, **pooling)
+        x = layers.Flatten()(pool(inputs=x) if by_name else pool(x))
+        return moved(keras.Model(images, layers.Dense(10, activation="softmax", dtype="float32")(x)))
 
     assert_equal_steps(build, num_shards=2)
 
@@ -170,8 +186,9 @@ def test_a_cut_keeps_every_row_in_order(rows: int, num_shards: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_shards_in_bfloat16_are_as_near_to_float32_as_keras_own_step_is() -> None:
-    cfg = compose(["dataset=mnist", *ARCHITECTURES["cnn-deep"]]).model
+@pytest.mark.parametrize("name", ["cnn-deep", "keras_convnet"])
+def test_shards_in_bfloat16_are_as_near_to_float32_as_keras_own_step_is(name: str) -> None:
+    cfg = compose(["dataset=mnist", *ARCHITECTURES[name]]).model
 
     def gradients(policy: str, call: Callable[[keras.Model, Any], Any]) -> np.ndarray:
         keras.config.set_dtype_policy(policy)
