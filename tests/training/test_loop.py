@@ -197,10 +197,6 @@ def test_a_monitored_accuracy_is_better_when_higher_and_a_loss_when_lower() -> N
         (["model=mlp", "model.batch_norm=false"], r"epoch 1, step \d+: the loss became (nan|inf)"),
         # Whether the loss shows it depends on the CPU's code for activations and pooling.
         (SMALL, r"epoch 1, (by step \d+: weights became NaN|step \d+: the loss became nan)"),
-        (
-            [*SMALL, "training.shards=1", "model.pooling=average"],
-            r"epoch 1, (by step \d+: weights became NaN|step \d+: the loss became nan)",
-        ),
     ],
 )
 def test_training_that_diverges_stops_with_a_clear_error(splits: Splits, overrides: list[str], told: str) -> None:

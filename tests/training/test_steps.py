@@ -94,3 +94,19 @@ def test_a_last_batch_of_fewer_images_than_shards_is_trained_on_whole(splits: Sp
     assert abs(cut_right - right) <= 1
     for one, another in zip(weights, cut_weights, strict=True):
         np.testing.assert_allclose(another, one, atol=2e-3)
+
+
+def test_a_weight_that_is_nan_is_told_although_the_loss_is_finite(splits: Splits) -> None:
+    import keras
+    from keras import layers
+
+    images = keras.Input((8, 8, 1), dtype="uint8")
+    convolution = layers.Conv2D(4, 3)
+    x = keras.ops.nan_to_num(convolution(layers.Rescaling(1 / 255)(images)))  # as some CPUs' activations do
+    model = keras.Model(images, layers.Dense(10, activation="softmax")(layers.Flatten()(x)))
+    convolution.bias.assign([np.nan, 0.0, 0.0, 0.0])
+    steps = TrainingSteps(model, keras.optimizers.SGD(), splits.train.labels, PLAIN.training, PLAIN.augmentation)
+    chunk = Chunk(splits.train.images[:32], splits.train.labels[:32].astype(np.int32))
+    losses, _, _, is_finite = steps.run(chunk, [0, 0])
+    assert np.isfinite(losses).all()
+    assert not is_finite
