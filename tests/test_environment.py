@@ -546,6 +546,8 @@ def test_any_environment_is_settled_as_the_table_says(variables: dict[str, str],
     for row in TABLE:
         if row.decision is PINNED:
             assert pinned.get(row.name) == row.value
+        elif row.decision is FINGERPRINT and row.value is not None and not variables.get(row.name, "").strip():
+            assert pinned[row.name] == row.value
         elif row.name in variables:
             assert pinned[row.name] == variables[row.name]
     once = dict(pinned)

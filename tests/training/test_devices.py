@@ -69,6 +69,7 @@ def test_bfloat16_is_refused_on_a_gpu_that_lacks_it(cfg: RunConfig) -> None:
 
 CHOSEN = """
 import json
+import hcr
 import tensorflow as tf
 from hcr.config import ConfigError
 from hcr.gate.compose import compose
@@ -105,6 +106,7 @@ def test_a_device_is_chosen_before_tensorflow_starts_and_not_changed_afterwards(
 
 TRAINED = """
 import hashlib, json
+import hcr
 import numpy as np
 import tensorflow as tf
 from hcr.data.splitting import load_splits
