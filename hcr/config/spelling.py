@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 ALIKE = 0.6  # lowest difflib ratio of a suggestion
 ALIKE_ELSEWHERE = 0.8  # the same for a key of another group
+BEGINNING = 4  # fewest characters by which the name that begins with them is suggested, before one that is alike
 
 # Other common names of hcr's keys, without underscores. A key is suggested only if the current config has it.
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -107,6 +108,10 @@ def nearest(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str | N
     plain = simplified(name)
     if plain in by_name:
         return by_name[plain]
+    if len(plain) >= BEGINNING:
+        for other in by_name:
+            if other.startswith(plain):
+                return by_name[other]
     near = get_close_matches(plain, list(by_name), n=1, cutoff=alike) if plain else []
     return by_name[near[0]] if near else None
 

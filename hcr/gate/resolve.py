@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 from hcr.config.errors import ConfigError
@@ -28,13 +29,19 @@ def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
         cfg = cfg.replace(score_test=not in_sweep)
     training = cfg.training
     if training.precision == "bfloat16" and training.device == "cpu" and not has_bfloat16():
-        print(
-            "hcr: warning: training.precision=bfloat16 is far slower than float32 on this CPU, which lacks AVX512-BF16"
-            " and AMX; training in float32",
-            file=sys.stderr,
-        )
+        _warn_of_float32()
         cfg = cfg.replace(training=training.replace(precision="float32"))
     return cfg
+
+
+@cache
+def _warn_of_float32() -> None:
+    """Once in a process: a sweep resolves each of its runs more than once."""
+    print(
+        "hcr: warning: training.precision=bfloat16 is far slower than float32 on this CPU, which lacks AVX512-BF16"
+        " and AMX; training in float32",
+        file=sys.stderr,
+    )
 
 
 def with_device(cfg: RunConfig, launcher: LauncherConfig | None = None) -> RunConfig:

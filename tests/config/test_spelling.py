@@ -15,6 +15,8 @@ from hcr.gate.compose import Composer
         ("ReLU", ["elu", "gelu", "relu"], "relu"),
         ("leakyrelu", ["relu", "leaky_relu"], "leaky_relu"),
         ("minst", ["digits", "letters", "mnist"], "mnist"),
+        ("emnist", ["digits", "emnist_letters", "mnist"], "emnist_letters"),  # mnist is more alike
+        ("mni", ["emnist_letters", "mnist"], "mnist"),
         ("", ["a"], None),
         ("fit", ["completion", "data", "sync", "train", "ui"], None),
         ("depth", ["dropout", "filters", "blocks"], None),

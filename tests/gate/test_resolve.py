@@ -16,7 +16,7 @@ from hcr.data.formats.folder import Folder
 from hcr.data.loading import load_dataset
 from hcr.data.splitting import load_splits
 from hcr.gate.compose import compose
-from hcr.gate.resolve import check_devices, device_of, fill_from_data, resolve
+from hcr.gate.resolve import _warn_of_float32, check_devices, device_of, fill_from_data, resolve
 from hcr.gate.run_config import RunConfig, parse_resolved, to_dict
 
 Save = Callable[..., RunConfig]
@@ -290,24 +290,26 @@ def test_a_gpu_that_the_environment_hides_is_told(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("gpus", "device", "shards", "precision", "is_warned"),
-    [((), "cpu", None, "float32", True), (("0",), "gpu", 1, "bfloat16", False)],
+    ("gpus", "device", "shards", "precision", "warnings"),
+    [((), "cpu", None, "float32", 1), (("0",), "gpu", 1, "bfloat16", 0)],
 )
 def test_what_is_open_is_resolved_for_the_device(
     gpus: tuple[str, ...],
     device: str,
     shards: int | None,
     precision: str,
-    is_warned: bool,
+    warnings: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("hcr.gate.resolve.usable_gpus", lambda: gpus)
     monkeypatch.setattr("hcr.gate.resolve.has_bfloat16", lambda: False)  # which is about the CPU
-    asked = compose(["dataset=mnist", "training.precision=bfloat16"])
-    found = resolve(asked, in_sweep=False).training
-    assert (found.device, found.shards, found.precision) == (device, shards, precision)
-    assert ("this CPU, which lacks AVX512-BF16" in capsys.readouterr().err) is is_warned
+    _warn_of_float32.cache_clear()
+    for seed in range(2):  # as a sweep does
+        asked = compose(["dataset=mnist", "training.precision=bfloat16", f"seed={seed}"])
+        found = resolve(asked, in_sweep=True).training
+        assert (found.device, found.shards, found.precision) == (device, shards, precision)
+    assert capsys.readouterr().err.count("this CPU, which lacks AVX512-BF16") == warnings
 
 
 def test_several_shards_are_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from hcr.config.errors import TrackingError
 from hcr.reproducing.differences import changed_sources, recorded_settings
 from hcr.reproducing.restored import restored_code
+from hcr.reproducing.story import _environment
 from hcr.sources import own_sources
 
 SOURCES = {
@@ -63,3 +65,10 @@ def test_variables_are_read_back_with_the_spaces_in_their_values() -> None:
         "XLA_FLAGS": "--c PATH=/evil",
     }
     assert recorded_settings({}) == {}
+
+
+def test_code_that_left_onednn_to_tensorflow_does_so_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")  # set when this process imported hcr
+    recorded = SimpleNamespace(record=SimpleNamespace(tags={}))
+    assert "TF_ENABLE_ONEDNN_OPTS" not in _environment(recorded, settings=True)
+    assert _environment(recorded, settings=False)["TF_ENABLE_ONEDNN_OPTS"] == "1"
