@@ -18,20 +18,24 @@ def resolve(cfg: RunConfig, *, in_sweep: bool) -> RunConfig:
     """The config to run and record.
 
     By default single runs score test; runs of a sweep do not, since the best of them is chosen and test must not
-    influence a choice. The device is that of `with_device`. bfloat16 becomes float32, with a warning, on a CPU without
-    it.
+    influence a choice. The device is that of `with_device`, the precision that of `with_precision`.
 
     Raises:
         ConfigError, DataError: as `fill_from_data`.
     """
-    cfg = with_device(fill_from_data(cfg))
-    if cfg.score_test is None:
-        cfg = cfg.replace(score_test=not in_sweep)
-    training = cfg.training
-    if training.precision == "bfloat16" and training.device == "cpu" and not has_bfloat16():
-        _warn_of_float32()
-        cfg = cfg.replace(training=training.replace(precision="float32"))
-    return cfg
+    cfg = with_precision(with_device(fill_from_data(cfg)))
+    return cfg if cfg.score_test is not None else cfg.replace(score_test=not in_sweep)
+
+
+def with_precision(cfg: RunConfig) -> RunConfig:
+    """The config with float32 for `training.precision=bfloat16` on a CPU without it, and a warning.
+
+    A sweep writes it into the task of a trial, which then does not warn again. The device must be resolved.
+    """
+    if cfg.training.precision != "bfloat16" or cfg.training.device != "cpu" or has_bfloat16():
+        return cfg
+    _warn_of_float32()
+    return cfg.replace(training=cfg.training.replace(precision="float32"))
 
 
 @cache

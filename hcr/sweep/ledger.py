@@ -21,6 +21,7 @@ from hcr.config.replicates import REPLICATE_KEYS, point_words
 from hcr.config.tracking import output_root
 from hcr.evaluation.labels import counted, short_names
 from hcr.gate import RunConfig
+from hcr.gate.resolve import with_precision
 from hcr.model_facts import POINT
 from hcr.recorded_sweep import CONFIRM, NUMBER_TAG
 from hcr.sweep.identity import Fingerprints
@@ -192,7 +193,7 @@ class Ledger:
             monitor=plan.monitor,
             waits=waits,
         )
-        write_trial(self.trial(planned), task, planned.cfg)
+        write_trial(self.trial(planned), task, with_precision(planned.cfg))
         if run.is_retry:  # recorded only now, so that a retry that never starts changes nothing
             run.is_retry = False
             append_event(self.trial(planned), RETRY)

@@ -18,6 +18,7 @@ import yaml
 from conftest import UNDRAWN, Hcr, Process
 from scipy.stats import t
 
+from hcr.config.training import has_bfloat16
 from hcr.tracking.events import first_event, last_event, read_events
 from hcr.tracking.store import open_store
 
@@ -363,6 +364,13 @@ def test_a_plan_is_shown_and_refused_before_anything_runs(hcr: Hcr, tmp_path: Pa
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert done.stderr.startswith(told)
     assert not (tmp_path / "output" / "runs").exists()
+
+
+def test_what_a_cpu_lacks_is_told_once_and_every_trial_does_without_it(undrawn: Hcr, tmp_path: Path) -> None:
+    done = undrawn("train", "-m", *SMALL, "training.precision=bfloat16", "seed=0,1")
+    assert (done.returncode, done.stderr.count("training in float32")) == (0, 0 if has_bfloat16() else 1)
+    precision = "bfloat16" if has_bfloat16() else "float32"
+    assert [run.data.params["training.precision"] for run in Sweep(tmp_path).children] == [precision] * 2
 
 
 def test_code_that_changed_stops_a_resume_and_is_named(undrawn: Hcr, tmp_path: Path) -> None:
