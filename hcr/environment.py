@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import re
 import warnings
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Decision(Enum):
     PINNED_BY_CODE = "overruled: hcr passes its own value to the library"
     NOT_SERVED = "removed for the servers of `hcr ui` and `hcr demo`"
     NOT_FOR_GIT = "removed when hcr asks git for its own commit and patch"
-    FINGERPRINT = "part of the code version and a tag of the run, unless it has hcr's own value, set if there is none"
+    FINGERPRINT = "part of the code version and a tag of the run, if it differs from hcr's default"
     PASSED_ON = "left unchanged: the user's choice"
 
 
@@ -45,7 +46,8 @@ class Setting:
         library: the library that reads it.
         decision: the treatment.
         why: its effect without that treatment.
-        value: the pinned value, None: removed; of FINGERPRINT the value that hcr sets if none is set, None: none.
+        value: the pinned value; None: removed.
+        default: the value of FINGERPRINT that hcr sets where none is set; None: none.
         only_with: a variable without which this one has no effect.
     """
 
@@ -54,23 +56,21 @@ class Setting:
     decision: Decision
     why: str
     value: str | None = None
+    default: str | None = None
     only_with: str | None = None
 
 
-def _rows(
-    decision: Decision, library: str, why: str, *names: str, value: str | None = None, only_with: str | None = None
-) -> tuple[Setting, ...]:
-    return tuple(
-        Setting(name=name, library=library, decision=decision, why=why, value=value, only_with=only_with)
-        for name in names
-    )
+def _rows(decision: Decision, library: str, why: str, *names: str, **others: str | None) -> tuple[Setting, ...]:
+    return tuple(Setting(name=name, library=library, decision=decision, why=why, **others) for name in names)
 
 
 PINNED, PINNED_IN_OWN, PINNED_BY_CODE = Decision.PINNED, Decision.PINNED_IN_OWN, Decision.PINNED_BY_CODE
 NOT_SERVED, NOT_FOR_GIT = Decision.NOT_SERVED, Decision.NOT_FOR_GIT
 FINGERPRINT, PASSED_ON = Decision.FINGERPRINT, Decision.PASSED_ON
 
-# Elsewhere TensorFlow decides: hcr was not measured there.
+BOOLEANS = {"true": "1", "false": "0"}
+
+# oneDNN is on by default; on other machines TensorFlow decides: hcr was not measured there.
 ONEDNN = "1" if platform.machine() in ("x86_64", "AMD64") else None
 
 # fmt: off
@@ -88,8 +88,8 @@ TABLE: tuple[Setting, ...] = (
     *_rows(PINNED, "TensorFlow", "a process takes all memory of its GPU, and a second one fails (documented by"
            " TensorFlow; not tested on a GPU)", "TF_FORCE_GPU_ALLOW_GROWTH", value="true"),
     *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently; without oneDNN, which TensorFlow leaves off on"
-           " x86 without AVX512-VNNI, training takes longer (experiments/speed/steps.py)", "TF_ENABLE_ONEDNN_OPTS",
-           value=ONEDNN),
+           " x86 without VNNI, bfloat16 or AMX instructions, training takes longer (experiments/speed/steps.py)",
+           "TF_ENABLE_ONEDNN_OPTS", default=ONEDNN),
     *_rows(FINGERPRINT, "TensorFlow", "other kernels round differently", "TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "XLA", "other kernels round differently, if XLA is on", "XLA_FLAGS", only_with="TF_XLA_FLAGS"),
     *_rows(FINGERPRINT, "oneDNN", "other kernels round differently", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
@@ -143,14 +143,16 @@ TABLE: tuple[Setting, ...] = (
 
 
 def pin(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set or remove the PINNED variables in `environ`, and set the values of FINGERPRINT that are not set.
+    """Set or remove the PINNED variables in `environ`, and set those of FINGERPRINT that have a default and no value.
 
-    Importing hcr calls this, before a library reads them.
+    Of the latter, TensorFlow's "true" and "false" become "1" and "0": one meaning is one code version. Importing
+    hcr calls this, before a library reads them.
     """
     _pin(environ, PINNED)
     for setting in TABLE:
-        if setting.decision is FINGERPRINT and setting.value is not None and not environ.get(setting.name, "").strip():
-            environ[setting.name] = setting.value
+        if setting.default is not None:
+            found = environ.get(setting.name, "")
+            environ[setting.name] = BOOLEANS.get(found.lower(), found) if found.strip() else setting.default
 
 
 def settle_environment() -> None:
@@ -173,7 +175,7 @@ def _tells_of_more_than_a_cache(record: logging.LogRecord) -> bool:
 def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables in `environ` that can change results, value by name.
 
-    Left out are unset and empty ones, and those with the value that hcr sets itself.
+    Left out are unset and empty ones, and those with hcr's default.
     """
     is_set = {name for name, value in environ.items() if value.strip()}
     return {
@@ -181,9 +183,26 @@ def deciding_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]
         for setting in TABLE
         if setting.decision is FINGERPRINT
         and setting.name in is_set
-        and environ[setting.name] != setting.value
+        and environ[setting.name] != setting.default
         and (setting.only_with is None or setting.only_with in is_set)
     }
+
+
+def recorded_settings(tags: Mapping[str, str]) -> dict[str, str]:
+    """The variables that could change results and were set when a run was trained, value by name; from its tags."""
+    names = "|".join(re.escape(setting.name) for setting in TABLE if setting.decision is FINGERPRINT)
+    parts = re.split(rf"(?:^| )({names})=", tags.get("hcr.environment", ""))[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Variables in one line, as they are recorded; see `recorded_settings`."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def default_setting(name: str, none: str) -> str:
+    """The value of a FINGERPRINT variable that is not among the `deciding_settings`; `none` where hcr sets none."""
+    return next((setting.default for setting in TABLE if setting.name == name and setting.default is not None), none)
 
 
 def server_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -16,7 +16,7 @@ from hcr.config.errors import one_line
 from hcr.config.parts import extra_metrics
 from hcr.config.secrets import HIDDEN, is_secret_name, redact
 from hcr.data.splitting import Splits, Subset
-from hcr.environment import deciding_settings
+from hcr.environment import deciding_settings, settings_text
 from hcr.evaluation.metrics import Evaluation, classification_report, classification_report_text
 from hcr.gate import RunConfig
 from hcr.gate.fingerprint import extension_sources
@@ -90,7 +90,7 @@ def source_tags(command: str) -> dict[str, str]:
         "mlflow.user": user_name(),
     }
     if settings := deciding_settings():
-        tags["hcr.environment"] = redact(" ".join(f"{name}={value}" for name, value in settings.items()))
+        tags["hcr.environment"] = redact(settings_text(settings))
     return tags
 
 

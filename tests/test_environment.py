@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Hcr, run_hcr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hcr import environment
@@ -152,7 +152,9 @@ def test_a_variable_that_decides_numbers_changes_the_code_version_by_its_name(mo
 
 
 @pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
-@pytest.mark.parametrize(("found", "after"), [(None, "1"), ("", "1"), (" ", "1"), ("1", "1"), ("0", "0")])
+@pytest.mark.parametrize(
+    ("found", "after"), [(None, "1"), ("", "1"), (" ", "1"), ("1", "1"), ("True", "1"), ("0", "0"), ("false", "0")]
+)
 def test_onednn_is_on_unless_the_user_says_otherwise(found: str | None, after: str) -> None:
     environ = {} if found is None else {"TF_ENABLE_ONEDNN_OPTS": found}
     pin(environ)
@@ -170,18 +172,34 @@ def test_tensorflow_has_the_onednn_that_hcr_or_the_user_asks_for(asked: dict[str
 
 
 @pytest.mark.skipif(environment.ONEDNN is None, reason="hcr leaves oneDNN to TensorFlow on this kind of machine")
-def test_tensorflow_imported_before_hcr_without_onednn_is_refused_in_a_line() -> None:
+@pytest.mark.parametrize(
+    ("before", "then", "told"),
+    [
+        (
+            "0",
+            "",
+            "TF_ENABLE_ONEDNN_OPTS: expected 1, got 0 when TensorFlow was imported; import hcr before TensorFlow and"
+            " Keras, or set TF_ENABLE_ONEDNN_OPTS=0 before Python starts",
+        ),
+        (
+            "1",
+            "0",
+            "TF_ENABLE_ONEDNN_OPTS: expected 0, got 1 when TensorFlow was imported; import hcr before TensorFlow and"
+            " Keras, or set TF_ENABLE_ONEDNN_OPTS=1 before Python starts",
+        ),
+        ("1", "nonsense", "TF_ENABLE_ONEDNN_OPTS: expected 0 or 1, got 'nonsense'"),
+    ],
+)
+def test_tensorflow_with_other_onednn_than_is_recorded_is_refused_in_a_line(before: str, then: str, told: str) -> None:
     program = """if True:
-        import os, tensorflow
-        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        import os, sys, tensorflow
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = sys.argv[1]
         from hcr.model.settings import pin_keras_settings
         pin_keras_settings()
     """
-    env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    told = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
-    assert told.stderr.splitlines()[-1].endswith(
-        "TF_ENABLE_ONEDNN_OPTS: expected 1, got 0: TensorFlow was imported before hcr; import hcr first"
-    )
+    env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": before}
+    done = subprocess.run([sys.executable, "-c", program, then], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"hcr.config.errors.ConfigError: {told}"
 
 
 @pytest.mark.parametrize("decision", [PINNED, PINNED_BY_CODE, PINNED_IN_OWN, NOT_SERVED, NOT_FOR_GIT, PASSED_ON])
@@ -540,21 +558,25 @@ VARIABLES = st.dictionaries(
 
 @fuzz
 @given(variables=VARIABLES, others=VARIABLES)
+@example(variables={"TF_ENABLE_ONEDNN_OPTS": ""}, others={"TF_ENABLE_ONEDNN_OPTS": "true"})
+@example(variables={"TF_ENABLE_ONEDNN_OPTS": "1"}, others={"TF_ENABLE_ONEDNN_OPTS": "0"})
 def test_any_environment_is_settled_as_the_table_says(variables: dict[str, str], others: dict[str, str]) -> None:
     pinned = dict(variables)
     pin(pinned)
     for row in TABLE:
         if row.decision is PINNED:
             assert pinned.get(row.name) == row.value
-        elif row.decision is FINGERPRINT and row.value is not None and not variables.get(row.name, "").strip():
-            assert pinned[row.name] == row.value
+        elif row.default is not None:
+            asked = variables.get(row.name, "")
+            assert pinned[row.name] == ({"true": "1"}.get(asked, asked) if asked.strip() else row.default)
         elif row.name in variables:
             assert pinned[row.name] == variables[row.name]
     once = dict(pinned)
     pin(pinned)
     assert pinned == once
 
-    expected = {row.name for row in of(FINGERPRINT) if variables.get(row.name, "").strip()}
+    set_here = {row.name: row for row in of(FINGERPRINT) if variables.get(row.name, "").strip()}
+    expected = {name for name, row in set_here.items() if variables[name] != row.default}
     if "TF_XLA_FLAGS" not in expected:
         expected -= {"XLA_FLAGS"}
     assert deciding_settings(variables) == {name: variables[name] for name in expected}

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hcr.environment import ONEDNN
+import hcr  # noqa: F401 (sets TF_ENABLE_ONEDNN_OPTS, which the measured processes inherit)
 
 HERE = Path(__file__).parent
 ALL_IMAGES = 60_000  # of MNIST, for training and validation
@@ -77,10 +77,8 @@ def run_hcr(overrides, mnist):
 
 
 def environment(**variables):
-    """The variables of a measured process: TensorFlow says nothing, finds its bytecode, and has oneDNN, which hcr turns
-    on where TensorFlow does not."""
-    onednn = {} if ONEDNN is None else {"TF_ENABLE_ONEDNN_OPTS": ONEDNN}
-    found = {**onednn, **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    """The variables of a measured process: TensorFlow says nothing, finds its bytecode, and has oneDNN."""
+    found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     found.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode it would take 24 s to import
     return found
 

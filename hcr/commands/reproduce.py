@@ -11,11 +11,12 @@ from hcr.config.errors import DataError, TrackingError
 from hcr.config.places import check_places
 from hcr.config.text import printable
 from hcr.console import PlainConsole, say
+from hcr.environment import recorded_settings
 from hcr.evaluation.labels import counted
 from hcr.gate import parse_config
 from hcr.output import leaving_without_output
 from hcr.recorded import read_record
-from hcr.reproducing.differences import Differences, find_differences, recorded_settings
+from hcr.reproducing.differences import Differences, find_differences
 from hcr.reproducing.original import Original, read_original
 from hcr.reproducing.story import REPRODUCTION, config_here, train_again
 from hcr.reproducing.verdict import Verdict, compare

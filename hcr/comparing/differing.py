@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hcr.comparing.sides import Compared, settings_of
 from hcr.config.secrets import HIDDEN, is_secret_name, redact
+from hcr.environment import deciding_settings, recorded_settings, settings_text
 from hcr.gate.fingerprint import DECIDING_PACKAGES, is_deciding
 from hcr.recorded import RecordedRun
 from hcr.tracking.events import kind_of
@@ -30,7 +31,6 @@ ENVIRONMENT_TAGS = {
     "machine": "hcr.machine",
     "GPU": "hcr.gpu",
     "host": "hcr.host",
-    "settings": "hcr.environment",
 }
 
 Rows = dict[str, list[str]]  # by what differs: a value for each side; empty where it has none
@@ -68,7 +68,7 @@ def differing(sides: Sequence[Compared]) -> Differing:
     files = _by_run(sides, _source_digests, SOURCES, "sources", notes)
     packages = _by_run(sides, _packages, PACKAGES, "packages", notes)
     code = _rows(sides, {"version": _tag("hcr.code", SHOWN), "commit": _tag("mlflow.source.git.commit", SHOWN)})
-    environment = _rows(sides, {name: _tag(tag) for name, tag in ENVIRONMENT_TAGS.items()})
+    environment = _rows(sides, {name: _tag(tag) for name, tag in ENVIRONMENT_TAGS.items()} | {"settings": _shell})
     data = {name: _tag(tag, SHOWN if "digest" in tag else None) for name, tag in DATA_TAGS.items()}
     code_files = {} if files is None else _of_names(sides, files)
     versions = {} if packages is None else _of_names(sides, packages)
@@ -101,6 +101,11 @@ def _settings(run: RecordedRun) -> dict[str, str]:
 
 def _tag(name: str, length: int | None = None) -> Callable[[RecordedRun], str]:
     return lambda run: redact(run.tags.get(name, ""))[:length]
+
+
+def _shell(run: RecordedRun) -> str:
+    """What its shell set; hcr's default is left out, which an earlier version recorded."""
+    return redact(settings_text(deciding_settings(recorded_settings(run.tags))))
 
 
 def _rows(sides: Sequence[Compared], facts: Mapping[str, Callable[[RecordedRun], str]]) -> Rows:

@@ -25,7 +25,7 @@ def build_model(cfg: Architecture, image_shape: tuple[int, ...], num_classes: in
         Its first layer scales to [0, 1].
 
     Raises:
-        ConfigError: Keras was imported with another backend than TensorFlow.
+        ConfigError: as `pin_keras_settings`.
     """
     pin_keras_settings()
     keras.utils.set_random_seed(seed)

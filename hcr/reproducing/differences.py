@@ -8,7 +8,7 @@ from typing import Any
 from hcr.config.errors import ConfigError, DataError, HcrError, one_line
 from hcr.config.training import available_cores, has_bfloat16
 from hcr.data.splitting import data_digests
-from hcr.environment import FINGERPRINT, TABLE, deciding_settings
+from hcr.environment import deciding_settings, default_setting, recorded_settings
 from hcr.gate import RunConfig, parse_config
 from hcr.gate.fingerprint import DECIDING_PACKAGES, extension_sources, is_deciding
 from hcr.gpus import gpu_models, visible_gpus
@@ -93,13 +93,6 @@ def changed_sources(theirs: Mapping[str, bytes], cfg: RunConfig | None) -> dict[
     }
 
 
-def recorded_settings(tags: Mapping[str, str]) -> dict[str, str]:
-    """The variables that could change results and were set when a run was trained, value by name."""
-    names = "|".join(re.escape(setting.name) for setting in TABLE if setting.decision is FINGERPRINT)
-    parts = re.split(rf"(?:^| )({names})=", tags.get("hcr.environment", ""))[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
 def _packages(then: Mapping[str, str]) -> list[str]:
     lines = [line.partition("==") for line in frozen_requirements().splitlines()]
     now = {name.lower(): version for name, _, version in lines if name.lower() not in NOT_PACKAGES}
@@ -115,7 +108,9 @@ def _environment(tags: Mapping[str, str]) -> list[str]:
     # An earlier version recorded a value that is hcr's own now.
     then, now = deciding_settings(recorded_settings(tags)), deciding_settings()
     told = [
-        f"{name}={then.get(name, '')} (here {now.get(name, 'not set')})" if name in then else f"{name} not set"
+        f"{name}={then[name]} (here {now.get(name, default_setting(name, 'not set'))})"
+        if name in then
+        else f"{name} not set"
         for name in sorted(then.keys() | now.keys())
         if then.get(name) != now.get(name)
     ]

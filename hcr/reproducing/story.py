@@ -15,9 +15,8 @@ from typing import Any
 from hcr import stopping
 from hcr.config.errors import BROKEN_PIPE, TrackingError
 from hcr.config.tracking import output_root, tracking_uri
-from hcr.environment import FINGERPRINT, without
+from hcr.environment import FINGERPRINT, recorded_settings, without
 from hcr.reproducing import driver
-from hcr.reproducing.differences import recorded_settings
 from hcr.reproducing.original import Original
 from hcr.reproducing.restored import python_path, restored_code
 from hcr.tracking.lock import is_of_this_host, lock_run

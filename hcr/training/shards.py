@@ -4,9 +4,9 @@ A large operation leaves cores idle: it waits for its slowest thread, and small 
 shard passes through the layers as an independent part of the traced step, on one thread, and TensorFlow runs the parts
 side by side. Of a layer that mixes images, such as batch normalization, the shards are computed together.
 
-If a max pooling alone reads a batch normalization or a convolution, the normalization, or the convolution's bias, is
-computed behind the pooling, where there are fewer values. Neither changes which value is the largest; see `shard_norm`
-for scales below 0.
+If a max pooling is the only reader of a batch normalization or a convolution, the normalization, or the convolution's
+bias, is computed after the pooling, where there are fewer values. Neither changes which value is the largest; see
+`shard_norm` for scales below 0.
 """
 
 import inspect
@@ -50,11 +50,11 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
         The output for each shard, (n_i, K), up to rounding as `model(batch, training=True)` gives it; moving statistics
         are updated, and random numbers are drawn, once for the whole batch.
     """
-    pooled = _pooled_layers(model)
+    deferred = _deferred_layers(model)
 
     def on_shards(layer: Any) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            return _call(layer, args, kwargs, pooled)
+            return _call(layer, args, kwargs, deferred)
 
         return call
 
@@ -66,15 +66,16 @@ def call_on_shards(model: keras.Model, shards: Sequence[Any]) -> list[Any]:
 class _Shards:
     """The parts of a tensor that is cut by image.
 
-    `rest` is still to be computed on them, behind a max pooling: a batch normalization, or a convolution's bias.
+    `deferred` is a layer that is still to be computed on them, after a max pooling: a batch normalization, or a
+    convolution of which only the bias is missing.
     """
 
-    def __init__(self, parts: Sequence[Any], rest: keras.layers.Layer | None = None) -> None:
+    def __init__(self, parts: Sequence[Any], deferred: keras.layers.Layer | None = None) -> None:
         self.parts = parts
-        self.rest = rest
+        self.deferred = deferred
 
 
-def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set[str]) -> Any:
+def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], deferred: set[str]) -> Any:
     # Keras' operations also get constants (`2 * x`), and a layer may get its input by name.
     several = bool(args) and isinstance(args[0], list | tuple)
     inputs = keras.tree.flatten(args[:1])
@@ -83,17 +84,17 @@ def _call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], pooled: set
     plain = len(args) == 1 and all(value is None for value in kwargs.values())
     plain = plain and all(isinstance(value, _Shards) for value in inputs)
     kind = type(layer)
-    if plain and kind is layers.MaxPooling2D and inputs[0].rest is not None:
-        return _Shards(_pooled(inputs[0].rest, inputs[0].parts, layer))
-    if plain and kind is layers.Conv2D and layer.name in pooled:
-        return _Shards([_without_bias(layer, part) for part in inputs[0].parts], rest=layer)
+    if plain and kind is layers.MaxPooling2D and inputs[0].deferred is not None:
+        return _Shards(_pooled(inputs[0].deferred, inputs[0].parts, layer))
+    if plain and kind is layers.Conv2D and layer.name in deferred:
+        return _Shards([_without_bias(layer, part) for part in inputs[0].parts], deferred=layer)
     if plain and kind is FusedBatchNormalization and can_normalize_shards(layer, inputs[0].parts[0]):
-        if layer.name in pooled:
-            return _Shards(inputs[0].parts, rest=layer)
+        if layer.name in deferred:
+            return _Shards(inputs[0].parts, deferred=layer)
         if len(inputs[0].parts) > 1:
             return _Shards(normalize_shards(layer, inputs[0].parts))
     own = [value for value in keras.tree.flatten((args, kwargs)) if isinstance(value, _Shards)]
-    assert all(value.rest is None for value in own), f"{layer.name}: reads what is to be pooled first"
+    assert all(value.deferred is None for value in own), f"{layer.name}: reads a layer that is not computed yet"
     if plain and kind is FastDropout:
         return _Shards(layer.drop_shards(inputs[0].parts))
     if "training" in inspect.signature(layer.call).parameters:
@@ -129,9 +130,8 @@ def _is_of_each_image(layer: Any) -> bool:
     return activation is None or getattr(activation, "__module__", "").startswith("keras.")
 
 
-def _pooled_layers(model: keras.Model) -> set[str]:
-    """The names of layers to compute behind the max pooling that is all that reads them: batch normalizations, and
-    convolutions for their bias."""
+def _deferred_layers(model: keras.Model) -> set[str]:
+    """Names of the batch normalizations and convolutions with a bias whose only reader is a plain max pooling."""
     found = [layer for layer in model.layers if type(layer) is FusedBatchNormalization or _has_plain_bias(layer)]
     # Nodes are calls, of layers and of Keras' operations alike.
     once = [layer for layer in found if len(layer._inbound_nodes) == 1 and layer.output is not model.output]
@@ -172,8 +172,8 @@ def _without_bias(layer: Any, images: Any) -> Any:
     return layer.convolution_op(tf.cast(images, layer.compute_dtype), tf.cast(layer.kernel, layer.compute_dtype))
 
 
-def _pooled(rest: Any, parts: Sequence[Any], pool: Any) -> list[Any]:
-    """`parts` (n_i, H, W, C), pooled, and then what was left to compute on them."""
-    if type(rest) is FusedBatchNormalization:
-        return normalize_shards(rest, parts, pool)
-    return [tf.nn.bias_add(pool(part), tf.cast(rest.bias, rest.compute_dtype)) for part in parts]
+def _pooled(deferred: Any, parts: Sequence[Any], pool: Any) -> list[Any]:
+    """`parts` (n_i, H, W, C), pooled, and then what was deferred computed on them."""
+    if type(deferred) is FusedBatchNormalization:
+        return normalize_shards(deferred, parts, pool)
+    return [tf.nn.bias_add(pool(part), tf.cast(deferred.bias, deferred.compute_dtype)) for part in parts]

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from conftest import UNDRAWN, Hcr, Warm, made_once
 from scipy.stats import ttest_ind
 
 from hcr.commands import compare as command
+from hcr.comparing.differing import _shell
 from hcr.config.errors import ConfigError, DataError, TrackingError
+from hcr.environment import ONEDNN
 from hcr.evaluation.paired_tests import mcnemar_p
 from hcr.evaluation.statistics import holm, permutation_p
 from hcr.recorded import read_run
@@ -200,6 +203,12 @@ def test_what_differs_in_code_and_environment_is_named_by_file_and_package(
     assert compare(first, second) == 0
     told = f"note: sources were not compared: run {second} has no code/source.tar.gz that can be read"
     assert told in capsys.readouterr().out
+
+
+def test_what_the_shell_set_differs_if_it_means_something_else() -> None:
+    recorded = ["", f"TF_ENABLE_ONEDNN_OPTS={ONEDNN}", "TF_ENABLE_ONEDNN_OPTS=0"]
+    told = [_shell(SimpleNamespace(tags={"hcr.environment": text})) for text in recorded]
+    assert told == ["", "", "TF_ENABLE_ONEDNN_OPTS=0"]  # hcr's default was once recorded as what the shell set
 
 
 def test_a_sweep_means_its_best_point_and_csv_has_every_pair(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:

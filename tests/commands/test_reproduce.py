@@ -19,6 +19,7 @@ from conftest import UNSCORED, Hcr
 from omegaconf import OmegaConf
 from servers import Server
 
+from hcr.environment import ONEDNN
 from hcr.tracking.events import JOURNAL, UNBUNDLED, first_event, last_event, read_events
 from hcr.tracking.journal import Journal
 from hcr.tracking.store import open_store
@@ -126,7 +127,7 @@ def test_check_says_what_differs_and_runs_nothing(run: Path, hcr: Hcr) -> None:
     assert told["packages"].endswith("theirs 1.0 (here missing)")
     assert told["python"].startswith("3.11.0 (here ")
     assert told["processor"].startswith("an abacus (here ")
-    assert told["environment"] == "TF_ENABLE_ONEDNN_OPTS=0 (here not set)"
+    assert told["environment"] == f"TF_ENABLE_ONEDNN_OPTS=0 (here {ONEDNN or 'not set'})"
     assert others(run) == []
 
 

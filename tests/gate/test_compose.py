@@ -8,6 +8,7 @@ from hcr.config.errors import ConfigError
 from hcr.gate.compose import Composer, compose
 from hcr.gate.loading import user_config_dir
 from hcr.model.architectures.cnn import Cnn
+from hcr.model.optimizers.adam import Adam
 
 
 def own_model(folder: Path, text: str = "defaults:\n  - cnn\n\ndepth: 3\n", name: str = "mine") -> Path:
@@ -49,6 +50,24 @@ def test_a_data_set_chooses_its_split_and_the_command_line_still_wins() -> None:
     assert compose(["dataset=mnist"]).split.name == "official"
     assert compose(["dataset=mnist", "split=stratified"]).split.name == "stratified"
     assert compose(["split=stratified", "dataset=mnist"]).split.name == "stratified"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "depth", "rate"),
+    [
+        ([], 4, 0.006),
+        (["model=cnn", "optimizer=adam"], 2, 0.003),
+        (["model.depth=3", "optimizer.learning_rate=0.002"], 3, 0.002),
+    ],
+)
+def test_mnist_chooses_depth_and_rate_and_the_command_line_still_wins(
+    overrides: list[str], depth: int, rate: float
+) -> None:
+    for order in (["dataset=mnist", *overrides], [*overrides, "dataset=mnist"]):
+        cfg = compose(order)
+        assert isinstance(cfg.model, Cnn)
+        assert isinstance(cfg.optimizer, Adam)
+        assert (cfg.model.depth, cfg.optimizer.learning_rate) == (depth, rate)
 
 
 def test_an_experiment_wins_over_the_groups_and_the_command_line_over_it() -> None:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from hcr.config.errors import TrackingError
-from hcr.reproducing.differences import changed_sources, recorded_settings
+from hcr.environment import recorded_settings
+from hcr.reproducing.differences import changed_sources
 from hcr.reproducing.restored import restored_code
 from hcr.reproducing.story import _environment
 from hcr.sources import own_sources

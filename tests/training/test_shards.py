@@ -141,11 +141,13 @@ def test_what_others_read_too_is_not_pooled_first(kind: str) -> None:
     assert_equal_steps(build, num_shards=2)
 
 
+@pytest.mark.parametrize("kind", ["norm", "bias"])
 @pytest.mark.parametrize(
     ("convolution", "pooling", "by_name"),
     [
         ({"activation": "gelu"}, {}, False),
         ({"activity_regularizer": "l2"}, {}, False),
+        ({"groups": 2}, {}, False),
         ({}, {"activity_regularizer": "l2"}, False),
         ({}, {"dtype": "float64"}, False),
         ({"dilation_rate": 2}, {"padding": "same"}, False),
@@ -154,16 +156,31 @@ def test_what_others_read_too_is_not_pooled_first(kind: str) -> None:
     ],
     ids=repr,
 )
-def test_a_convolution_before_any_pooling_has_the_numbers_of_keras(
-    convolution: dict[str, Any], pooling: dict[str, Any], by_name: bool
+def test_what_comes_before_any_pooling_has_the_numbers_of_keras(
+    kind: str, convolution: dict[str, Any], pooling: dict[str, Any], by_name: bool
 ) -> None:
     def build() -> keras.Model:
         keras.utils.set_random_seed(0)
         images = keras.Input((8, 8, 1), dtype="uint8")
-        x = layers.Conv2D(4, 3, **convolution)(layers.Rescaling(1 / 255)(images))
+        x = layers.Rescaling(1 / 255)(images)
+        x = layers.Conv2D(4, 3, **convolution)(layers.Concatenate()([x, 1 - x]))
+        if kind == "norm":
+            x = batch_norm(x, "norm")
         pool = layers.MaxPooling2D(2, **pooling)
         x = layers.Flatten()(pool(inputs=x) if by_name else pool(x))
         return moved(keras.Model(images, layers.Dense(10, activation="softmax", dtype="float32")(x)))
+
+    assert_equal_steps(build, num_shards=2)
+
+
+def test_a_convolution_that_is_called_twice_has_the_numbers_of_keras() -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        images = keras.Input((8, 8, 1), dtype="uint8")
+        x = layers.Rescaling(1 / 255)(images)
+        twice = layers.Conv2D(4, 3)
+        x = layers.Add()([layers.MaxPooling2D(2)(twice(x)), layers.MaxPooling2D(2)(twice(1 - x))])
+        return moved(keras.Model(images, layers.Dense(10, activation="softmax")(layers.Flatten()(x))))
 
     assert_equal_steps(build, num_shards=2)
 

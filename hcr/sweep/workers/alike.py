@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hcr import __version__
 from hcr.config.training import has_bfloat16
-from hcr.environment import deciding_settings
+from hcr.environment import deciding_settings, default_setting
 from hcr.gate.fingerprint import DECIDING_PACKAGES, code_sources
 from hcr.gate.run_config import RunConfig
 
@@ -58,7 +58,7 @@ def difference(here: Facts, there: Facts, *, precisions: Sequence[str]) -> str |
             return f"{theirs} {name} {there.versions.get(name, 'none')}, and {ours} {version}; install the same on both"
     for name in sorted(here.settings.keys() | there.settings.keys()):
         if here.settings.get(name) != there.settings.get(name):
-            what = [facts.settings.get(name, "none") for facts in (there, here)]
+            what = [facts.settings.get(name, default_setting(name, "none")) for facts in (there, here)]
             return f"{theirs} {name} {what[0]}, and {ours} {what[1]}; set the same on both"
     paths = sorted(here.sources.keys() | there.sources.keys())
     changed = [path for path in paths if here.sources.get(path) != there.sources.get(path)]

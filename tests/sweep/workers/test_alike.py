@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hcr.environment import ONEDNN
 from hcr.gate.compose import compose
 from hcr.sweep.workers.alike import Facts, difference, facts
 
@@ -40,7 +41,7 @@ def test_a_machine_is_like_itself() -> None:
         ),
         (
             {"settings": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
-            "has TF_ENABLE_ONEDNN_OPTS 0, and the controller head has none; set the same on both",
+            f"has TF_ENABLE_ONEDNN_OPTS 0, and the controller head has {ONEDNN or 'none'}; set the same on both",
         ),
         (
             {"has_bfloat16": False},
