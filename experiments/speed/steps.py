@@ -3,8 +3,9 @@
     python experiments/speed/steps.py --mnist ../shared/data/mnist-original.mat [--rounds 12] [--threads 2]
 
 For each model three processes train on the same images: with `training.shards=1` and without oneDNN, as TensorFlow is
-by itself on x86 without VNNI, bfloat16 or AMX instructions; with `training.shards=1`; and with a shard for each thread. They take turns of
-0.7 s, so that a slow moment of the machine hits all; a ratio is of turns in succession, to the process before.
+by itself on x86 without VNNI, bfloat16 or AMX instructions; with `training.shards=1`; and with a shard for each thread.
+They take turns of 0.7 s, so that a slow moment of the machine hits all; a ratio is of turns in succession, to the
+process before.
 """
 
 import argparse
