@@ -163,7 +163,7 @@ def test_what_comes_before_any_pooling_has_the_numbers_of_keras(
         keras.utils.set_random_seed(0)
         images = keras.Input((8, 8, 1), dtype="uint8")
         x = layers.Rescaling(1 / 255)(images)
-        x = layers.Conv2D(4, 3, **convolution)(layers.Concatenate()([x, 1 - x]))
+        x = layers.Conv2D(4, 3, use_bias=kind == "bias", **convolution)(layers.Concatenate()([x, 1 - x]))
         if kind == "norm":
             x = batch_norm(x, "norm")
         pool = layers.MaxPooling2D(2, **pooling)
