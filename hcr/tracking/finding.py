@@ -15,6 +15,7 @@ from hcr.tracking.status import run_labels
 from hcr.tracking.stored import MODELS, StoredRun, find_stored, stored_names
 
 EXPECTED = "expected a key, a unique prefix of one, a run id, a run name, latest, best, or models:/NAME@ALIAS"
+WORDS = ("latest", "best")  # that mean a run
 MOST_NAMED = 5  # runs in a message
 MOST_COMPARED = 500  # runs whose names are compared with a misspelled one
 CLOSE = 0.75  # similarity, from 0 to 1, of a misspelled name
@@ -60,7 +61,7 @@ def find_folder(root: Path, name: str) -> Path | None:
     Raises:
         TrackingError: several match.
     """
-    if name in ("latest", "best"):
+    if name in WORDS:
         runs = indexed_runs(root)
         latest = _latest(runs)
         return latest if latest is None or name == "latest" else _best(runs, latest)
@@ -150,12 +151,12 @@ def _best(runs: Sequence[IndexedRun], latest: Path) -> Path:
 def _find_in_store(root: Path, name: str) -> Path | StoredRun:
     uri = tracking_uri(None)
     where = f"under {root / 'runs'}"
-    near = closest(name, _names(root))
+    near = None if name in WORDS else closest(name, _names(root))
     if uri.startswith("sqlite:") and not sqlite_path(uri).exists():
-        raise TrackingError(f"no run {name!r} {where}; {_remedy(near)}")
+        raise TrackingError(f"no run {name!r} {where}; {_remedy(name, near)}")
     try:
         found = find_stored(uri, name)
-        if not found and near is None:
+        if not found and near is None and name not in WORDS:
             near = closest(name, stored_names(uri))
     except TrackingError:
         raise
@@ -163,7 +164,7 @@ def _find_in_store(root: Path, name: str) -> Path | StoredRun:
         why = f"the store at {redact(uri)} cannot be asked ({one_line(error)})"
         raise TrackingError(f"no run {name!r} {where}, and {why}") from error
     if not found:
-        raise TrackingError(f"no run {name!r} {where} or in the store at {redact(uri)}; {_remedy(near)}")
+        raise TrackingError(f"no run {name!r} {where} or in the store at {redact(uri)}; {_remedy(name, near)}")
     if len(found) > 1:
         raise several(name, [run.key for run in found])
     here = [run.folder for run in indexed_runs(root) if run.run_id == found[0].run_id]
@@ -178,8 +179,10 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 
 def _names(root: Path) -> list[str]:
     """What the newest runs of this machine can be called, and the words that mean a run."""
-    return ["latest", "best", *(word for label in run_labels(root)[:MOST_COMPARED] for word in label)]
+    return [*WORDS, *(word for label in run_labels(root)[:MOST_COMPARED] for word in label)]
 
 
-def _remedy(near: str | None) -> str:
+def _remedy(name: str, near: str | None) -> str:
+    if name in WORDS:
+        return "`hcr train` records one"
     return EXPECTED if near is None else f"did you mean {near!r}?"

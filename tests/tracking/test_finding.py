@@ -230,6 +230,15 @@ def test_a_mistyped_name_is_answered_with_the_nearest(
         look_up(where, "lates")
 
 
+@pytest.mark.parametrize("name", ["latest", "best"])
+@pytest.mark.parametrize("has_store", [False, True])
+def test_before_the_first_run_latest_and_best_say_what_records_one(root: Path, name: str, has_store: bool) -> None:
+    if not has_store:
+        (root / "mlflow.db").unlink()
+    with pytest.raises(TrackingError, match=rf"^no run '{name}' under .*; `hcr train` records one$"):
+        look_up(root, name)
+
+
 def test_a_store_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"and the store at http://127\.0\.0\.1:9 cannot be asked"):
